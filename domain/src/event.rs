@@ -1,0 +1,37 @@
+use crate::{Ended, EntryKind, Money, Timestamp, User, UserId};
+
+/// Something that has happened and cannot be undone. Raised after the commit that made it true.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DomainEvent {
+    /// A user exists.
+    UserRegistered {
+        /// The user.
+        user: User,
+    },
+    /// A reward is on the ledger.
+    RewardGranted {
+        /// Whose.
+        user_id: UserId,
+        /// For what.
+        reward: EntryKind,
+        /// How much.
+        amount: Money,
+        /// The fact that earned it, as on the ledger.
+        reference: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// A notification came to its end.
+    NotificationEnded(Ended),
+}
+
+impl DomainEvent {
+    /// The event's name, for logs and metrics.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::UserRegistered { .. } => "UserRegistered",
+            Self::RewardGranted { .. } => "RewardGranted",
+            Self::NotificationEnded(_) => "NotificationEnded",
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! The pure heart of Doorstep: events, values, rules, and the ports.
+//!
+//! Nothing here knows a runtime, a socket, a database or the time of day: whatever needs one of them
+//! takes it as an argument or stands behind a trait in [`ports`]. A test reads the dependency list and
+//! keeps it so.
+//!
+//! Start with [`Notification`] and the two ports that the delivery policy needs, [`ports::Presence`] and
+//! [`ports::Pusher`].
+
+mod account;
+mod event;
+mod ledger;
+mod money;
+mod notification;
+mod outcome;
+pub mod ports;
+mod session;
+mod time;
+mod user;
+
+pub use account::{NewUser, PasswordHash, User, Username, UsernameError};
+pub use event::DomainEvent;
+pub use ledger::{EntryId, EntryKind, LedgerEntry};
+pub use money::{Money, MoneyError};
+pub use notification::{
+    Kind, KindError, Notification, NotificationId, Payload, PayloadError, Topic, TopicError,
+};
+pub use outcome::{Ended, Outcome};
+pub use session::{Session, TokenHash};
+pub use time::{Timestamp, Ttl};
+pub use user::{UserId, UserIdError};

@@ -1,0 +1,218 @@
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use uuid::Uuid;
+
+use crate::{Timestamp, Ttl, UserId};
+
+/// What waits at the door: a message for one user, to be seen now or within its TTL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notification {
+    /// Unique; a client that was pushed the same id twice drops the second (as with MQTT QoS 1).
+    pub id: NotificationId,
+    /// Whom it is for.
+    pub user_id: UserId,
+    /// What happened; chooses the delivery policy.
+    pub kind: Kind,
+    /// A newer notification of the same user and topic replaces the one that still waits (RFC 8030, 5.4).
+    pub topic: Option<Topic>,
+    /// What the client shows.
+    pub payload: Payload,
+    /// When it came to be; its TTL counts from here.
+    pub created_at: Timestamp,
+    /// How long it may wait; `None` takes what is configured for its kind.
+    pub ttl: Option<Ttl>,
+}
+
+/// The name of one notification. The simulation makes UUIDv7s.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct NotificationId(Uuid);
+
+impl NotificationId {
+    /// Wraps a UUID.
+    pub const fn new(uuid: Uuid) -> Self {
+        Self(uuid)
+    }
+
+    /// The UUID inside.
+    pub const fn as_uuid(self) -> Uuid {
+        self.0
+    }
+}
+
+impl fmt::Display for NotificationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.hyphenated().fmt(f)
+    }
+}
+
+impl FromStr for NotificationId {
+    type Err = uuid::Error;
+
+    fn from_str(text: &str) -> Result<Self, uuid::Error> {
+        Uuid::try_parse(text).map(Self)
+    }
+}
+
+/// A string of 1 to `MAX_BYTES` bytes drawn from a set of bytes, shared between its clones.
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident, $error:ident, $max:literal, $allowed:expr, $says:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(Arc<str>);
+
+        #[doc = concat!("The string is not a [`", stringify!($name), "`].")]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+        #[error($says)]
+        pub struct $error;
+
+        impl $name {
+            /// The longest, in bytes.
+            pub const MAX_BYTES: usize = $max;
+
+            /// As text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = $error;
+
+            fn from_str(text: &str) -> Result<Self, $error> {
+                let fits = (1..=Self::MAX_BYTES).contains(&text.len());
+                let allowed: fn(u8) -> bool = $allowed;
+                if fits && text.bytes().all(allowed) { Ok(Self(text.into())) } else { Err($error) }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&self.0, f)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+name! {
+    /// What happened, in a word or two joined by points: `welcome`, `reward.granted`. Kinds are open: a new
+    /// one needs no change to delivery. ASCII letters, digits, `.`, `_` and `-`, at most 64 bytes.
+    Kind, KindError, 64,
+    |b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'),
+    "a kind is 1 to 64 ASCII letters, digits, points, underscores and hyphens"
+}
+
+name! {
+    /// Which earlier notification a newer one supersedes while it still waits (RFC 8030 section 5.4).
+    /// Printable ASCII, at most 64 bytes.
+    Topic, TopicError, 64,
+    |b| b.is_ascii_graphic(),
+    "a topic is 1 to 64 printable ASCII characters without spaces"
+}
+
+/// A JSON value, kept as its text: written once, never parsed again on its way to the socket.
+///
+/// ```
+/// use doorstep_domain::Payload;
+///
+/// let payload = Payload::new(&["any", "serde", "value"])?;
+/// assert_eq!(payload.as_str(), r#"["any","serde","value"]"#);
+/// assert!(Payload::parse("{not json").is_err());
+/// # Ok::<(), doorstep_domain::PayloadError>(())
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct Payload(Arc<str>);
+
+/// Why a value cannot be a [`Payload`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PayloadError {
+    /// Larger than [`Payload::MAX_BYTES`].
+    #[error("a payload has at most {} bytes of JSON, this one has {size}", Payload::MAX_BYTES, size = .0)]
+    TooLarge(usize),
+    /// Not JSON, or a value that has no JSON form.
+    #[error("the payload is not JSON: {0}")]
+    NotJson(String),
+}
+
+impl Payload {
+    /// The largest, in bytes of JSON text: 32 KiB.
+    pub const MAX_BYTES: usize = 32 * 1024;
+
+    /// From any value with a JSON form.
+    pub fn new<T: Serialize + ?Sized>(value: &T) -> Result<Self, PayloadError> {
+        let text =
+            serde_json::to_string(value).map_err(|e| PayloadError::NotJson(e.to_string()))?;
+        Self::sized(text)
+    }
+
+    /// From JSON text, which is checked and kept as it is.
+    pub fn parse(text: &str) -> Result<Self, PayloadError> {
+        // Size first: what is too large is not worth a parser's time.
+        let payload = Self::sized(text)?;
+        serde_json::from_str::<serde::de::IgnoredAny>(text)
+            .map_err(|e| PayloadError::NotJson(e.to_string()))?;
+        Ok(payload)
+    }
+
+    fn sized(text: impl Into<Arc<str>> + AsRef<str>) -> Result<Self, PayloadError> {
+        match text.as_ref().len() {
+            n if n > Self::MAX_BYTES => Err(PayloadError::TooLarge(n)),
+            _ => Ok(Self(text.into())),
+        }
+    }
+
+    /// The JSON text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_and_topics_know_their_letters() {
+        assert!("position.closed".parse::<Kind>().is_ok());
+        for bad in ["", "two words", "naïve", &"k".repeat(65)] {
+            assert_eq!(bad.parse::<Kind>(), Err(KindError), "{bad:?}");
+        }
+        assert!("order/7".parse::<Topic>().is_ok());
+        assert_eq!("a b".parse::<Topic>(), Err(TopicError));
+    }
+
+    #[test]
+    fn a_payload_is_at_most_32_kib() {
+        let fits = "x".repeat(Payload::MAX_BYTES - 2);
+        assert!(Payload::new(&fits).is_ok());
+        let over = "x".repeat(Payload::MAX_BYTES - 1);
+        assert_eq!(Payload::new(&over), Err(PayloadError::TooLarge(Payload::MAX_BYTES + 1)));
+    }
+}

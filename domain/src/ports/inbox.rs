@@ -1,0 +1,73 @@
+use async_trait::async_trait;
+
+use super::StoreError;
+use crate::{Notification, NotificationId, Timestamp, UserId};
+
+/// The durable inbox: what is kept, unread, until the user reads it.
+///
+/// An item is *undelivered* until a client acknowledged it (or a plain one was written it) or the user read
+/// it; *unread* until the user read it. The store keeps items in the order in which they were added.
+#[cfg_attr(feature = "mocks", mockall::automock)]
+#[async_trait]
+pub trait Inbox: Send + Sync {
+    /// Adds notifications, all or none; ids that are there already are left as they are. Durable when it
+    /// returns. At most 1,000 at a time.
+    async fn add(&self, notifications: &[Notification]) -> Result<(), StoreError>;
+
+    /// The user's undelivered items, oldest first: at most `limit`, those added after the item `after` if it
+    /// is given.
+    async fn undelivered(
+        &self,
+        user: &UserId,
+        after: Option<NotificationId>,
+        limit: usize,
+    ) -> Result<Vec<Notification>, StoreError>;
+
+    /// Records that these were delivered. Unknown ids and those of other users change nothing.
+    async fn mark_delivered(
+        &self,
+        items: &[(UserId, NotificationId)],
+        at: Timestamp,
+    ) -> Result<(), StoreError>;
+
+    /// The user's items, newest first: at most `limit`, only unread ones if asked, those added before the
+    /// item `before` if it is given. An unknown `before` answers nothing.
+    async fn page(
+        &self,
+        user: &UserId,
+        unread_only: bool,
+        before: Option<NotificationId>,
+        limit: usize,
+    ) -> Result<Vec<InboxItem>, StoreError>;
+
+    /// Marks items read, and with it delivered; reading again changes nothing. Answers those that had been
+    /// undelivered until now (at most 1,000; call again while it answers that many), or `None` when
+    /// [`Which::One`] names no item of this user.
+    async fn mark_read(
+        &self,
+        user: &UserId,
+        which: Which,
+        at: Timestamp,
+    ) -> Result<Option<Vec<Notification>>, StoreError>;
+
+    /// How many unread items the user has.
+    async fn unread(&self, user: &UserId) -> Result<u64, StoreError>;
+}
+
+/// Which items of a user are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Which {
+    /// This one.
+    One(NotificationId),
+    /// Every one.
+    All,
+}
+
+/// A notification in the inbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InboxItem {
+    /// The notification.
+    pub notification: Notification,
+    /// When the user read it, if they did.
+    pub read_at: Option<Timestamp>,
+}

@@ -1,0 +1,53 @@
+//! The driven ports: what the application needs from the world, as traits.
+//!
+//! Each method's docs say what it promises, takes and fails with; an adapter is right when it passes the
+//! port's contract suite (in the `tests` crate). To add a port: one file here with the trait and its error,
+//! `#[cfg_attr(feature = "mocks", mockall::automock)]` above `#[async_trait]`, a contract suite, an adapter.
+//!
+//! The delivery policy needs only [`Presence`], [`Pusher`] and [`Clock`]; the inbox and the handover are
+//! for those who want them.
+
+mod accounts;
+mod clock;
+mod events;
+mod handover;
+mod ids;
+mod inbox;
+mod outcomes;
+mod passwords;
+mod presence;
+mod pusher;
+mod sessions;
+mod store;
+mod tokens;
+
+pub use accounts::{Accounts, Grant, RegisterError};
+pub use clock::Clock;
+pub use events::{EventHandler, EventPublisher, HandlerError, PublishError};
+pub use handover::Handover;
+pub use ids::Ids;
+pub use inbox::{Inbox, InboxItem, Which};
+pub use outcomes::Outcomes;
+pub use passwords::{HasherError, PasswordHasher};
+pub use presence::Presence;
+pub use pusher::{Attempt, PushError, Pushed, Pusher};
+pub use sessions::Sessions;
+pub use store::{Audit, AuditReport, Readiness, StoreError};
+pub use tokens::Tokens;
+
+#[cfg(feature = "mocks")]
+pub use self::{
+    accounts::MockAccounts,
+    clock::MockClock,
+    events::{MockEventHandler, MockEventPublisher},
+    handover::MockHandover,
+    ids::MockIds,
+    inbox::MockInbox,
+    outcomes::MockOutcomes,
+    passwords::MockPasswordHasher,
+    presence::MockPresence,
+    pusher::MockPusher,
+    sessions::MockSessions,
+    store::{MockAudit, MockReadiness},
+    tokens::MockTokens,
+};

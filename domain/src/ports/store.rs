@@ -1,0 +1,45 @@
+use async_trait::async_trait;
+
+/// Why a store did not do what it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// It cannot be reached, or did not answer in time: the same call may succeed later. Whether a write
+    /// took effect is unknown.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// It holds something that should not be there: trying again will not help, somebody must look.
+    #[error("the store holds something unexpected: {0}")]
+    Corrupt(String),
+}
+
+/// Whether this node can serve.
+#[cfg_attr(feature = "mocks", mockall::automock)]
+#[async_trait]
+pub trait Readiness: Send + Sync {
+    /// Asks the store for a sign of life.
+    async fn check(&self) -> Result<(), StoreError>;
+}
+
+/// Looks whether the books are right.
+#[cfg_attr(feature = "mocks", mockall::automock)]
+#[async_trait]
+pub trait Audit: Send + Sync {
+    /// Checks every invariant about money on all of the data, and changes nothing.
+    async fn audit(&self) -> Result<AuditReport, StoreError>;
+}
+
+/// What an audit saw.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AuditReport {
+    /// Users looked at.
+    pub users: u64,
+    /// Ledger entries looked at.
+    pub entries: u64,
+    /// What is wrong, a sentence each; empty when all is well. At most [`AuditReport::MAX_FINDINGS`].
+    pub findings: Vec<String>,
+}
+
+impl AuditReport {
+    /// So many findings are listed before the audit stops collecting.
+    pub const MAX_FINDINGS: usize = 1000;
+}
