@@ -22,13 +22,13 @@ use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 /// How long a cluster may take to come up: generous, because two cores may be compiling at the same time.
-const START_WITHIN: Duration = Duration::from_secs(60);
+const START_WITHIN: Duration = Duration::from_mins(1);
 /// How many ports to try: between finding a free one and PostgreSQL taking it, another may.
 const PORTS_TO_TRY: u32 = 5;
 /// What PostgreSQL says then.
 const PORT_TAKEN: &str = "could not create any TCP/IP sockets";
 /// On a server that is not ours, databases older than this were left by a test process that is long gone.
-const LEFT_BEHIND_AFTER: Duration = Duration::from_secs(60 * 60);
+const LEFT_BEHIND_AFTER: Duration = Duration::from_hours(1);
 /// What the name of every database made here begins with.
 const NAME_PREFIX: &str = "doorstep_test_";
 
