@@ -1,3 +1,5 @@
 //! What Doorstep's tests are made with: the harness and the port contract suites.
 
+pub mod client;
 pub mod postgres;
+pub mod server;
