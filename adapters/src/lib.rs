@@ -1,5 +1,7 @@
-//! Being built.
+//! The technologies behind the ports of `doorstep-domain`, each in its own module behind a cargo feature.
 
+#[cfg(feature = "bus")]
+pub mod bus;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
