@@ -151,14 +151,14 @@ async fn check_late_client(policy: &str, strategy: &str, sees: bool) {
     let user = User::register(server.url(), "ada").await;
     user.has("1000.00").await;
     if !sees {
-        server.logged_times("outcome=expired", NEWS).await;
+        server.logged_times("outcome=\"expired\"", NEWS).await;
     }
     let mut socket = user.connect("doorstep.plain.v1").await;
     if sees {
         let mut kinds = socket.kinds(NEWS).await;
         kinds.sort();
         assert_eq!(kinds, ["reward.granted", "welcome"], "{policy}, {strategy}");
-        server.logged_times("outcome=delivered", NEWS).await;
+        server.logged_times("outcome=\"delivered\"", NEWS).await;
     } else {
         assert_eq!(socket.round_trip().await, Vec::<String>::new());
     }
@@ -190,7 +190,7 @@ async fn a_kind_has_a_policy_of_its_own() {
         .await;
     let user = User::register(server.url(), "ada").await;
     user.has("1000.00").await;
-    server.logged_times("outcome=expired", 1).await;
+    server.logged_times("outcome=\"expired\"", 1).await;
     let mut socket = user.connect("doorstep.plain.v1").await;
     assert_eq!(socket.kinds(1).await, ["reward.granted"]);
 }

@@ -3,3 +3,8 @@
 pub mod client;
 pub mod postgres;
 pub mod server;
+
+/// The README's example compiles and runs.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+mod readme {}

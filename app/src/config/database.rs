@@ -21,17 +21,13 @@ impl DatabaseUrl {
         &self.0
     }
 
-    /// Which engine it names.
-    pub(crate) fn engine(&self) -> Engine {
-        if self.0.starts_with("sqlite:") { Engine::Sqlite } else { Engine::Postgres }
+    /// The file, where the database is one that is kept in a file.
+    pub(crate) fn file(&self) -> Option<&str> {
+        let path = self.0.strip_prefix("sqlite:")?;
+        let path = path.strip_prefix("//").unwrap_or(path);
+        let path = path.split_once('?').map_or(path, |(path, _)| path);
+        (path != ":memory:").then_some(path)
     }
-}
-
-/// The engines there are adapters for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Engine {
-    Sqlite,
-    Postgres,
 }
 
 impl Value for DatabaseUrl {
@@ -116,8 +112,11 @@ mod tests {
 
     #[test]
     fn only_the_two_engines_are_taken() {
-        assert_eq!(DatabaseUrl::from_text("sqlite://a.db").unwrap().engine(), Engine::Sqlite);
-        assert_eq!(DatabaseUrl::from_text("postgres://h/d").unwrap().engine(), Engine::Postgres);
+        let file = |text| DatabaseUrl::from_text(text).unwrap().file().map(str::to_owned);
+        assert_eq!(file("sqlite://a.db?mode=rwc").as_deref(), Some("a.db"));
+        assert_eq!(file("sqlite:///a/b.db").as_deref(), Some("/a/b.db"));
+        assert_eq!(file("sqlite::memory:"), None);
+        assert_eq!(file("postgres://h/d"), None);
         for text in ["", "sqlite://", "sqlite:", "mysql://h/d", "doorstep.db", "postgres://"] {
             assert_eq!(DatabaseUrl::from_text(text), None, "{text:?}");
         }

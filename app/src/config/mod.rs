@@ -19,7 +19,7 @@ use std::path::PathBuf;
 
 use doorstep_domain::Money;
 
-pub(crate) use database::{DatabaseUrl, Engine};
+pub(crate) use database::DatabaseUrl;
 pub(crate) use delivery::{Delivery, OnExpiry, Overflow, Policy, Rule, Strategy};
 pub(crate) use layers::{Key, Sources};
 use reader::{Line, Reader};
