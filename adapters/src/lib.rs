@@ -1,10 +1,17 @@
-//! The technologies behind the ports of `doorstep-domain`, each in its own module behind a cargo feature.
+//! The technologies behind the ports of `doorstep-domain`, each in a folder and behind a feature of its own.
 
 #[cfg(feature = "bus")]
 pub mod bus;
+#[cfg(feature = "http")]
+pub mod http;
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(feature = "security")]
+pub mod security;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub mod sql;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+pub mod system;
+#[cfg(feature = "websocket")]
+pub mod websocket;

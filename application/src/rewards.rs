@@ -26,7 +26,7 @@ impl Rewards {
     const BATCH: usize = 500;
     /// Waits between tries when the store is away for a moment; after the last, reconciling has to do it.
     const RETRIES: [Duration; 3] =
-        [Duration::from_millis(50), Duration::from_millis(250), Duration::from_millis(1000)];
+        [Duration::from_millis(50), Duration::from_millis(250), Duration::from_secs(1)];
 
     /// Grants a gift of this size; without a gift above zero, nothing.
     pub fn new(
