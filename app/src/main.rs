@@ -10,11 +10,13 @@ mod client;
 mod composition;
 mod config;
 mod demo;
+mod housekeeping;
 mod listen;
 mod page;
 mod serve;
 mod signals;
 mod telemetry;
+mod wiring;
 
 use std::process::ExitCode;
 

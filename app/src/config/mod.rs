@@ -15,6 +15,7 @@ mod tests;
 mod value;
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use doorstep_domain::Money;
@@ -37,6 +38,7 @@ pub(crate) struct Config {
     pub(crate) delivery: Delivery,
     pub(crate) rewards: Rewards,
     pub(crate) sessions: Sessions,
+    pub(crate) limits: Limits,
     pub(crate) log: Log,
 }
 
@@ -45,6 +47,66 @@ pub(crate) struct Config {
 pub(crate) struct Server {
     /// A graceful stop that takes longer is cut short.
     pub(crate) stop_within: Span,
+    /// Web pages of these origins may open a WebSocket here, beside this server's own.
+    pub(crate) allowed_origins: Origins,
+}
+
+/// Origins with commas between them, such as `https://app.example.com`; none is nobody.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Origins(pub(crate) Vec<String>);
+
+impl value::Value for Origins {
+    const EXPECTED: &'static str =
+        "origins with commas between them, like \"https://app.example.com,http://localhost:5173\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        let origins: Vec<_> = text.split(',').map(str::trim).filter(|o| !o.is_empty()).collect();
+        // A browser writes an origin without a path, and what it writes is compared as it is.
+        let is_origin = |origin: &&str| {
+            origin
+                .strip_prefix("https://")
+                .or_else(|| origin.strip_prefix("http://"))
+                .is_some_and(|host| !host.is_empty() && !host.contains(['/', '?', '#', '@', ' ']))
+        };
+        let owned = |origins: Vec<&str>| origins.into_iter().map(str::to_owned).collect();
+        origins.iter().all(is_origin).then(|| Self(owned(origins)))
+    }
+
+    fn to_text(&self) -> String {
+        self.0.join(",")
+    }
+}
+
+/// How much strangers may grow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// Live connections of this node.
+    pub(crate) connections: NonZeroUsize,
+    pub(crate) connections_per_user: NonZeroUsize,
+    pub(crate) connections_per_address: NonZeroUsize,
+    /// For each address, in the long run; 0 is no limit.
+    pub(crate) registrations_per_second: u32,
+    /// As for registrations.
+    pub(crate) sign_ins_per_second: u32,
+}
+
+const CONNECTIONS: NonZeroUsize = NonZeroUsize::new(100_000).unwrap();
+const CONNECTIONS_PER_USER: NonZeroUsize = NonZeroUsize::new(20).unwrap();
+const CONNECTIONS_PER_ADDRESS: NonZeroUsize = NonZeroUsize::new(1000).unwrap();
+const PER_SECOND: u32 = 50;
+
+impl Limits {
+    fn read(reader: &mut Reader) -> Self {
+        let key = |name| ["limits", name];
+        Self {
+            connections: reader.read(&key("connections"), CONNECTIONS),
+            connections_per_user: reader.read(&key("connections_per_user"), CONNECTIONS_PER_USER),
+            connections_per_address: reader
+                .read(&key("connections_per_address"), CONNECTIONS_PER_ADDRESS),
+            registrations_per_second: reader.read(&key("registrations_per_second"), PER_SECOND),
+            sign_ins_per_second: reader.read(&key("sign_ins_per_second"), PER_SECOND),
+        }
+    }
 }
 
 /// What is given for what.
@@ -156,6 +218,7 @@ impl Config {
             database: reader.read(&["database"], database),
             server: Server {
                 stop_within: reader.read(&["server", "stop_within"], Span::from_secs(10)),
+                allowed_origins: reader.read(&["server", "allowed_origins"], Origins::default()),
             },
             delivery: Delivery::read(reader),
             rewards: Rewards {
@@ -165,6 +228,7 @@ impl Config {
             sessions: Sessions {
                 ttl: reader.read(&["sessions", "ttl"], Span::from_secs(30 * 24 * 60 * 60)),
             },
+            limits: Limits::read(reader),
             log: Log {
                 filter: reader.read(&["log", "filter"], LogFilter("info".to_owned())),
                 format: reader.read(&["log", "format"], LogFormat::Human),

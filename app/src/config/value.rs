@@ -111,8 +111,8 @@ impl Value for NonZeroUsize {
     }
 }
 
-impl Value for bool {
-    const EXPECTED: &'static str = "true or false";
+impl Value for u32 {
+    const EXPECTED: &'static str = "a whole number from 0";
     const BARE: bool = true;
 
     fn from_text(text: &str) -> Option<Self> {
