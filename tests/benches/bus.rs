@@ -127,12 +127,12 @@ fn histogram() -> Histogram<u64> {
 
 /// One event at a time: each is published when the one before has reached every handler.
 async fn hops(handlers: u32, count: u64) -> Histogram<u64> {
-    let (bus, publisher, probes) = start(handlers);
+    let (bus, events, probes) = start(handlers);
     let arrived = Arc::clone(&probes[0].arrived);
     for _ in 0..count {
         let event = event();
         probes[0].published.store(now(), Ordering::Relaxed);
-        publisher.publish(event).await.expect("the bus runs");
+        events.publish(event).await.expect("the bus runs");
         arrived.acquire_many(handlers).await.expect("it stays open").forget();
     }
     bus.stop().await;
@@ -145,10 +145,10 @@ async fn hops(handlers: u32, count: u64) -> Histogram<u64> {
 
 /// As many as it takes, from one publisher: events per second until every handler has handled them all.
 async fn flood(handlers: u32, count: u64) -> f64 {
-    let (bus, publisher, _) = start(handlers);
+    let (bus, events, _) = start(handlers);
     let begin = Instant::now();
     for _ in 0..count {
-        publisher.publish(event()).await.expect("the bus runs");
+        events.publish(event()).await.expect("the bus runs");
     }
     bus.stop().await;
     let seconds = begin.elapsed().as_secs_f64();
@@ -161,7 +161,7 @@ async fn flood(handlers: u32, count: u64) -> f64 {
 fn start(handlers: u32) -> (Bus, Arc<dyn EventPublisher>, Vec<Arc<Probe>>) {
     let (published, arrived) = (Arc::new(AtomicU64::new(0)), Arc::new(Semaphore::new(0)));
     let mut wiring = Bus::wire();
-    let publisher = wiring.publisher();
+    let events = wiring.publisher();
     let probe = || Probe {
         published: Arc::clone(&published),
         latency: Mutex::new(histogram()),
@@ -171,7 +171,7 @@ fn start(handlers: u32) -> (Bus, Arc<dyn EventPublisher>, Vec<Arc<Probe>>) {
     for probe in &probes {
         wiring = wiring.handler(Arc::clone(probe) as Arc<dyn EventHandler>);
     }
-    (wiring.start(), publisher, probes)
+    (wiring.start(), events, probes)
 }
 
 /// The hop through the database: `pg_notify` on one connection, the notification on another.
