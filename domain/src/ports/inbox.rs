@@ -14,12 +14,10 @@ pub trait Inbox: Send + Sync {
     /// returns. At most 1,000 at a time.
     async fn add(&self, notifications: &[Notification]) -> Result<(), StoreError>;
 
-    /// The user's undelivered items, oldest first: at most `limit`, those added after the item `after` if it
-    /// is given.
+    /// The user's undelivered items, oldest first: at most `limit`.
     async fn undelivered(
         &self,
         user: &UserId,
-        after: Option<NotificationId>,
         limit: usize,
     ) -> Result<Vec<Notification>, StoreError>;
 
