@@ -1,5 +1,7 @@
-//! The technologies behind the ports, each in a folder and behind a feature of its own.
+//! The technologies behind the ports of `doorstep-domain`, each in its own module behind a cargo feature.
 
+#[cfg(feature = "bus")]
+pub mod bus;
 #[cfg(feature = "http")]
 pub mod http;
 #[cfg(feature = "security")]

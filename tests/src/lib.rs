@@ -1,1 +1,3 @@
-//! Being built.
+//! What Doorstep's tests are made with: the harness and the port contract suites.
+
+pub mod postgres;
