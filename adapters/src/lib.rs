@@ -1,4 +1,4 @@
-//! The technologies behind the ports of `doorstep-domain`, each in a folder and behind a feature of its own.
+//! The technologies behind the ports of `doorstep-domain`, each in its own module behind a cargo feature.
 
 #[cfg(feature = "bus")]
 pub mod bus;

@@ -1,4 +1,7 @@
-//! The integration tests: the real binary, real sockets, a real PostgreSQL.
+//! The integration tests: one binary, a module a subject.
+
+#![allow(clippy::unwrap_used, reason = "what cannot be had in a test is that test's failure")]
 
 mod kill;
+mod layers;
 mod process;

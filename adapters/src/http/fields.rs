@@ -55,13 +55,11 @@ impl Fields {
 
     /// The string of this name, if there is one.
     pub fn optional_text(&mut self, name: &str) -> Option<String> {
-        match self.left.remove(name)? {
-            Value::String(text) => Some(text),
-            _ => {
-                self.fault(name, "must be a string");
-                None
-            }
-        }
+        let Value::String(text) = self.left.remove(name)? else {
+            self.fault(name, "must be a string");
+            return None;
+        };
+        Some(text)
     }
 
     /// Names a field as being at fault.

@@ -26,6 +26,8 @@ pub mod wire;
 pub use auth::{bearer_token, signed_in};
 pub use axum::Router;
 pub use fields::Fields;
+#[cfg(feature = "websocket")]
+pub(crate) use limit::peer;
 pub use limit::{AddressLimit, Rate};
 pub use parameters::Parameters;
 pub use problem::{FieldError, Problem};

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use doorstep_application::Fault;
 use doorstep_application::registration::RegistrationError;
@@ -15,9 +15,7 @@ pub struct Problem {
     status: StatusCode,
     detail: String,
     errors: Vec<FieldError>,
-    retry_after: Option<Duration>,
-    /// The `WWW-Authenticate` of a 401 (RFC 6750 section 3).
-    challenge: Option<&'static str>,
+    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 /// One field or parameter at fault.
@@ -43,7 +41,13 @@ impl Problem {
     /// A problem with this status, and what is wrong in a sentence.
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         let detail = detail.into();
-        Self { status, detail, errors: Vec::new(), retry_after: None, challenge: None }
+        Self { status, detail, errors: Vec::new(), headers: Vec::new() }
+    }
+
+    /// The same with one more header.
+    pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
     }
 
     /// 422: these fields are at fault.
@@ -55,14 +59,19 @@ impl Problem {
     /// 401: no token was shown, or more than one.
     pub fn no_token() -> Self {
         let detail = "this needs one `Authorization: Bearer` header with a token";
-        Self { challenge: Some("Bearer"), ..Self::new(StatusCode::UNAUTHORIZED, detail) }
+        Self::unauthorized(detail, "Bearer")
     }
 
     /// 401: the token is nobody's, or no longer.
     pub fn dead_token() -> Self {
-        let challenge = Some(r#"Bearer error="invalid_token""#);
         let detail = "the token is unknown, expired or signed out";
-        Self { challenge, ..Self::new(StatusCode::UNAUTHORIZED, detail) }
+        Self::unauthorized(detail, r#"Bearer error="invalid_token""#)
+    }
+
+    /// With the challenge that belongs to it (RFC 6750 section 3).
+    fn unauthorized(detail: &str, challenge: &'static str) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, detail)
+            .with_header(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
     }
 
     /// 429: too much from one place.
@@ -82,7 +91,9 @@ impl Problem {
     }
 
     fn retry_after(self, wait: Duration) -> Self {
-        Self { retry_after: Some(wait), ..self }
+        // Rounded up: who comes back too early is refused again.
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        self.with_header(header::RETRY_AFTER, seconds.max(1).into())
     }
 
     fn body_fields(faults: Vec<Fault>) -> Self {
@@ -101,15 +112,7 @@ impl IntoResponse for Problem {
             .with_detail(self.detail)
             .with_extensions(Extensions { errors: self.errors })
             .into_response();
-        let headers = response.headers_mut();
-        if let Some(wait) = self.retry_after {
-            // Rounded up: who comes back too early is refused again.
-            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-            headers.insert(header::RETRY_AFTER, seconds.max(1).into());
-        }
-        if let Some(challenge) = self.challenge {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
-        }
+        response.headers_mut().extend(self.headers);
         response
     }
 }
@@ -154,7 +157,7 @@ impl From<SignInError> for Problem {
             SignInError::Invalid(faults) => Self::body_fields(faults),
             SignInError::Wrong => {
                 let detail = "the username or the password is wrong";
-                Self { challenge: Some("Bearer"), ..Self::new(StatusCode::UNAUTHORIZED, detail) }
+                Self::unauthorized(detail, "Bearer")
             }
             SignInError::Busy => Self::try_later("too many sign-ins at once"),
             SignInError::Store(error) => error.into(),
