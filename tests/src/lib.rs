@@ -1,6 +1,7 @@
 //! What Doorstep's tests are made with: the harness and the port contract suites.
 
 pub mod client;
+pub mod contract;
 pub mod postgres;
 pub mod server;
 

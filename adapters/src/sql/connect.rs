@@ -18,7 +18,10 @@ pub async fn connect(url: &str) -> Result<Store, ConnectError> {
         Some("sqlite") => crate::sqlite::open(url).await,
         #[cfg(feature = "postgres")]
         Some("postgres" | "postgresql") => crate::postgres::open(url).await,
-        Some("sqlite" | "postgres" | "postgresql") => Err(ConnectError::NotBuiltIn),
+        #[cfg(not(feature = "sqlite"))]
+        Some("sqlite") => Err(ConnectError::NotBuiltIn("sqlite")),
+        #[cfg(not(feature = "postgres"))]
+        Some("postgres" | "postgresql") => Err(ConnectError::NotBuiltIn("postgres")),
         _ => Err(ConnectError::UnknownScheme),
     }
 }
@@ -34,8 +37,10 @@ pub enum ConnectError {
     )]
     UnknownScheme,
     /// The support was left out when this program was built.
-    #[error("this program was built without support for that database: build it with its feature")]
-    NotBuiltIn,
+    #[error(
+        "this program was built without support for that database: build it with the feature {0}"
+    )]
+    NotBuiltIn(&'static str),
     /// The URL cannot be read.
     #[error(
         "the database URL cannot be read ({0}): special characters in its parts, the password \
@@ -43,7 +48,9 @@ pub enum ConnectError {
     )]
     BadUrl(String),
     /// Nobody answers there.
-    #[error("the database server at {place} cannot be reached ({reason}): is it running, and is the address right?")]
+    #[error(
+        "the database server at {place} cannot be reached ({reason}): is it running, and is the address right?"
+    )]
     Unreachable {
         /// Host and port, or the socket's path.
         place: String,
@@ -51,7 +58,9 @@ pub enum ConnectError {
         reason: String,
     },
     /// The server does not know the user, or not with this password.
-    #[error("the database server at {place} refused user {user:?}: check user and password in the URL")]
+    #[error(
+        "the database server at {place} refused user {user:?}: check user and password in the URL"
+    )]
     Refused {
         /// Host and port, or the socket's path.
         place: String,
@@ -59,7 +68,9 @@ pub enum ConnectError {
         user: String,
     },
     /// The server has no such database.
-    #[error("the server at {place} has no database {database:?}: make it with `createdb {database}`, or name another")]
+    #[error(
+        "the server at {place} has no database {database:?}: make it with `createdb {database}`, or name another"
+    )]
     NoDatabase {
         /// Host and port, or the socket's path.
         place: String,
@@ -87,7 +98,9 @@ pub enum ConnectError {
     )]
     Newer(i64),
     /// Its schema could not be brought up to date.
-    #[error("the database's schema could not be brought up to date ({0}): has somebody else changed it?")]
+    #[error(
+        "the database's schema could not be brought up to date ({0}): has somebody else changed it?"
+    )]
     Schema(String),
     /// It was reached, but did not work.
     #[error("the database does not work ({0})")]
@@ -107,13 +120,12 @@ pub(crate) async fn migrate(
         let sql = sql.into_sql_str();
         Migration::new(number, about.into(), MigrationType::Simple, sql, false)
     };
-    Migrator::with_migrations(steps.iter().map(migration).collect())
-        .run(connection)
-        .await
-        .map_err(|e| match e {
-            MigrateError::VersionMissing(number) => ConnectError::Newer(number),
-            e => ConnectError::Schema(said(&e)),
-        })
+    let migrator = Migrator::with_migrations(steps.iter().map(migration).collect());
+    // Not `run`: the compiler cannot tell that its future is `Send`.
+    migrator.run_direct(None, connection, false).await.map_err(|e| match e {
+        MigrateError::VersionMissing(number) => ConnectError::Newer(number),
+        e => ConnectError::Schema(said(&e)),
+    })
 }
 
 /// What an error says, in one line.

@@ -37,8 +37,8 @@ use std::fmt;
 
 use sqlx::AnyPool;
 
-pub(crate) use connect::{Step, migrate, said};
 pub use connect::{ConnectError, connect};
+pub(crate) use connect::{Step, migrate, said};
 pub(crate) use dialect::Dialect;
 
 /// A database that holds everything there is to hold. Cheap to clone; made by [`connect`].
@@ -55,7 +55,7 @@ pub struct Store {
 impl Store {
     /// Lets go of every connection, once what is under way is done. Whoever asks afterwards is told that the
     /// store is unavailable.
-    pub async fn close(&self) {
+    pub async fn disconnect(&self) {
         self.readers.close().await;
         self.writers.close().await;
     }

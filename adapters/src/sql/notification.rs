@@ -23,9 +23,8 @@ pub(super) async fn insert(
 ) -> Result<(), StoreError> {
     for piece in pieces(notifications) {
         let places = places(1, piece.len(), 7);
-        let sql = format!(
-            "INSERT INTO {table} ({COLUMNS}) VALUES {places} ON CONFLICT (id) DO NOTHING"
-        );
+        let sql =
+            format!("INSERT INTO {table} ({COLUMNS}) VALUES {places} ON CONFLICT (id) DO NOTHING");
         let mut query = sqlx::query(AssertSqlSafe(sql));
         for n in piece {
             query = query

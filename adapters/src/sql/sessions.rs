@@ -44,8 +44,7 @@ impl Sessions for Store {
         let most = i64::try_from(PURGE).unwrap_or(i64::MAX);
         let mut purged = 0;
         loop {
-            let some =
-                self.execute(|| sqlx::query(sql).bind(now.as_micros()).bind(most)).await?;
+            let some = self.execute(|| sqlx::query(sql).bind(now.as_micros()).bind(most)).await?;
             purged += some;
             if some < PURGE {
                 return Ok(purged);

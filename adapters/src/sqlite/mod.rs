@@ -83,8 +83,7 @@ fn pool(place: &Place, connections: u32, tuning: &'static str) -> AnyPool {
 /// took too long.
 async fn prepare(place: &Place) -> Result<(), ConnectError> {
     let explain = |e| place.explain(&e);
-    let mut connection =
-        AnyConnection::connect_with(&place.options).await.map_err(explain)?;
+    let mut connection = AnyConnection::connect_with(&place.options).await.map_err(explain)?;
     let started = Instant::now();
     while let Err(e) = sqlx::raw_sql(TUNING).execute(&mut connection).await {
         // Turning a new file to WAL does not wait for others who do the same.
