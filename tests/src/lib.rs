@@ -1,1 +1,4 @@
-//! Being built.
+//! What Doorstep's tests are made with: the harness and the port contract suites.
+
+pub mod memory;
+pub mod simulation;
