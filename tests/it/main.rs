@@ -1,1 +1,5 @@
+//! The integration tests: one binary, a module a subject.
 
+#![allow(clippy::unwrap_used, reason = "what cannot be had in a test is that test's failure")]
+
+mod layers;

@@ -1,0 +1,213 @@
+use std::{
+    collections::VecDeque,
+    num::NonZeroUsize,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+};
+
+use doorstep_domain::{DomainEvent, ports::PublishError};
+use tokio::sync::futures::Notified;
+
+use super::{BusId, HANDLER_OF, HandlerStats, Subscription};
+
+/// How many events a handler takes from its queue at a time. More would spare it little, and would be held
+/// beside the queue's own bound.
+const BATCH_EVENTS: usize = 256;
+
+/// A set of subscriptions, one bit each.
+pub(super) type Wanted = u64;
+
+/// All handlers' queues, behind one lock: whoever holds it decides what comes next, for all of them.
+pub(super) struct Queues {
+    /// Set once, at the start.
+    subscriptions: OnceLock<Box<[Subscription]>>,
+    state: Mutex<State>,
+}
+
+struct State {
+    phase: Phase,
+    capacity: usize,
+    /// One for each subscription, in the same order.
+    queues: Vec<Queue>,
+}
+
+#[derive(Default)]
+struct Queue {
+    events: VecDeque<Arc<DomainEvent>>,
+    /// The handler has nothing in hand and nothing queued, and sleeps until it is woken.
+    at_rest: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Running,
+    /// Only handlers may publish.
+    Draining,
+    Stopped,
+}
+
+/// What became of an event that was offered.
+pub(super) enum Offer<'a> {
+    /// It is in the queue of everyone who wants it.
+    Taken,
+    /// It is in no queue, as this handler's is full; worth another try when there is `room`.
+    Full { subscription: &'a Subscription, room: Notified<'a> },
+}
+
+impl Queues {
+    pub(super) fn new() -> Self {
+        let state = State { phase: Phase::Running, capacity: 0, queues: Vec::new() };
+        Self { subscriptions: OnceLock::new(), state: Mutex::new(state) }
+    }
+
+    pub(super) fn id(self: &Arc<Self>) -> BusId {
+        Arc::as_ptr(self).addr()
+    }
+
+    pub(super) fn open(&self, subscriptions: Box<[Subscription]>, capacity: NonZeroUsize) {
+        let mut state = self.lock();
+        state.queues.resize_with(subscriptions.len(), Queue::default);
+        state.capacity = capacity.get();
+        drop(state);
+        // From here on the queues can be used. They are opened once: `Wiring::start` consumes the wiring.
+        self.subscriptions.get_or_init(|| subscriptions);
+    }
+
+    pub(super) fn subscription(&self, index: usize) -> &Subscription {
+        &self.subscriptions()[index]
+    }
+
+    fn subscriptions(&self) -> &[Subscription] {
+        self.subscriptions.get().map_or(&[], |subscriptions| subscriptions)
+    }
+
+    /// Who wants this event. Asked outside of the lock, since the answer is the handler's own code.
+    ///
+    /// Before the start nobody knows, and the event is refused.
+    pub(super) fn wanted_by(&self, event: &DomainEvent) -> Result<Wanted, PublishError> {
+        let subscriptions = self.subscriptions.get().ok_or(PublishError::Stopped)?;
+        let wants = subscriptions.iter().map(|subscription| subscription.wants(event));
+        Ok(wants
+            .enumerate()
+            .fold(0, |wanted, (index, wants)| wanted | Wanted::from(wants) << index))
+    }
+
+    /// Puts the event into all the queues that it is wanted in, or into none.
+    ///
+    /// All or none, for two reasons: an order that is the same for all, and no publisher that keeps places in
+    /// one queue while it waits for another, which could be what the other's handler waits for.
+    pub(super) fn offer(
+        self: &Arc<Self>,
+        event: &Arc<DomainEvent>,
+        wanted: Wanted,
+    ) -> Result<Offer<'_>, PublishError> {
+        let subscriptions = self.subscriptions();
+        let mut to_wake: Wanted = 0;
+        {
+            let mut state = self.lock();
+            match state.phase {
+                Phase::Running => {}
+                Phase::Draining if HANDLER_OF.try_with(|id| *id == self.id()).unwrap_or(false) => {}
+                Phase::Draining | Phase::Stopped => {
+                    return Err(PublishError::Stopped);
+                }
+            }
+            let capacity = state.capacity;
+            if let Some(full) =
+                ones(wanted).find(|index| state.queues[*index].events.len() >= capacity)
+            {
+                let subscription = &subscriptions[full];
+                // Made under the lock: a handler that makes room after this moment will be heard.
+                return Ok(Offer::Full { subscription, room: subscription.room.notified() });
+            }
+            for index in ones(wanted) {
+                let queue = &mut state.queues[index];
+                queue.events.push_back(Arc::clone(event));
+                if queue.at_rest {
+                    queue.at_rest = false;
+                    to_wake |= 1 << index;
+                }
+            }
+        }
+        for index in ones(to_wake) {
+            subscriptions[index].work.notify_one();
+        }
+        Ok(Offer::Taken)
+    }
+
+    /// Waits for events of this handler, and moves the next of them into `batch`, which must be empty.
+    ///
+    /// That it asks says that it has dealt with those it took before. `false`: the bus has stopped.
+    pub(super) async fn next_batch(&self, index: usize, batch: &mut Vec<Arc<DomainEvent>>) -> bool {
+        let subscription = self.subscription(index);
+        loop {
+            let stopped = {
+                let mut state = self.lock();
+                let queue = &mut state.queues[index];
+                if !queue.events.is_empty() {
+                    let count = queue.events.len().min(BATCH_EVENTS);
+                    batch.extend(queue.events.drain(..count));
+                    drop(state);
+                    subscription.room.notify_waiters();
+                    return true;
+                }
+                queue.at_rest = true;
+                state.settle()
+            };
+            if stopped {
+                self.wake_all();
+                return false;
+            }
+            subscription.work.notified().await;
+        }
+    }
+
+    /// From now on, only handlers may publish; when they have nothing left to do, the bus has stopped.
+    pub(super) fn drain(&self) {
+        {
+            let mut state = self.lock();
+            if state.phase == Phase::Running {
+                state.phase = Phase::Draining;
+            }
+            state.settle();
+        }
+        self.wake_all();
+    }
+
+    /// Has every handler and every waiting publisher look at the phase again.
+    fn wake_all(&self) {
+        for subscription in self.subscriptions() {
+            subscription.work.notify_one();
+            subscription.room.notify_waiters();
+        }
+    }
+
+    pub(super) fn stats(&self) -> Vec<HandlerStats> {
+        let state = self.lock();
+        let queued = state.queues.iter().map(|queue| queue.events.len());
+        self.subscriptions().iter().zip(queued).map(|(one, queued)| one.stats(queued)).collect()
+    }
+
+    /// No code of others runs under this lock, so that it cannot be poisoned.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Ends the draining when there is nothing left from which another event could come.
+    fn settle(&mut self) -> bool {
+        if self.phase == Phase::Draining && self.queues.iter().all(|queue| queue.at_rest) {
+            self.phase = Phase::Stopped;
+        }
+        self.phase == Phase::Stopped
+    }
+}
+
+/// The indices of the bits that are set.
+fn ones(mut set: Wanted) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let index = (set != 0).then(|| set.trailing_zeros() as usize)?;
+        set &= set - 1;
+        Some(index)
+    })
+}
