@@ -1,4 +1,6 @@
-//! The integration tests, in one binary.
-#![allow(clippy::unwrap_used, reason = "in a test, a panic is how to fail")]
+//! The integration tests: one binary, a module a subject.
 
+#![allow(clippy::unwrap_used, reason = "what cannot be had in a test is that test's failure")]
+
+mod layers;
 mod stores;

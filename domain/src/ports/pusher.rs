@@ -1,3 +1,5 @@
+use std::num::NonZeroU16;
+
 use async_trait::async_trait;
 
 use crate::{Notification, Timestamp};
@@ -24,11 +26,11 @@ pub trait Pusher: Send + Sync {
 
 /// How often a notification's acknowledgement has been given up on, plus one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Attempt(u16);
+pub struct Attempt(NonZeroU16);
 
 impl Attempt {
     /// The first.
-    pub const FIRST: Self = Self(1);
+    pub const FIRST: Self = Self(NonZeroU16::MIN);
 
     /// The one after this; the 65,535th stays the last.
     #[must_use]
@@ -38,7 +40,7 @@ impl Attempt {
 
     /// Counted from 1.
     pub const fn number(self) -> u16 {
-        self.0
+        self.0.get()
     }
 }
 

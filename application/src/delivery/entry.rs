@@ -1,0 +1,104 @@
+use doorstep_domain::ports::{Attempt, EnteredBy};
+use doorstep_domain::{Kind, Notification, NotificationId, Payload, Timestamp, Topic, Ttl, UserId};
+
+/// Points nowhere.
+pub(super) const NIL: u32 = u32::MAX;
+
+/// A notification in a mailbox, in as few bytes as it takes: a node may hold ten million of them.
+///
+/// The user is its mailbox's; the links are indices, so that one slab holds every list.
+pub(super) struct Entry {
+    pub(super) id: NotificationId,
+    kind: Kind,
+    pub(super) topic: Option<Topic>,
+    payload: Payload,
+    pub(super) created_at: Timestamp,
+    /// When this entry is to be looked at next. In the expiry index exactly while `timed`.
+    pub(super) due: Timestamp,
+    ttl: Ttl,
+    /// Which attempt it was last handed out in; none as long as nobody was ever handed it.
+    pub(super) attempt: Option<Attempt>,
+    pub(super) state: State,
+    /// It is in the inbox too: it does not expire, and what memory forgets the store remembers.
+    pub(super) kept: Option<EnteredBy>,
+    pub(super) timed: bool,
+    pub(super) mailbox: u32,
+    pub(super) prev: u32,
+    pub(super) next: u32,
+    pub(super) earlier: u32,
+    pub(super) later: u32,
+}
+
+/// Where an entry stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// It waits for the user, or for its turn.
+    Waiting,
+    /// The flush that holds the mailbox is pushing it right now.
+    Pushing,
+    /// A connection has it; the acknowledgement is awaited.
+    InFlight,
+    /// Only `kept` ones: it has ended, and the store does not know yet.
+    Acked,
+    /// The store knows, but a load that began before may still bring it: kept so that it is recognised.
+    Marked,
+}
+
+impl Entry {
+    pub(super) fn new(n: Notification, ttl: Ttl, kept: Option<EnteredBy>, mailbox: u32) -> Self {
+        let mut entry = Self {
+            id: n.id,
+            kind: n.kind,
+            topic: n.topic,
+            payload: n.payload,
+            created_at: n.created_at,
+            due: Timestamp::MAX,
+            ttl,
+            attempt: None,
+            state: State::Waiting,
+            kept,
+            timed: false,
+            mailbox,
+            prev: NIL,
+            next: NIL,
+            earlier: NIL,
+            later: NIL,
+        };
+        entry.due = entry.expires_at();
+        entry
+    }
+
+    /// When its TTL ends; what is in the inbox has no end.
+    pub(super) fn expires_at(&self) -> Timestamp {
+        if self.kept.is_some() { Timestamp::MAX } else { self.created_at + self.ttl.as_duration() }
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.payload.as_str().len()
+    }
+
+    /// The notification as it was accepted, with its TTL filled in.
+    pub(super) fn notification(&self, user: &UserId) -> Notification {
+        Notification {
+            id: self.id,
+            user_id: user.clone(),
+            kind: self.kind.clone(),
+            topic: self.topic.clone(),
+            payload: self.payload.clone(),
+            created_at: self.created_at,
+            ttl: Some(self.ttl),
+        }
+    }
+
+    pub(super) fn into_notification(self, user: UserId) -> Notification {
+        Notification {
+            id: self.id,
+            user_id: user,
+            kind: self.kind,
+            topic: self.topic,
+            payload: self.payload,
+            created_at: self.created_at,
+            ttl: Some(self.ttl),
+        }
+    }
+}

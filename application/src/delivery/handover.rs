@@ -1,0 +1,137 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use doorstep_domain::ports::{Handover, StoreError};
+use doorstep_domain::{Notification, Outcome};
+
+use super::Delivery;
+
+/// The largest write to the store.
+const BATCH: usize = 1000;
+/// How often progress is logged.
+const PROGRESS: usize = 10_000;
+/// The pause after a write that failed.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// What became of what waited when the node stopped.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Stopped {
+    /// Left in the store for the next node.
+    pub handed_over: usize,
+    /// Ended as `dropped`: there was no store to leave it in, or it did not take it in time.
+    pub dropped: usize,
+}
+
+impl Delivery {
+    /// Takes up what a stopped node left, with the TTL that is left. Call it once, before anybody can
+    /// connect. Takes no more than this node has room for; the rest stays for others.
+    pub async fn take_up(&self) -> Result<usize, StoreError> {
+        let Some(store) = &self.handover else { return Ok(0) };
+        let mut count = 0;
+        while self.cx.gate.has_room_for(BATCH) {
+            let batch = store.take(BATCH).await?;
+            let got = batch.len();
+            for n in batch {
+                let rule = *self.cx.rules.of(&n.kind);
+                // Refusals have been counted and logged as outcomes: nobody else is left to be told.
+                drop(self.wake.accept(n, &rule));
+            }
+            count += got;
+            if count > 0 && (got < BATCH || count.is_multiple_of(PROGRESS)) {
+                tracing::info!(count, "taken up what an earlier node left");
+            }
+            if got < BATCH {
+                break;
+            }
+        }
+        Ok(count)
+    }
+
+    /// Stops: accepts nothing more, lets pushes that are under way come to an end, and hands over what
+    /// waits. Takes at most about `patience`, of which a store that fails gets all that is left.
+    ///
+    /// Stop the transports first, so that nobody arrives any more.
+    pub async fn stop(&self, patience: Duration) -> Stopped {
+        let deadline = tokio::time::Instant::now() + patience;
+        self.cx.tasks.stop().cancel();
+        if tokio::time::timeout(patience / 5, self.cx.tasks.ended()).await.is_err() {
+            tracing::warn!(
+                "some pushes did not come to an end in time; what they push is handed over"
+            );
+        }
+        if let Ok(Err(error)) = tokio::time::timeout(patience / 5, self.wake.clear_desk()).await {
+            tracing::warn!(%error, "the inbox does not answer; what it should have is handed over");
+        }
+        let mut stopped = Stopped::default();
+        let total = self.held().waiting + self.held().in_flight;
+        if total > 0 {
+            tracing::info!(total, "handing over what waits");
+        }
+        let unpromoted = self.wake.desk.as_ref().map(super::desk::Desk::unpromoted);
+        let loose = [unpromoted.unwrap_or_default(), self.poll.drain()].concat();
+        self.leave(loose, deadline, &mut stopped).await;
+        for shard in 0..self.wake.rooms.shards() {
+            loop {
+                let some = self.wake.rooms.in_shard(shard, (0, 0), |room| room.drain(BATCH));
+                if some.is_empty() {
+                    break;
+                }
+                self.leave(some, deadline, &mut stopped).await;
+            }
+        }
+        self.cx.endings.receipts.close();
+        if stopped.dropped > 0 {
+            tracing::error!(
+                dropped = stopped.dropped,
+                "notifications were lost: the store did not take them before the stop"
+            );
+        }
+        stopped
+    }
+
+    async fn leave(
+        &self,
+        waiting: Vec<Notification>,
+        deadline: tokio::time::Instant,
+        stopped: &mut Stopped,
+    ) {
+        for batch in waiting.chunks(BATCH) {
+            if self.leave_batch(batch, deadline).await {
+                let before = stopped.handed_over / PROGRESS;
+                stopped.handed_over += batch.len();
+                if stopped.handed_over / PROGRESS > before {
+                    tracing::info!(count = stopped.handed_over, "handed over so far");
+                }
+            } else {
+                stopped.dropped += batch.len();
+                let end = |n| self.cx.endings.end(n, Outcome::Dropped);
+                let ended = batch.iter().map(end).collect();
+                self.cx.endings.tell(ended).await;
+            }
+        }
+    }
+
+    /// Writes a batch, trying again until the deadline.
+    async fn leave_batch(&self, batch: &[Notification], deadline: tokio::time::Instant) -> bool {
+        let Some(store) = self.handover.clone() else { return false };
+        while let Some(left) = time_until(deadline) {
+            match tokio::time::timeout(left, write(&store, batch)).await {
+                Ok(Ok(())) => return true,
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, "could not hand over; trying again");
+                    tokio::time::sleep(PAUSE).await;
+                }
+                Err(_) => return false,
+            }
+        }
+        false
+    }
+}
+
+async fn write(store: &Arc<dyn Handover>, batch: &[Notification]) -> Result<(), StoreError> {
+    store.leave(batch).await
+}
+
+fn time_until(deadline: tokio::time::Instant) -> Option<Duration> {
+    deadline.checked_duration_since(tokio::time::Instant::now()).filter(|left| !left.is_zero())
+}

@@ -1,0 +1,127 @@
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use doorstep_domain::ports::{Attempt, Pushed};
+use doorstep_domain::{Notification, NotificationId, Outcome, UserId};
+
+use super::Refused;
+use super::context::Context;
+use super::policy::{Overflow, Rule};
+use super::receipt::Acceptance;
+use super::sync::Mutex;
+
+/// The strategy `poll`: the honest original. One light task a notification looks whether the user is there,
+/// every so often, pushes when they are, and gives up when the TTL ends.
+///
+/// Kept simple on purpose and for comparison: it takes what a connection took as delivered, without waiting
+/// for acknowledgements, and keeps no order between notifications.
+pub(super) struct Poll {
+    cx: Arc<Context>,
+    /// Who waits, oldest first, so that a full mailbox knows its oldest. Whoever takes a notification out
+    /// of here ends it.
+    waiting: Mutex<HashMap<UserId, VecDeque<Arc<Notification>>>>,
+}
+
+impl Poll {
+    pub(super) fn new(cx: Arc<Context>) -> Arc<Self> {
+        Arc::new(Self { cx, waiting: Mutex::default() })
+    }
+
+    pub(super) fn accept(
+        self: &Arc<Self>,
+        mut n: Notification,
+        rule: &Rule,
+    ) -> Result<Acceptance, Refused> {
+        n.ttl.get_or_insert(rule.ttl);
+        if !self.cx.gate.enter(n.payload.as_str().len()) {
+            self.cx.tell_later(vec![self.cx.endings.end(&n, Outcome::Rejected)]);
+            return Err(Refused::NodeFull);
+        }
+        let n = Arc::new(n);
+        let gone = {
+            let mut waiting = self.waiting.lock();
+            let queue = waiting.entry(n.user_id.clone()).or_default();
+            let replaced = n.topic.as_ref().and_then(|topic| {
+                queue.iter().position(|other| other.topic.as_ref() == Some(topic))
+            });
+            let full = replaced.is_none() && queue.len() >= rule.max_per_user;
+            if full && rule.overflow == Overflow::Reject {
+                Some((n.clone(), Outcome::Rejected))
+            } else {
+                queue.push_back(n.clone());
+                match replaced {
+                    Some(older) => queue.remove(older).map(|older| (older, Outcome::Replaced)),
+                    None if full => queue.pop_front().map(|oldest| (oldest, Outcome::Dropped)),
+                    None => None,
+                }
+            }
+        };
+        if let Some((gone, outcome)) = gone {
+            self.cx.gate.leave(1, gone.payload.as_str().len());
+            self.cx.tell_later(vec![self.cx.endings.end(&gone, outcome)]);
+            if outcome == Outcome::Rejected {
+                return Err(Refused::MailboxFull);
+            }
+        }
+        let (this, rule) = (self.clone(), *rule);
+        self.cx.tasks.now_or_later(async move { this.spin(n, rule).await });
+        Ok(Acceptance::Waiting)
+    }
+
+    /// Looks, pushes, sleeps; until it is delivered, over, or somebody else ended it.
+    async fn spin(&self, n: Arc<Notification>, rule: Rule) {
+        let deadline = n.created_at + n.ttl.unwrap_or(rule.ttl).as_duration();
+        let outcome = loop {
+            if self.cx.clock.now() >= deadline {
+                break Outcome::Expired;
+            }
+            if self.cx.is_online(&n.user_id).await
+                && let Ok(Pushed::Written | Pushed::InFlight) =
+                    self.cx.push(&n, Attempt::FIRST, deadline).await
+            {
+                break Outcome::Delivered;
+            }
+            let left = deadline.since(self.cx.clock.now());
+            tokio::select! {
+                biased;
+                () = self.cx.tasks.stop().cancelled() => return,
+                () = tokio::time::sleep(rule.poll_interval.min(left)) => {}
+            }
+            if !self.waits(&n.user_id, n.id) {
+                return;
+            }
+        };
+        if self.take(&n.user_id, n.id) {
+            self.cx.gate.leave(1, n.payload.as_str().len());
+            self.cx.endings.tell(vec![self.cx.endings.end(&n, outcome)]).await;
+        }
+    }
+
+    fn waits(&self, user: &UserId, id: NotificationId) -> bool {
+        self.waiting.lock().get(user).is_some_and(|queue| queue.iter().any(|n| n.id == id))
+    }
+
+    fn take(&self, user: &UserId, id: NotificationId) -> bool {
+        let mut waiting = self.waiting.lock();
+        let Some(queue) = waiting.get_mut(user) else { return false };
+        let Some(position) = queue.iter().position(|n| n.id == id) else { return false };
+        queue.remove(position);
+        if queue.is_empty() {
+            waiting.remove(user);
+        }
+        if waiting.is_empty() {
+            waiting.shrink_to(1024);
+        }
+        true
+    }
+
+    /// Takes out everything that waits.
+    pub(super) fn drain(&self) -> Vec<Notification> {
+        let all = std::mem::take(&mut *self.waiting.lock());
+        all.into_values().flatten().map(Arc::unwrap_or_clone).collect()
+    }
+
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.lock().values().map(VecDeque::len).sum()
+    }
+}

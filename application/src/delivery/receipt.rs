@@ -1,0 +1,177 @@
+use std::collections::HashMap;
+use std::fmt;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+
+use doorstep_domain::{NotificationId, Outcome};
+
+use super::sync::Mutex;
+
+/// What had happened to a notification when it was accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Acceptance {
+    /// It waits for its user, or for its turn.
+    Waiting,
+    /// It was pushed; the acknowledgement is awaited.
+    InFlight,
+    /// It has ended already: `delivered`, or `expired` where it was now or never.
+    Ended(Outcome),
+}
+
+/// The sender's handle on the outcome of one notification.
+///
+/// [`state`](Self::state) says at once what has happened so far; [`outcome`](Self::outcome) waits for the
+/// end. Dropping it costs and cancels nothing.
+#[must_use = "drop it if the outcome is of no interest"]
+pub struct Receipt {
+    id: NotificationId,
+    state: Acceptance,
+    held: Option<Arc<Receipts>>,
+}
+
+impl Receipt {
+    /// The notification's id.
+    pub fn id(&self) -> NotificationId {
+        self.id
+    }
+
+    /// What had happened when the notification was accepted.
+    pub fn state(&self) -> Acceptance {
+        self.state
+    }
+
+    /// Waits for the outcome. `None` when the node stopped first: the next one takes the notification up,
+    /// and no one here will know.
+    ///
+    /// For a notification in the inbox it is the end seen by this node: read or acknowledged elsewhere, it
+    /// is not seen here.
+    pub async fn outcome(self) -> Option<Outcome> {
+        if let Acceptance::Ended(outcome) = self.state {
+            return Some(outcome);
+        }
+        let receipts = self.held.as_ref()?;
+        poll_fn(|cx| receipts.poll(self.id, cx.waker())).await
+    }
+}
+
+impl fmt::Debug for Receipt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receipt")
+            .field("id", &self.id)
+            .field("state", &self.state)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Receipt {
+    fn drop(&mut self) {
+        if let Some(receipts) = &self.held {
+            receipts.forget(self.id);
+        }
+    }
+}
+
+/// The receipts that somebody still holds. Its size is theirs to bound: one that is dropped is gone.
+pub(super) struct Receipts {
+    shards: [Mutex<HashMap<NotificationId, Slot>>; SHARDS],
+}
+
+const SHARDS: usize = 16;
+
+struct Slot {
+    /// So many receipts of this id are held: a sender may send one twice.
+    holders: u32,
+    wakers: Vec<Waker>,
+    end: End,
+}
+
+/// What is known of the end.
+#[derive(Clone, Copy)]
+enum End {
+    Open,
+    Known(Outcome),
+    /// The node stopped first.
+    Unknown,
+}
+
+impl Receipts {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self { shards: std::array::from_fn(|_| Mutex::default()) })
+    }
+
+    fn shard(&self, id: NotificationId) -> &Mutex<HashMap<NotificationId, Slot>> {
+        // The last byte of a version 7 UUID is random.
+        &self.shards[usize::from(id.as_uuid().as_bytes()[15]) % SHARDS]
+    }
+
+    /// Opens a receipt before the notification can end, so that no end is missed.
+    pub(super) fn open(self: &Arc<Self>, id: NotificationId) -> Receipt {
+        let fresh = || Slot { holders: 0, wakers: Vec::new(), end: End::Open };
+        self.shard(id).lock().entry(id).or_insert_with(fresh).holders += 1;
+        Receipt { id, state: Acceptance::Waiting, held: Some(self.clone()) }
+    }
+
+    /// Says what has happened so far.
+    pub(super) fn with_state(&self, mut receipt: Receipt, so_far: Acceptance) -> Receipt {
+        let end = self.shard(receipt.id).lock().get(&receipt.id).map(|slot| slot.end);
+        receipt.state = match end {
+            Some(End::Known(outcome)) => Acceptance::Ended(outcome),
+            _ => so_far,
+        };
+        receipt
+    }
+
+    /// The notification has ended.
+    pub(super) fn settle(&self, id: NotificationId, outcome: Outcome) {
+        let mut shard = self.shard(id).lock();
+        if let Some(slot) = shard.get_mut(&id) {
+            slot.end = End::Known(outcome);
+            let wakers = std::mem::take(&mut slot.wakers);
+            drop(shard);
+            wakers.into_iter().for_each(Waker::wake);
+        }
+    }
+
+    /// The node stops: whoever still waits is told that no outcome will be known here.
+    pub(super) fn close(&self) {
+        for shard in &self.shards {
+            let mut wakers = Vec::new();
+            for slot in shard.lock().values_mut() {
+                if matches!(slot.end, End::Open) {
+                    slot.end = End::Unknown;
+                }
+                wakers.append(&mut slot.wakers);
+            }
+            wakers.into_iter().for_each(Waker::wake);
+        }
+    }
+
+    fn poll(&self, id: NotificationId, waker: &Waker) -> Poll<Option<Outcome>> {
+        let mut shard = self.shard(id).lock();
+        let Some(slot) = shard.get_mut(&id) else { return Poll::Ready(None) };
+        match slot.end {
+            End::Known(outcome) => return Poll::Ready(Some(outcome)),
+            End::Unknown => return Poll::Ready(None),
+            End::Open => {}
+        }
+        if !slot.wakers.iter().any(|known| known.will_wake(waker)) {
+            slot.wakers.push(waker.clone());
+        }
+        Poll::Pending
+    }
+
+    fn forget(&self, id: NotificationId) {
+        let mut shard = self.shard(id).lock();
+        if let Some(slot) = shard.get_mut(&id) {
+            slot.holders -= 1;
+            if slot.holders == 0 {
+                shard.remove(&id);
+                // Many at once must not leave their room behind for good.
+                if shard.is_empty() && shard.capacity() > 1024 {
+                    shard.shrink_to(64);
+                }
+            }
+        }
+    }
+}

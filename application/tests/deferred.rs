@@ -1,0 +1,234 @@
+//! The delivery policy alone, against mocks of `Presence` and `Pusher`, in virtual time.
+
+mod support;
+
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use doorstep_application::delivery::{Acceptance, Delivery, Policy, Rule, Strategy};
+use doorstep_domain::Outcome;
+use doorstep_domain::ports::{MockPresence, MockPusher, PushError, Pushed};
+use mockall::Sequence;
+use support::{Door, VirtualClock, ada, deferred, delivery, pass, popup, virtual_clock};
+
+const BOTH: [Strategy; 2] = [Strategy::Wake, Strategy::Poll];
+
+fn takes(times: usize) -> MockPusher {
+    let mut pusher = MockPusher::new();
+    pusher.expect_push().times(times).returning(|_, _, _| Ok(Pushed::Written));
+    pusher
+}
+
+/// Sends one, lets the user come after a while, and answers the outcome and how long it took.
+async fn arrives_after(strategy: Strategy, away: Duration) -> (Option<Outcome>, Duration) {
+    let clock = virtual_clock();
+    let door = Door::default();
+    let delivery = delivery(door.presence(), takes(1), &clock, deferred(strategy));
+    let start = tokio::time::Instant::now();
+    let receipt = delivery.send(popup(1, &clock)).await.unwrap();
+    assert_eq!(receipt.state(), Acceptance::Waiting);
+    tokio::spawn({
+        let delivery = delivery.clone();
+        async move {
+            tokio::time::sleep(away).await;
+            door.set(true);
+            delivery.arrived(&ada());
+        }
+    });
+    let outcome = receipt.outcome().await;
+    assert_eq!(delivery.held().waiting, 0);
+    (outcome, start.elapsed())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_user_who_is_there_gets_it_at_once() {
+    for rule in BOTH.map(deferred).into_iter().chain([immediate()]) {
+        let clock = virtual_clock();
+        let door = Door::default();
+        door.set(true);
+        let delivery = delivery(door.presence(), takes(1), &clock, rule);
+        let receipt = delivery.send(popup(1, &clock)).await.unwrap();
+        assert_eq!(receipt.state(), Acceptance::Ended(Outcome::Delivered));
+        assert_eq!(delivery.ended(Outcome::Delivered), 1);
+    }
+}
+
+fn immediate() -> Rule {
+    Rule { policy: Policy::Immediate, ..Rule::default() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn immediate_is_the_bug() {
+    let clock = virtual_clock();
+    let door = Door::default();
+    let delivery = delivery(door.presence(), takes(0), &clock, immediate());
+    let receipt = delivery.send(popup(1, &clock)).await.unwrap();
+    door.set(true);
+    delivery.arrived(&ada());
+    pass(Duration::from_secs(120)).await;
+    assert_eq!(receipt.outcome().await, Some(Outcome::Expired));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_arrives_after_three_seconds_gets_it() {
+    let three = Duration::from_secs(3);
+    let (outcome, took) = arrives_after(Strategy::Wake, three).await;
+    assert_eq!((outcome, took), (Some(Outcome::Delivered), three));
+    let (outcome, took) = arrives_after(Strategy::Poll, three + Duration::from_millis(1)).await;
+    assert_eq!((outcome, took), (Some(Outcome::Delivered), Duration::from_millis(3500)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_arrives_at_the_last_moment_gets_it() {
+    let last = Duration::from_millis(59_999);
+    let (outcome, took) = arrives_after(Strategy::Wake, last).await;
+    assert_eq!((outcome, took), (Some(Outcome::Delivered), last));
+    // The last look of the spin-wait is at 59.5 s.
+    let (outcome, _) = arrives_after(Strategy::Poll, Duration::from_millis(59_400)).await;
+    assert_eq!(outcome, Some(Outcome::Delivered));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_never_arrives_never_gets_it_and_it_is_counted() {
+    for strategy in BOTH {
+        let clock = virtual_clock();
+        let door = Door::default();
+        let delivery = delivery(door.presence(), takes(0), &clock, deferred(strategy));
+        let receipt = delivery.send(popup(1, &clock)).await.unwrap();
+        pass(Duration::from_millis(59_900)).await;
+        assert_eq!((delivery.held().waiting, delivery.ended(Outcome::Expired)), (1, 0));
+        assert_eq!(receipt.outcome().await, Some(Outcome::Expired));
+        assert_eq!((delivery.held().waiting, delivery.ended(Outcome::Expired)), (0, 1));
+        // Too late now.
+        door.set(true);
+        delivery.arrived(&ada());
+        pass(Duration::from_secs(1)).await;
+    }
+}
+
+/// The first contract of all: the user arrives after presence said 'absent' and before anything waits.
+#[tokio::test(start_paused = true)]
+async fn who_arrives_between_the_check_and_the_wait_gets_it() {
+    for strategy in BOTH {
+        let clock = virtual_clock();
+        let arrives: Arc<OnceLock<Arc<Delivery>>> = Arc::default();
+        let mut presence = MockPresence::new();
+        let at_the_check = arrives.clone();
+        let checks = AtomicUsize::new(0);
+        presence.expect_is_online().returning(move |user| {
+            if checks.fetch_add(1, SeqCst) > 0 {
+                return true;
+            }
+            if let Some(delivery) = at_the_check.get() {
+                delivery.arrived(user);
+            }
+            false
+        });
+        let delivery = delivery(presence, takes(1), &clock, deferred(strategy));
+        assert!(arrives.set(delivery.clone()).is_ok());
+        let receipt = delivery.send(popup(1, &clock)).await.unwrap();
+        assert_eq!(receipt.outcome().await, Some(Outcome::Delivered));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_leaves_during_the_push_gets_it_on_return() {
+    for strategy in BOTH {
+        let clock = virtual_clock();
+        let door = Door::default();
+        door.set(true);
+        let mut pusher = MockPusher::new();
+        let mut order = Sequence::new();
+        let leaves = door.clone();
+        pusher.expect_push().once().in_sequence(&mut order).returning(move |_, _, _| {
+            leaves.set(false);
+            Ok(Pushed::Nobody)
+        });
+        pusher
+            .expect_push()
+            .once()
+            .in_sequence(&mut order)
+            .returning(|_, _, _| Ok(Pushed::Written));
+        let delivery = delivery(door.presence(), pusher, &clock, deferred(strategy));
+        let receipt = delivery.send(popup(1, &clock)).await.unwrap();
+        assert_eq!(receipt.state(), Acceptance::Waiting);
+        pass(Duration::from_secs(5)).await;
+        door.set(true);
+        delivery.arrived(&ada());
+        assert_eq!(receipt.outcome().await, Some(Outcome::Delivered));
+    }
+}
+
+/// A new connection comes while a push to the old one is still under way, and finds nobody.
+#[tokio::test(start_paused = true)]
+async fn who_returns_during_the_push_gets_it() {
+    let clock = virtual_clock();
+    let door = Door::default();
+    door.set(true);
+    let returns: Arc<OnceLock<Arc<Delivery>>> = Arc::default();
+    let mut pusher = MockPusher::new();
+    let mut order = Sequence::new();
+    let during_the_push = returns.clone();
+    pusher.expect_push().once().in_sequence(&mut order).returning(move |_, _, _| {
+        during_the_push.get().unwrap().arrived(&ada());
+        Ok(Pushed::Nobody)
+    });
+    pusher.expect_push().once().in_sequence(&mut order).returning(|_, _, _| Ok(Pushed::Written));
+    let delivery = delivery(door.presence(), pusher, &clock, deferred(Strategy::Wake));
+    assert!(returns.set(delivery.clone()).is_ok());
+    let receipt = delivery.send(popup(1, &clock)).await.unwrap();
+    assert_eq!(receipt.state(), Acceptance::Ended(Outcome::Delivered));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_push_that_fails_or_panics_is_tried_again() {
+    for panics in [false, true] {
+        let clock = virtual_clock();
+        let door = Door::default();
+        door.set(true);
+        let mut pusher = MockPusher::new();
+        let mut order = Sequence::new();
+        pusher.expect_push().once().in_sequence(&mut order).returning(move |_, _, _| {
+            assert!(!panics, "the pusher panics, as the test wants");
+            Err(PushError("broken pipe".into()))
+        });
+        pusher
+            .expect_push()
+            .once()
+            .in_sequence(&mut order)
+            .returning(|_, _, _| Ok(Pushed::Written));
+        let delivery = delivery(door.presence(), pusher, &clock, deferred(Strategy::Wake));
+        let receipt = delivery.send(popup(1, &clock)).await.unwrap();
+        assert_eq!(receipt.state(), Acceptance::Waiting);
+        assert_eq!(receipt.outcome().await, Some(Outcome::Delivered));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropping_the_receipt_cancels_nothing() {
+    let clock = virtual_clock();
+    let door = Door::default();
+    let delivery = delivery(door.presence(), takes(1), &clock, deferred(Strategy::Wake));
+    drop(delivery.send(popup(1, &clock)).await.unwrap());
+    door.set(true);
+    delivery.arrived(&ada());
+    assert_eq!(delivery.ended(Outcome::Delivered), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn under_wake_nobody_looks_while_nobody_comes() {
+    let clock = virtual_clock();
+    let checks = |strategy| {
+        let clock: Arc<VirtualClock> = clock.clone();
+        async move {
+            let delivery =
+                delivery(Door::default().presence(), takes(0), &clock, deferred(strategy));
+            drop(delivery.send(popup(1, &clock)).await.unwrap());
+            pass(Duration::from_secs(70)).await;
+            delivery.presence_checks()
+        }
+    };
+    assert_eq!(checks(Strategy::Wake).await, 1);
+    assert_eq!(checks(Strategy::Poll).await, 120);
+}

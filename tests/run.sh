@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# Runs every test there is. Needs Rust (https://rustup.rs); installs what else is missing.
+# Arguments go to `cargo test`. TEST_DATABASE_URL names a PostgreSQL to use instead of a throw-away one.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+say() { printf '==> %s\n' "$*"; }
+fail() { printf '==> %s\n' "$*" >&2; exit 1; }
+
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then "$@"
+    elif command -v sudo >/dev/null; then sudo "$@"
+    else fail "not root and no sudo; as root, run: $*"; fi
+}
+
+# The same places as the tests themselves look (tests/src/postgres.rs).
+has_postgres() {
+    [ -n "${TEST_DATABASE_URL:-}" ] && return
+    command -v initdb >/dev/null && command -v postgres >/dev/null && return
+    local bin
+    for bin in /usr/lib/postgresql/*/bin /usr/pgsql-*/bin /opt/homebrew/opt/postgresql*/bin /usr/local/opt/postgresql*/bin \
+        /home/linuxbrew/.linuxbrew/opt/postgresql*/bin /Applications/Postgres.app/Contents/Versions/*/bin; do
+        [ -x "$bin/initdb" ] && [ -x "$bin/postgres" ] && return
+    done
+    return 1
+}
+
+install_apt() {
+    command -v apt-get >/dev/null || return 1
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"
+}
+
+install_brew() {
+    command -v brew >/dev/null || return 1
+    brew install --quiet "$@"
+}
+
+PATH="$PATH:${HOME:-}/.cargo/bin"
+command -v cargo >/dev/null || fail "no cargo: install Rust from https://rustup.rs, then run this again"
+
+# SQLite is compiled from source, and everything is linked by it.
+if ! command -v cc >/dev/null; then
+    say "installing a C compiler"
+    install_apt gcc libc6-dev || fail "no C compiler: install one (macOS: xcode-select --install), then run this again"
+fi
+
+if ! has_postgres; then
+    say "installing the PostgreSQL server, for clusters of the tests' own"
+    install_apt postgresql || install_brew postgresql@17 \
+        || fail "no PostgreSQL: install its server (initdb, postgres) or set TEST_DATABASE_URL, then run this again"
+    has_postgres || fail "PostgreSQL was installed, but initdb and postgres are not where they were looked for"
+fi
+
+# `cargo test` alone does not build the binary, which tests start as a process of its own. Both in one go, so
+# that what they share is built once.
+say "building the binary and the tests"
+cargo build --workspace --bins --tests
+
+say "running the tests"
+cargo test --workspace --no-fail-fast "$@"
+say "all tests passed"
