@@ -1,3 +1,4 @@
 //! What Doorstep's tests are made with: the harness and the port contract suites.
 
+pub mod contract;
 pub mod postgres;
