@@ -1,10 +1,18 @@
 //! Both stores keep what the ports promise, and say what is wrong when they cannot be opened.
 
+mod opening;
+mod trouble;
+
 use std::sync::Arc;
 
 use doorstep_adapters::sql::{Store, connect};
+use doorstep_domain::{
+    EntryId, EntryKind, LedgerEntry, Money, NewUser, Notification, NotificationId, PasswordHash,
+    Payload, Session, Timestamp, TokenHash, Ttl, User, UserId,
+};
 use doorstep_tests::postgres::Postgres;
 use tempfile::TempDir;
+use uuid::Uuid;
 
 /// A store of its own for one test.
 struct Fresh {
@@ -36,6 +44,55 @@ impl Fresh {
     fn store(&self) -> Arc<Store> {
         Arc::clone(&self.store)
     }
+
+    /// For those who go behind the store's back.
+    fn raw_url(&self) -> String {
+        self.url.replace(' ', "%20")
+    }
+}
+
+fn user_with_session() -> (NewUser, Session) {
+    let id = Uuid::now_v7();
+    let name = format!("ada{}", &id.simple().to_string()[12..]);
+    let user = User {
+        id: UserId::from(id),
+        username: name.parse().unwrap(),
+        created_at: Timestamp::from_micros(7),
+    };
+    let mut digest = [0; 32];
+    digest[..16].copy_from_slice(id.as_bytes());
+    let session = Session {
+        token: TokenHash::new(digest),
+        user_id: user.id.clone(),
+        expires_at: Timestamp::MAX,
+    };
+    (NewUser { user, password: PasswordHash::new("$argon2id$".to_owned()) }, session)
+}
+
+/// The user's welcome gift.
+fn entry(user_id: &UserId) -> LedgerEntry {
+    LedgerEntry {
+        id: EntryId::new(Uuid::now_v7()),
+        user_id: user_id.clone(),
+        kind: EntryKind::WelcomeGift,
+        amount: Money::from_minor(100_000),
+        reference: user_id.to_string(),
+        created_at: Timestamp::from_micros(8),
+    }
+}
+
+/// As many, each for another user.
+fn notifications(count: usize) -> Vec<Notification> {
+    let one = |_| Notification {
+        id: NotificationId::new(Uuid::now_v7()),
+        user_id: UserId::from(Uuid::now_v7()),
+        kind: "welcome".parse().unwrap(),
+        topic: None,
+        payload: Payload::new(&"x".repeat(200)).unwrap(),
+        created_at: Timestamp::from_micros(9),
+        ttl: Some(Ttl::from_secs(60)),
+    };
+    (0..count).map(one).collect()
 }
 
 /// One test for each suite.

@@ -120,12 +120,12 @@ pub(crate) async fn migrate(
         let sql = sql.into_sql_str();
         Migration::new(number, about.into(), MigrationType::Simple, sql, false)
     };
-    Migrator::with_migrations(steps.iter().map(migration).collect()).run(connection).await.map_err(
-        |e| match e {
-            MigrateError::VersionMissing(number) => ConnectError::Newer(number),
-            e => ConnectError::Schema(said(&e)),
-        },
-    )
+    let migrator = Migrator::with_migrations(steps.iter().map(migration).collect());
+    // Not `run`: the compiler cannot tell that its future is `Send`.
+    migrator.run_direct(None, connection, false).await.map_err(|e| match e {
+        MigrateError::VersionMissing(number) => ConnectError::Newer(number),
+        e => ConnectError::Schema(said(&e)),
+    })
 }
 
 /// What an error says, in one line.
