@@ -88,7 +88,7 @@ impl Bystander {
         let id = sent.id.to_string();
         let receipt = node.delivery.send(sent).await.unwrap();
         assert_eq!(notification(&mut self.socket).await["id"], id);
-        assert_eq!(receipt.outcome().await, Outcome::Delivered);
+        assert_eq!(receipt.outcome().await, Some(Outcome::Delivered));
     }
 }
 
@@ -140,7 +140,7 @@ async fn all_connections_of_a_user_are_pushed_to() {
     eventually("none waits", async || node.delivery.ended(Outcome::Delivered) == 2).await;
     let sent = node.notification(&ada.id, 3);
     let id = sent.id.to_string();
-    node.delivery.send(sent).await.unwrap();
+    drop(node.delivery.send(sent).await.unwrap());
     for tab in &mut tabs {
         while notification(tab).await["id"] != id {}
     }
@@ -289,7 +289,7 @@ async fn signing_out_ends_that_sessions_connections_and_no_others() {
 
     let sent = node.notification(&ada.id, 3);
     let id = sent.id.to_string();
-    node.delivery.send(sent).await.unwrap();
+    drop(node.delivery.send(sent).await.unwrap());
     while notification(&mut other_device).await["id"] != id {}
     let bearer = format!("Bearer {}", ada.token);
     let again = open(node.address, &[("authorization", &bearer)]).await;
@@ -316,7 +316,7 @@ async fn beyond_a_limit_is_later_and_a_place_that_is_left_is_free() {
             .await;
         let sent = node.notification(&ada.id, 3);
         let id = sent.id.to_string();
-        node.delivery.send(sent).await.unwrap();
+        drop(node.delivery.send(sent).await.unwrap());
         let mut third = connect(&node, &ada.token, "doorstep.plain.v1").await;
         while notification(&mut third).await["id"] != id {}
     }
@@ -360,7 +360,7 @@ async fn overwhelm(node: &Node, user: &UserId) {
     // What fits into the kernel's buffers (some MiB at most) and 256 frames; this is far beyond.
     for _ in 0..5_000 {
         let sent = Notification { topic: None, ..node.notification(user, 16 * 1024) };
-        node.delivery.send(sent).await.unwrap();
+        drop(node.delivery.send(sent).await.unwrap());
         if !node.connections.is_online(user).await {
             return;
         }
