@@ -40,8 +40,8 @@ impl Inbox for Store {
             "SELECT {COLUMNS} FROM inbox WHERE user_id = $1 AND delivered_at IS NULL \
              ORDER BY seq LIMIT $2"
         );
-        let rows = self
-            .rows(|| sqlx::query(AssertSqlSafe(sql.as_str())).bind(&user).bind(at_most(limit)));
+        let rows =
+            self.rows(|| sqlx::query(AssertSqlSafe(sql.as_str())).bind(&user).bind(at_most(limit)));
         read_all(&rows.await?)
     }
 
