@@ -174,8 +174,8 @@ impl Node {
         );
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let served = http::serve(listener, routes, options.server, stopping.clone());
-        let server = tokio::spawn(served);
+        let serving = http::serve(listener, routes, options.server, stopping.clone());
+        let server = tokio::spawn(serving);
         let http = reqwest::Client::new();
         Self { address, store, clock, connections, delivery, stopping, server, http }
     }

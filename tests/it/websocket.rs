@@ -22,6 +22,9 @@ use crate::node::{Node, Options, PASSWORD, eventually};
 
 type Socket = WebSocketStream<TcpStream>;
 
+/// Request headers.
+type Headers<'a> = Vec<(&'static str, &'a str)>;
+
 /// Connects with these headers.
 async fn open(
     address: SocketAddr,
@@ -152,7 +155,7 @@ async fn who_may_not_connect_is_told_before_the_upgrade() {
     let ada = node.register("ada").await;
     let bearer = format!("Bearer {}", ada.token);
     let own = format!("http://{}", node.address);
-    let cases: [(&str, Vec<(&'static str, &str)>, u16); 7] = [
+    let cases: [(&str, Headers<'_>, u16); 7] = [
         ("no token", vec![], 401),
         ("a dead one", vec![("authorization", "Bearer dead")], 401),
         ("a dead one offered", vec![("sec-websocket-protocol", "doorstep.v1, bearer.dead")], 401),
