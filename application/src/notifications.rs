@@ -42,7 +42,7 @@ impl EventHandler for Notifications {
         let id = NotificationId::new(self.ids.next());
         let notification = news.notification(id, self.clock.now())?;
         // The receipt is for senders who want to know; here the outcome is counted and logged by delivery.
-        self.delivery.send(notification).await?;
+        drop(self.delivery.send(notification).await?);
         Ok(())
     }
 }

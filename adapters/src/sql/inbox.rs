@@ -33,23 +33,15 @@ impl Inbox for Store {
     async fn undelivered(
         &self,
         user: &UserId,
-        after: Option<NotificationId>,
         limit: usize,
     ) -> Result<Vec<Notification>, StoreError> {
-        let (user, after) = (text::kept(&user.to_string()), after.map(|id| id.to_string()));
-        let above_if_unknown = if after.is_some() { i64::MAX } else { 0 };
+        let user = text::kept(&user.to_string());
         let sql = format!(
             "SELECT {COLUMNS} FROM inbox WHERE user_id = $1 AND delivered_at IS NULL \
-             AND seq > COALESCE((SELECT seq FROM inbox WHERE id = $2 AND user_id = $1), $3) \
-             ORDER BY seq LIMIT $4"
+             ORDER BY seq LIMIT $2"
         );
-        let rows = self.rows(|| {
-            sqlx::query(AssertSqlSafe(sql.as_str()))
-                .bind(&user)
-                .bind(after.clone())
-                .bind(above_if_unknown)
-                .bind(at_most(limit))
-        });
+        let rows =
+            self.rows(|| sqlx::query(AssertSqlSafe(sql.as_str())).bind(&user).bind(at_most(limit)));
         read_all(&rows.await?)
     }
 

@@ -98,8 +98,12 @@ fn print(rows: &[Figures], idle: u64) {
             line.iter().zip(widths).map(|(cell, width)| format!("{cell:>width$}")).collect();
         println!("{}", cells.join("  "));
     }
-    println!("\n* resident, above the 200 bytes of payload. CPU of one core, over {idle} s in which nobody arrives.");
-    println!("  push: from the arrival to the call of an in-process pusher. expire: after the common deadline.");
+    println!(
+        "\n* resident, above the 200 bytes of payload. CPU of one core, over {idle} s in which nobody arrives."
+    );
+    println!(
+        "  push: from the arrival to the call of an in-process pusher. expire: after the common deadline."
+    );
 }
 
 fn micros(us: f64) -> String {

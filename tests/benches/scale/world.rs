@@ -56,12 +56,7 @@ impl Presence for World {
 
 #[async_trait]
 impl Pusher for World {
-    async fn push(
-        &self,
-        n: &Notification,
-        _: Attempt,
-        _: Timestamp,
-    ) -> Result<Pushed, PushError> {
+    async fn push(&self, n: &Notification, _: Attempt, _: Timestamp) -> Result<Pushed, PushError> {
         let now = Instant::now();
         let Some(arrived) = self.online.read().expect("no panic").get(&n.user_id).copied() else {
             return Ok(Pushed::Nobody);
