@@ -16,7 +16,7 @@ pub(crate) async fn run(config: &Config) -> anyhow::Result<()> {
     }
     let store = sql::connect(config.database.as_str()).await?;
     let report = store.audit().await;
-    store.close().await;
+    store.disconnect().await;
     let report = report?;
     println!("{}: {} users, {} ledger entries", config.database, report.users, report.entries);
     for finding in &report.findings {

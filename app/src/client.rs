@@ -35,14 +35,26 @@ impl Protocol {
 pub(crate) struct Connection(WebSocketStream<MaybeTlsStream<TcpStream>>);
 
 /// What the server says.
-#[derive(Debug, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
+#[derive(Debug)]
 pub(crate) enum Frame {
     /// Something to show.
     Notification(Notification),
     /// Something newer than this client.
-    #[serde(other)]
     Unknown,
+}
+
+impl Frame {
+    /// In two looks, because a payload that is kept as it was written cannot be part of a tagged enum.
+    fn parse(text: &str) -> Result<Self, serde_json::Error> {
+        #[derive(Deserialize)]
+        struct Tag<'a> {
+            r#type: &'a str,
+        }
+        match serde_json::from_str(text)? {
+            Tag { r#type: "notification" } => Ok(Self::Notification(serde_json::from_str(text)?)),
+            Tag { .. } => Ok(Self::Unknown),
+        }
+    }
 }
 
 /// A notification as it is on the wire.
@@ -81,13 +93,19 @@ pub(crate) enum Received {
 }
 
 impl Connection {
-    pub(crate) async fn open(url: &Uri, token: &Token, protocol: Protocol) -> Result<Self, ConnectError> {
+    pub(crate) async fn open(
+        url: &Uri,
+        token: &Token,
+        protocol: Protocol,
+    ) -> Result<Self, ConnectError> {
         let request = ClientRequestBuilder::new(url.clone())
             .with_header("authorization", format!("Bearer {}", token.0))
             .with_sub_protocol(protocol.name());
         match connect_async(request).await {
             Ok((stream, _)) => Ok(Self(stream)),
-            Err(tungstenite::Error::Http(response)) => Err(ConnectError::Refused(response.status())),
+            Err(tungstenite::Error::Http(response)) => {
+                Err(ConnectError::Refused(response.status()))
+            }
             Err(tungstenite::Error::Url(reason)) => {
                 Err(ConnectError::Url { url: url.to_string(), reason: reason.to_string() })
             }
@@ -98,7 +116,7 @@ impl Connection {
     /// The next thing that the server says.
     pub(crate) async fn next(&mut self) -> Received {
         match self.0.next().await {
-            Some(Ok(Message::Text(text))) => match serde_json::from_str(&text) {
+            Some(Ok(Message::Text(text))) => match Frame::parse(&text) {
                 Ok(frame) => Received::Frame(frame),
                 Err(e) => Received::Broken(format!("a frame that is not ours: {e}")),
             },
@@ -149,6 +167,15 @@ pub(crate) fn websocket_uri(url: &str) -> Result<Uri, ConnectError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn frames_are_read_and_newer_ones_left_alone() {
+        let text = r#"{"type":"notification","id":"1","kind":"k","topic":null,"created_at":"c","payload":{"a": 1}}"#;
+        let Ok(Frame::Notification(shown)) = Frame::parse(text) else { panic!("not read") };
+        assert_eq!((shown.id.as_str(), shown.payload.get()), ("1", r#"{"a": 1}"#));
+        assert!(matches!(Frame::parse(r#"{"type":"newer","x":1}"#), Ok(Frame::Unknown)));
+        assert!(Frame::parse("{}").is_err());
+    }
 
     #[test]
     fn a_url_is_completed_from_what_a_person_types() {

@@ -125,7 +125,10 @@ impl Node {
         let families = Router::new()
             .merge(http::assets::router(&page::ASSETS))
             .merge(http::health::router(store.clone(), stopping.clone()))
-            .merge(http::users::router(registration, AddressLimit::new(config.limits.registrations())))
+            .merge(http::users::router(
+                registration,
+                AddressLimit::new(config.limits.registrations()),
+            ))
             .merge(http::sessions::router(
                 sign_ins.clone(),
                 AddressLimit::new(config.limits.sign_ins()),
@@ -169,7 +172,7 @@ impl Node {
         }
         let patience = (begun + self.stop_within).saturating_duration_since(Instant::now());
         let stopped = self.delivery.stop(patience).await;
-        if timeout_at(begun + self.stop_within, self.store.close()).await.is_err() {
+        if timeout_at(begun + self.stop_within, self.store.disconnect()).await.is_err() {
             tracing::debug!("the store was still busy");
         }
         tracing::info!(handed_over = stopped.handed_over, took = ?begun.elapsed(), "stopped");

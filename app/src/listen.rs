@@ -12,7 +12,9 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::{ListenArgs, Token};
-use crate::client::{ConnectError, Connection, Frame, Notification, Protocol, Received, websocket_uri};
+use crate::client::{
+    ConnectError, Connection, Frame, Notification, Protocol, Received, websocket_uri,
+};
 
 /// The server pings every 25 s; a connection that is silent for so long is dead, whatever TCP thinks.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -62,7 +64,8 @@ enum End {
 }
 
 async fn converse(uri: &Uri, token: &Token, seen: &mut Seen) -> End {
-    let mut connection = match timeout(SILENCE, Connection::open(uri, token, Protocol::Acks)).await {
+    let mut connection = match timeout(SILENCE, Connection::open(uri, token, Protocol::Acks)).await
+    {
         Ok(Ok(connection)) => connection,
         Ok(Err(e)) => return refused(uri, &e),
         Err(_) => return End::ComeBack(format!("{uri} does not answer"), Duration::ZERO),
@@ -96,10 +99,12 @@ async fn converse(uri: &Uri, token: &Token, seen: &mut Seen) -> End {
 
 fn refused(uri: &Uri, error: &ConnectError) -> End {
     match error {
-        ConnectError::Refused(StatusCode::UNAUTHORIZED) => {
-            End::Final("the token is not valid, or no longer: sign in again for a new one".to_owned())
-        }
-        ConnectError::Refused(status) if status.is_client_error() && *status != StatusCode::TOO_MANY_REQUESTS => {
+        ConnectError::Refused(StatusCode::UNAUTHORIZED) => End::Final(
+            "the token is not valid, or no longer: sign in again for a new one".to_owned(),
+        ),
+        ConnectError::Refused(status)
+            if status.is_client_error() && *status != StatusCode::TOO_MANY_REQUESTS =>
+        {
             End::Final(format!("{uri}: {error}"))
         }
         ConnectError::Url { .. } => End::Final(error.to_string()),
@@ -131,11 +136,13 @@ fn print(notification: &Notification) -> std::io::Result<()> {
 
 /// Without control characters: what a server sends must not steer a terminal.
 fn visible(text: &str) -> String {
-    text.chars().flat_map(|c| {
-        let escaped = c.is_control().then(|| c.escape_unicode());
-        let plain = (!c.is_control()).then_some(c);
-        escaped.into_iter().flatten().chain(plain)
-    }).collect()
+    text.chars()
+        .flat_map(|c| {
+            let escaped = c.is_control().then(|| c.escape_unicode());
+            let plain = (!c.is_control()).then_some(c);
+            escaped.into_iter().flatten().chain(plain)
+        })
+        .collect()
 }
 
 /// The ids of late: what is pushed again is acknowledged again, but shown once.

@@ -79,7 +79,9 @@ fn quiet() -> config::Log {
 
 fn warn_of_strangers(loaded: &Loaded) {
     for name in &loaded.strangers {
-        tracing::warn!("{name} is in the environment, but no setting of ours: see `doorstep config`");
+        tracing::warn!(
+            "{name} is in the environment, but no setting of ours: see `doorstep config`"
+        );
     }
 }
 

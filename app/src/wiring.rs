@@ -45,7 +45,8 @@ impl Delivery {
         delivery::Limits {
             max_pending: self.max_pending.get(),
             // Where a size does not fit the machine's addresses, memory is the limit anyway.
-            max_pending_bytes: usize::try_from(self.max_pending_bytes.as_u64()).unwrap_or(usize::MAX),
+            max_pending_bytes: usize::try_from(self.max_pending_bytes.as_u64())
+                .unwrap_or(usize::MAX),
             ..delivery::Limits::default()
         }
     }

@@ -29,7 +29,8 @@ async fn check_money_survives(database: &str) {
         let server = Doorstep::serve(database).env("DOORSTEP_LOG", "warn").start().await;
         let mut clients = JoinSet::new();
         for client in 0..CLIENTS {
-            clients.spawn(register_until_killed(server.url().to_owned(), format!("u{kill}-{client}")));
+            clients
+                .spawn(register_until_killed(server.url().to_owned(), format!("u{kill}-{client}")));
         }
         // No moment is the right one, so this is no waiting for something: it is the dice.
         tokio::time::sleep(Duration::from_millis(random.u64(0..=LONGEST_LIFE_MS))).await;
@@ -46,7 +47,8 @@ async fn check_money_survives(database: &str) {
         user.has("1000.00").await;
         let (status, ledger) = user.get("/v1/ledger").await;
         let entries = ledger["entries"].as_array().cloned().unwrap_or_default();
-        let amounts: Vec<_> = entries.iter().map(|entry| (&entry["kind"], &entry["amount"])).collect();
+        let amounts: Vec<_> =
+            entries.iter().map(|entry| (&entry["kind"], &entry["amount"])).collect();
         assert_eq!(status, 200, "seed {seed}");
         assert_eq!(amounts, [(&"welcome_gift".into(), &"1000.00".into())], "seed {seed}: {ledger}");
     }

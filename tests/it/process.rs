@@ -120,7 +120,8 @@ async fn a_flag_beats_the_environment_beats_the_file() {
 
 #[tokio::test]
 async fn help_and_version_are_no_failures() {
-    for args in [&["--help"][..], &["serve", "--help"], &["demo", "--help"], &["listen", "--help"]] {
+    for args in [&["--help"][..], &["serve", "--help"], &["demo", "--help"], &["listen", "--help"]]
+    {
         let Finished { code, stdout, .. } = Doorstep::new(args).run().await;
         assert_eq!(code, Some(0));
         assert!(stdout.contains("Usage: doorstep"), "{stdout}");
@@ -131,12 +132,10 @@ async fn help_and_version_are_no_failures() {
 
 #[tokio::test]
 async fn the_token_is_in_no_output_of_the_listener() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let call = Doorstep::new(&["listen", "--url", "wss://h"]).env("DOORSTEP_TOKEN", "s3cret");
     check_refused(call, 1, &["TLS is not built in"]).await;
     let call = Doorstep::new(&["listen", "--help"]).env("DOORSTEP_TOKEN", "s3cret").run().await;
     assert!(!call.stdout.contains("s3cret"));
-    drop(free);
 }
 
 /// A user registers, connects late, and sees the popup - or, under `immediate`, does not.

@@ -83,7 +83,7 @@ impl Act {
             bar.set_message(format!("{}: client {run} of {runs} registers", self.name));
             // One after the other: what is measured is the wait for the popup, not the hashing of passwords.
             let client = client::register(node.address(), &format!("visitor-{run}")).await?;
-            clients.spawn(client.come_late(connect_after));
+            clients.spawn(client.come_late(connect_after + spread(run, runs)));
         }
         let mut stories = Vec::new();
         loop {
@@ -99,6 +99,13 @@ impl Act {
             }
         }
     }
+}
+
+/// Clients come evenly spread over one interval of `poll`: if all came just before a look, or just after, the
+/// figures would be luck.
+fn spread(run: u16, runs: u16) -> Duration {
+    const POLL_INTERVAL: Duration = Duration::from_millis(500);
+    POLL_INTERVAL.mul_f64((f64::from(run) - 0.5) / f64::from(runs))
 }
 
 impl Played {

@@ -16,8 +16,8 @@ use act::{Act, Played};
 /// Plays all acts and prints the table; fails when a policy broke its promise.
 pub(crate) async fn run(args: DemoArgs, stop: CancellationToken) -> anyhow::Result<()> {
     println!(
-        "A client registers, and needs {} until its WebSocket is open. The server needs microseconds to\n\
-         push the popup. {} clients for each delivery policy:\n",
+        "A client registers, and needs {} and up to half a second more until its WebSocket is open.\n\
+         The server needs microseconds until it pushes the popup. Clients for each policy: {}.\n",
         humantime::format_duration(args.connect_after),
         args.runs,
     );

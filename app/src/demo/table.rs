@@ -9,7 +9,7 @@ use super::act::Played;
 /// One row a policy.
 pub(super) fn of(played: &[Played]) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_BORDERS_ONLY);
+    table.load_style(presets::UTF8_BORDERS_ONLY);
     table.set_header([
         "policy",
         "popup",
