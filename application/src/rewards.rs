@@ -343,7 +343,7 @@ mod tests {
 
     #[tokio::test]
     async fn no_gift_configured_is_no_gift() {
-        let (rewards, _) = rewards(MockAccounts::new(), RewardRules::default());
+        let (rewards, _) = rewards(MockAccounts::new(), RewardRules::none());
         assert!(!rewards.wants(&registered(1)));
         assert_eq!(rewards.reconcile().await.unwrap(), 0);
     }

@@ -3,7 +3,7 @@ use std::num::NonZeroU64;
 use crate::{EntryKind, Money};
 
 /// What is given for what: at most one rule a kind of reward, and none that gives nothing.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RewardRules(Vec<RewardRule>);
 
 /// One line of the table.
@@ -29,7 +29,23 @@ pub enum EarnedBy {
     EveryClose(NonZeroU64),
 }
 
+/// 1000.00 for registering, 10.00 for the first closed position and 25.00 for every tenth.
+impl Default for RewardRules {
+    fn default() -> Self {
+        let [gift, first, milestone] = [1000, 10, 25].map(|n| Money::from_minor(n * Money::SCALE));
+        Self::new(gift, first, milestone, Self::MILESTONE_EVERY)
+    }
+}
+
 impl RewardRules {
+    /// Every so many closed positions are a milestone, unless set otherwise.
+    pub const MILESTONE_EVERY: NonZeroU64 = NonZeroU64::new(10).unwrap();
+
+    /// Nothing is given for anything.
+    pub const fn none() -> Self {
+        Self(Vec::new())
+    }
+
     /// The rules of this simulation, with how much each gives (zero or less: there is no such rule), and
     /// after how many closed positions the last of them comes again.
     pub fn new(

@@ -79,7 +79,7 @@ async fn an_order_is_filled_at_the_price_and_announced() {
     positions.expect_open().once().returning(|_| Ok(Open::Opened));
     let (trading, announced) = trading(positions);
     let position = trading.open(ada(), order("X", Some(90)), None).await.unwrap();
-    assert_eq!((position.entry_price, position.cost.to_string()), (price(100), "100.00".into()));
+    assert_eq!((position.fill_price, position.cost.to_string()), (price(100), "100.00".into()));
     let expected = DomainEvent::PositionOpened { position: Box::new(position) };
     assert_eq!(*announced.lock().unwrap(), [expected]);
 }

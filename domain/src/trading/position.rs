@@ -16,7 +16,7 @@ pub struct Position {
     /// What was ordered.
     pub order: Order,
     /// The fill price.
-    pub entry_price: Price,
+    pub fill_price: Price,
     /// What was reserved from the balance at the fill: all that can be lost.
     pub cost: Money,
     /// When it was filled.
@@ -206,7 +206,7 @@ impl Position {
         if cost <= Money::ZERO {
             return Err(OrderFault::TooSmall);
         }
-        Ok(Self { id, user_id, order, entry_price: price, cost, opened_at: now, closed: None })
+        Ok(Self { id, user_id, order, fill_price: price, cost, opened_at: now, closed: None })
     }
 
     /// The same position, closed at this price.
@@ -220,7 +220,7 @@ impl Position {
     /// What closing at this price gains: quantity times the way the price went, rounded half to even to the
     /// minor unit; a loss is never larger than the cost.
     pub fn pnl(&self, price: Price) -> Money {
-        let way = price.as_micros() - self.entry_price.as_micros();
+        let way = price.as_micros() - self.fill_price.as_micros();
         let way = match self.order.side {
             Side::Long => way,
             Side::Short => -way,
@@ -237,7 +237,7 @@ impl Position {
         let quantity = i128::from(self.order.quantity.as_micros());
         let cost = i128::from(self.cost.minor_units()) * MINOR_UNIT;
         let way = (cost + quantity - 1) / quantity;
-        let entry = i128::from(self.entry_price.as_micros());
+        let entry = i128::from(self.fill_price.as_micros());
         let price = match self.order.side {
             Side::Long => entry - way,
             Side::Short => entry + way,

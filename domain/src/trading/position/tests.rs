@@ -176,7 +176,7 @@ proptest! {
     #[test]
     fn liquidation_is_the_first_price_at_which_all_is_lost(position in any_position()) {
         let lost = |price: Price| {
-            let way = i128::from(price.as_micros() - position.entry_price.as_micros());
+            let way = i128::from(price.as_micros() - position.fill_price.as_micros());
             let way = if position.order.side == Side::Long { -way } else { way };
             way * i128::from(position.order.quantity.as_micros())
                 >= i128::from(position.cost.minor_units()) * MINOR_UNIT
@@ -207,6 +207,6 @@ proptest! {
                 || at_or_above.is_some_and(|trigger| exit >= trigger);
             prop_assert_eq!(fires, position.crossed(exit).is_some());
         }
-        prop_assert!(position.crossed(position.entry_price).is_none(), "closed as it opens");
+        prop_assert!(position.crossed(position.fill_price).is_none(), "closed as it opens");
     }
 }
