@@ -199,11 +199,18 @@ impl Delivery {
         let cx = self.cx.clone();
         self.cx.tasks.now_or_later(async move {
             let deadline = cx.clock.now() + cx.limits.push_timeout;
-            let taken = cx.is_online(&n.user_id).await
-                && matches!(
-                    cx.push(&n, Attempt::FIRST, deadline).await,
-                    Ok(Pushed::Written | Pushed::InFlight)
-                );
+            let taken = async {
+                cx.is_online(&n.user_id).await
+                    && matches!(
+                        cx.push(&n, Attempt::FIRST, deadline).await,
+                        Ok(Pushed::Written | Pushed::InFlight)
+                    )
+            };
+            let taken = tokio::select! {
+                biased;
+                taken = taken => taken,
+                () = cx.tasks.stop().cancelled() => false,
+            };
             cx.gate.leave(1, bytes);
             let outcome = if taken { Outcome::Delivered } else { Outcome::Expired };
             cx.endings.tell(vec![cx.endings.end(&n, outcome)]).await;
