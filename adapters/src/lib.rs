@@ -2,3 +2,9 @@
 
 #[cfg(feature = "bus")]
 pub mod bus;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub mod sql;
+#[cfg(feature = "sqlite")]
+mod sqlite;

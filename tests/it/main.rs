@@ -3,3 +3,4 @@
 #![allow(clippy::unwrap_used, reason = "what cannot be had in a test is that test's failure")]
 
 mod layers;
+mod stores;

@@ -1,0 +1,133 @@
+//! PostgreSQL, named by `postgres://user:password@host:port/database`.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{AnyConnection, AnyPool, Connection};
+
+use crate::sql::{ConnectError, Dialect, Step, Store, migrate, said};
+
+/// More would only make them wait for each other inside the server.
+const CONNECTIONS: u32 = 16;
+
+/// How long one waits for a connection before the store counts as unavailable.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A connection that was idle for longer is asked for a sign of life before it is used: the server may have
+/// been restarted. One in steady use is not, for that would double the way to the server and back.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// Nothing of ours takes so long; whatever does holds up others.
+const TUNING: &str = "SET application_name = 'doorstep'; \
+     SET statement_timeout = '10s'; \
+     SET lock_timeout = '5s'; \
+     SET idle_in_transaction_session_timeout = '30s';";
+
+const STEPS: [Step; 2] = [
+    (1, "accounts", include_str!("migrations/0001_accounts.sql")),
+    (2, "notifications", include_str!("migrations/0002_notifications.sql")),
+];
+
+const DIALECT: Dialect = Dialect {
+    name: "PostgreSQL",
+    begin: "BEGIN",
+    begin_snapshot: "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+    take_your_time: Some("SET LOCAL statement_timeout = 0"),
+    for_update: " FOR UPDATE",
+    for_update_of_free_rows: " FOR UPDATE SKIP LOCKED",
+};
+
+/// Connects to the server and brings the schema up to date.
+pub(crate) async fn open(url: &str) -> Result<Store, ConnectError> {
+    sqlx::any::install_default_drivers();
+    let place = Place::read(url)?;
+    // One of its own: told as it is what is wrong, and without the limits below, as migrations may take long.
+    let connect = AnyConnection::connect_with(&place.any);
+    let mut connection = match tokio::time::timeout(PATIENCE, connect).await {
+        Ok(connection) => connection.map_err(|e| place.explain(e))?,
+        Err(_) => return Err(place.unreachable("no answer within 5 s")),
+    };
+    migrate(&mut connection, &STEPS).await?;
+    connection.close().await.map_err(|e| place.explain(e))?;
+    let pool = pool(place.any);
+    Ok(Store { writers: pool.clone(), readers: pool, dialect: &DIALECT })
+}
+
+fn pool(options: AnyConnectOptions) -> AnyPool {
+    AnyPoolOptions::new()
+        .max_connections(CONNECTIONS)
+        .acquire_timeout(PATIENCE)
+        .test_before_acquire(false)
+        .before_acquire(|connection, seen| {
+            Box::pin(async move {
+                if seen.idle_for > FRESH {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        })
+        .after_connect(|connection, _| {
+            Box::pin(async move { sqlx::raw_sql(TUNING).execute(connection).await.map(drop) })
+        })
+        .connect_lazy_with(options)
+}
+
+/// Where the database is.
+struct Place {
+    any: AnyConnectOptions,
+    /// The same, understood: to say where and who without saying the password.
+    known: PgConnectOptions,
+}
+
+impl Place {
+    fn read(url: &str) -> Result<Self, ConnectError> {
+        let bad = |e: sqlx::Error| match e {
+            sqlx::Error::Configuration(e) => ConnectError::BadUrl(said(&e)),
+            e => ConnectError::BadUrl(said(&e)),
+        };
+        let known = PgConnectOptions::from_str(url).map_err(bad)?;
+        // A password with a slash in it ends the address early, and the rest looks like the database's name.
+        if known.get_database().is_some_and(|name| name.contains('@')) {
+            return Err(ConnectError::BadUrl("an @ after the address".to_owned()));
+        }
+        Ok(Self { any: AnyConnectOptions::from_str(url).map_err(bad)?, known })
+    }
+
+    fn to_text(&self) -> String {
+        match self.known.get_socket() {
+            Some(socket) => socket.display().to_string(),
+            None => format!("{}:{}", self.known.get_host(), self.known.get_port()),
+        }
+    }
+
+    fn unreachable(&self, reason: &str) -> ConnectError {
+        ConnectError::Unreachable { place: self.to_text(), reason: reason.to_owned() }
+    }
+
+    /// What went wrong while connecting (PostgreSQL's manual, appendix A).
+    fn explain(&self, error: sqlx::Error) -> ConnectError {
+        match error {
+            sqlx::Error::Io(e) => self.unreachable(&said(&e)),
+            sqlx::Error::Tls(e) => self.unreachable(&said(&e)),
+            sqlx::Error::Configuration(e) => ConnectError::BadUrl(said(&e)),
+            sqlx::Error::Database(e) => match e.code().as_deref() {
+                Some("28000" | "28P01") => ConnectError::Refused {
+                    place: self.to_text(),
+                    user: self.known.get_username().to_owned(),
+                },
+                Some("3D000") => ConnectError::NoDatabase {
+                    place: self.to_text(),
+                    database: self
+                        .known
+                        .get_database()
+                        .unwrap_or(self.known.get_username())
+                        .to_owned(),
+                },
+                _ => ConnectError::Broken(e.message().to_owned()),
+            },
+            e => ConnectError::Broken(said(&e)),
+        }
+    }
+}

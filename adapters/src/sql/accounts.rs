@@ -1,0 +1,127 @@
+use async_trait::async_trait;
+use doorstep_domain::ports::{Accounts, Grant, RegisterError, StoreError};
+use doorstep_domain::{
+    EntryId, EntryKind, LedgerEntry, Money, NewUser, PasswordHash, Session, Timestamp, User,
+    UserId, Username,
+};
+use sqlx::any::AnyRow;
+use sqlx::{AssertSqlSafe, Row};
+
+use super::error::{failed, unreadable};
+use super::run::within;
+use super::{Store, ledger, sessions, text};
+
+#[async_trait]
+impl Accounts for Store {
+    async fn register(&self, user: &NewUser, session: &Session) -> Result<(), RegisterError> {
+        let NewUser { user, password } = user;
+        let mut transaction = self.begin().await?;
+        let query = sqlx::query(
+            "INSERT INTO users (id, username, username_key, password, created_at) \
+             VALUES ($1, $2, $3, $4, $5) ON CONFLICT (username_key) DO NOTHING",
+        )
+        .bind(text::kept(&user.id.to_string()))
+        .bind(user.username.as_str())
+        .bind(user.username.key())
+        .bind(password.as_str())
+        .bind(user.created_at.as_micros());
+        if within(query.execute(&mut *transaction)).await?.rows_affected() == 0 {
+            return Err(RegisterError::UsernameTaken);
+        }
+        within(sessions::insert(session).execute(&mut *transaction)).await?;
+        Ok(within(transaction.commit()).await?)
+    }
+
+    async fn user(&self, id: &UserId) -> Result<Option<User>, StoreError> {
+        let id = text::kept(&id.to_string());
+        let sql = "SELECT id, username, created_at FROM users WHERE id = $1";
+        let row = self.row(|| sqlx::query(sql).bind(&id)).await?;
+        row.as_ref().map(read_user).transpose()
+    }
+
+    async fn by_username(&self, name: &Username) -> Result<Option<NewUser>, StoreError> {
+        let key = name.key();
+        let sql = "SELECT id, username, created_at, password FROM users WHERE username_key = $1";
+        let row = self.row(|| sqlx::query(sql).bind(&key)).await?;
+        let read = |row: &AnyRow| {
+            let password = PasswordHash::new(row.try_get(3).map_err(failed)?);
+            Ok(NewUser { user: read_user(row)?, password })
+        };
+        row.as_ref().map(read).transpose()
+    }
+
+    async fn grant(&self, entry: &LedgerEntry) -> Result<Grant, StoreError> {
+        let mut transaction = self.begin().await?;
+        let grant = self.append(&mut transaction, entry).await?;
+        within(transaction.commit()).await?;
+        Ok(grant)
+    }
+
+    async fn balance(&self, id: &UserId) -> Result<Option<Money>, StoreError> {
+        let id = text::kept(&id.to_string());
+        let sql = "SELECT balance FROM users WHERE id = $1";
+        let row = self.row(|| sqlx::query(sql).bind(&id)).await?;
+        row.map(|row| Ok(Money::from_minor(row.try_get(0).map_err(failed)?))).transpose()
+    }
+
+    async fn entries(
+        &self,
+        id: &UserId,
+        before: Option<EntryId>,
+        limit: usize,
+    ) -> Result<Vec<LedgerEntry>, StoreError> {
+        let (id, before) = (text::kept(&id.to_string()), before.map(|id| id.to_string()));
+        let sql = format!(
+            "SELECT {} FROM ledger WHERE user_id = $1 \
+             AND seq < COALESCE((SELECT seq FROM ledger WHERE id = $2 AND user_id = $1), $3) \
+             ORDER BY seq DESC LIMIT $4",
+            ledger::COLUMNS
+        );
+        let rows = self.rows(|| {
+            sqlx::query(AssertSqlSafe(sql.as_str()))
+                .bind(&id)
+                .bind(before.clone())
+                .bind(below_if_unknown(before.is_some()))
+                .bind(at_most(limit))
+        });
+        rows.await?.iter().map(ledger::read).collect()
+    }
+
+    async fn users_without(
+        &self,
+        kind: EntryKind,
+        limit: usize,
+    ) -> Result<Vec<UserId>, StoreError> {
+        let sql = "SELECT id FROM users WHERE NOT EXISTS \
+                   (SELECT 1 FROM ledger WHERE ledger.user_id = users.id AND ledger.kind = $1) \
+                   ORDER BY seq LIMIT $2";
+        let rows = self.rows(|| sqlx::query(sql).bind(kind.as_str()).bind(at_most(limit))).await?;
+        rows.iter().map(read_id).collect()
+    }
+}
+
+/// A limit as SQL knows it.
+pub(super) fn at_most(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+/// Where a page that goes backwards begins when the row named as its bound is not found: with the newest if
+/// none was named, with none if one was.
+pub(super) fn below_if_unknown(named: bool) -> i64 {
+    if named { 0 } else { i64::MAX }
+}
+
+fn read_id(row: &AnyRow) -> Result<UserId, StoreError> {
+    let id: String = row.try_get(0).map_err(failed)?;
+    text::unkept(id).parse().map_err(|e| unreadable("users, id", e))
+}
+
+/// From `id, username, created_at`.
+fn read_user(row: &AnyRow) -> Result<User, StoreError> {
+    let username: &str = row.try_get(1).map_err(failed)?;
+    Ok(User {
+        id: read_id(row)?,
+        username: username.parse().map_err(|e| unreadable("users, username", e))?,
+        created_at: Timestamp::from_micros(row.try_get(2).map_err(failed)?),
+    })
+}

@@ -1,0 +1,134 @@
+use std::fmt;
+use std::path::PathBuf;
+
+use sqlx::AnyConnection;
+use sqlx::SqlSafeStr;
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+
+use super::Store;
+
+/// Opens the database that the URL names, making a SQLite file if it is missing, and brings its schema up to
+/// date.
+///
+/// `sqlite://path/of/file.db`, `sqlite::memory:` (gone when the store is), or
+/// `postgres://user:password@host:port/database`.
+pub async fn connect(url: &str) -> Result<Store, ConnectError> {
+    match url.split_once(':').map(|(scheme, _)| scheme) {
+        #[cfg(feature = "sqlite")]
+        Some("sqlite") => crate::sqlite::open(url).await,
+        #[cfg(feature = "postgres")]
+        Some("postgres" | "postgresql") => crate::postgres::open(url).await,
+        #[cfg(not(feature = "sqlite"))]
+        Some("sqlite") => Err(ConnectError::NotBuiltIn("sqlite")),
+        #[cfg(not(feature = "postgres"))]
+        Some("postgres" | "postgresql") => Err(ConnectError::NotBuiltIn("postgres")),
+        _ => Err(ConnectError::UnknownScheme),
+    }
+}
+
+/// Why a store was not opened, in a sentence that says what to do. None of them repeats the URL: it may hold
+/// a password.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The URL is not of a database that we know.
+    #[error(
+        "the database URL begins with neither sqlite: nor postgres: - write it like \
+         sqlite://doorstep.db or postgres://user:password@host/database"
+    )]
+    UnknownScheme,
+    /// The support was left out when this program was built.
+    #[error(
+        "this program was built without support for that database: build it with the feature {0}"
+    )]
+    NotBuiltIn(&'static str),
+    /// The URL cannot be read.
+    #[error(
+        "the database URL cannot be read ({0}): special characters in its parts, the password \
+         above all, must be percent-encoded"
+    )]
+    BadUrl(String),
+    /// Nobody answers there.
+    #[error(
+        "the database server at {place} cannot be reached ({reason}): is it running, and is the address right?"
+    )]
+    Unreachable {
+        /// Host and port, or the socket's path.
+        place: String,
+        /// What the attempt ended with.
+        reason: String,
+    },
+    /// The server does not know the user, or not with this password.
+    #[error(
+        "the database server at {place} refused user {user:?}: check user and password in the URL"
+    )]
+    Refused {
+        /// Host and port, or the socket's path.
+        place: String,
+        /// Who wanted in.
+        user: String,
+    },
+    /// The server has no such database.
+    #[error(
+        "the server at {place} has no database {database:?}: make it with `createdb {database}`, or name another"
+    )]
+    NoDatabase {
+        /// Host and port, or the socket's path.
+        place: String,
+        /// The name that it does not know.
+        database: String,
+    },
+    /// The file cannot be opened for writing.
+    #[error(
+        "the database file {} cannot be opened for writing ({reason}): check that its folder exists \
+         and that you may write there", path.display()
+    )]
+    NotWritable {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite says.
+        reason: String,
+    },
+    /// There is something else in the file.
+    #[error("{} is not a SQLite database: name another file", .0.display())]
+    NotADatabase(PathBuf),
+    /// Its schema is from a later version of this program.
+    #[error(
+        "the database was used by a newer version of this program (its schema is at {0}): run that \
+         version or a newer one, or name another database"
+    )]
+    Newer(i64),
+    /// Its schema could not be brought up to date.
+    #[error(
+        "the database's schema could not be brought up to date ({0}): has somebody else changed it?"
+    )]
+    Schema(String),
+    /// It was reached, but did not work.
+    #[error("the database does not work ({0})")]
+    Broken(String),
+}
+
+/// A migration: its number, what it is about, and its SQL. Once released it is never edited.
+pub(crate) type Step = (i64, &'static str, &'static str);
+
+/// Brings the schema up to date. Safe to call again, and, where the connection holds a lock, from two
+/// processes at once.
+pub(crate) async fn migrate(
+    connection: &mut AnyConnection,
+    steps: &[Step],
+) -> Result<(), ConnectError> {
+    let migration = |&(number, about, sql): &Step| {
+        let sql = sql.into_sql_str();
+        Migration::new(number, about.into(), MigrationType::Simple, sql, false)
+    };
+    let migrator = Migrator::with_migrations(steps.iter().map(migration).collect());
+    // Not `run`: the compiler cannot tell that its future is `Send`.
+    migrator.run_direct(None, connection, false).await.map_err(|e| match e {
+        MigrateError::VersionMissing(number) => ConnectError::Newer(number),
+        e => ConnectError::Schema(said(&e)),
+    })
+}
+
+/// What an error says, in one line.
+pub(crate) fn said(error: &impl fmt::Display) -> String {
+    error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
+}

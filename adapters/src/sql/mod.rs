@@ -1,0 +1,69 @@
+//! The stores behind [`Accounts`], [`Sessions`], [`Inbox`], [`Handover`], [`Readiness`] and [`Audit`], in SQL.
+//!
+//! Written once, over `sqlx::Any`: one file a port, in statements that SQLite and PostgreSQL both understand.
+//! How to connect, the tuning, the migrations and the few words that differ (a `Dialect`) are in the
+//! folder of each database.
+//!
+//! How things are kept: ids and names as text, money as minor units, moments as microseconds since the Unix
+//! epoch, TTLs as milliseconds. `seq` is the order in which rows came to be.
+//!
+//! *Invariant:* a balance changes in the transaction that writes the ledger entry behind it, and nowhere
+//! else (`ledger.rs`). *Invariant:* what is retried by itself is a read, a `BEGIN`, or a write that changes
+//! nothing the second time; a commit never is (`run.rs`).
+//!
+//! [`Accounts`]: doorstep_domain::ports::Accounts
+//! [`Sessions`]: doorstep_domain::ports::Sessions
+//! [`Inbox`]: doorstep_domain::ports::Inbox
+//! [`Handover`]: doorstep_domain::ports::Handover
+//! [`Readiness`]: doorstep_domain::ports::Readiness
+//! [`Audit`]: doorstep_domain::ports::Audit
+
+mod accounts;
+mod audit;
+mod batch;
+mod connect;
+mod dialect;
+mod error;
+mod handover;
+mod inbox;
+mod ledger;
+mod notification;
+mod readiness;
+mod run;
+mod sessions;
+mod text;
+
+use std::fmt;
+
+use sqlx::AnyPool;
+
+pub use connect::{ConnectError, connect};
+pub(crate) use connect::{Step, migrate, said};
+pub(crate) use dialect::Dialect;
+
+/// A database that holds everything there is to hold. Cheap to clone; made by [`connect`].
+#[derive(Clone)]
+pub struct Store {
+    /// Connections that may write. One, where the database lets only one write at a time.
+    pub(crate) writers: AnyPool,
+    /// Connections that only read.
+    pub(crate) readers: AnyPool,
+    /// The words that differ between databases.
+    pub(crate) dialect: &'static Dialect,
+}
+
+impl Store {
+    /// Lets go of every connection, once what is under way is done. Whoever asks afterwards is told that the
+    /// store is unavailable.
+    pub async fn disconnect(&self) {
+        self.readers.close().await;
+        self.writers.close().await;
+    }
+}
+
+impl fmt::Debug for Store {
+    /// Never the URL: it may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("database", &self.dialect.name).finish_non_exhaustive()
+    }
+}

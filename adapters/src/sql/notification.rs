@@ -1,0 +1,79 @@
+//! Notifications as rows; the inbox and the handover keep them alike.
+
+use std::time::Duration;
+
+use doorstep_domain::ports::StoreError;
+use doorstep_domain::{Notification, Payload, Timestamp, Ttl};
+use sqlx::any::AnyRow;
+use sqlx::{Any, AssertSqlSafe, Row, Transaction};
+
+use super::batch::{pieces, places};
+use super::error::{failed, unreadable};
+use super::run::within;
+use super::text;
+
+/// The columns that [`read`] expects first, in this order.
+pub(super) const COLUMNS: &str = "id, user_id, kind, topic, payload, created_at, ttl";
+
+/// Adds them to the table, in this order, leaving those that are there as they are. A column that the table
+/// has beside those of a notification gets the same value in each row.
+pub(super) async fn insert(
+    transaction: &mut Transaction<'static, Any>,
+    table: &'static str,
+    beside: Option<(&'static str, &'static str)>,
+    notifications: &[Notification],
+) -> Result<(), StoreError> {
+    let (more, columns) = match beside {
+        Some((column, _)) => (format!(", {column}"), 8),
+        None => (String::new(), 7),
+    };
+    for piece in pieces(notifications) {
+        let places = places(1, piece.len(), columns);
+        let sql = format!(
+            "INSERT INTO {table} ({COLUMNS}{more}) VALUES {places} ON CONFLICT (id) DO NOTHING"
+        );
+        let mut query = sqlx::query(AssertSqlSafe(sql));
+        for n in piece {
+            query = query
+                .bind(n.id.to_string())
+                .bind(text::kept(&n.user_id.to_string()))
+                .bind(n.kind.as_str())
+                .bind(n.topic.as_ref().map(|topic| topic.as_str().to_owned()))
+                .bind(n.payload.as_str())
+                .bind(n.created_at.as_micros())
+                .bind(n.ttl.map(|ttl| i64::from(ttl.as_millis())));
+            if let Some((_, value)) = beside {
+                query = query.bind(value);
+            }
+        }
+        within(query.execute(&mut **transaction)).await?;
+    }
+    Ok(())
+}
+
+/// Reads one back.
+pub(super) fn read(row: &AnyRow) -> Result<Notification, StoreError> {
+    let id: &str = row.try_get(0).map_err(failed)?;
+    let bad = |what: &str, why: &dyn std::fmt::Display| {
+        unreadable(&format!("notification {id}, {what}"), why)
+    };
+    let user_id: String = row.try_get(1).map_err(failed)?;
+    let kind: &str = row.try_get(2).map_err(failed)?;
+    let topic: Option<String> = row.try_get(3).map_err(failed)?;
+    let payload: &str = row.try_get(4).map_err(failed)?;
+    let created_at = row.try_get(5).map_err(failed)?;
+    let ttl: Option<i64> = row.try_get(6).map_err(failed)?;
+    Ok(Notification {
+        id: id.parse().map_err(|e| bad("id", &e))?,
+        user_id: text::unkept(user_id).parse().map_err(|e| bad("user_id", &e))?,
+        kind: kind.parse().map_err(|e| bad("kind", &e))?,
+        topic: topic.map(|t| t.parse()).transpose().map_err(|e| bad("topic", &e))?,
+        payload: Payload::parse(payload).map_err(|e| bad("payload", &e))?,
+        created_at: Timestamp::from_micros(created_at),
+        ttl: ttl.map(|millis| read_ttl(millis).ok_or_else(|| bad("ttl", &millis))).transpose()?,
+    })
+}
+
+fn read_ttl(millis: i64) -> Option<Ttl> {
+    Ttl::new(Duration::from_millis(u64::try_from(millis).ok()?))
+}

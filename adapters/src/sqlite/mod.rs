@@ -1,0 +1,156 @@
+//! SQLite: the embedded default, one file in the working directory.
+//!
+//! One connection writes, in transactions that take the write lock at their beginning: nobody then finds out
+//! in the middle that somebody else writes. Beside it a few connections read, which in WAL mode neither wait
+//! for the writer nor make it wait. Another process on the same file is waited for, five seconds long.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
+use sqlx::{AnyConnection, AnyPool, Connection};
+
+use crate::sql::{ConnectError, Dialect, Step, Store, migrate, said};
+
+/// How many read at the same time.
+const READERS: u32 = 4;
+
+/// How long one waits for the writer's turn before the store counts as unavailable.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// First of all the patience with other processes, as what follows needs it. `FULL`: what was committed
+/// survives a power cut too, for it is money. The log file does not stay large once it was.
+const TUNING: &str = "PRAGMA busy_timeout = 5000; \
+     PRAGMA journal_mode = WAL; \
+     PRAGMA synchronous = FULL; \
+     PRAGMA foreign_keys = ON; \
+     PRAGMA journal_size_limit = 67108864;";
+
+/// As the above, for those who only read: a reader that wrote would be a mistake of ours.
+const READER_TUNING: &str = "PRAGMA busy_timeout = 5000; \
+     PRAGMA query_only = ON;";
+
+const STEPS: [Step; 2] = [
+    (1, "accounts", include_str!("migrations/0001_accounts.sql")),
+    (2, "notifications", include_str!("migrations/0002_notifications.sql")),
+];
+
+const DIALECT: Dialect = Dialect {
+    name: "SQLite",
+    begin: "BEGIN IMMEDIATE",
+    begin_snapshot: "BEGIN",
+    take_your_time: None,
+    // Who writes is alone.
+    for_update: "",
+    for_update_of_free_rows: "",
+};
+
+/// Opens the file, making it if it is missing.
+pub(crate) async fn open(url: &str) -> Result<Store, ConnectError> {
+    sqlx::any::install_default_drivers();
+    let place = Place::read(url)?;
+    let writers = pool(&place, 1, TUNING);
+    let readers = if place.in_memory {
+        // What another connection would open is another, empty database.
+        let mut connection = writers.acquire().await.map_err(|e| place.explain(&e))?;
+        migrate(&mut connection, &STEPS).await?;
+        writers.clone()
+    } else {
+        prepare(&place).await?;
+        pool(&place, READERS, READER_TUNING)
+    };
+    Ok(Store { writers, readers, dialect: &DIALECT })
+}
+
+/// The connections. Neither idle nor old ones are closed: they cost nothing, and the last one of a database
+/// in memory would take it along.
+fn pool(place: &Place, connections: u32, tuning: &'static str) -> AnyPool {
+    AnyPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(PATIENCE)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .test_before_acquire(false)
+        .after_connect(move |connection, _| {
+            Box::pin(async move { sqlx::raw_sql(tuning).execute(connection).await.map(drop) })
+        })
+        .connect_lazy_with(place.options.clone())
+}
+
+/// Makes the file if it is missing and brings its schema up to date, over a connection of its own: what is
+/// wrong with the file is then told as it is, where a pool would try again until it knows only that it
+/// took too long.
+async fn prepare(place: &Place) -> Result<(), ConnectError> {
+    let explain = |e| place.explain(&e);
+    let mut connection = AnyConnection::connect_with(&place.options).await.map_err(explain)?;
+    let started = Instant::now();
+    while let Err(e) = sqlx::raw_sql(TUNING).execute(&mut connection).await {
+        // Turning a new file to WAL does not wait for others who do the same.
+        if code(&e) != Some(BUSY) || started.elapsed() > PATIENCE {
+            return Err(explain(e));
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // The write lock, so that of two processes only one makes the schema, and the other finds it made.
+    let mut alone = connection.begin_with(DIALECT.begin).await.map_err(explain)?;
+    migrate(&mut alone, &STEPS).await?;
+    alone.commit().await.map_err(explain)?;
+    connection.close().await.map_err(explain)
+}
+
+/// Where the database is.
+struct Place {
+    options: AnyConnectOptions,
+    path: PathBuf,
+    in_memory: bool,
+}
+
+impl Place {
+    fn read(url: &str) -> Result<Self, ConnectError> {
+        // Without the slashes of an authority, a file name may hold what a host name may not.
+        let rest = url.trim_start_matches("sqlite:");
+        let rest = rest.strip_prefix("//").unwrap_or(rest);
+        let (file, parameters) = rest.split_once('?').unwrap_or((rest, ""));
+        if file.is_empty() {
+            return Err(ConnectError::BadUrl("it names no file".to_owned()));
+        }
+        let in_memory = file == ":memory:" || parameters.contains("mode=memory");
+        let url = match parameters {
+            _ if in_memory => format!("sqlite:{rest}"),
+            "" => format!("sqlite:{file}?mode=rwc"),
+            given if given.contains("mode=") => format!("sqlite:{rest}"),
+            given => format!("sqlite:{file}?{given}&mode=rwc"),
+        };
+        let options = url.parse().map_err(|e| ConnectError::BadUrl(said(&e)))?;
+        Ok(Self { options, path: file.into(), in_memory })
+    }
+
+    /// What went wrong while opening it (sqlite.org/rescode.html).
+    fn explain(&self, error: &sqlx::Error) -> ConnectError {
+        let path = self.path.clone();
+        match (code(error), error) {
+            // READONLY, IOERR, FULL, CANTOPEN.
+            (Some(8 | 10 | 13 | 14), e) => {
+                ConnectError::NotWritable { path, reason: said_by_database(e) }
+            }
+            // CORRUPT, NOTADB.
+            (Some(11 | 26), _) => ConnectError::NotADatabase(path),
+            (_, sqlx::Error::Configuration(e)) => ConnectError::BadUrl(said(e)),
+            (_, e) => ConnectError::Broken(said_by_database(e)),
+        }
+    }
+}
+
+/// Somebody else holds the lock.
+const BUSY: u32 = 5;
+
+/// The primary result code.
+fn code(error: &sqlx::Error) -> Option<u32> {
+    let code: u32 = error.as_database_error()?.code()?.parse().ok()?;
+    Some(code & 0xff)
+}
+
+/// What the database says, without what the driver says around it.
+fn said_by_database(error: &sqlx::Error) -> String {
+    error.as_database_error().map_or_else(|| said(error), |e| e.message().to_owned())
+}

@@ -1,0 +1,173 @@
+//! Both stores keep what the ports promise, and say what is wrong when they cannot be opened.
+
+mod opening;
+mod trouble;
+
+use std::sync::Arc;
+
+use doorstep_adapters::sql::{Store, connect};
+use doorstep_domain::{
+    EntryId, EntryKind, LedgerEntry, Money, NewUser, Notification, NotificationId, PasswordHash,
+    Payload, Session, Timestamp, TokenHash, Ttl, User, UserId,
+};
+use doorstep_tests::postgres::Postgres;
+use tempfile::TempDir;
+use uuid::Uuid;
+
+/// A store of its own for one test.
+struct Fresh {
+    store: Arc<Store>,
+    url: String,
+    _directory: Option<TempDir>,
+}
+
+impl Fresh {
+    async fn open(url: String, directory: Option<TempDir>) -> Self {
+        let store = Arc::new(connect(&url).await.unwrap());
+        Self { store, url, _directory: directory }
+    }
+
+    async fn sqlite_file() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}/door step.db", directory.path().display());
+        Self::open(url, Some(directory)).await
+    }
+
+    async fn sqlite_memory() -> Self {
+        Self::open("sqlite::memory:".to_owned(), None).await
+    }
+
+    async fn postgres() -> Self {
+        Self::open(Postgres::shared().await.database().await, None).await
+    }
+
+    fn store(&self) -> Arc<Store> {
+        Arc::clone(&self.store)
+    }
+
+    /// For those who go behind the store's back.
+    fn raw_url(&self) -> String {
+        self.url.replace(' ', "%20")
+    }
+}
+
+fn user_with_session() -> (NewUser, Session) {
+    let id = Uuid::now_v7();
+    let name = format!("ada{}", &id.simple().to_string()[12..]);
+    let user = User {
+        id: UserId::from(id),
+        username: name.parse().unwrap(),
+        created_at: Timestamp::from_micros(7),
+    };
+    let mut digest = [0; 32];
+    digest[..16].copy_from_slice(id.as_bytes());
+    let session = Session {
+        token: TokenHash::new(digest),
+        user_id: user.id.clone(),
+        expires_at: Timestamp::MAX,
+    };
+    (NewUser { user, password: PasswordHash::new("$argon2id$".to_owned()) }, session)
+}
+
+/// The user's welcome gift.
+fn entry(user_id: &UserId) -> LedgerEntry {
+    LedgerEntry {
+        id: EntryId::new(Uuid::now_v7()),
+        user_id: user_id.clone(),
+        kind: EntryKind::WelcomeGift,
+        amount: Money::from_minor(100_000),
+        reference: user_id.to_string(),
+        created_at: Timestamp::from_micros(8),
+    }
+}
+
+/// As many, each for another user.
+fn notifications(count: usize) -> Vec<Notification> {
+    let one = |_| Notification {
+        id: NotificationId::new(Uuid::now_v7()),
+        user_id: UserId::from(Uuid::now_v7()),
+        kind: "welcome".parse().unwrap(),
+        topic: None,
+        payload: Payload::new(&"x".repeat(200)).unwrap(),
+        created_at: Timestamp::from_micros(9),
+        ttl: Some(Ttl::from_secs(60)),
+    };
+    (0..count).map(one).collect()
+}
+
+/// One test for each suite.
+macro_rules! keeps_the_contracts {
+    ($module:ident, $fresh:path) => {
+        mod $module {
+            use doorstep_domain::ports::Readiness;
+            use doorstep_tests::contract;
+
+            use super::*;
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn accounts() {
+                let fresh = $fresh().await;
+                contract::accounts(fresh.store()).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn ledger() {
+                let fresh = $fresh().await;
+                contract::ledger(fresh.store()).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn sessions() {
+                let fresh = $fresh().await;
+                contract::sessions(fresh.store(), fresh.store()).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn inbox() {
+                let fresh = $fresh().await;
+                contract::inbox(fresh.store()).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn handover() {
+                let fresh = $fresh().await;
+                contract::handover(fresh.store()).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn audit() {
+                let fresh = $fresh().await;
+                contract::audit(fresh.store(), fresh.store()).await;
+            }
+
+            #[tokio::test]
+            async fn readiness() {
+                let fresh = $fresh().await;
+                fresh.store.check().await.unwrap();
+                fresh.store.disconnect().await;
+                fresh.store.check().await.unwrap_err();
+            }
+        }
+    };
+}
+
+keeps_the_contracts!(sqlite_file, Fresh::sqlite_file);
+keeps_the_contracts!(sqlite_memory, Fresh::sqlite_memory);
+keeps_the_contracts!(postgres, Fresh::postgres);
+
+/// The store that other tests use in the place of a real one keeps the same promises.
+mod memory {
+    use doorstep_tests::{contract, memory::Memory};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn inbox() {
+        contract::inbox(Arc::new(Memory::default())).await;
+    }
+
+    #[tokio::test]
+    async fn handover() {
+        contract::handover(Arc::new(Memory::default())).await;
+    }
+}

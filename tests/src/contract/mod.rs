@@ -1,0 +1,36 @@
+//! What each port promises, as a suite that every adapter runs.
+//!
+//! Each function takes the adapter behind its port, writes through it and reads back what it wrote; it
+//! panics, as a test does, where a promise of the port's documentation does not hold. A store of your own:
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//!
+//! use doorstep_tests::contract;
+//!
+//! # async fn run() -> Result<(), doorstep_adapters::sql::ConnectError> {
+//! let store = Arc::new(doorstep_adapters::sql::connect("sqlite::memory:").await?);
+//! contract::accounts(store.clone()).await;
+//! contract::inbox(store).await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Users and notifications are new in every run, so a store may be used for several suites; only
+//! [`handover`] and [`audit`] want one that holds nothing else.
+#![allow(clippy::missing_panics_doc, reason = "to panic is how these say that a promise is broken")]
+
+mod accounts;
+mod audit;
+mod handover;
+mod inbox;
+mod ledger;
+mod sample;
+mod sessions;
+
+pub use accounts::accounts;
+pub use audit::audit;
+pub use handover::handover;
+pub use inbox::inbox;
+pub use ledger::ledger;
+pub use sessions::sessions;
