@@ -2,9 +2,16 @@
 
 #[cfg(feature = "bus")]
 pub mod bus;
+#[cfg(feature = "http")]
+pub mod http;
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(feature = "security")]
+pub mod security;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub mod sql;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+pub mod system;
+#[cfg(feature = "websocket")]
+pub mod websocket;

@@ -2,5 +2,16 @@
 //!
 //! Nothing here knows axum, a socket or a database. [`delivery`] knows neither accounts nor trading: take
 //! it alone, if that is what you came for.
+//!
+//! [`rewards`] and [`notifications`] are handlers on the event bus, and neither knows the other nor who
+//! raises the events: either can be left out of the composition root.
 
+pub mod accounts;
+mod credentials;
 pub mod delivery;
+pub mod notifications;
+pub mod registration;
+pub mod rewards;
+pub mod sign_ins;
+
+pub use credentials::{Caller, Credentials, Fault, SignedIn};

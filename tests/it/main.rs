@@ -2,5 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "what cannot be had in a test is that test's failure")]
 
+mod http;
 mod layers;
+mod node;
 mod stores;
+mod websocket;

@@ -1,0 +1,119 @@
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Request};
+use axum::http::{HeaderMap, StatusCode, header};
+use serde_json::{Map, Value};
+
+use super::{FieldError, Problem};
+
+/// The fields of a JSON body, read one by one, so that the answer to a bad one can name it, and all of them.
+///
+/// ```
+/// # use doorstep_adapters::http::{Fields, Problem};
+/// struct Order { symbol: String }
+///
+/// fn order(body: Fields) -> Result<Order, Problem> {
+///     body.read(|fields| Order { symbol: fields.text("symbol") })
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Fields {
+    left: Map<String, Value>,
+    errors: Vec<FieldError>,
+}
+
+impl Fields {
+    /// A client that needs longer than this for its body is not sending one.
+    const PATIENCE: Duration = Duration::from_secs(10);
+    /// So many faults are named.
+    const MAX_ERRORS: usize = 20;
+
+    /// Reads with `read`; a field that it did not ask for is as wrong as one that it did not find. Where
+    /// anything is wrong, what `read` made is dropped, so it may go on with what it gets instead.
+    pub fn read<T>(mut self, read: impl FnOnce(&mut Self) -> T) -> Result<T, Problem> {
+        let value = read(&mut self);
+        for name in std::mem::take(&mut self.left).keys() {
+            self.fault(name, "unknown field");
+        }
+        if self.errors.is_empty() {
+            return Ok(value);
+        }
+        self.errors.truncate(Self::MAX_ERRORS);
+        Err(Problem::fields(self.errors))
+    }
+
+    /// The string of this name; an empty one if it is missing or something else.
+    pub fn text(&mut self, name: &str) -> String {
+        self.optional_text(name).unwrap_or_else(|| {
+            if self.errors.iter().all(|error| error.field != name) {
+                self.fault(name, "missing");
+            }
+            String::new()
+        })
+    }
+
+    /// The string of this name, if there is one.
+    pub fn optional_text(&mut self, name: &str) -> Option<String> {
+        let Value::String(text) = self.left.remove(name)? else {
+            self.fault(name, "must be a string");
+            return None;
+        };
+        Some(text)
+    }
+
+    /// Names a field as being at fault.
+    pub fn fault(&mut self, name: &str, detail: impl Into<String>) {
+        // A client may send a name of any length; the answer need not repeat all of it.
+        let field = name.chars().take(64).collect();
+        self.errors.push(FieldError { place: "body", field, detail: detail.into() });
+    }
+}
+
+impl<S: Send + Sync> FromRequest<S> for Fields {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        if !is_json(request.headers()) {
+            let detail = "the body must be JSON and say so: `Content-Type: application/json`";
+            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
+        }
+        let body = tokio::time::timeout(Self::PATIENCE, Bytes::from_request(request, state));
+        let body = match body.await {
+            Ok(Ok(body)) => body,
+            Ok(Err(rejection)) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+                return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large"));
+            }
+            Ok(Err(_)) => {
+                return Err(Problem::new(StatusCode::BAD_REQUEST, "the body broke off"));
+            }
+            Err(_) => {
+                let detail = "the body took too long to come";
+                return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, detail));
+            }
+        };
+        match serde_json::from_slice(&body) {
+            Ok(Value::Object(left)) => Ok(Self { left, errors: Vec::new() }),
+            Ok(_) => Err(Problem::fields(vec![FieldError {
+                place: "body",
+                field: String::new(),
+                detail: "must be a JSON object".into(),
+            }])),
+            Err(error) => {
+                let detail = format!("the body is not JSON: {error}");
+                Err(Problem::new(StatusCode::BAD_REQUEST, detail))
+            }
+        }
+    }
+}
+
+/// `application/json` or `application/*+json`, whatever the parameters.
+fn is_json(headers: &HeaderMap) -> bool {
+    let Some(Ok(value)) = headers.get(header::CONTENT_TYPE).map(|value| value.to_str()) else {
+        return false;
+    };
+    let essence = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    essence
+        .strip_prefix("application/")
+        .is_some_and(|subtype| subtype == "json" || subtype.ends_with("+json"))
+}

@@ -1,0 +1,137 @@
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use axum::extract::{ConnectInfo, Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use governor::clock::{Clock as _, DefaultClock};
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+
+use super::Problem;
+
+/// How much one address may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// Requests a second in the long run; 0 is no limit.
+    pub per_second: u32,
+    /// Requests at once, before the long run counts; at least one.
+    pub burst: u32,
+}
+
+impl Default for Rate {
+    /// Enough for a classroom behind one address, too little to fill a database by.
+    fn default() -> Self {
+        Self { per_second: 50, burst: 200 }
+    }
+}
+
+/// Keeps each address to a rate. An IPv6 client has a whole /64 to choose from, so that counts as one.
+#[derive(Clone)]
+pub struct AddressLimit {
+    limiter: Option<Arc<Limiter>>,
+}
+
+struct Limiter {
+    addresses: DefaultKeyedRateLimiter<IpAddr>,
+    clock: DefaultClock,
+    /// Looking at the size of the map takes all of its locks, so it is done once in a while.
+    checks: AtomicU32,
+}
+
+impl AddressLimit {
+    /// So many addresses are remembered. Who has used nothing of their rate is forgotten first.
+    const MAX_ADDRESSES: usize = 100_000;
+    /// Every so many requests the map is looked at.
+    const SWEEP_EVERY: u32 = 1024;
+
+    /// A limit of this rate.
+    pub fn new(rate: Rate) -> Self {
+        let burst = NonZeroU32::new(rate.burst).unwrap_or(NonZeroU32::MIN);
+        let limiter = NonZeroU32::new(rate.per_second).map(|per_second| {
+            Arc::new(Limiter {
+                addresses: RateLimiter::keyed(Quota::per_second(per_second).allow_burst(burst)),
+                clock: DefaultClock::default(),
+                checks: AtomicU32::new(0),
+            })
+        });
+        Self { limiter }
+    }
+
+    /// Takes one request off the address's rate; how long to wait if there is nothing left of it.
+    pub fn check(&self, address: IpAddr) -> Result<(), Duration> {
+        let Some(limiter) = &self.limiter else { return Ok(()) };
+        if limiter.checks.fetch_add(1, Ordering::Relaxed) % Self::SWEEP_EVERY == 0
+            && limiter.addresses.len() > Self::MAX_ADDRESSES / 2
+        {
+            limiter.addresses.retain_recent();
+            limiter.addresses.shrink_to_fit();
+            if limiter.addresses.len() > Self::MAX_ADDRESSES {
+                return Err(Duration::from_secs(1));
+            }
+        }
+        let now = limiter.clock.now();
+        limiter.addresses.check_key(&network(address)).map_err(|until| until.wait_time_from(now))
+    }
+}
+
+/// Whom an address stands for.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => {
+            let [a, b, c, d, ..] = v6.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
+/// The middleware: 429 beyond the limit.
+pub(crate) async fn within_limit(
+    State(limit): State<AddressLimit>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    limit.check(peer(request.extensions())).map_err(Problem::too_many)?;
+    Ok(next.run(request).await)
+}
+
+/// Who is at the other end. A server that does not say (none of ours) has all its clients counted as one.
+pub(crate) fn peer(extensions: &axum::http::Extensions) -> IpAddr {
+    let peer = extensions.get::<ConnectInfo<SocketAddr>>();
+    peer.map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |ConnectInfo(address)| address.ip())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_its_burst_and_then_waits_while_others_go_on() {
+        let limit = AddressLimit::new(Rate { per_second: 1, burst: 3 });
+        let (one, other) = ([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
+        for _ in 0..3 {
+            assert_eq!(limit.check(one), Ok(()));
+        }
+        assert!(limit.check(one).is_err_and(|wait| wait <= Duration::from_secs(1)));
+        assert_eq!(limit.check(other), Ok(()));
+    }
+
+    #[test]
+    fn zero_is_no_limit() {
+        let limit = AddressLimit::new(Rate { per_second: 0, burst: 0 });
+        assert!((0..10_000).all(|_| limit.check([10, 0, 0, 1].into()).is_ok()));
+    }
+
+    #[test]
+    fn a_whole_ipv6_network_counts_as_one_and_a_mapped_v4_address_as_itself() {
+        let limit = AddressLimit::new(Rate { per_second: 1, burst: 1 });
+        assert!(limit.check("2001:db8::1".parse().unwrap()).is_ok());
+        assert!(limit.check("2001:db8::2".parse().unwrap()).is_err());
+        assert!(limit.check("2001:db8:0:1::1".parse().unwrap()).is_ok());
+        assert!(limit.check("::ffff:10.0.0.1".parse().unwrap()).is_ok());
+        assert!(limit.check("10.0.0.1".parse().unwrap()).is_err());
+    }
+}

@@ -1,0 +1,166 @@
+use std::time::Duration;
+
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use doorstep_application::Fault;
+use doorstep_application::registration::RegistrationError;
+use doorstep_application::sign_ins::SignInError;
+use doorstep_domain::ports::StoreError;
+use problem_details::ProblemDetails;
+use serde::Serialize;
+
+/// An error answer: `application/problem+json` as in RFC 9457.
+#[derive(Debug, Clone)]
+pub struct Problem {
+    status: StatusCode,
+    detail: String,
+    errors: Vec<FieldError>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// One field or parameter at fault.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FieldError {
+    /// Where it stands: `body`, `query` or `header`.
+    #[serde(rename = "in")]
+    pub place: &'static str,
+    /// Its name.
+    pub field: String,
+    /// What it must be instead.
+    pub detail: String,
+}
+
+/// What a problem has beyond the members of the RFC.
+#[derive(Serialize)]
+struct Extensions {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<FieldError>,
+}
+
+impl Problem {
+    /// A problem with this status, and what is wrong in a sentence.
+    pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        let detail = detail.into();
+        Self { status, detail, errors: Vec::new(), headers: Vec::new() }
+    }
+
+    /// The same with one more header.
+    pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    /// 422: these fields are at fault.
+    pub fn fields(errors: Vec<FieldError>) -> Self {
+        let detail = "some fields are not as they must be";
+        Self { errors, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail) }
+    }
+
+    /// 401: no token was shown, or more than one.
+    pub fn no_token() -> Self {
+        let detail = "this needs one `Authorization: Bearer` header with a token";
+        Self::unauthorized(detail, "Bearer")
+    }
+
+    /// 401: the token is nobody's, or no longer.
+    pub fn dead_token() -> Self {
+        let detail = "the token is unknown, expired or signed out";
+        Self::unauthorized(detail, r#"Bearer error="invalid_token""#)
+    }
+
+    /// With the challenge that belongs to it (RFC 6750 section 3).
+    fn unauthorized(detail: &str, challenge: &'static str) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, detail)
+            .with_header(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
+    }
+
+    /// 429: too much from one place.
+    pub fn too_many(retry_after: Duration) -> Self {
+        let detail = "too many requests from this address";
+        Self::new(StatusCode::TOO_MANY_REQUESTS, detail).retry_after(retry_after)
+    }
+
+    /// 503: it may work later.
+    pub fn try_later(detail: &str) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(Duration::from_secs(1))
+    }
+
+    /// 500: it is our fault, and the log knows more.
+    pub fn internal() -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "something went wrong on our side")
+    }
+
+    fn retry_after(self, wait: Duration) -> Self {
+        // Rounded up: who comes back too early is refused again.
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        self.with_header(header::RETRY_AFTER, seconds.max(1).into())
+    }
+
+    fn body_fields(faults: Vec<Fault>) -> Self {
+        let error = |fault: Fault| FieldError {
+            place: "body",
+            field: fault.field.into(),
+            detail: fault.detail,
+        };
+        Self::fields(faults.into_iter().map(error).collect())
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = ProblemDetails::from_status_code(self.status)
+            .with_detail(self.detail)
+            .with_extensions(Extensions { errors: self.errors })
+            .into_response();
+        response.headers_mut().extend(self.headers);
+        response
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(_) => {
+                tracing::warn!(%error, "answered 503");
+                Self::try_later("the store is away; it should be back soon")
+            }
+            StoreError::Corrupt(_) => {
+                tracing::error!(%error, "answered 500");
+                Self::internal()
+            }
+        }
+    }
+}
+
+impl From<RegistrationError> for Problem {
+    fn from(error: RegistrationError) -> Self {
+        match error {
+            RegistrationError::Invalid(faults) => Self::body_fields(faults),
+            RegistrationError::UsernameTaken => {
+                let error = FieldError {
+                    place: "body",
+                    field: "username".into(),
+                    detail: "somebody has this name already".into(),
+                };
+                let errors = vec![error];
+                Self { errors, ..Self::new(StatusCode::CONFLICT, "the username is taken") }
+            }
+            RegistrationError::Busy => Self::try_later("too many registrations at once"),
+            RegistrationError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<SignInError> for Problem {
+    fn from(error: SignInError) -> Self {
+        match error {
+            SignInError::Invalid(faults) => Self::body_fields(faults),
+            SignInError::Wrong => {
+                let detail = "the username or the password is wrong";
+                Self::unauthorized(detail, "Bearer")
+            }
+            SignInError::Busy => Self::try_later("too many sign-ins at once"),
+            SignInError::Store(error) => error.into(),
+        }
+    }
+}

@@ -1,0 +1,184 @@
+use std::sync::Arc;
+
+use argon2::password_hash::phc::PasswordHash as Phc;
+use argon2::password_hash::{
+    Error as HashError, PasswordHasher as HashPassword, PasswordVerifier as _,
+};
+use argon2::{Algorithm, Argon2, Params, Version};
+use async_trait::async_trait;
+use doorstep_domain::PasswordHash;
+use doorstep_domain::ports::{HasherError, PasswordHasher};
+use tokio::sync::Semaphore;
+
+/// Memory for one hash, in KiB. With [`PASSES`] and [`LANES`] the first choice of OWASP's Password Storage
+/// Cheat Sheet for argon2id: 19 MiB, two passes, one lane.
+const MEMORY_KIB: u32 = 19 * 1024;
+/// Passes over the memory.
+const PASSES: u32 = 2;
+/// Degree of parallelism.
+const LANES: u32 = 1;
+
+/// Hashes with argon2id, on threads of their own, so many at a time.
+///
+/// A hash takes 19 MiB and some 20 ms on purpose; without a bound a burst of sign-ins would take all memory
+/// and starve everybody who has signed in already.
+pub struct Argon2Passwords {
+    /// Whoever holds one of these may wait for a turn.
+    places: Arc<Semaphore>,
+    /// Whoever holds one of these hashes.
+    turns: Arc<Semaphore>,
+    /// What is verified against where there is no user, so that it takes as long as where there is one.
+    nobody: PasswordHash,
+}
+
+/// How much may be hashed at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HashingLimits {
+    /// So many hashes are computed at a time, each on one core and in 19 MiB.
+    pub at_once: usize,
+    /// So many more may wait for their turn; beyond them the hasher is busy.
+    pub waiting: usize,
+}
+
+impl Default for HashingLimits {
+    /// One a core, and 256 waiting: some seconds of patience.
+    fn default() -> Self {
+        Self { at_once: std::thread::available_parallelism().map_or(1, Into::into), waiting: 256 }
+    }
+}
+
+impl Argon2Passwords {
+    /// A hasher with these limits. Hashes once, so it takes some 20 ms.
+    pub fn new(limits: HashingLimits) -> Result<Self, HasherError> {
+        let at_once = limits.at_once.max(1);
+        Ok(Self {
+            places: Arc::new(Semaphore::new(at_once.saturating_add(limits.waiting))),
+            turns: Arc::new(Semaphore::new(at_once)),
+            nobody: hash(b"nobody's password")?,
+        })
+    }
+
+    /// Runs `work` off the async threads when its turn comes.
+    async fn in_turn<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, HasherError> {
+        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| HasherError::Busy)?;
+        let turn = Arc::clone(&self.turns).acquire_owned().await.map_err(|_| HasherError::Busy)?;
+        let work = tokio::task::spawn_blocking(move || {
+            // Held by the thread, not by the future: a client that hangs up does not stop the hashing, and
+            // must not make room for another while it goes on.
+            let _held = (place, turn);
+            work()
+        });
+        work.await.map_err(|_| HasherError::Busy)
+    }
+}
+
+#[async_trait]
+impl PasswordHasher for Argon2Passwords {
+    async fn hash(&self, password: &str) -> Result<PasswordHash, HasherError> {
+        let password = password.to_owned();
+        self.in_turn(move || hash(password.as_bytes())).await?
+    }
+
+    async fn verify(
+        &self,
+        password: &str,
+        hash: Option<PasswordHash>,
+    ) -> Result<bool, HasherError> {
+        let exists = hash.is_some();
+        let password = password.to_owned();
+        let hash = hash.unwrap_or_else(|| self.nobody.clone());
+        let right = self.in_turn(move || verify(password.as_bytes(), &hash)).await??;
+        Ok(right && exists)
+    }
+}
+
+fn argon2id() -> Result<Argon2<'static>, HashError> {
+    let params = Params::new(MEMORY_KIB, PASSES, LANES, None)?;
+    Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
+}
+
+fn hash(password: &[u8]) -> Result<PasswordHash, HasherError> {
+    let hashed: Result<Phc, _> = argon2id().and_then(|argon2| argon2.hash_password(password));
+    let phc = hashed.map_err(|e| HasherError::Unreadable(e.to_string()))?;
+    Ok(PasswordHash::new(phc.to_string()))
+}
+
+/// The parameters are those in the hash: what was hashed under earlier ones still opens.
+fn verify(password: &[u8], hash: &PasswordHash) -> Result<bool, HasherError> {
+    let unreadable = |e: String| HasherError::Unreadable(e);
+    let phc = Phc::new(hash.as_str()).map_err(|e| unreadable(e.to_string()))?;
+    let argon2 = argon2id().map_err(|e| unreadable(e.to_string()))?;
+    match argon2.verify_password(password, &phc) {
+        Ok(()) => Ok(true),
+        Err(HashError::PasswordInvalid) => Ok(false),
+        Err(e) => Err(unreadable(e.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hasher(at_once: usize, waiting: usize) -> Argon2Passwords {
+        Argon2Passwords::new(HashingLimits { at_once, waiting }).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_hash_opens_to_its_password_only() {
+        let hasher = hasher(2, 2);
+        let hash = hasher.hash("correct horse").await.unwrap();
+        assert!(hash.as_str().starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{}", hash.as_str());
+        assert!(hasher.verify("correct horse", Some(hash.clone())).await.unwrap());
+        assert!(!hasher.verify("battery staple", Some(hash)).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn the_same_password_twice_is_two_hashes() {
+        let hasher = hasher(2, 2);
+        let (one, two) = (hasher.hash("again").await.unwrap(), hasher.hash("again").await.unwrap());
+        assert_ne!(one, two);
+    }
+
+    #[tokio::test]
+    async fn nobody_has_a_password() {
+        let hasher = hasher(1, 1);
+        assert!(!hasher.verify("nobody's password", None).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn what_is_no_hash_is_not_a_wrong_password() {
+        let answer = hasher(1, 1).verify("x", Some(PasswordHash::new("plain".into()))).await;
+        assert!(matches!(answer, Err(HasherError::Unreadable(_))));
+    }
+
+    #[tokio::test]
+    async fn beyond_its_queue_it_is_busy_and_then_no_longer() {
+        let hasher = hasher(1, 1);
+        let (a, b, c) = tokio::join!(hasher.hash("a"), hasher.hash("b"), hasher.hash("c"));
+        assert!(a.is_ok() && b.is_ok(), "one hashes, one waits");
+        assert!(matches!(c, Err(HasherError::Busy)), "and the third is told");
+        assert!(hasher.hash("d").await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn who_hangs_up_keeps_the_turn_until_the_hashing_is_done() {
+        let hasher = hasher(1, 0);
+        let (go, gate) = std::sync::mpsc::channel::<()>();
+        let (begun, has_begun) = tokio::sync::oneshot::channel();
+        let work = hasher.in_turn(move || {
+            let _ = begun.send(());
+            let _ = gate.recv();
+        });
+        tokio::select! {
+            _ = work => panic!("it waits for the gate"),
+            begun = has_begun => begun.unwrap(),
+        }
+        // The future is gone, the thread is not.
+        assert!(matches!(hasher.hash("x").await, Err(HasherError::Busy)));
+        drop(go);
+        hasher.turns.acquire().await.map(drop).unwrap();
+    }
+}

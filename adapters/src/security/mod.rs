@@ -1,0 +1,7 @@
+//! Password hashing and session tokens.
+
+mod argon2id;
+mod tokens;
+
+pub use argon2id::{Argon2Passwords, HashingLimits};
+pub use tokens::RandomTokens;

@@ -1,0 +1,155 @@
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use axum::response::{IntoResponse as _, Response};
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use super::connection::Mode;
+use crate::http::{Problem, bearer_token};
+
+/// The client acknowledges.
+const ACKNOWLEDGING: &str = "doorstep.v1";
+/// The client does not.
+const PLAIN: &str = "doorstep.plain.v1";
+/// In a browser, which cannot set headers, the token comes as one more offered subprotocol.
+const TOKEN_PREFIX: &str = "bearer.";
+
+/// The token that the client shows, in a header or as a subprotocol.
+pub(super) fn token(headers: &HeaderMap) -> Option<&str> {
+    bearer_token(headers)
+        .or_else(|| offered(headers).find_map(|name| name.strip_prefix(TOKEN_PREFIX)))
+}
+
+/// How the client wants to talk, and which of the offered subprotocols that is.
+pub(super) fn mode(headers: &HeaderMap) -> (Mode, Option<&'static str>) {
+    let offers = |wanted: &str| offered(headers).any(|name| name == wanted);
+    if offers(ACKNOWLEDGING) {
+        (Mode::Acknowledging, Some(ACKNOWLEDGING))
+    } else if offers(PLAIN) {
+        (Mode::Plain, Some(PLAIN))
+    } else {
+        (Mode::Plain, None)
+    }
+}
+
+fn offered(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let values = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
+    values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).map(str::trim)
+}
+
+/// Whether the page that connects may: the server's own, or one that is configured. What is not a page (no
+/// `Origin`) may; what hides its origin (`null`) may not.
+pub(super) fn origin_allowed(headers: &HeaderMap, allowed: &[String]) -> bool {
+    let Some(origin) = headers.get(header::ORIGIN) else { return true };
+    let Ok(origin) = origin.to_str() else { return false };
+    if allowed.iter().any(|known| known.eq_ignore_ascii_case(origin)) {
+        return true;
+    }
+    // By authority only: behind a proxy that ends TLS, the scheme that the browser saw is not known here.
+    let theirs = origin.parse::<Uri>().ok().filter(|uri| uri.scheme().is_some());
+    let theirs = theirs.as_ref().and_then(Uri::authority);
+    let ours = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    theirs.zip(ours).is_some_and(|(theirs, ours)| theirs.as_str().eq_ignore_ascii_case(ours))
+}
+
+/// The answer to an opening handshake (RFC 6455 section 4.2), if it is one.
+pub(super) fn answer(
+    method: &Method,
+    headers: &HeaderMap,
+    protocol: Option<&'static str>,
+) -> Result<Response, Problem> {
+    let says = |name, word: &str| {
+        headers
+            .get_all(name)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .any(|value| value.split(',').any(|token| token.trim().eq_ignore_ascii_case(word)))
+    };
+    let upgrades = method == Method::GET
+        && says(header::CONNECTION, "upgrade")
+        && says(header::UPGRADE, "websocket");
+    if !upgrades {
+        let detail = "this is a WebSocket: connect with an `Upgrade: websocket`";
+        return Err(required(StatusCode::UPGRADE_REQUIRED, detail));
+    }
+    if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+        return Err(required(StatusCode::UPGRADE_REQUIRED, "WebSocket version 13 is spoken here"));
+    }
+    let Some(key) = headers.get(header::SEC_WEBSOCKET_KEY) else {
+        return Err(required(StatusCode::BAD_REQUEST, "the `Sec-WebSocket-Key` is missing"));
+    };
+    let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();
+    let answers = response.headers_mut();
+    answers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    answers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    if let Ok(accept) = HeaderValue::try_from(derive_accept_key(key.as_bytes())) {
+        answers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    if let Some(protocol) = protocol {
+        answers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol));
+    }
+    Ok(response)
+}
+
+fn required(status: StatusCode, detail: &str) -> Problem {
+    Problem::new(status, detail)
+        .with_header(header::UPGRADE, HeaderValue::from_static("websocket"))
+        .with_header(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(header::HeaderName, &'static str)]) -> HeaderMap {
+        let pairs = pairs.iter().cloned();
+        pairs.map(|(name, value)| (name, HeaderValue::from_static(value))).collect()
+    }
+
+    #[test]
+    fn one_of_the_two_subprotocols_is_selected_and_never_the_token() {
+        let cases = [
+            ("doorstep.v1, bearer.abc", Mode::Acknowledging, Some("doorstep.v1")),
+            ("bearer.abc,doorstep.plain.v1", Mode::Plain, Some("doorstep.plain.v1")),
+            ("doorstep.plain.v1, doorstep.v1", Mode::Acknowledging, Some("doorstep.v1")),
+            ("bearer.abc", Mode::Plain, None),
+            ("doorstep.v2", Mode::Plain, None),
+        ];
+        for (offer, mode_expected, selected) in cases {
+            let headers = headers(&[(header::SEC_WEBSOCKET_PROTOCOL, offer)]);
+            assert_eq!(mode(&headers), (mode_expected, selected), "{offer}");
+        }
+        assert_eq!(mode(&HeaderMap::new()), (Mode::Plain, None));
+    }
+
+    #[test]
+    fn the_token_comes_in_a_header_or_as_a_subprotocol() {
+        let protocol = (header::SEC_WEBSOCKET_PROTOCOL, "doorstep.v1, bearer.two");
+        assert_eq!(token(&headers(std::slice::from_ref(&protocol))), Some("two"));
+        let both = headers(&[(header::AUTHORIZATION, "Bearer one"), protocol]);
+        assert_eq!(token(&both), Some("one"));
+        assert_eq!(token(&headers(&[])), None);
+    }
+
+    #[test]
+    fn pages_from_elsewhere_stay_out() {
+        let allowed = ["https://app.example.com".to_owned()];
+        let cases = [
+            (None, true),
+            (Some("http://door.example:3000"), true),
+            (Some("https://DOOR.example:3000"), true),
+            (Some("https://app.example.com"), true),
+            (Some("https://app.example.com.evil.example"), false),
+            (Some("http://door.example"), false),
+            (Some("https://evil.example"), false),
+            (Some("door.example:3000"), false),
+            (Some("null"), false),
+            (Some(""), false),
+        ];
+        for (origin, expected) in cases {
+            let mut headers = headers(&[(header::HOST, "door.example:3000")]);
+            if let Some(origin) = origin {
+                headers.insert(header::ORIGIN, HeaderValue::from_static(origin));
+            }
+            assert_eq!(origin_allowed(&headers, &allowed), expected, "{origin:?}");
+        }
+    }
+}
