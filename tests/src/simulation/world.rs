@@ -215,7 +215,8 @@ impl World {
     }
 
     /// The node is gone, and with it every connection.
-    fn next_life(state: &mut State) {
+    fn next_life(&self, state: &mut State) {
+        self.stores.node_gone();
         state.node_life += 1;
         state.connections.clear();
         state.delivery = Weak::new();
@@ -223,13 +224,13 @@ impl World {
 
     /// The node has stopped as planned: what has no outcome yet is in the stores.
     pub(super) fn stopped(&self) {
-        Self::next_life(&mut self.state());
+        self.next_life(&mut self.state());
     }
 
     /// The node was killed: what was only in its memory is gone.
     pub(super) fn crashed(&self) {
         let mut state = self.state();
-        Self::next_life(&mut state);
+        self.next_life(&mut state);
         state.receipts.clear();
         for (id, life) in &mut state.lives {
             if self.stores.has_undelivered(*id) {
