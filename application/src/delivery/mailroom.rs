@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use doorstep_domain::ports::{Attempt, EnteredBy, InboxItem, Pushed};
 use doorstep_domain::{Notification, NotificationId, Outcome, Timestamp, Ttl, UserId};
-use hashbrown::{DefaultHashBuilder, HashTable};
+use foldhash::fast::SeedableRandomState;
+use hashbrown::HashTable;
 use slab::Slab;
 
 use super::entry::{Entry, NIL, State};
@@ -26,7 +27,7 @@ mod properties;
 /// Some users' mailboxes.
 #[derive(Default)]
 pub(super) struct Mailroom {
-    hasher: DefaultHashBuilder,
+    hasher: SeedableRandomState,
     /// Finds a user's mailbox; the user is kept once, in the mailbox.
     directory: HashTable<u32>,
     mailboxes: Slab<Mailbox>,
@@ -134,7 +135,7 @@ pub struct Held {
 }
 
 impl Mailroom {
-    pub(super) fn new(hasher: DefaultHashBuilder) -> Self {
+    pub(super) fn new(hasher: SeedableRandomState) -> Self {
         Self { hasher, ..Self::default() }
     }
 

@@ -92,6 +92,7 @@ pub struct Builder {
     inbox: Option<Arc<dyn Inbox>>,
     handover: Option<Arc<dyn Handover>>,
     outcomes: Vec<Arc<dyn Outcomes>>,
+    hash_seed: Option<u64>,
 }
 
 impl Builder {
@@ -126,6 +127,13 @@ impl Builder {
         self
     }
 
+    /// Fixes how users are spread over the shards, so that a simulation plays the same schedule again. Not
+    /// for a service: who knows the seed can choose user ids that all meet in one place.
+    #[must_use]
+    pub fn hash_seed(self, seed: u64) -> Self {
+        Self { hash_seed: Some(seed), ..self }
+    }
+
     /// Starts the background work and is ready. Must be called inside a tokio runtime.
     pub fn start(self) -> Delivery {
         let cx = Arc::new(Context {
@@ -139,7 +147,7 @@ impl Builder {
             tasks: Tasks::new(),
             presence_checks: AtomicU64::new(0),
         });
-        let wake = Wake::new(cx.clone(), self.inbox);
+        let wake = Wake::new(cx.clone(), self.inbox, self.hash_seed);
         cx.tasks.spawn(wake.clone().keep_time());
         if wake.desk.is_some() {
             cx.tasks.spawn(wake.clone().keep_marking());
@@ -165,6 +173,7 @@ impl Delivery {
             inbox: None,
             handover: None,
             outcomes: Vec::new(),
+            hash_seed: None,
         }
     }
 

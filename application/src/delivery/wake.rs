@@ -32,8 +32,12 @@ pub(super) struct Wake {
 }
 
 impl Wake {
-    pub(super) fn new(cx: Arc<Context>, inbox: Option<Arc<dyn Inbox>>) -> Arc<Self> {
-        let rooms = Mailrooms::new(cx.gate.clone());
+    pub(super) fn new(
+        cx: Arc<Context>,
+        inbox: Option<Arc<dyn Inbox>>,
+        hash_seed: Option<u64>,
+    ) -> Arc<Self> {
+        let rooms = Mailrooms::new(cx.gate.clone(), hash_seed);
         Arc::new(Self { rooms, desk: inbox.map(Desk::new), alarm: Alarm::new(), cx })
     }
 

@@ -50,6 +50,7 @@ impl Node {
         let delivery = Delivery::builder(ports.clone(), ports.clone(), world.clone())
             .rules(rules())
             .limits(limits)
+            .hash_seed(1)
             .inbox(ports.clone())
             .handover(ports.clone())
             .outcomes(ports)

@@ -26,7 +26,11 @@ enum Luck {
 
 impl Stores {
     pub(super) fn new(dice: Dice) -> Self {
-        Self { memory: Memory::default(), luck: Mutex::new((false, dice)), node_life: AtomicU64::new(0) }
+        Self {
+            memory: Memory::default(),
+            luck: Mutex::new((false, dice)),
+            node_life: AtomicU64::new(0),
+        }
     }
 
     fn luck(&self) -> MutexGuard<'_, (bool, Dice)> {
