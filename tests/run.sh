@@ -36,7 +36,7 @@ install_brew() {
     brew install --quiet "$@"
 }
 
-[ -d "$HOME/.cargo/bin" ] && PATH="$HOME/.cargo/bin:$PATH"
+PATH="$PATH:${HOME:-}/.cargo/bin"
 command -v cargo >/dev/null || fail "no cargo: install Rust from https://rustup.rs, then run this again"
 
 # SQLite is compiled from source, and everything is linked by it.
@@ -52,9 +52,10 @@ if ! has_postgres; then
     has_postgres || fail "PostgreSQL was installed, but initdb and postgres are not where they were looked for"
 fi
 
-# What the tests start is the binary itself, as it is now.
-say "building the binary"
-cargo build --package doorstep
+# `cargo test` alone does not build the binary, which tests start as a process of its own. Both in one go, so
+# that what they share is built once.
+say "building the binary and the tests"
+cargo build --workspace --bins --tests
 
 say "running the tests"
 cargo test --workspace --no-fail-fast "$@"

@@ -1,6 +1,27 @@
 //! What the event bus costs, beside the same hop through PostgreSQL `LISTEN`/`NOTIFY`.
 //!
-//! Run it with `cargo bench -p doorstep-tests --bench bus`; it takes about half a minute.
+//! Run it with `cargo bench -p doorstep-tests --bench bus`; once built it takes about 20 seconds. Latency is
+//! from before `publish` to the handler's first line, one event at a time; events per second are those of one
+//! publisher in a hurry, until every handler has handled them all. Seen on a virtual machine with 2 cores,
+//! PostgreSQL 15 on the same machine, while other work kept both cores busy (the maxima are that work's):
+//!
+//! ```text
+//! publish to handler                  p50        p99        max       events/s
+//! bus, 1 handler(s)                0.2 us     3.6 us    4104 us        3815695
+//! bus, 3 handler(s)                0.4 us    14.4 us    4301 us        1288700
+//! LISTEN/NOTIFY, 1 listener       70.8 us  2049.0 us   12788 us          14736
+//! ```
+//!
+//! # What we learnt
+//! - The hop itself is the runtime's: a handler that is woken from a worker thread runs next on that thread,
+//!   with no system call. The 99th percentile of three handlers is that of the ones which another thread
+//!   comes to steal: it was asleep, and waking it (an `eventfd` write) is most of what a profile shows.
+//! - So what counts is to wake seldom. A handler that is at work is never woken: only one at rest is, once,
+//!   and it takes what has come together, up to 256 events, under one lock.
+//! - One lock for all queues is not the bottleneck, as only pointers move under it: three handlers see more
+//!   than the million events per second that we set out for, and the order comes for free.
+//! - A publisher has to yield now and then (tokio's coop budget does it), or a tight loop of publishes keeps
+//!   the handler that it woke waiting on its own thread until the queue is full.
 
 use std::{
     hint::black_box,
@@ -33,7 +54,7 @@ const POSTGRES_FOR: Duration = Duration::from_secs(4);
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
     println!(
-        "{:<34} {:>10} {:>10} {:>10} {:>14}",
+        "{:<28} {:>10} {:>10} {:>10} {:>14}",
         "publish to handler", "p50", "p99", "max", "events/s"
     );
     for handlers in [1, 3] {
@@ -48,23 +69,19 @@ async fn main() {
         .expect("the bench does not panic");
         row(&format!("bus, {handlers} handler(s)"), &latency, per_second);
     }
-    for durability in [Durability::Fast, Durability::Durable] {
-        let server = Postgres::start(durability).await;
-        let url = server.database().await;
-        let (latency, per_second) =
-            tokio::spawn(async move { listen_notify(&url).await.expect("PostgreSQL answers") })
-                .await
-                .expect("the bench does not panic");
-        let fsync = if durability == Durability::Fast { "off" } else { "on" };
-        row(&format!("LISTEN/NOTIFY, 1 listener, fsync {fsync}"), &latency, per_second);
-    }
+    let server = Postgres::start(Durability::Durable).await;
+    let url = server.database().await;
+    let asking =
+        tokio::spawn(async move { listen_notify(&url).await.expect("PostgreSQL answers") });
+    let (latency, per_second) = asking.await.expect("the bench does not panic");
+    row("LISTEN/NOTIFY, 1 listener", &latency, per_second);
 }
 
 /// Times in microseconds; the histogram holds nanoseconds.
 fn row(name: &str, latency: &Histogram<u64>, per_second: f64) {
     let micros = |nanos: u64| Duration::from_nanos(nanos).as_secs_f64() * 1e6;
     println!(
-        "{name:<34} {:>7.1} us {:>7.1} us {:>7.0} us {per_second:>14.0}",
+        "{name:<28} {:>7.1} us {:>7.1} us {:>7.0} us {per_second:>14.0}",
         micros(latency.value_at_quantile(0.5)),
         micros(latency.value_at_quantile(0.99)),
         micros(latency.max()),
@@ -194,7 +211,7 @@ async fn listen_notify(url: &str) -> Result<(Histogram<u64>, f64), sqlx::Error> 
         });
         sent?;
         received.0?;
-        latency.saturating_record(received.1 - published);
+        latency.record(received.1 - published).expect("the histogram grows as needed");
     }
 
     let begin = Instant::now();

@@ -2,8 +2,10 @@
 
 pub mod client;
 pub mod contract;
+pub mod memory;
 pub mod postgres;
 pub mod server;
+pub mod simulation;
 
 /// The README's example compiles and runs.
 #[cfg(doctest)]

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use doorstep_domain::ports::{Inbox, StoreError, Which};
+use doorstep_domain::ports::{EnteredBy, Inbox, StoreError, Which};
 use doorstep_domain::{Ended, Notification, NotificationId, Outcome, UserId};
 use tokio::sync::Notify;
 
@@ -83,9 +83,9 @@ impl Wake {
     /// The policy `inbox`: written before it is pushed.
     pub(super) async fn keep(self: &Arc<Self>, n: Notification) -> Result<Acceptance, Refused> {
         let Some(desk) = &self.desk else { return Err(Refused::NoInbox) };
-        if let Err(error) = desk.store.add(std::slice::from_ref(&n)).await {
-            let ended = self.cx.endings.end(&n, Outcome::Rejected);
-            self.cx.endings.tell(vec![ended]).await;
+        if let Err(error) = desk.store.add(std::slice::from_ref(&n), EnteredBy::Policy).await {
+            // It may have been written all the same, so it has no outcome: the sender asks again.
+            tracing::warn!(notification = %n.id, %error, "could not write to the inbox");
             return Err(Refused::Store(error));
         }
         self.look_if_online(&n.user_id);
@@ -169,7 +169,10 @@ impl Wake {
                 }
                 continue;
             }
-            if !self.insist("promote what expired", || desk.store.add(&batch)).await {
+            if !self
+                .insist("promote what expired", || desk.store.add(&batch, EnteredBy::Expiry))
+                .await
+            {
                 return;
             }
             take_away(&desk.to_promote, batch.len());
@@ -208,7 +211,7 @@ impl Wake {
             if batch.is_empty() {
                 return Ok(());
             }
-            desk.store.add(&batch).await?;
+            desk.store.add(&batch, EnteredBy::Expiry).await?;
             take_away(&desk.to_promote, batch.len());
             self.promoted(&batch).await;
         }
@@ -251,9 +254,11 @@ impl Wake {
                 return Ok(false);
             };
             let mut ended = Vec::new();
-            for n in &fresh {
+            for item in &fresh {
+                let n = &item.notification;
                 // Reading ends it, unless an acknowledgement has just done so and the mark is on its way.
-                if self.rooms.with(user, (0, 0), |room| room.read(user, n.id)) {
+                let ends = self.rooms.with(user, (0, 0), |room| room.read(user, n.id));
+                if ends && item.by == EnteredBy::Policy {
                     ended.push(self.cx.endings.end(n, Outcome::Delivered));
                 }
             }

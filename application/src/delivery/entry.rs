@@ -1,4 +1,4 @@
-use doorstep_domain::ports::Attempt;
+use doorstep_domain::ports::{Attempt, EnteredBy};
 use doorstep_domain::{Kind, Notification, NotificationId, Payload, Timestamp, Topic, Ttl, UserId};
 
 /// Points nowhere.
@@ -20,7 +20,7 @@ pub(super) struct Entry {
     pub(super) attempt: Option<Attempt>,
     pub(super) state: State,
     /// It is in the inbox too: it does not expire, and what memory forgets the store remembers.
-    pub(super) stored: bool,
+    pub(super) kept: Option<EnteredBy>,
     pub(super) timed: bool,
     pub(super) mailbox: u32,
     pub(super) prev: u32,
@@ -38,14 +38,14 @@ pub(super) enum State {
     Pushing,
     /// A connection has it; the acknowledgement is awaited.
     InFlight,
-    /// Only `stored` ones: it has ended, and the store does not know yet.
+    /// Only `kept` ones: it has ended, and the store does not know yet.
     Acked,
     /// The store knows, but a load that began before may still bring it: kept so that it is recognised.
     Marked,
 }
 
 impl Entry {
-    pub(super) fn new(n: Notification, ttl: Ttl, stored: bool, mailbox: u32) -> Self {
+    pub(super) fn new(n: Notification, ttl: Ttl, kept: Option<EnteredBy>, mailbox: u32) -> Self {
         let mut entry = Self {
             id: n.id,
             kind: n.kind,
@@ -56,7 +56,7 @@ impl Entry {
             ttl,
             attempt: None,
             state: State::Waiting,
-            stored,
+            kept,
             timed: false,
             mailbox,
             prev: NIL,
@@ -70,7 +70,7 @@ impl Entry {
 
     /// When its TTL ends; what is in the inbox has no end.
     pub(super) fn expires_at(&self) -> Timestamp {
-        if self.stored { Timestamp::MAX } else { self.created_at + self.ttl.as_duration() }
+        if self.kept.is_some() { Timestamp::MAX } else { self.created_at + self.ttl.as_duration() }
     }
 
     pub(super) fn bytes(&self) -> usize {

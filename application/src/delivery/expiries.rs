@@ -78,3 +78,22 @@ impl Expiries {
         Some(Timestamp::from_micros(tick.saturating_mul(1000)))
     }
 }
+
+#[cfg(test)]
+impl Expiries {
+    /// How many timers are set, counted along the lists.
+    pub(super) fn len(&self, entries: &Slab<Entry>) -> usize {
+        let mut count = 0;
+        for (first, last) in self.lists.values() {
+            let (mut index, mut before) = (*first, NIL);
+            while index != NIL {
+                let entry = &entries[index as usize];
+                assert!(entry.timed && entry.earlier == before);
+                count += 1;
+                (before, index) = (index, entry.later);
+            }
+            assert_eq!(*last, before);
+        }
+        count
+    }
+}

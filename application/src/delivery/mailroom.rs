@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use doorstep_domain::ports::{Attempt, Pushed};
+use doorstep_domain::ports::{Attempt, EnteredBy, InboxItem, Pushed};
 use doorstep_domain::{Notification, NotificationId, Outcome, Timestamp, Ttl, UserId};
 use hashbrown::{DefaultHashBuilder, HashTable};
 use slab::Slab;
@@ -20,6 +20,8 @@ use super::expiries::Expiries;
 use super::policy::Overflow;
 
 mod lists;
+#[cfg(test)]
+mod properties;
 
 /// Some users' mailboxes.
 #[derive(Default)]
@@ -106,7 +108,7 @@ pub(super) struct AfterPush {
 pub(super) struct Acked {
     pub(super) notification: Notification,
     /// It is in the inbox, which must be told.
-    pub(super) stored: bool,
+    pub(super) kept: Option<EnteredBy>,
 }
 
 /// What came due.
@@ -152,7 +154,7 @@ impl Mailroom {
         let mailbox = if let Some(mailbox) = self.find(&user) {
             let replaced = n.topic.as_ref().and_then(|topic| {
                 self.position(mailbox, |e| {
-                    e.state == State::Waiting && !e.stored && e.topic.as_ref() == Some(topic)
+                    e.state == State::Waiting && e.kept.is_none() && e.topic.as_ref() == Some(topic)
                 })
             });
             if let Some(index) = replaced {
@@ -163,9 +165,11 @@ impl Mailroom {
                 }
                 // Rather what nobody has seen than what somebody may just be looking at.
                 let oldest = self
-                    .position(mailbox, |e| e.state == State::Waiting && !e.stored)
-                    .or_else(|| self.position(mailbox, |e| e.state == State::InFlight && !e.stored))
-                    .or_else(|| self.position(mailbox, |e| !e.stored));
+                    .position(mailbox, |e| e.state == State::Waiting && e.kept.is_none())
+                    .or_else(|| {
+                        self.position(mailbox, |e| e.state == State::InFlight && e.kept.is_none())
+                    })
+                    .or_else(|| self.position(mailbox, |e| e.kept.is_none()));
                 match oldest {
                     Some(index) => gone = Some((self.take(index), Outcome::Dropped)),
                     None => return Err(n),
@@ -175,7 +179,7 @@ impl Mailroom {
         } else {
             self.open(user)
         };
-        self.insert(mailbox, n, ttl, false, NIL);
+        self.insert(mailbox, n, ttl, None, NIL);
         Ok(gone)
     }
 
@@ -268,7 +272,7 @@ impl Mailroom {
         }
         if retry_at.is_none() {
             // The user is away: what the inbox keeps needs no memory here.
-            self.forget(mailbox, |e| e.stored && e.state == State::Waiting);
+            self.forget(mailbox, |e| e.kept.is_some() && e.state == State::Waiting);
         }
         self.release(mailbox);
         AfterPush { ended, go_on: false }
@@ -292,17 +296,17 @@ impl Mailroom {
 
     /// The inbox answered: these are undelivered, oldest first; `more` if the page was full. Those that are
     /// not known yet take their place in the order of acceptance.
-    pub(super) fn looked(&mut self, user: &UserId, items: Vec<Notification>, more: bool) {
+    pub(super) fn looked(&mut self, user: &UserId, items: Vec<InboxItem>, more: bool) {
         let Some(mailbox) = self.find(user) else { return };
-        for item in items {
+        for InboxItem { notification: item, by, .. } in items {
             if self.position(mailbox, |e| e.id == item.id).is_some() {
                 continue;
             }
             // Never before what has been pushed: that order is made already.
-            let after = self.position(mailbox, |e| {
+            let before = self.position(mailbox, |e| {
                 e.state == State::Waiting && e.attempt.is_none() && e.created_at > item.created_at
             });
-            self.insert(mailbox, item, Ttl::ZERO, true, after.unwrap_or(NIL));
+            self.insert(mailbox, item, Ttl::ZERO, Some(by), before.unwrap_or(NIL));
         }
         let here = &mut self.mailboxes[mailbox as usize];
         here.flags &= !LOOKING;
@@ -369,7 +373,9 @@ impl Mailroom {
     /// had ended before, by an acknowledgement of which the store did not know yet.
     pub(super) fn read(&mut self, user: &UserId, id: NotificationId) -> bool {
         let Some(mailbox) = self.find(user) else { return true };
-        let Some(index) = self.position(mailbox, |e| e.id == id && e.stored) else { return true };
+        let Some(index) = self.position(mailbox, |e| e.id == id && e.kept.is_some()) else {
+            return true;
+        };
         if matches!(self.entries[index as usize].state, State::Acked | State::Marked) {
             return false;
         }
@@ -437,9 +443,9 @@ impl Mailroom {
             }
             while index != NIL {
                 let next = self.entries[index as usize].next;
-                let stored = self.entries[index as usize].stored;
+                let kept = self.entries[index as usize].kept;
                 let notification = self.remove(index);
-                if !stored {
+                if kept.is_none() {
                     out.push(notification);
                 }
                 index = next;

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use doorstep_domain::ports::{Inbox, PushError, Pushed};
+use doorstep_domain::ports::{EnteredBy, Inbox, PushError, Pushed};
 use doorstep_domain::{Notification, NotificationId, Outcome, Timestamp, UserId};
 
 use super::alarm::Alarm;
@@ -184,9 +184,11 @@ impl Wake {
         ended: &mut Vec<doorstep_domain::Ended>,
     ) {
         let n = &acked.notification;
-        ended.push(self.cx.endings.end(n, outcome));
-        if let (true, Some(desk)) = (acked.stored, &self.desk) {
+        if let (Some(_), Some(desk)) = (acked.kept, &self.desk) {
             desk.mark(n.user_id.clone(), n.id);
+        }
+        if acked.kept != Some(EnteredBy::Expiry) {
+            ended.push(self.cx.endings.end(n, outcome));
         }
     }
 

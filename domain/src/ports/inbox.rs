@@ -12,14 +12,10 @@ use crate::{Notification, NotificationId, Timestamp, UserId};
 pub trait Inbox: Send + Sync {
     /// Adds notifications, all or none; ids that are there already are left as they are. Durable when it
     /// returns. At most 1,000 at a time.
-    async fn add(&self, notifications: &[Notification]) -> Result<(), StoreError>;
+    async fn add(&self, notifications: &[Notification], by: EnteredBy) -> Result<(), StoreError>;
 
     /// The user's undelivered items, oldest first: at most `limit`.
-    async fn undelivered(
-        &self,
-        user: &UserId,
-        limit: usize,
-    ) -> Result<Vec<Notification>, StoreError>;
+    async fn undelivered(&self, user: &UserId, limit: usize) -> Result<Vec<InboxItem>, StoreError>;
 
     /// Records that these were delivered. Unknown ids and those of other users change nothing.
     async fn mark_delivered(
@@ -46,7 +42,7 @@ pub trait Inbox: Send + Sync {
         user: &UserId,
         which: Which,
         at: Timestamp,
-    ) -> Result<Option<Vec<Notification>>, StoreError>;
+    ) -> Result<Option<Vec<InboxItem>>, StoreError>;
 
     /// How many unread items the user has.
     async fn unread(&self, user: &UserId) -> Result<u64, StoreError>;
@@ -61,11 +57,22 @@ pub enum Which {
     All,
 }
 
+/// How a notification came into the inbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum EnteredBy {
+    /// The policy of its kind is `inbox`: its outcome comes when it is delivered or read.
+    Policy,
+    /// Its TTL ended while it was deferred: its outcome, `promoted`, was then.
+    Expiry,
+}
+
 /// A notification in the inbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InboxItem {
     /// The notification.
     pub notification: Notification,
+    /// How it came here.
+    pub by: EnteredBy,
     /// When the user read it, if they did.
     pub read_at: Option<Timestamp>,
 }

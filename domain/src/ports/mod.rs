@@ -26,7 +26,7 @@ pub use clock::Clock;
 pub use events::{EventHandler, EventPublisher, HandlerError, PublishError};
 pub use handover::Handover;
 pub use ids::Ids;
-pub use inbox::{Inbox, InboxItem, Which};
+pub use inbox::{EnteredBy, Inbox, InboxItem, Which};
 pub use outcomes::Outcomes;
 pub use passwords::{HasherError, PasswordHasher};
 pub use presence::Presence;

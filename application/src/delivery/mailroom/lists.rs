@@ -2,7 +2,7 @@
 
 use std::hash::BuildHasher;
 
-use doorstep_domain::ports::Attempt;
+use doorstep_domain::ports::{Attempt, EnteredBy};
 use doorstep_domain::{Notification, Outcome, Timestamp, Ttl, UserId};
 use hashbrown::HashTable;
 use slab::Slab;
@@ -11,7 +11,7 @@ use super::{AGAIN, Acked, CHANGED, HELD, LOOK, LOOK_LATER, LOOKING, Mailbox, Mai
 use crate::delivery::entry::{Entry, NIL, State};
 
 /// Below so many slots, shrinking is not worth the copying.
-const WORTH_SHRINKING: usize = 1024;
+const WORTH_SHRINKING: usize = if cfg!(test) { 4 } else { 1024 };
 
 /// A slab's key as a link. The node's limits keep a mailroom far below four billion entries.
 fn link(key: usize) -> u32 {
@@ -53,10 +53,10 @@ impl Mailroom {
         mailbox: u32,
         n: Notification,
         ttl: Ttl,
-        stored: bool,
+        kept: Option<EnteredBy>,
         before: u32,
     ) {
-        let entry = Entry::new(n, ttl, stored, mailbox);
+        let entry = Entry::new(n, ttl, kept, mailbox);
         self.bytes += entry.bytes();
         let due = entry.expires_at();
         let index = link(self.entries.insert(entry));
@@ -123,8 +123,9 @@ impl Mailroom {
     /// Ends an entry: it goes, or (if the inbox has to be told) stays until the inbox knows.
     pub(super) fn end(&mut self, index: u32) -> Acked {
         let entry = &mut self.entries[index as usize];
-        if !entry.stored {
-            return Acked { notification: self.remove(index), stored: false };
+        let kept = entry.kept;
+        if kept.is_none() {
+            return Acked { notification: self.remove(index), kept };
         }
         if entry.state == State::InFlight {
             self.in_flight -= 1;
@@ -134,7 +135,7 @@ impl Mailroom {
         self.expiries.unset(&mut self.entries, index);
         let entry = &self.entries[index as usize];
         let user = &self.mailboxes[entry.mailbox as usize].user;
-        Acked { notification: entry.notification(user), stored: true }
+        Acked { notification: entry.notification(user), kept }
     }
 
     /// Marks the entry as being pushed and says what to push.
@@ -166,7 +167,7 @@ impl Mailroom {
         if now >= end {
             // The flush still has the hold: the mailbox must outlive its last entry.
             let notification = self.take(index);
-            return Some((Acked { notification, stored: false }, Outcome::Expired));
+            return Some((Acked { notification, kept: None }, Outcome::Expired));
         }
         self.expiries.set(&mut self.entries, index, retry_at.map_or(end, |at| at.min(end)));
         self.rewind(mailbox);
@@ -212,13 +213,13 @@ impl Mailroom {
     /// is replaced after all.
     pub(super) fn superseded(&self, index: u32) -> bool {
         let entry = &self.entries[index as usize];
-        if entry.attempt.is_none() || entry.topic.is_none() || entry.stored {
+        if entry.attempt.is_none() || entry.topic.is_none() || entry.kept.is_some() {
             return false;
         }
         let mut later = entry.next;
         while later != NIL {
             let other = &self.entries[later as usize];
-            if other.topic == entry.topic && !other.stored {
+            if other.topic == entry.topic && other.kept.is_none() {
                 return true;
             }
             later = other.next;
@@ -255,7 +256,7 @@ impl Mailroom {
         let (mut index, mut count) = (here.first, 0);
         while index != NIL {
             let entry = &self.entries[index as usize];
-            count += usize::from(!entry.stored);
+            count += usize::from(entry.kept.is_none());
             index = entry.next;
         }
         count >= max_per_user

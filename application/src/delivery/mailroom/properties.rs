@@ -1,0 +1,264 @@
+//! Arbitrary schedules against the mailroom alone: whatever happens in whatever order, its promises hold.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use doorstep_domain::ports::Pushed;
+use doorstep_domain::{
+    Notification, NotificationId, Outcome, Payload, Timestamp, Topic, Ttl, UserId,
+};
+use proptest::collection::vec;
+use proptest::prelude::{Strategy, any, prop_oneof};
+use proptest::{prop_assert, prop_assert_eq, proptest};
+use uuid::Uuid;
+
+use super::{Due, Held, Mailroom, Next, Push, Went};
+use crate::delivery::entry::{NIL, State};
+use crate::delivery::policy::Overflow;
+
+const USERS: u8 = 3;
+const MAX_PER_USER: usize = 4;
+const ACK_TIMEOUT: Duration = Duration::from_millis(40);
+
+#[derive(Debug, Clone)]
+enum Step {
+    Accept { user: u8, topic: Option<u8>, ttl_ms: u8, reject: bool },
+    Begin(u8),
+    Next(u8),
+    Pushed(u8, Answer),
+    Changed(u8),
+    Ack { user: u8, which: u8 },
+    Pass { ms: u8 },
+    Shrink,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Answer {
+    Written,
+    InFlight,
+    Nobody,
+    Failed,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let user = 0..USERS;
+    let answer = prop_oneof![
+        2 => proptest::strategy::Just(Answer::Written),
+        3 => proptest::strategy::Just(Answer::InFlight),
+        2 => proptest::strategy::Just(Answer::Nobody),
+        1 => proptest::strategy::Just(Answer::Failed),
+    ];
+    prop_oneof![
+        4 => (user.clone(), proptest::option::weighted(0.4, 0..2_u8), 1..100_u8, any::<bool>())
+            .prop_map(|(user, topic, ttl_ms, reject)| Step::Accept { user, topic, ttl_ms, reject }),
+        3 => user.clone().prop_map(Step::Begin),
+        5 => user.clone().prop_map(Step::Next),
+        5 => (user.clone(), answer).prop_map(|(user, answer)| Step::Pushed(user, answer)),
+        2 => user.clone().prop_map(Step::Changed),
+        3 => (user, any::<u8>()).prop_map(|(user, which)| Step::Ack { user, which }),
+        2 => (0..60_u8).prop_map(|ms| Step::Pass { ms }),
+        1 => proptest::strategy::Just(Step::Shrink),
+    ]
+}
+
+/// What the test knows: who flushes, what was accepted, how it ended.
+#[derive(Default)]
+struct World {
+    room: Mailroom,
+    now: Timestamp,
+    held: BTreeSet<u8>,
+    pushing: BTreeMap<u8, Push>,
+    accepted: Vec<(NotificationId, u8, Timestamp)>,
+    first_pushed: BTreeMap<u8, Vec<NotificationId>>,
+    ended: BTreeMap<NotificationId, Outcome>,
+}
+
+type Checked = Result<(), proptest::test_runner::TestCaseError>;
+
+fn name(user: u8) -> UserId {
+    format!("user-{user}").parse().unwrap()
+}
+
+impl World {
+    fn end(&mut self, n: &Notification, outcome: Outcome) -> Checked {
+        prop_assert!(self.ended.insert(n.id, outcome).is_none(), "{} ended twice", n.id);
+        Ok(())
+    }
+
+    fn apply(&mut self, step: &Step) -> Checked {
+        match *step {
+            Step::Accept { user, topic, ttl_ms, reject } => {
+                let id = NotificationId::new(Uuid::from_u128(self.accepted.len() as u128));
+                let ttl = Ttl::new(Duration::from_millis(ttl_ms.into())).unwrap();
+                let topic: Option<Topic> = topic.map(|t| format!("t{t}").parse().unwrap());
+                let n = Notification {
+                    id,
+                    user_id: name(user),
+                    kind: "k".parse().unwrap(),
+                    topic: topic.clone(),
+                    payload: Payload::new(&1).unwrap(),
+                    created_at: self.now,
+                    ttl: None,
+                };
+                self.accepted.push((id, user, self.now + ttl.as_duration()));
+                let overflow = if reject { Overflow::Reject } else { Overflow::DropOldest };
+                match self.room.accept(n, ttl, MAX_PER_USER, overflow) {
+                    Ok(None) => {}
+                    Ok(Some((gone, outcome))) => {
+                        if outcome == Outcome::Replaced {
+                            prop_assert_eq!(&gone.topic, &topic);
+                        }
+                        self.end(&gone, outcome)?;
+                    }
+                    Err(n) => self.end(&n, Outcome::Rejected)?,
+                }
+            }
+            Step::Begin(user) => {
+                if self.room.begin_flush(&name(user)) {
+                    prop_assert!(self.held.insert(user), "two flushes of one mailbox");
+                }
+            }
+            Step::Next(user) => self.next(user)?,
+            Step::Pushed(user, answer) => self.pushed(user, answer)?,
+            Step::Changed(user) => self.room.presence_changed(&name(user)),
+            Step::Ack { user, which } => {
+                let some = usize::from(which) % (self.accepted.len() + 1);
+                let id = self.accepted.get(some).map_or(NotificationId::new(Uuid::max()), |a| a.0);
+                if let Some(acked) = self.room.acknowledged(&name(user), id) {
+                    prop_assert_eq!(
+                        self.accepted[some].1,
+                        user,
+                        "a forged acknowledgement counted"
+                    );
+                    let seen = self.first_pushed.get(&user).is_some_and(|p| p.contains(&id));
+                    prop_assert!(seen, "acknowledged before it was pushed");
+                    self.end(&acked.notification, Outcome::Delivered)?;
+                }
+            }
+            Step::Pass { ms } => {
+                self.now = self.now + Duration::from_millis(ms.into());
+                self.end_what_is_due()?;
+            }
+            Step::Shrink => self.room.shrink(),
+        }
+        Ok(())
+    }
+
+    fn next(&mut self, user: u8) -> Checked {
+        if !self.held.contains(&user) || self.pushing.contains_key(&user) {
+            return Ok(());
+        }
+        match self.room.next(&name(user), self.now) {
+            Next::Push(push) => {
+                prop_assert!(self.now < push.deadline, "pushed after its TTL");
+                let id = push.notification.id;
+                let pushed = self.first_pushed.entry(user).or_default();
+                if !pushed.contains(&id) {
+                    prop_assert!(pushed.iter().all(|earlier| *earlier < id), "out of order");
+                    pushed.push(id);
+                }
+                self.pushing.insert(user, push);
+            }
+            Next::Ended(n, outcome) => self.end(&n, outcome)?,
+            Next::Stop => {
+                self.held.remove(&user);
+            }
+            Next::Look => prop_assert!(false, "there is no inbox"),
+        }
+        Ok(())
+    }
+
+    fn pushed(&mut self, user: u8, answer: Answer) -> Checked {
+        let Some(push) = self.pushing.remove(&user) else { return Ok(()) };
+        let went = match answer {
+            Answer::Written => Went::Answered(Pushed::Written),
+            Answer::InFlight => Went::Answered(Pushed::InFlight),
+            Answer::Nobody => Went::Answered(Pushed::Nobody),
+            Answer::Failed => Went::Failed { retry_at: self.now + Duration::from_millis(10) },
+        };
+        let after = self.room.pushed(&name(user), &push, went, self.now, ACK_TIMEOUT);
+        if let Some((acked, outcome)) = after.ended {
+            self.end(&acked.notification, outcome)?;
+        }
+        if !after.go_on {
+            self.held.remove(&user);
+        }
+        Ok(())
+    }
+
+    fn end_what_is_due(&mut self) -> Checked {
+        let mut due = Due::default();
+        while self.room.due(self.now, 2, &mut due) {}
+        for n in due.expired {
+            let deadline = self.accepted.iter().find(|a| a.0 == n.id).unwrap().2;
+            prop_assert!(self.now >= deadline, "expired before its TTL");
+            self.end(&n, Outcome::Expired)?;
+        }
+        Ok(())
+    }
+
+    /// What must hold after every step, looked at from inside.
+    fn check(&self) -> Checked {
+        let room = &self.room;
+        let (mut entries, mut in_flight, mut timed, mut bytes) = (0, 0, 0, 0);
+        prop_assert_eq!(room.directory.len(), room.mailboxes.len());
+        for (key, mailbox) in &room.mailboxes {
+            prop_assert_eq!(room.find(&mailbox.user), u32::try_from(key).ok());
+            let (mut index, mut prev, mut len, mut before_cursor) = (mailbox.first, NIL, 0, true);
+            while index != NIL {
+                let entry = &room.entries[index as usize];
+                prop_assert_eq!((entry.prev, entry.mailbox as usize), (prev, key));
+                before_cursor &= index != mailbox.cursor;
+                if before_cursor {
+                    prop_assert!(entry.state != State::Waiting, "the cursor skips one that waits");
+                }
+                prop_assert!(
+                    entry.timed || entry.state == State::Pushing,
+                    "an entry that nothing will ever end"
+                );
+                len += 1;
+                in_flight += usize::from(entry.state == State::InFlight);
+                timed += usize::from(entry.timed);
+                bytes += entry.bytes();
+                (prev, index) = (index, entry.next);
+            }
+            prop_assert_eq!((mailbox.last, usize::from(mailbox.len)), (prev, len));
+            prop_assert!(len <= MAX_PER_USER, "over the bound");
+            prop_assert!(
+                len > 0 || self.held.iter().any(|u| name(*u) == mailbox.user),
+                "a mailbox of nothing"
+            );
+            entries += len;
+        }
+        prop_assert_eq!(entries, room.entries.len());
+        prop_assert_eq!(in_flight, room.in_flight);
+        prop_assert_eq!(bytes, room.bytes);
+        prop_assert_eq!(timed, room.expiries.len(&room.entries));
+        prop_assert_eq!(entries + self.ended.len(), self.accepted.len(), "one was lost");
+        Ok(())
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_promises_hold_on_arbitrary_schedules(steps in vec(step(), 1..120)) {
+        let mut world = World::default();
+        for step in &steps {
+            world.apply(step)?;
+            world.check()?;
+        }
+        // Whoever flushes finishes, the longest TTL ends, and nothing is left of anything.
+        for user in 0..USERS {
+            world.pushed(user, Answer::Nobody)?;
+            while world.held.contains(&user) {
+                world.next(user)?;
+                world.pushed(user, Answer::Nobody)?;
+            }
+        }
+        world.now = world.now + Duration::from_secs(1);
+        world.end_what_is_due()?;
+        world.check()?;
+        prop_assert_eq!(world.room.held(), Held::default());
+        prop_assert_eq!(world.ended.len(), world.accepted.len());
+    }
+}

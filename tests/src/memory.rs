@@ -1,0 +1,138 @@
+//! The inbox and the handover in memory: for the simulation, which cannot wait for a disk, and for whoever
+//! wants to try the delivery without a database. It passes the same contract suites as the real stores.
+
+use std::sync::{Mutex, MutexGuard};
+
+use async_trait::async_trait;
+use doorstep_domain::ports::{EnteredBy, Handover, Inbox, InboxItem, StoreError, Which};
+use doorstep_domain::{Notification, NotificationId, Timestamp, UserId};
+
+/// Loses everything when it is dropped.
+#[derive(Default)]
+pub struct Memory {
+    inbox: Mutex<Vec<Row>>,
+    handover: Mutex<Vec<Notification>>,
+}
+
+struct Row {
+    item: InboxItem,
+    delivered: bool,
+}
+
+impl Memory {
+    fn rows(&self) -> MutexGuard<'_, Vec<Row>> {
+        self.inbox.lock().expect("no panic under this lock")
+    }
+
+    fn left(&self) -> MutexGuard<'_, Vec<Notification>> {
+        self.handover.lock().expect("no panic under this lock")
+    }
+
+    /// Whether this item is in the inbox and was not delivered yet.
+    pub fn has_undelivered(&self, id: NotificationId) -> bool {
+        self.rows().iter().any(|row| row.item.notification.id == id && !row.delivered)
+    }
+
+    /// How many items, of all users, were not delivered yet.
+    pub fn count_undelivered(&self) -> usize {
+        self.rows().iter().filter(|row| !row.delivered).count()
+    }
+}
+
+#[async_trait]
+impl Inbox for Memory {
+    async fn add(&self, notifications: &[Notification], by: EnteredBy) -> Result<(), StoreError> {
+        let mut rows = self.rows();
+        for n in notifications {
+            if !rows.iter().any(|row| row.item.notification.id == n.id) {
+                let item = InboxItem { notification: n.clone(), by, read_at: None };
+                rows.push(Row { item, delivered: false });
+            }
+        }
+        Ok(())
+    }
+
+    async fn undelivered(&self, user: &UserId, limit: usize) -> Result<Vec<InboxItem>, StoreError> {
+        let rows = self.rows();
+        let theirs = rows.iter().filter(|r| r.item.notification.user_id == *user && !r.delivered);
+        Ok(theirs.take(limit).map(|row| row.item.clone()).collect())
+    }
+
+    async fn mark_delivered(
+        &self,
+        items: &[(UserId, NotificationId)],
+        _at: Timestamp,
+    ) -> Result<(), StoreError> {
+        for row in self.rows().iter_mut() {
+            let n = &row.item.notification;
+            row.delivered |= items.iter().any(|(user, id)| *user == n.user_id && *id == n.id);
+        }
+        Ok(())
+    }
+
+    async fn page(
+        &self,
+        user: &UserId,
+        unread_only: bool,
+        before: Option<NotificationId>,
+        limit: usize,
+    ) -> Result<Vec<InboxItem>, StoreError> {
+        let rows = self.rows();
+        let theirs = rows.iter().rev().filter(|r| r.item.notification.user_id == *user);
+        let from = theirs
+            .skip_while(|row| before.is_some_and(|id| row.item.notification.id != id))
+            .skip(usize::from(before.is_some()));
+        let wanted = from.filter(|row| !unread_only || row.item.read_at.is_none());
+        Ok(wanted.take(limit).map(|row| row.item.clone()).collect())
+    }
+
+    async fn mark_read(
+        &self,
+        user: &UserId,
+        which: Which,
+        at: Timestamp,
+    ) -> Result<Option<Vec<InboxItem>>, StoreError> {
+        let mut rows = self.rows();
+        let mut found = which == Which::All;
+        let mut fresh = Vec::new();
+        for row in rows.iter_mut().filter(|row| row.item.notification.user_id == *user) {
+            if matches!(which, Which::One(id) if id != row.item.notification.id) {
+                continue;
+            }
+            found = true;
+            if fresh.len() == 1000 {
+                break;
+            }
+            row.item.read_at.get_or_insert(at);
+            if !std::mem::replace(&mut row.delivered, true) {
+                fresh.push(row.item.clone());
+            }
+        }
+        Ok(found.then_some(fresh))
+    }
+
+    async fn unread(&self, user: &UserId) -> Result<u64, StoreError> {
+        let unread =
+            |row: &&Row| row.item.notification.user_id == *user && row.item.read_at.is_none();
+        Ok(self.rows().iter().filter(unread).count() as u64)
+    }
+}
+
+#[async_trait]
+impl Handover for Memory {
+    async fn leave(&self, waiting: &[Notification]) -> Result<(), StoreError> {
+        let mut left = self.left();
+        for n in waiting {
+            if !left.iter().any(|other| other.id == n.id) {
+                left.push(n.clone());
+            }
+        }
+        Ok(())
+    }
+
+    async fn take(&self, limit: usize) -> Result<Vec<Notification>, StoreError> {
+        let mut left = self.left();
+        let count = limit.min(left.len());
+        Ok(left.drain(..count).collect())
+    }
+}

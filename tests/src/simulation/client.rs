@@ -1,0 +1,130 @@
+//! What clients do: connect, vanish, acknowledge in time, late, twice, never, or in another's name.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use doorstep_application::delivery::Delivery;
+use doorstep_domain::NotificationId;
+use doorstep_domain::ports::{Attempt, Clock};
+use uuid::Uuid;
+
+use super::dice::Dice;
+use super::node::Node;
+use super::world::{Connection, World, user};
+
+/// The server registers the connection first, then says that the user has arrived.
+pub(super) fn connect(world: &Arc<World>, node: &Node, who: u64, acks: bool) {
+    connect_to(world, &node.delivery, who, acks);
+}
+
+pub(super) fn connect_to(world: &Arc<World>, delivery: &Arc<Delivery>, who: u64, acks: bool) {
+    let number = world.number();
+    let connection =
+        Connection { user: who, acks, half_open: false, handed: std::collections::BTreeMap::new() };
+    world.state().connections.insert(number, connection);
+    if acks {
+        tokio::spawn(acknowledge(world.clone(), Arc::downgrade(delivery), number));
+    }
+    delivery.arrived(&user(who));
+}
+
+/// The server forgets the connection first, then says that somebody has departed.
+pub(super) fn disconnect(world: &World, node: &Node, who: u64) {
+    disconnect_from(world, &node.delivery, who);
+}
+
+pub(super) fn disconnect_from(world: &World, delivery: &Delivery, who: u64) {
+    let connection = {
+        let state = world.state();
+        let mut theirs = state.connections.iter().filter(|(_, c)| c.user == who);
+        theirs.next().map(|(number, _)| *number)
+    };
+    if let Some(number) = connection {
+        world.state().connections.remove(&number);
+        delivery.departed(&user(who));
+    }
+}
+
+pub(super) fn disconnect_all(world: &World, node: &Node, who: u64) {
+    while world.state().connections.values().any(|c| c.user == who) {
+        disconnect(world, node, who);
+    }
+}
+
+/// A peer vanishes without a word.
+pub(super) fn half_open(world: &World, who: u64) {
+    if let Some(c) = world.state().connections.values_mut().find(|c| c.user == who && c.acks) {
+        c.half_open = true;
+    }
+}
+
+/// Acknowledges what the connection is handed, more or less: at once, late, twice, or not at all. Late ones
+/// come even after the connection has ended, as over the next one.
+async fn acknowledge(world: Arc<World>, delivery: std::sync::Weak<Delivery>, number: u64) {
+    let mut done: Vec<(NotificationId, Attempt)> = Vec::new();
+    loop {
+        tokio::time::sleep(Duration::from_millis(7)).await;
+        let (who, new) = {
+            let state = world.state();
+            let Some(connection) = state.connections.get(&number) else { return };
+            if connection.half_open {
+                return;
+            }
+            let handed = connection.handed.iter().map(|(id, attempt)| (*id, *attempt));
+            (connection.user, handed.filter(|h| !done.contains(h)).collect::<Vec<_>>())
+        };
+        for (id, attempt) in new {
+            done.push((id, attempt));
+            let (times, late) = {
+                let dice = &mut world.state().dice;
+                let times = [0, 1, 1, 1, 2][usize::try_from(dice.below(5)).unwrap_or(0)];
+                let late = if dice.one_in(3) { dice.below(1500) } else { 0 };
+                (times, Duration::from_millis(late))
+            };
+            let (world, delivery) = (world.clone(), delivery.clone());
+            tokio::spawn(async move {
+                tokio::time::sleep(late).await;
+                for _ in 0..times {
+                    if let Some(delivery) = delivery.upgrade() {
+                        let counts = counts(&world, id);
+                        delivery.acknowledged(&user(who), id);
+                        let mut state = world.state();
+                        if counts && state.lives[&id].outcome.is_none() {
+                            state.break_promise(format!("the acknowledgement of {id} was ignored"));
+                        }
+                    }
+                }
+            });
+        }
+    }
+}
+
+/// Whether an acknowledgement of this one must end it: this node pushed it, and its TTL has not ended.
+fn counts(world: &World, id: NotificationId) -> bool {
+    let (state, now) = (world.state(), world.now());
+    let life = &state.lives[&id];
+    let deferred = !matches!(life.kind, "inbox" | "now");
+    let open = life.outcome.is_none() && !life.gone && now < life.expires_at();
+    deferred && open && life.pushed_in == Some(state.node_life)
+}
+
+/// Acknowledges what is not theirs, does not exist, or was never pushed. Nothing may come of it.
+pub(super) fn forge(dice: &mut Dice, world: &World, node: &Node, who: u64) {
+    let state = world.state();
+    let victims: Vec<_> = state
+        .lives
+        .values()
+        .filter(|life| life.user != who || life.first_push.is_none())
+        .map(|life| life.notification.id)
+        .collect();
+    drop(state);
+    let unknown = NotificationId::new(Uuid::max());
+    let pick = usize::try_from(dice.below(victims.len() as u64 + 1)).unwrap_or(0);
+    let id = victims.get(pick).copied().unwrap_or(unknown);
+    let outcome = || world.state().lives.get(&id).and_then(|life| life.outcome);
+    let before = outcome();
+    node.delivery.acknowledged(&user(who), id);
+    if outcome() != before {
+        world.state().break_promise(format!("a forged acknowledgement ended {id}"));
+    }
+}

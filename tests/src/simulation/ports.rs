@@ -1,0 +1,185 @@
+//! The simulated ports of one life of the node. When the node is gone they answer nobody any more: what a
+//! killed process was about to do happens nowhere.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use doorstep_domain::ports::{
+    Attempt, Clock, EnteredBy, Handover, Inbox, InboxItem, Outcomes, Presence, PushError, Pushed,
+    Pusher, StoreError, Which,
+};
+use doorstep_domain::{Ended, Notification, NotificationId, Outcome, Timestamp, UserId};
+use tokio::time::Instant;
+
+use super::client;
+use super::world::{Pushes, World, user};
+
+pub(super) struct Ports {
+    world: Arc<World>,
+    life: u64,
+}
+
+impl Ports {
+    pub(super) fn new(world: &Arc<World>) -> Arc<Self> {
+        let life = world.state().node_life;
+        Arc::new(Self { world: world.clone(), life })
+    }
+
+    async fn unless_gone(&self) {
+        if self.world.state().node_life != self.life {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Now and then somebody comes or goes at the worst moment: while the answer is on its way.
+    fn meanwhile(&self, whose: &UserId) {
+        let who = (0..super::world::USERS).find(|n| user(*n) == *whose);
+        let (luck, delivery) = {
+            let mut state = self.world.state();
+            (state.dice.below(24), state.delivery.upgrade())
+        };
+        if let (Some(who), Some(delivery)) = (who, delivery) {
+            match luck {
+                0 | 1 => client::connect_to(&self.world, &delivery, who, luck == 0),
+                2 => client::disconnect_from(&self.world, &delivery, who),
+                _ => {}
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Presence for Ports {
+    async fn is_online(&self, whose: &UserId) -> bool {
+        self.unless_gone().await;
+        let answer = self.world.state().connections.values().any(|c| user(c.user) == *whose);
+        self.meanwhile(whose);
+        answer
+    }
+}
+
+#[async_trait]
+impl Pusher for Ports {
+    async fn push(
+        &self,
+        n: &Notification,
+        attempt: Attempt,
+        deadline: Timestamp,
+    ) -> Result<Pushed, PushError> {
+        self.unless_gone().await;
+        let (pushes, while_slow) = {
+            let mut state = self.world.state();
+            let unlucky = state.dice.one_in(4);
+            let while_slow = Duration::from_millis(1 + state.dice.below(1500));
+            if unlucky && state.pushes != Pushes::Go {
+                // The limit on a push, and the pause before the next.
+                state.trouble_until =
+                    state.trouble_until.max(Instant::now() + Duration::from_secs(4));
+            }
+            (if unlucky { state.pushes } else { Pushes::Go }, while_slow)
+        };
+        match pushes {
+            Pushes::Go => {}
+            Pushes::Slow => {
+                tokio::time::sleep(while_slow).await;
+                self.unless_gone().await;
+            }
+            Pushes::Hang => std::future::pending().await,
+            Pushes::Fail => return Err(PushError("simulated".into())),
+        }
+        if self.world.now() >= deadline {
+            return Ok(Pushed::Nobody);
+        }
+        let pushed = self.world.state().hand(n, attempt, self.world.now() < deadline);
+        self.meanwhile(&n.user_id);
+        Ok(pushed)
+    }
+}
+
+#[async_trait]
+impl Outcomes for Ports {
+    async fn ended(&self, ended: Vec<Ended>) {
+        self.unless_gone().await;
+        let mut state = self.world.state();
+        for end in ended {
+            let Some(life) = state.lives.get_mut(&end.id) else {
+                state.break_promise(format!("{} ended and was never sent", end.id));
+                continue;
+            };
+            if let Some(before) = life.outcome.replace(end.outcome) {
+                let what = format!("{} ended as {before} and then as {}", end.id, end.outcome);
+                state.break_promise(what);
+                continue;
+            }
+            match end.outcome {
+                Outcome::Promoted => life.in_inbox = true,
+                Outcome::Delivered if !life.written => {
+                    state.break_promise(format!("{} is delivered and nobody had it", end.id));
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Inbox for Ports {
+    async fn add(&self, notifications: &[Notification], by: EnteredBy) -> Result<(), StoreError> {
+        self.unless_gone().await;
+        self.world.stores.add(notifications, by).await
+    }
+
+    async fn undelivered(&self, user: &UserId, limit: usize) -> Result<Vec<InboxItem>, StoreError> {
+        self.unless_gone().await;
+        self.world.stores.undelivered(user, limit).await
+    }
+
+    async fn mark_delivered(
+        &self,
+        items: &[(UserId, NotificationId)],
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.unless_gone().await;
+        self.world.stores.mark_delivered(items, at).await
+    }
+
+    async fn page(
+        &self,
+        user: &UserId,
+        unread_only: bool,
+        before: Option<NotificationId>,
+        limit: usize,
+    ) -> Result<Vec<InboxItem>, StoreError> {
+        self.unless_gone().await;
+        self.world.stores.page(user, unread_only, before, limit).await
+    }
+
+    async fn mark_read(
+        &self,
+        user: &UserId,
+        which: Which,
+        at: Timestamp,
+    ) -> Result<Option<Vec<InboxItem>>, StoreError> {
+        self.unless_gone().await;
+        self.world.stores.mark_read(user, which, at).await
+    }
+
+    async fn unread(&self, user: &UserId) -> Result<u64, StoreError> {
+        self.unless_gone().await;
+        self.world.stores.unread(user).await
+    }
+}
+
+#[async_trait]
+impl Handover for Ports {
+    async fn leave(&self, waiting: &[Notification]) -> Result<(), StoreError> {
+        self.unless_gone().await;
+        self.world.stores.leave(waiting).await
+    }
+
+    async fn take(&self, limit: usize) -> Result<Vec<Notification>, StoreError> {
+        self.unless_gone().await;
+        self.world.stores.take(limit).await
+    }
+}

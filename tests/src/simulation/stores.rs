@@ -1,0 +1,136 @@
+//! The stores in memory, which may be slow, refuse, or do the thing and say that they did not.
+
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use doorstep_domain::ports::StoreError;
+
+use super::dice::Dice;
+use crate::memory::Memory;
+use doorstep_domain::ports::{EnteredBy, Handover, Inbox, InboxItem, Which};
+use doorstep_domain::{Notification, NotificationId, Timestamp, UserId};
+
+pub(super) struct Stores {
+    memory: Memory,
+    luck: Mutex<(bool, Dice)>,
+}
+
+/// What the store does with a call.
+enum Luck {
+    Does,
+    Refuses,
+    DoesAndFails,
+}
+
+impl Stores {
+    pub(super) fn new(dice: Dice) -> Self {
+        Self { memory: Memory::default(), luck: Mutex::new((false, dice)) }
+    }
+
+    fn luck(&self) -> MutexGuard<'_, (bool, Dice)> {
+        self.luck.lock().expect("no panic under this lock")
+    }
+
+    pub(super) fn trouble(&self, trouble: bool) {
+        self.luck().0 = trouble;
+    }
+
+    pub(super) fn in_trouble(&self) -> bool {
+        self.luck().0
+    }
+
+    pub(super) fn has_undelivered(&self, id: NotificationId) -> bool {
+        self.memory.has_undelivered(id)
+    }
+
+    pub(super) fn count_undelivered(&self) -> usize {
+        self.memory.count_undelivered()
+    }
+
+    async fn throw(&self) -> Luck {
+        let (trouble, what, delay) = {
+            let mut luck = self.luck();
+            (luck.0, luck.1.below(4), luck.1.below(1000))
+        };
+        if !trouble {
+            return Luck::Does;
+        }
+        tokio::time::sleep(Duration::from_millis(delay)).await;
+        match what {
+            0 | 1 => Luck::Refuses,
+            2 => Luck::DoesAndFails,
+            _ => Luck::Does,
+        }
+    }
+
+    async fn call<T>(
+        &self,
+        f: impl AsyncFnOnce() -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let away = || StoreError::Unavailable("simulated".into());
+        match self.throw().await {
+            Luck::Does => f().await,
+            Luck::Refuses => Err(away()),
+            Luck::DoesAndFails => f().await.and(Err(away())),
+        }
+    }
+
+    pub(super) async fn add(
+        &self,
+        items: &[Notification],
+        by: EnteredBy,
+    ) -> Result<(), StoreError> {
+        self.call(async || self.memory.add(items, by).await).await
+    }
+
+    pub(super) async fn undelivered(
+        &self,
+        user: &UserId,
+        limit: usize,
+    ) -> Result<Vec<InboxItem>, StoreError> {
+        self.call(async || self.memory.undelivered(user, limit).await).await
+    }
+
+    pub(super) async fn mark_delivered(
+        &self,
+        items: &[(UserId, NotificationId)],
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.call(async || self.memory.mark_delivered(items, at).await).await
+    }
+
+    pub(super) async fn page(
+        &self,
+        user: &UserId,
+        unread_only: bool,
+        before: Option<NotificationId>,
+        limit: usize,
+    ) -> Result<Vec<InboxItem>, StoreError> {
+        self.call(async || self.memory.page(user, unread_only, before, limit).await).await
+    }
+
+    /// Does or refuses: what it does and does not say would be an end that nobody tells.
+    pub(super) async fn mark_read(
+        &self,
+        user: &UserId,
+        which: Which,
+        at: Timestamp,
+    ) -> Result<Option<Vec<InboxItem>>, StoreError> {
+        match self.throw().await {
+            Luck::Does => self.memory.mark_read(user, which, at).await,
+            _ => Err(StoreError::Unavailable("simulated".into())),
+        }
+    }
+
+    pub(super) async fn unread(&self, user: &UserId) -> Result<u64, StoreError> {
+        self.call(async || self.memory.unread(user).await).await
+    }
+
+    pub(super) async fn leave(&self, waiting: &[Notification]) -> Result<(), StoreError> {
+        self.call(async || self.memory.leave(waiting).await).await
+    }
+
+    pub(super) async fn take(&self, limit: usize) -> Result<Vec<Notification>, StoreError> {
+        self.call(async || self.memory.take(limit).await).await
+    }
+}

@@ -1,0 +1,302 @@
+//! What the simulation knows of the world outside the delivery: who is connected, what was sent, what was
+//! seen, how each ended.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::time::Duration;
+
+use doorstep_application::delivery::{Delivery, Receipt, Refused};
+use doorstep_domain::ports::{Attempt, Clock, Pushed};
+use doorstep_domain::{Notification, NotificationId, Outcome, Payload, Timestamp, UserId};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::Played;
+use super::dice::Dice;
+use super::stores::Stores;
+
+pub(super) const USERS: u64 = 3;
+
+pub(super) fn user(n: u64) -> UserId {
+    format!("user-{n}").parse().expect("a user id")
+}
+
+/// How pushes go at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pushes {
+    Go,
+    /// One in four takes a while.
+    Slow,
+    /// One in four fails.
+    Fail,
+    /// One in four hangs for ever.
+    Hang,
+}
+
+/// One live connection, as the server sees it.
+pub(super) struct Connection {
+    pub(super) user: u64,
+    pub(super) acks: bool,
+    /// The peer is gone, and the server does not know.
+    pub(super) half_open: bool,
+    /// What it was handed, and in which attempt.
+    pub(super) handed: BTreeMap<NotificationId, Attempt>,
+}
+
+/// A notification's life, seen from outside.
+pub(super) struct Life {
+    pub(super) notification: Notification,
+    pub(super) user: u64,
+    pub(super) kind: &'static str,
+    pub(super) accepted: bool,
+    /// Accepted, and refused or lost when its node crashed: no outcome will be seen.
+    pub(super) gone: bool,
+    pub(super) outcome: Option<Outcome>,
+    /// Promoted or accepted into the inbox: delivered once more, from there, without an outcome.
+    pub(super) in_inbox: bool,
+    /// A client saw it, or could have: a frame was written to its connection.
+    pub(super) written: bool,
+    pub(super) first_push: Option<u64>,
+    /// The life of the node that pushed it last.
+    pub(super) pushed_in: Option<u64>,
+}
+
+pub(super) struct State {
+    pub(super) dice: Dice,
+    pub(super) connections: BTreeMap<u64, Connection>,
+    pub(super) lives: BTreeMap<NotificationId, Life>,
+    pub(super) pushes: Pushes,
+    /// Until then a failed push, a hung one or a store that is away may hold things up.
+    pub(super) trouble_until: Instant,
+    /// The order of what a user is pushed is only promised while the inbox answers.
+    pub(super) inbox_was_in_trouble: bool,
+    pub(super) push_count: u64,
+    pub(super) next: u64,
+    pub(super) broken: Option<String>,
+    pub(super) receipts: Vec<(NotificationId, Receipt)>,
+    /// Which life of the node this is: what an earlier one still does happens nowhere.
+    pub(super) node_life: u64,
+    pub(super) delivery: Weak<Delivery>,
+}
+
+pub(super) struct World {
+    start: Instant,
+    pub(super) stores: Stores,
+    state: Mutex<State>,
+}
+
+impl World {
+    pub(super) fn new(mut dice: Dice) -> Arc<Self> {
+        let start = Instant::now();
+        Arc::new(Self {
+            start,
+            stores: Stores::new(dice.fork()),
+            state: Mutex::new(State {
+                dice,
+                connections: BTreeMap::new(),
+                lives: BTreeMap::new(),
+                pushes: Pushes::Go,
+                trouble_until: start,
+                inbox_was_in_trouble: false,
+                push_count: 0,
+                next: 0,
+                broken: None,
+                receipts: Vec::new(),
+                node_life: 0,
+                delivery: Weak::new(),
+            }),
+        })
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no panic under this lock")
+    }
+
+    /// A new number: for a notification, a connection.
+    pub(super) fn number(&self) -> u64 {
+        let mut state = self.state();
+        state.next += 1;
+        state.next
+    }
+
+    pub(super) fn create(&self, to: u64, kind: &'static str, topic: Option<u64>) -> Notification {
+        let id = NotificationId::new(Uuid::from_u128(self.number().into()));
+        let notification = Notification {
+            id,
+            user_id: user(to),
+            kind: kind.parse().expect("a kind"),
+            topic: topic.map(|t| format!("topic-{t}").parse().expect("a topic")),
+            payload: Payload::new(&id).expect("a payload"),
+            created_at: self.now(),
+            ttl: None,
+        };
+        let life = Life {
+            notification: notification.clone(),
+            user: to,
+            kind,
+            accepted: false,
+            gone: false,
+            outcome: None,
+            in_inbox: false,
+            written: false,
+            first_push: None,
+            pushed_in: None,
+        };
+        self.state().lives.insert(id, life);
+        notification
+    }
+
+    pub(super) fn accepted(&self, id: NotificationId, receipt: Receipt) {
+        let mut state = self.state();
+        if let Some(life) = state.lives.get_mut(&id) {
+            life.accepted = true;
+            life.in_inbox |= life.kind == "inbox";
+        }
+        // Some are kept and awaited, most are dropped: neither may change anything.
+        if state.dice.one_in(4) {
+            state.receipts.push((id, receipt));
+        }
+    }
+
+    pub(super) fn refused(&self, id: NotificationId, refused: &Refused) {
+        let mut state = self.state();
+        let maybe_stored = matches!(refused, Refused::Store(_));
+        if let Some(life) = state.lives.get_mut(&id) {
+            // The store said no, but may have written it: it may be seen or never.
+            life.accepted = !maybe_stored;
+            life.in_inbox |= maybe_stored;
+        }
+    }
+
+    /// How the weather turns: pushes, and the stores.
+    pub(super) fn weather(&self, dice: &mut Dice) {
+        let mut state = self.state();
+        state.pushes = match dice.below(5) {
+            0 => Pushes::Fail,
+            1 => Pushes::Hang,
+            2 => Pushes::Slow,
+            _ => Pushes::Go,
+        };
+        let trouble = dice.one_in(3);
+        self.stores.trouble(trouble);
+        state.inbox_was_in_trouble |= trouble;
+        if !trouble && state.inbox_was_in_trouble {
+            state.trouble_until = state.trouble_until.max(Instant::now() + Duration::from_secs(40));
+        }
+    }
+
+    pub(super) fn fair_weather(&self) {
+        self.state().pushes = Pushes::Go;
+        self.stores.trouble(false);
+    }
+
+    /// The node is gone, and with it every connection.
+    fn next_life(state: &mut State) {
+        state.node_life += 1;
+        state.connections.clear();
+        state.delivery = Weak::new();
+    }
+
+    /// The node has stopped as planned: what has no outcome yet is in the stores.
+    pub(super) fn stopped(&self) {
+        Self::next_life(&mut self.state());
+    }
+
+    /// The node was killed: what was only in its memory is gone.
+    pub(super) fn crashed(&self) {
+        let mut state = self.state();
+        Self::next_life(&mut state);
+        state.receipts.clear();
+        for (id, life) in &mut state.lives {
+            if self.stores.has_undelivered(*id) {
+                life.in_inbox = true;
+                // Delivered, but the store was not told: it will be delivered once more.
+                if life.outcome == Some(Outcome::Delivered) {
+                    life.outcome = None;
+                }
+            }
+            life.gone |= life.outcome.is_none() && life.kind != "inbox";
+        }
+    }
+
+    /// The user reads their inbox: what they read, they have.
+    pub(super) fn reading(&self, user: u64) {
+        for life in self.state().lives.values_mut().filter(|life| life.user == user) {
+            if life.in_inbox {
+                life.written = true;
+            }
+        }
+    }
+
+    pub(super) fn played(&self, steps: u64) -> Played {
+        let state = self.state();
+        let count =
+            |f: &dyn Fn(&Life) -> bool| state.lives.values().filter(|l| f(l)).count() as u64;
+        Played {
+            steps,
+            accepted: count(&|life| life.accepted),
+            delivered: count(&|life| life.outcome == Some(Outcome::Delivered)),
+        }
+    }
+}
+
+impl State {
+    pub(super) fn break_promise(&mut self, what: String) {
+        self.broken.get_or_insert(what);
+    }
+}
+
+impl Clock for World {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(1_700_000_000_000_000) + self.start.elapsed()
+    }
+}
+
+impl State {
+    /// Hands a notification to all of its user's connections that have not had it in this attempt.
+    pub(super) fn hand(&mut self, n: &Notification, attempt: Attempt, in_time: bool) -> Pushed {
+        self.push_count += 1;
+        let count = self.push_count;
+        let mut pushed = Pushed::Nobody;
+        let mut written = false;
+        for connection in self.connections.values_mut() {
+            if user(connection.user) != n.user_id {
+                continue;
+            }
+            let before = connection.handed.insert(n.id, attempt);
+            if before != Some(attempt) && !connection.half_open {
+                written = true;
+            }
+            if !connection.acks {
+                pushed = Pushed::Written;
+            } else if pushed == Pushed::Nobody {
+                pushed = Pushed::InFlight;
+            }
+        }
+        if pushed == Pushed::Nobody {
+            return pushed;
+        }
+        let Some(life) = self.lives.get_mut(&n.id) else {
+            self.break_promise(format!("{} was pushed and never sent", n.id));
+            return pushed;
+        };
+        life.written |= written || pushed == Pushed::Written;
+        life.first_push.get_or_insert(count);
+        life.pushed_in = Some(self.node_life);
+        let over = matches!(life.outcome, Some(outcome) if outcome != Outcome::Promoted);
+        if over {
+            let what = format!("{} was pushed after it had ended as {:?}", n.id, life.outcome);
+            self.break_promise(what);
+        } else if !in_time {
+            self.break_promise(format!("{} was pushed after its TTL", n.id));
+        }
+        pushed
+    }
+}
+
+impl Life {
+    pub(super) fn expires_at(&self) -> Timestamp {
+        let seconds = if matches!(self.kind, "brief" | "promote") { 2 } else { 20 };
+        self.notification.created_at + Duration::from_secs(seconds)
+    }
+}
