@@ -154,3 +154,20 @@ macro_rules! keeps_the_contracts {
 keeps_the_contracts!(sqlite_file, Fresh::sqlite_file);
 keeps_the_contracts!(sqlite_memory, Fresh::sqlite_memory);
 keeps_the_contracts!(postgres, Fresh::postgres);
+
+/// The store that other tests use in the place of a real one keeps the same promises.
+mod memory {
+    use doorstep_tests::{contract, memory::Memory};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn inbox() {
+        contract::inbox(Arc::new(Memory::default())).await;
+    }
+
+    #[tokio::test]
+    async fn handover() {
+        contract::handover(Arc::new(Memory::default())).await;
+    }
+}

@@ -37,11 +37,6 @@ const DIALECT: Dialect = Dialect {
     take_your_time: Some("SET LOCAL statement_timeout = 0"),
     for_update: " FOR UPDATE",
     for_update_of_free_rows: " FOR UPDATE SKIP LOCKED",
-    // The first number is ours among all users of advisory locks in this database: 'door' in ASCII.
-    take_turns: Some(
-        "SELECT pg_advisory_xact_lock(1685024626, queue::int) \
-         FROM unnest(string_to_array($1, ',')) AS queue",
-    ),
 };
 
 /// Connects to the server and brings the schema up to date.

@@ -13,7 +13,4 @@ pub(crate) struct Dialect {
     pub(crate) for_update: &'static str,
     /// The same, leaving out rows that somebody else holds so.
     pub(crate) for_update_of_free_rows: &'static str,
-    /// Makes writers with a number in common (`$1`: numbers joined by commas, ascending) wait for each
-    /// other until the commit; `None` where all writers do anyway.
-    pub(crate) take_turns: Option<&'static str>,
 }

@@ -13,7 +13,7 @@ use super::{Store, notification};
 impl Handover for Store {
     async fn leave(&self, waiting: &[Notification]) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
-        notification::insert(&mut transaction, "handover", waiting).await?;
+        notification::insert(&mut transaction, "handover", None, waiting).await?;
         within(transaction.commit()).await
     }
 
@@ -31,18 +31,21 @@ impl Handover for Store {
         let query = sqlx::query(AssertSqlSafe(sql)).bind(at_most(limit));
         let rows = within(query.fetch_all(&mut *transaction)).await?;
         // Read before the commit: what cannot be read stays where it is.
-        let taken = in_order(&rows)?;
+        let taken = in_order(&rows, notification::read)?;
         within(transaction.commit()).await?;
         Ok(taken)
     }
 }
 
-/// `RETURNING` answers in any order; `seq` comes after the notification's columns.
-pub(super) fn in_order(rows: &[AnyRow]) -> Result<Vec<Notification>, StoreError> {
-    let numbered = |row: &AnyRow| -> Result<(i64, Notification), StoreError> {
-        Ok((row.try_get("seq").map_err(failed)?, notification::read(row)?))
+/// `RETURNING` answers in any order; the column `seq` says in which they came.
+pub(super) fn in_order<T>(
+    rows: &[AnyRow],
+    read: fn(&AnyRow) -> Result<T, StoreError>,
+) -> Result<Vec<T>, StoreError> {
+    let numbered = |row: &AnyRow| -> Result<(i64, T), StoreError> {
+        Ok((row.try_get("seq").map_err(failed)?, read(row)?))
     };
     let mut all = rows.iter().map(numbered).collect::<Result<Vec<_>, _>>()?;
     all.sort_unstable_by_key(|(seq, _)| *seq);
-    Ok(all.into_iter().map(|(_, notification)| notification).collect())
+    Ok(all.into_iter().map(|(_, one)| one).collect())
 }

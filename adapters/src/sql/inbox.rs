@@ -1,48 +1,41 @@
-use std::collections::BTreeSet;
-use std::hash::{DefaultHasher, Hash, Hasher};
-
 use async_trait::async_trait;
-use doorstep_domain::ports::{Inbox, InboxItem, StoreError, Which};
+use doorstep_domain::ports::{EnteredBy, Inbox, InboxItem, StoreError, Which};
 use doorstep_domain::{Notification, NotificationId, Timestamp, UserId};
 use sqlx::any::AnyRow;
 use sqlx::{Any, AssertSqlSafe, Row, Transaction};
 
 use super::accounts::{at_most, below_if_unknown};
 use super::batch::{pieces, places};
-use super::error::failed;
+use super::error::{failed, unreadable};
 use super::handover::in_order;
-use super::notification::{COLUMNS, insert, read, read_all};
+use super::notification::insert;
 use super::run::within;
-use super::{Store, text};
+use super::{Store, notification, text};
+
+/// The columns of an item: first those of its notification.
+const ITEM: &str = "id, user_id, kind, topic, payload, created_at, ttl, entered_by, read_at";
 
 /// As many as [`Inbox::mark_read`] answers at most.
 const ANSWERS: i64 = 1_000;
 
-/// Queues in which writers wait for their turn; a user has one of them.
-const QUEUES: u64 = 64;
-
 #[async_trait]
 impl Inbox for Store {
-    async fn add(&self, notifications: &[Notification]) -> Result<(), StoreError> {
+    async fn add(&self, notifications: &[Notification], by: EnteredBy) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
-        self.take_turns(&mut transaction, notifications).await?;
-        insert(&mut transaction, "inbox", notifications).await?;
+        let entered_by = Some(("entered_by", word(by)));
+        insert(&mut transaction, "inbox", entered_by, notifications).await?;
         within(transaction.commit()).await
     }
 
-    async fn undelivered(
-        &self,
-        user: &UserId,
-        limit: usize,
-    ) -> Result<Vec<Notification>, StoreError> {
+    async fn undelivered(&self, user: &UserId, limit: usize) -> Result<Vec<InboxItem>, StoreError> {
         let user = text::kept(&user.to_string());
         let sql = format!(
-            "SELECT {COLUMNS} FROM inbox WHERE user_id = $1 AND delivered_at IS NULL \
+            "SELECT {ITEM} FROM inbox WHERE user_id = $1 AND delivered_at IS NULL \
              ORDER BY seq LIMIT $2"
         );
         let rows =
             self.rows(|| sqlx::query(AssertSqlSafe(sql.as_str())).bind(&user).bind(at_most(limit)));
-        read_all(&rows.await?)
+        rows.await?.iter().map(read_item).collect()
     }
 
     async fn mark_delivered(
@@ -80,7 +73,7 @@ impl Inbox for Store {
         let (user, before) = (text::kept(&user.to_string()), before.map(|id| id.to_string()));
         let unread = if unread_only { "AND read_at IS NULL " } else { "" };
         let sql = format!(
-            "SELECT {COLUMNS}, read_at FROM inbox WHERE user_id = $1 {unread}\
+            "SELECT {ITEM} FROM inbox WHERE user_id = $1 {unread}\
              AND seq < COALESCE((SELECT seq FROM inbox WHERE id = $2 AND user_id = $1), $3) \
              ORDER BY seq DESC LIMIT $4"
         );
@@ -99,7 +92,7 @@ impl Inbox for Store {
         user: &UserId,
         which: Which,
         at: Timestamp,
-    ) -> Result<Option<Vec<Notification>>, StoreError> {
+    ) -> Result<Option<Vec<InboxItem>>, StoreError> {
         let user = text::kept(&user.to_string());
         let mut transaction = self.begin().await?;
         let until_now_undelivered = match which {
@@ -120,30 +113,15 @@ impl Inbox for Store {
 }
 
 impl Store {
-    /// Lets whoever adds for one user do so one after the other. Else a number drawn first could become
-    /// visible last, and a reader who asks for what was added after the newest it saw would miss it.
-    async fn take_turns(
-        &self,
-        transaction: &mut Transaction<'static, Any>,
-        notifications: &[Notification],
-    ) -> Result<(), StoreError> {
-        let Some(sql) = self.dialect.take_turns else { return Ok(()) };
-        let queues: BTreeSet<_> = notifications.iter().map(|n| queue(&n.user_id)).collect();
-        let queues: Vec<_> = queues.iter().map(u64::to_string).collect();
-        let query = sqlx::query(sql).bind(queues.join(","));
-        within(query.fetch_all(&mut **transaction)).await?;
-        Ok(())
-    }
-
     async fn read_one(
         &self,
         transaction: &mut Transaction<'static, Any>,
         user: &str,
         id: NotificationId,
         at: Timestamp,
-    ) -> Result<Option<Vec<Notification>>, StoreError> {
+    ) -> Result<Option<Vec<InboxItem>>, StoreError> {
         let sql = format!(
-            "SELECT {COLUMNS}, delivered_at FROM inbox WHERE id = $1 AND user_id = $2{}",
+            "SELECT {ITEM}, delivered_at FROM inbox WHERE id = $1 AND user_id = $2{}",
             self.dialect.for_update
         );
         let query = sqlx::query(AssertSqlSafe(sql)).bind(id.to_string()).bind(user);
@@ -158,7 +136,12 @@ impl Store {
         .bind(at.as_micros())
         .bind(id.to_string());
         within(query.execute(&mut **transaction)).await?;
-        Ok(Some(if delivered.is_none() { vec![read(&row)?] } else { Vec::new() }))
+        let now_read = |item| InboxItem { read_at: Some(at), ..item };
+        Ok(Some(if delivered.is_none() {
+            vec![read_item(&row).map(now_read)?]
+        } else {
+            Vec::new()
+        }))
     }
 
     async fn read_all(
@@ -166,17 +149,18 @@ impl Store {
         transaction: &mut Transaction<'static, Any>,
         user: &str,
         at: Timestamp,
-    ) -> Result<Vec<Notification>, StoreError> {
+    ) -> Result<Vec<InboxItem>, StoreError> {
         let sql = format!(
             "WITH next AS MATERIALIZED \
              (SELECT seq FROM inbox WHERE user_id = $2 AND delivered_at IS NULL \
              ORDER BY seq LIMIT $3{}) \
              UPDATE inbox SET delivered_at = $1, read_at = $1 \
-             WHERE seq IN (SELECT seq FROM next) RETURNING {COLUMNS}, seq",
+             WHERE seq IN (SELECT seq FROM next) RETURNING {ITEM}, seq",
             self.dialect.for_update
         );
         let query = sqlx::query(AssertSqlSafe(sql)).bind(at.as_micros()).bind(user).bind(ANSWERS);
-        let until_now_undelivered = in_order(&within(query.fetch_all(&mut **transaction)).await?)?;
+        let rows = within(query.fetch_all(&mut **transaction)).await?;
+        let until_now_undelivered = in_order(&rows, read_item)?;
         // Only what was delivered before: what comes in meanwhile must be answered first.
         let query = sqlx::query(
             "UPDATE inbox SET read_at = $1 \
@@ -189,14 +173,22 @@ impl Store {
     }
 }
 
-/// The user's queue: the same on every node, as the hasher's keys are fixed.
-fn queue(user: &UserId) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    user.hash(&mut hasher);
-    hasher.finish() % QUEUES
+/// How the store says by what an item came in.
+fn word(by: EnteredBy) -> &'static str {
+    match by {
+        EnteredBy::Policy => "policy",
+        EnteredBy::Expiry => "expiry",
+    }
 }
 
+/// Reads an item from the columns of [`ITEM`].
 fn read_item(row: &AnyRow) -> Result<InboxItem, StoreError> {
+    let by: &str = row.try_get("entered_by").map_err(failed)?;
+    let by = [EnteredBy::Policy, EnteredBy::Expiry]
+        .into_iter()
+        .find(|&known| word(known) == by)
+        .ok_or_else(|| unreadable("inbox, entered_by", by))?;
     let read_at: Option<i64> = row.try_get("read_at").map_err(failed)?;
-    Ok(InboxItem { notification: read(row)?, read_at: read_at.map(Timestamp::from_micros) })
+    let notification = notification::read(row)?;
+    Ok(InboxItem { notification, by, read_at: read_at.map(Timestamp::from_micros) })
 }

@@ -1,7 +1,7 @@
 //! The stores behind [`Accounts`], [`Sessions`], [`Inbox`], [`Handover`], [`Readiness`] and [`Audit`], in SQL.
 //!
 //! Written once, over `sqlx::Any`: one file a port, in statements that SQLite and PostgreSQL both understand.
-//! How to connect, the tuning, the migrations and the few words that differ (a [`Dialect`]) are in the
+//! How to connect, the tuning, the migrations and the few words that differ (a `Dialect`) are in the
 //! folder of each database.
 //!
 //! How things are kept: ids and names as text, money as minor units, moments as microseconds since the Unix

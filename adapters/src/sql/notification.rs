@@ -15,16 +15,23 @@ use super::text;
 /// The columns that [`read`] expects first, in this order.
 pub(super) const COLUMNS: &str = "id, user_id, kind, topic, payload, created_at, ttl";
 
-/// Adds them to the table, in this order, leaving those that are there as they are.
+/// Adds them to the table, in this order, leaving those that are there as they are. A column that the table
+/// has beside those of a notification gets the same value in each row.
 pub(super) async fn insert(
     transaction: &mut Transaction<'static, Any>,
     table: &'static str,
+    beside: Option<(&'static str, &'static str)>,
     notifications: &[Notification],
 ) -> Result<(), StoreError> {
+    let (more, columns) = match beside {
+        Some((column, _)) => (format!(", {column}"), 8),
+        None => (String::new(), 7),
+    };
     for piece in pieces(notifications) {
-        let places = places(1, piece.len(), 7);
-        let sql =
-            format!("INSERT INTO {table} ({COLUMNS}) VALUES {places} ON CONFLICT (id) DO NOTHING");
+        let places = places(1, piece.len(), columns);
+        let sql = format!(
+            "INSERT INTO {table} ({COLUMNS}{more}) VALUES {places} ON CONFLICT (id) DO NOTHING"
+        );
         let mut query = sqlx::query(AssertSqlSafe(sql));
         for n in piece {
             query = query
@@ -35,6 +42,9 @@ pub(super) async fn insert(
                 .bind(n.payload.as_str())
                 .bind(n.created_at.as_micros())
                 .bind(n.ttl.map(|ttl| i64::from(ttl.as_millis())));
+            if let Some((_, value)) = beside {
+                query = query.bind(value);
+            }
         }
         within(query.execute(&mut **transaction)).await?;
     }
@@ -66,9 +76,4 @@ pub(super) fn read(row: &AnyRow) -> Result<Notification, StoreError> {
 
 fn read_ttl(millis: i64) -> Option<Ttl> {
     Ttl::new(Duration::from_millis(u64::try_from(millis).ok()?))
-}
-
-/// Reads them all.
-pub(super) fn read_all(rows: &[AnyRow]) -> Result<Vec<Notification>, StoreError> {
-    rows.iter().map(read).collect()
 }

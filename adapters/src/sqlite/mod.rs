@@ -43,7 +43,6 @@ const DIALECT: Dialect = Dialect {
     // Who writes is alone.
     for_update: "",
     for_update_of_free_rows: "",
-    take_turns: None,
 };
 
 /// Opens the file, making it if it is missing.

@@ -34,12 +34,13 @@ async fn an_audit_finds_what_was_tampered_with() {
         assert_eq!(fresh.store.audit().await.unwrap().findings, [""; 0]);
 
         let mut connection = AnyConnection::connect(&fresh.raw_url()).await.unwrap();
-        let tamper = match fresh.url.starts_with("sqlite") {
-            true => vec!["PRAGMA ignore_check_constraints = ON", "PRAGMA foreign_keys = OFF"],
-            false => vec![
+        let tamper = if fresh.url.starts_with("sqlite") {
+            ["PRAGMA ignore_check_constraints = ON", "PRAGMA foreign_keys = OFF"]
+        } else {
+            [
                 "ALTER TABLE users DROP CONSTRAINT users_balance_check",
                 "ALTER TABLE ledger DROP CONSTRAINT ledger_user_id_fkey",
-            ],
+            ]
         };
         for sql in tamper {
             sqlx::query(sql).execute(&mut connection).await.unwrap();
@@ -121,14 +122,14 @@ async fn connections_that_died_are_replaced_unnoticed() {
         });
         futures_util::future::try_join_all(checks).await.unwrap();
     };
-    let mut killer = AnyConnection::connect(&fresh.raw_url()).await.unwrap();
+    let mut admin = AnyConnection::connect(&fresh.raw_url()).await.unwrap();
     for round in 0..4 {
         warm().await;
         let killed = sqlx::query(
             "SELECT COUNT(*) FROM (SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
              WHERE datname = current_database() AND pid <> pg_backend_pid()) AS killed",
         );
-        let killed = killed.fetch_one(&mut killer).await.unwrap();
+        let killed = killed.fetch_one(&mut admin).await.unwrap();
         assert!(killed.get::<i64, _>(0) > 1);
         match round {
             0 => fresh.store.register(&ada, &session).await.unwrap(),

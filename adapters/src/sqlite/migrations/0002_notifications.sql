@@ -12,6 +12,8 @@ CREATE TABLE inbox (
     payload      TEXT    NOT NULL,
     created_at   INTEGER NOT NULL,
     ttl          INTEGER,
+    -- Whether its policy put it here, or the end of its TTL.
+    entered_by   TEXT   NOT NULL CHECK (entered_by IN ('policy', 'expiry')),
     delivered_at INTEGER,
     read_at      INTEGER,
     -- Who has read it has been delivered it.
