@@ -151,7 +151,7 @@ mod tests {
             clock: Arc::new(clock),
             ids: Arc::new(ids),
             events: Arc::new(events),
-            session_ttl: Duration::from_secs(60),
+            session_ttl: Duration::from_mins(1),
         })
     }
 

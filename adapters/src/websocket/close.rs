@@ -1,5 +1,5 @@
 use tokio_tungstenite::tungstenite::Error;
-use tokio_tungstenite::tungstenite::error::CapacityError;
+use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
@@ -69,6 +69,8 @@ impl CloseReason {
         match error {
             Error::Utf8(_) => Self::Malformed,
             Error::Capacity(CapacityError::MessageTooLong { .. }) => Self::TooLarge,
+            // That is how a socket that ends without a goodbye is reported; no fault of anybody's.
+            Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Self::Gone,
             Error::Protocol(_) => Self::Protocol,
             _ => Self::Gone,
         }

@@ -17,6 +17,8 @@ mod frame;
 mod handle;
 mod handshake;
 mod settings;
+#[cfg(test)]
+mod tests;
 mod upgrade;
 
 pub use close::CloseReason;

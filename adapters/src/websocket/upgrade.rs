@@ -10,8 +10,9 @@ use doorstep_application::Caller;
 use doorstep_application::delivery::Delivery;
 use doorstep_application::sign_ins::SignIns;
 use doorstep_domain::ports::Clock;
-use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
@@ -60,7 +61,9 @@ async fn connect(
     let tasks = parts.connections.tasks.clone();
     tasks.spawn(async move {
         match upgrade.await {
-            Ok(upgraded) => live(parts, upgraded, caller, session_ends, address, mode).await,
+            Ok(upgraded) => {
+                live(parts, TokioIo::new(upgraded), caller, session_ends, address, mode).await;
+            }
             // The client went away between its request and our answer.
             Err(error) => tracing::debug!(%error, "an upgrade came to nothing"),
         }
@@ -68,19 +71,22 @@ async fn connect(
     Ok(answer)
 }
 
-async fn live(
+/// From the end of the handshake to the end of the connection. `session_ends` is from before the look at
+/// the caller's token.
+pub(super) async fn live<S>(
     parts: WebSocketParts,
-    upgraded: Upgraded,
+    io: S,
     caller: Caller,
     session_ends: u64,
     address: IpAddr,
     mode: Mode,
-) {
+) where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let WebSocketParts { connections, delivery, sign_ins, clock } = parts;
     let settings = connections.settings();
     let config = Some(config(settings));
-    let socket =
-        WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, config).await;
+    let socket = WebSocketStream::from_raw_socket(io, Role::Server, config).await;
     let registered = connections.register(&caller, address, Arc::clone(&delivery));
     let (registered, frames) = match registered {
         Ok(registered) => registered,

@@ -1,0 +1,236 @@
+//! A whole node inside the test's process: real store, real bus, real sockets on a free port.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use doorstep_adapters::bus::Bus;
+use doorstep_adapters::http::assets::{self, Asset};
+use doorstep_adapters::http::{
+    self, AddressLimit, Rate, Router, ServerSettings, accounts, health, sessions, users,
+};
+use doorstep_adapters::security::{Argon2Passwords, HashingLimits, RandomTokens};
+use doorstep_adapters::sql::{Store, connect};
+use doorstep_adapters::system::{SystemClock, V7Ids};
+use doorstep_adapters::websocket::{self, Connections, Settings, WebSocketParts};
+use doorstep_application::accounts::AccountViews;
+use doorstep_application::delivery::Delivery;
+use doorstep_application::notifications::Notifications;
+use doorstep_application::registration::{Registration, RegistrationParts};
+use doorstep_application::rewards::Rewards;
+use doorstep_application::sign_ins::{SignInParts, SignIns};
+use doorstep_domain::ports::{Clock, Ids, PasswordHasher};
+use doorstep_domain::{Kind, Notification, NotificationId, Payload, Timestamp, UserId};
+use reqwest::{Method, Response};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// The time of day, which a test may move on.
+pub(crate) struct MovableClock {
+    real: SystemClock,
+    moved_micros: AtomicU64,
+}
+
+impl MovableClock {
+    pub(crate) fn forward(&self, by: Duration) {
+        let micros = u64::try_from(by.as_micros()).unwrap();
+        self.moved_micros.fetch_add(micros, Ordering::SeqCst);
+    }
+}
+
+impl Clock for MovableClock {
+    fn now(&self) -> Timestamp {
+        self.real.now() + Duration::from_micros(self.moved_micros.load(Ordering::SeqCst))
+    }
+}
+
+/// How a node differs from the usual one.
+pub(crate) struct Options {
+    pub(crate) websocket: Settings,
+    pub(crate) rate: Rate,
+    pub(crate) server: ServerSettings,
+    pub(crate) hashing: HashingLimits,
+    /// Whether anybody is told about anything.
+    pub(crate) notifications: bool,
+    /// Routes beside the usual ones.
+    pub(crate) more: Router,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            websocket: Settings::default(),
+            rate: Rate { per_second: 0, burst: 0 },
+            server: ServerSettings::default(),
+            hashing: HashingLimits::default(),
+            notifications: true,
+            more: Router::new(),
+        }
+    }
+}
+
+/// The node.
+pub(crate) struct Node {
+    pub(crate) address: SocketAddr,
+    pub(crate) store: Arc<Store>,
+    pub(crate) clock: Arc<MovableClock>,
+    pub(crate) connections: Arc<Connections>,
+    pub(crate) delivery: Arc<Delivery>,
+    pub(crate) stopping: CancellationToken,
+    pub(crate) server: JoinHandle<()>,
+    http: reqwest::Client,
+}
+
+/// A user who has just been registered through the front door.
+pub(crate) struct Registered {
+    pub(crate) id: UserId,
+    pub(crate) token: String,
+}
+
+pub(crate) const PASSWORD: &str = "correct horse";
+
+impl Node {
+    pub(crate) async fn start() -> Self {
+        Self::with(Options::default()).await
+    }
+
+    pub(crate) async fn with(options: Options) -> Self {
+        let store = Arc::new(connect("sqlite::memory:").await.unwrap());
+        let clock =
+            Arc::new(MovableClock { real: SystemClock::start(), moved_micros: AtomicU64::new(0) });
+        let the_clock: Arc<dyn Clock> = clock.clone();
+        let ids: Arc<dyn Ids> = Arc::new(V7Ids);
+        let passwords: Arc<dyn PasswordHasher> =
+            Arc::new(Argon2Passwords::new(options.hashing).unwrap());
+
+        let connections = Arc::new(Connections::new(options.websocket));
+        let delivery = Delivery::builder(connections.clone(), connections.clone(), clock.clone());
+        let delivery = Arc::new(delivery.start());
+
+        let wiring = Bus::wire();
+        let events = wiring.publisher();
+        let rewards = Rewards::new(
+            store.clone(),
+            events.clone(),
+            the_clock.clone(),
+            ids.clone(),
+            Rewards::WELCOME_GIFT,
+        );
+        let mut wiring = wiring.handler(Arc::new(rewards));
+        if options.notifications {
+            wiring = wiring.handler(Arc::new(Notifications::new(
+                delivery.clone(),
+                the_clock.clone(),
+                ids.clone(),
+            )));
+        }
+        wiring.start();
+
+        let session_ttl = Duration::from_hours(1);
+        let registration = Registration::new(RegistrationParts {
+            accounts: store.clone(),
+            passwords: passwords.clone(),
+            tokens: Arc::new(RandomTokens),
+            clock: the_clock.clone(),
+            ids,
+            events,
+            session_ttl,
+        });
+        let sign_ins = SignIns::new(SignInParts {
+            accounts: store.clone(),
+            sessions: store.clone(),
+            passwords,
+            tokens: Arc::new(RandomTokens),
+            clock: the_clock.clone(),
+            session_end: connections.clone(),
+            session_ttl,
+        });
+        let limit = AddressLimit::new(options.rate);
+        let stopping = CancellationToken::new();
+        let page = Asset {
+            path: "/",
+            content_type: "text/html; charset=utf-8",
+            body: b"<!doctype html><title>Doorstep</title>",
+        };
+        let routes = http::api(
+            users::router(registration, limit.clone())
+                .merge(sessions::router(sign_ins.clone(), limit))
+                .merge(accounts::router(
+                    AccountViews::new(store.clone(), Some(store.clone())),
+                    sign_ins.clone(),
+                ))
+                .merge(health::router(store.clone(), stopping.clone()))
+                .merge(assets::router(&[page]))
+                .merge(websocket::router(WebSocketParts {
+                    connections: connections.clone(),
+                    delivery: delivery.clone(),
+                    sign_ins,
+                    clock: the_clock,
+                }))
+                .merge(options.more),
+        );
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let serving = http::serve(listener, routes, options.server, stopping.clone());
+        let server = tokio::spawn(serving);
+        let http = reqwest::Client::new();
+        Self { address, store, clock, connections, delivery, stopping, server, http }
+    }
+
+    pub(crate) fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+        self.http.request(method, format!("http://{}{path}", self.address))
+    }
+
+    /// POSTs JSON.
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Response {
+        self.request(Method::POST, path).json(body).send().await.unwrap()
+    }
+
+    /// GETs with a token, and expects to be answered well.
+    pub(crate) async fn get(&self, path: &str, token: &str) -> Value {
+        let response = self.request(Method::GET, path).bearer_auth(token).send().await.unwrap();
+        assert_eq!(response.status(), 200, "{path}");
+        response.json().await.unwrap()
+    }
+
+    pub(crate) async fn register(&self, username: &str) -> Registered {
+        let body = json!({"username": username, "password": PASSWORD});
+        let response = self.post("/v1/users", &body).await;
+        assert_eq!(response.status(), 201);
+        let body: Value = response.json().await.unwrap();
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        Registered { id: text(&body["user"]["id"]).parse().unwrap(), token: text(&body["token"]) }
+    }
+
+    /// A notification for this user, with so many bytes of payload.
+    pub(crate) fn notification(&self, user: &UserId, bytes: usize) -> Notification {
+        Notification {
+            id: NotificationId::new(V7Ids.next()),
+            user_id: user.clone(),
+            kind: "test".parse::<Kind>().unwrap(),
+            topic: None,
+            payload: Payload::new(&"x".repeat(bytes)).unwrap(),
+            created_at: self.clock.now(),
+            ttl: None,
+        }
+    }
+}
+
+/// Waits until something has come about; a minute is never.
+pub(crate) async fn eventually(what: &str, mut come_about: impl AsyncFnMut() -> bool) {
+    let waited = tokio::time::timeout(Duration::from_mins(1), async {
+        while !come_about().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    assert!(waited.await.is_ok(), "never: {what}");
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.stopping.cancel();
+    }
+}
