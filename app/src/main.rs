@@ -1,1 +1,91 @@
-fn main() {}
+//! The binary `doorstep`: pushes that wait at the door.
+//!
+//! `main` parses, loads the configuration and hands over to a command; `composition` shows how the parts
+//! are put together. Everything else is in the crates beside this one.
+
+mod announce;
+mod audit;
+mod cli;
+mod client;
+mod composition;
+mod config;
+mod demo;
+mod housekeeping;
+mod listen;
+mod page;
+mod serve;
+mod signals;
+mod telemetry;
+mod wiring;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{Cli, Command};
+use config::{Config, ConfigError, Loaded, LogFilter};
+
+/// Stopped as asked is 0, as everywhere.
+const FAILED: u8 = 1;
+/// Wrong usage or configuration; clap uses the same for the arguments that it refuses.
+const MISUSED: u8 = 2;
+
+fn main() -> ExitCode {
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(e) => return complain(FAILED, &format!("no threads to run on: {e}")),
+    };
+    match runtime.block_on(run(Cli::parse())) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) if e.is::<ConfigError>() => complain(MISUSED, &format!("{e:#}")),
+        Err(e) => complain(FAILED, &format!("{e:#}")),
+    }
+}
+
+async fn run(cli: Cli) -> anyhow::Result<()> {
+    match cli.command.unwrap_or(Command::Serve(cli.serve)) {
+        Command::Serve(args) => {
+            let loaded = Config::load(args.into_sources())?;
+            telemetry::init(&loaded.config.log);
+            warn_of_strangers(&loaded);
+            serve::run(&loaded.config, signals::stop_requested()?).await
+        }
+        Command::Demo(args) => {
+            telemetry::init(&quiet());
+            demo::run(args, signals::stop_requested()?).await
+        }
+        Command::Listen(args) => {
+            telemetry::init(&quiet());
+            listen::run(args, signals::stop_requested()?).await
+        }
+        Command::Audit(args) => {
+            let loaded = Config::load(args.into_sources())?;
+            telemetry::init(&quiet());
+            audit::run(&loaded.config).await
+        }
+        Command::Config(args) => {
+            let loaded = Config::load(args.into_sources())?;
+            print!("{}", loaded.to_toml());
+            Ok(())
+        }
+    }
+}
+
+/// For commands whose output is what matters.
+fn quiet() -> config::Log {
+    let filter = std::env::var("DOORSTEP_LOG").unwrap_or_else(|_| "warn".to_owned());
+    config::Log { filter: LogFilter(filter), ..Config::defaults().log }
+}
+
+fn warn_of_strangers(loaded: &Loaded) {
+    for name in &loaded.strangers {
+        tracing::warn!(
+            "{name} is in the environment, but no setting of ours: see `doorstep config`"
+        );
+    }
+}
+
+fn complain(code: u8, message: &str) -> ExitCode {
+    eprintln!("doorstep: {message}");
+    ExitCode::from(code)
+}

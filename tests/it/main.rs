@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "what cannot be had in a test is that test's failure")]
 
 mod http;
+mod kill;
 mod layers;
 mod node;
+mod process;
 mod stores;
 mod websocket;

@@ -1,6 +1,13 @@
 //! What Doorstep's tests are made with: the harness and the port contract suites.
 
+pub mod client;
 pub mod contract;
 pub mod memory;
 pub mod postgres;
+pub mod server;
 pub mod simulation;
+
+/// The README's example compiles and runs.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+mod readme {}

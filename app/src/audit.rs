@@ -1,0 +1,31 @@
+//! `doorstep audit`: are the books right?
+
+use std::path::Path;
+
+use anyhow::{bail, ensure};
+use doorstep_adapters::sql;
+use doorstep_domain::ports::Audit;
+
+use crate::config::Config;
+
+/// Checks every invariant about money in the database, prints what it saw, and fails on any finding.
+pub(crate) async fn run(config: &Config) -> anyhow::Result<()> {
+    if let Some(file) = config.database.file() {
+        // Opening would make it, and the books of an empty database are always right.
+        ensure!(Path::new(file).exists(), "there is no database {file}: name one with --database");
+    }
+    let store = sql::connect(config.database.as_str()).await?;
+    let report = store.audit().await;
+    store.disconnect().await;
+    let report = report?;
+    println!("{}: {} users, {} ledger entries", config.database, report.users, report.entries);
+    for finding in &report.findings {
+        println!("  {finding}");
+    }
+    match report.findings.len() {
+        0 => println!("the books are right"),
+        1 => bail!("the books are wrong: 1 finding"),
+        n => bail!("the books are wrong: {n} findings"),
+    }
+    Ok(())
+}

@@ -1,0 +1,177 @@
+//! The command line: what can be asked for, and the help that teaches it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Key, Sources};
+
+/// Pushes that wait at the door.
+///
+/// A trading-simulation backend whose events reach a user over WebSocket even when the event is faster
+/// than the user's connection. Without a command it serves.
+#[derive(Debug, Parser)]
+#[command(version, args_conflicts_with_subcommands = true, after_help = EXAMPLES)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) serve: ServeArgs,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  doorstep                                    serve on 127.0.0.1:3000, data in ./doorstep.db
+  doorstep demo                               see what each delivery policy does to a late client
+  DATABASE_URL=postgres://me@db/doorstep doorstep --listen 0.0.0.0:8080
+  DOORSTEP_DELIVERY__TTL=5s doorstep          every key of the file has an environment form
+  doorstep config                             what is in effect, and where each setting came from
+  doorstep listen --token TOKEN               print what a user is pushed
+  doorstep audit                              check the books; exit code 1 if something is wrong
+
+Exit codes: 0 stopped as asked, 1 failed, 2 wrong usage or configuration.";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve (also what a bare `doorstep` does)
+    Serve(ServeArgs),
+    /// Play the story of the late client against every delivery policy, and print what became of the popup
+    Demo(DemoArgs),
+    /// Print what a user is pushed, one line each; comes back when the connection ends
+    Listen(ListenArgs),
+    /// Check that the books are right: one gift a user, each balance the sum of its entries
+    Audit(StoreArgs),
+    /// Print the configuration in effect as a file, with the source of each setting
+    Config(ServeArgs),
+}
+
+/// What every command that reads the configuration takes.
+#[derive(Debug, Args)]
+pub(crate) struct StoreArgs {
+    /// Where the data is: sqlite://FILE or postgres://USER:PASSWORD@HOST/DATABASE
+    /// [env: DATABASE_URL] [default: sqlite://doorstep.db]
+    #[arg(long, value_name = "URL")]
+    database: Option<String>,
+    /// The configuration file [env: `DOORSTEP_CONFIG`] [default: doorstep.toml, if there is one]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// Where to serve; port 0 picks a free one [env: `DOORSTEP_LISTEN`] [default: 127.0.0.1:3000]
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<String>,
+    #[command(flatten)]
+    store: StoreArgs,
+}
+
+impl ServeArgs {
+    pub(crate) fn into_sources(self) -> Sources {
+        let mut sources = self.store.into_sources();
+        if let Some(listen) = self.listen {
+            sources.flags.push((Key::new(&["listen"]), "--listen", listen));
+        }
+        sources
+    }
+}
+
+impl StoreArgs {
+    pub(crate) fn into_sources(self) -> Sources {
+        let mut flags = Vec::new();
+        if let Some(database) = self.database {
+            flags.push((Key::new(&["database"]), "--database", database));
+        }
+        // What is not UTF-8 is nobody's setting of ours.
+        let utf8 = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        };
+        let environment = std::env::vars_os().filter_map(utf8).collect();
+        Sources { environment, flags, file: self.config }
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Every policy gets a real server of its own and real WebSocket clients that connect too late. Nothing is
+left behind: the database is a temporary file. Exits with 1 when a policy breaks its promise.")]
+pub(crate) struct DemoArgs {
+    /// How long a client needs from its registration to its WebSocket, at most 50s
+    #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = connect_after)]
+    pub(crate) connect_after: Duration,
+    /// How many clients play the story for each policy, at most 50
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=50))]
+    pub(crate) runs: u16,
+}
+
+/// Below the TTL of 60 s by a margin, because later than the TTL every policy loses the popup.
+fn connect_after(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(duration) if duration <= Duration::from_secs(50) => Ok(duration),
+        Ok(_) => Err("at most 50s: the notifications of the demo wait for 60s".to_owned()),
+        Err(e) => Err(format!("{e}; a duration is written like \"3s\" or \"500ms\"")),
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  doorstep listen --token TOKEN
+  DOORSTEP_TOKEN=TOKEN doorstep listen --url ws://127.0.0.1:3000/v1/ws
+
+Get a token by registering:
+  curl -s http://127.0.0.1:3000/v1/users -H 'content-type: application/json' \\
+       -d '{\"username\": \"ada\", \"password\": \"correct horse\"}'")]
+pub(crate) struct ListenArgs {
+    /// The server's WebSocket; its path is /v1/ws unless the URL has one
+    #[arg(long, value_name = "URL", default_value = "ws://127.0.0.1:3000/v1/ws")]
+    pub(crate) url: String,
+    /// The session's token; better given in the environment, where other users of the machine cannot see it
+    #[arg(long, value_name = "TOKEN", env = "DOORSTEP_TOKEN", hide_env_values = true)]
+    pub(crate) token: Token,
+}
+
+/// A session token: never printed.
+#[derive(Clone)]
+pub(crate) struct Token(pub(crate) String);
+
+impl From<String> for Token {
+    fn from(token: String) -> Self {
+        Self(token.trim().to_owned())
+    }
+}
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Token(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_bare_doorstep_takes_what_serve_takes() {
+        for args in [
+            &["doorstep", "--listen", "[::1]:0"][..],
+            &["doorstep", "serve", "--listen", "[::1]:0"],
+        ] {
+            let cli = Cli::try_parse_from(args).unwrap();
+            let serve = match cli.command {
+                None => cli.serve,
+                Some(Command::Serve(serve)) => serve,
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(serve.listen.as_deref(), Some("[::1]:0"));
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! The other end of the wire: a WebSocket client of our own protocol, for `listen` and the demo.
+
+use futures_util::{SinkExt, StreamExt};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::{
+    self, ClientRequestBuilder, Message,
+    http::{StatusCode, Uri, uri::InvalidUri},
+    protocol::CloseFrame,
+};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+
+use crate::cli::Token;
+
+/// Whether the client acknowledges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// `doorstep.v1`: it does.
+    Acks,
+    /// `doorstep.plain.v1`: it does not.
+    Plain,
+}
+
+impl Protocol {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Acks => "doorstep.v1",
+            Self::Plain => "doorstep.plain.v1",
+        }
+    }
+}
+
+/// One live connection.
+pub(crate) struct Connection(WebSocketStream<MaybeTlsStream<TcpStream>>);
+
+/// What the server says.
+#[derive(Debug)]
+pub(crate) enum Frame {
+    /// Something to show.
+    Notification(Notification),
+    /// Something newer than this client.
+    Unknown,
+}
+
+impl Frame {
+    /// In two looks, because a payload that is kept as it was written cannot be part of a tagged enum.
+    fn parse(text: &str) -> Result<Self, serde_json::Error> {
+        #[derive(Deserialize)]
+        struct Tag<'a> {
+            r#type: &'a str,
+        }
+        match serde_json::from_str(text)? {
+            Tag { r#type: "notification" } => Ok(Self::Notification(serde_json::from_str(text)?)),
+            Tag { .. } => Ok(Self::Unknown),
+        }
+    }
+}
+
+/// A notification as it is on the wire.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Notification {
+    pub(crate) id: String,
+    pub(crate) kind: String,
+    pub(crate) created_at: String,
+    pub(crate) payload: Box<RawValue>,
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConnectError {
+    /// The URL is not one that can be connected to.
+    #[error("{url:?} is not a WebSocket URL like ws://127.0.0.1:3000/v1/ws: {reason}")]
+    Url { url: String, reason: String },
+    /// The server answered, but with this.
+    #[error("the server refused the connection with {0}")]
+    Refused(StatusCode),
+    /// It could not be reached, or did not speak the protocol.
+    #[error("{0}")]
+    Unreachable(Box<tungstenite::Error>),
+}
+
+/// What a connection came to.
+#[derive(Debug)]
+pub(crate) enum Received {
+    Frame(Frame),
+    /// A ping or a pong: nothing to show, but the server lives.
+    Beat,
+    /// The server said goodbye with this code, if it gave one.
+    Closed(Option<CloseFrame>),
+    /// The connection broke.
+    Broken(String),
+}
+
+impl Connection {
+    pub(crate) async fn open(
+        url: &Uri,
+        token: &Token,
+        protocol: Protocol,
+    ) -> Result<Self, ConnectError> {
+        let request = ClientRequestBuilder::new(url.clone())
+            .with_header("authorization", format!("Bearer {}", token.0))
+            .with_sub_protocol(protocol.name());
+        match connect_async(request).await {
+            Ok((stream, _)) => Ok(Self(stream)),
+            Err(tungstenite::Error::Http(response)) => {
+                Err(ConnectError::Refused(response.status()))
+            }
+            Err(tungstenite::Error::Url(reason)) => {
+                Err(ConnectError::Url { url: url.to_string(), reason: reason.to_string() })
+            }
+            Err(e) => Err(ConnectError::Unreachable(Box::new(e))),
+        }
+    }
+
+    /// The next thing that the server says.
+    pub(crate) async fn next(&mut self) -> Received {
+        match self.0.next().await {
+            Some(Ok(Message::Text(text))) => match Frame::parse(&text) {
+                Ok(frame) => Received::Frame(frame),
+                Err(e) => Received::Broken(format!("a frame that is not ours: {e}")),
+            },
+            Some(Ok(Message::Close(frame))) => Received::Closed(frame),
+            Some(Ok(_)) => Received::Beat,
+            Some(Err(tungstenite::Error::ConnectionClosed)) | None => Received::Closed(None),
+            Some(Err(e)) => Received::Broken(e.to_string()),
+        }
+    }
+
+    /// Acknowledges a notification. A failure shows in what is received next.
+    pub(crate) async fn acknowledge(&mut self, id: &str) {
+        let frame = serde_json::json!({ "type": "ack", "id": id });
+        if let Err(e) = self.0.send(Message::text(frame.to_string())).await {
+            tracing::debug!("the acknowledgement was not sent: {e}");
+        }
+    }
+
+    /// Says goodbye.
+    pub(crate) async fn close(mut self) {
+        if let Err(e) = self.0.close(None).await {
+            tracing::debug!("the goodbye was not sent: {e}");
+        }
+    }
+}
+
+/// The WebSocket's address from what a person types: `http` means `ws`, and no path means `/v1/ws`.
+pub(crate) fn websocket_uri(url: &str) -> Result<Uri, ConnectError> {
+    let wrong = |reason: String| ConnectError::Url { url: url.to_owned(), reason };
+    let typed = match url.strip_prefix("http") {
+        Some(rest) => format!("ws{rest}"),
+        None => url.to_owned(),
+    };
+    let uri: Uri = typed.parse().map_err(|e: InvalidUri| wrong(e.to_string()))?;
+    match uri.scheme_str() {
+        Some("ws") => {}
+        Some("wss") => return Err(wrong("TLS is not built in".to_owned())),
+        _ => return Err(wrong("it does not begin with ws://".to_owned())),
+    }
+    if uri.path() == "/" {
+        return format!("{}/v1/ws", typed.trim_end_matches('/'))
+            .parse()
+            .map_err(|e: InvalidUri| wrong(e.to_string()));
+    }
+    Ok(uri)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_read_and_newer_ones_left_alone() {
+        let text = r#"{"type":"notification","id":"1","kind":"k","topic":null,"created_at":"c","payload":{"a": 1}}"#;
+        let Ok(Frame::Notification(shown)) = Frame::parse(text) else { panic!("not read") };
+        assert_eq!((shown.id.as_str(), shown.payload.get()), ("1", r#"{"a": 1}"#));
+        assert!(matches!(Frame::parse(r#"{"type":"newer","x":1}"#), Ok(Frame::Unknown)));
+        assert!(Frame::parse("{}").is_err());
+    }
+
+    #[test]
+    fn a_url_is_completed_from_what_a_person_types() {
+        for typed in ["ws://h:1", "ws://h:1/", "http://h:1", "ws://h:1/v1/ws"] {
+            assert_eq!(websocket_uri(typed).unwrap().to_string(), "ws://h:1/v1/ws");
+        }
+        for typed in ["h:1", "wss://h:1", "ftp://h", "", "ws://"] {
+            assert!(websocket_uri(typed).is_err(), "{typed:?}");
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! The composition root: which adapter stands behind which port, and who hears of what. Read it from top
+//! to bottom and you have seen the whole service.
+
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use doorstep_adapters::bus::Bus;
+use doorstep_adapters::http::{self, AddressLimit, Router, ServerSettings};
+use doorstep_adapters::security::{Argon2Passwords, HashingLimits, RandomTokens};
+use doorstep_adapters::sql;
+use doorstep_adapters::system::{SystemClock, V7Ids};
+use doorstep_adapters::websocket::{self, Connections, WebSocketParts};
+use doorstep_application::accounts::AccountViews;
+use doorstep_application::delivery::Delivery;
+use doorstep_application::notifications::Notifications;
+use doorstep_application::registration::{Registration, RegistrationParts};
+use doorstep_application::rewards::Rewards;
+use doorstep_application::sign_ins::{SignInParts, SignIns};
+use doorstep_domain::ports::Clock;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use crate::announce::Announce;
+use crate::config::Config;
+use crate::{housekeeping, page};
+
+/// What can be left out, because nothing else rests on it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Options {
+    /// Nobody is notified of anything; users and money are as ever.
+    pub(crate) without_notifications: bool,
+}
+
+/// One running service.
+pub(crate) struct Node {
+    address: SocketAddr,
+    store: Arc<sql::Store>,
+    bus: Bus,
+    connections: Arc<Connections>,
+    delivery: Arc<Delivery>,
+    stopping: CancellationToken,
+    http: JoinHandle<()>,
+    stop_within: Duration,
+}
+
+impl Node {
+    /// Puts the parts together and serves. When it returns, what an earlier process left is taken up.
+    pub(crate) async fn start(
+        config: &Config,
+        listener: TcpListener,
+        options: Options,
+    ) -> anyhow::Result<Self> {
+        let address = listener.local_addr()?;
+        let stopping = CancellationToken::new();
+
+        // What the machine gives, and where everything durable is.
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+        let ids = Arc::new(V7Ids);
+        let store = Arc::new(sql::connect(config.database.as_str()).await?);
+        let passwords = Arc::new(Argon2Passwords::new(HashingLimits::default())?);
+        let tokens = Arc::new(RandomTokens);
+
+        // Live connections, and the delivery that pushes through them.
+        let connections = Arc::new(Connections::new(config.websocket()));
+        let events = Bus::wire();
+        let publisher = events.publisher();
+        let delivery = Delivery::builder(connections.clone(), connections.clone(), clock.clone())
+            .rules(config.delivery.rules())
+            .limits(config.delivery.limits())
+            .inbox(store.clone())
+            .handover(store.clone())
+            .outcomes(Arc::new(Announce(publisher.clone())))
+            .start();
+        let delivery = Arc::new(delivery);
+
+        // Who hears of what happened. None of them knows another.
+        let gift = config.rewards.welcome_gift;
+        let rewards =
+            Rewards::new(store.clone(), publisher.clone(), clock.clone(), ids.clone(), gift);
+        let mut events = events.handler(Arc::new(rewards.clone()));
+        if !options.without_notifications {
+            let notifications = Notifications::new(delivery.clone(), clock.clone(), ids.clone());
+            events = events.handler(Arc::new(notifications));
+        }
+        let bus = events.start();
+
+        // What an earlier process could not finish, before anybody can connect.
+        let taken_up = delivery.take_up().await?;
+        let granted = rewards.reconcile().await?;
+        if taken_up > 0 || granted > 0 {
+            tracing::info!(notifications = taken_up, gifts = granted, "took up what was left");
+        }
+
+        // What users can do.
+        let registration = Registration::new(RegistrationParts {
+            accounts: store.clone(),
+            passwords: passwords.clone(),
+            tokens: tokens.clone(),
+            clock: clock.clone(),
+            ids,
+            events: publisher,
+            session_ttl: config.sessions.ttl.0,
+        });
+        let sign_ins = SignIns::new(SignInParts {
+            accounts: store.clone(),
+            sessions: store.clone(),
+            passwords,
+            tokens,
+            clock: clock.clone(),
+            session_end: connections.clone(),
+            session_ttl: config.sessions.ttl.0,
+        });
+        let views = AccountViews::new(store.clone(), Some(store.clone()));
+
+        // How they do it.
+        let sockets = WebSocketParts {
+            connections: connections.clone(),
+            delivery: delivery.clone(),
+            sign_ins: sign_ins.clone(),
+            clock,
+        };
+        let families = Router::new()
+            .merge(http::assets::router(&page::ASSETS))
+            .merge(http::health::router(store.clone(), stopping.clone()))
+            .merge(http::users::router(
+                registration,
+                AddressLimit::new(config.limits.registrations()),
+            ))
+            .merge(http::sessions::router(
+                sign_ins.clone(),
+                AddressLimit::new(config.limits.sign_ins()),
+            ))
+            .merge(http::accounts::router(views, sign_ins.clone()))
+            .merge(websocket::router(sockets));
+        let settings = ServerSettings::default();
+        let http =
+            tokio::spawn(http::serve(listener, http::api(families), settings, stopping.clone()));
+        tokio::spawn(housekeeping::forget_dead_sessions(sign_ins, stopping.clone()));
+
+        let stop_within = config.server.stop_within.0;
+        Ok(Self { address, store, bus, connections, delivery, stopping, http, stop_within })
+    }
+
+    /// Where it serves.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// How often delivery has looked whether somebody is there.
+    pub(crate) fn presence_checks(&self) -> u64 {
+        self.delivery.presence_checks()
+    }
+
+    /// Stops without losing what waits: nobody new, the connections told to come back, the events handled,
+    /// the rest handed over. Takes no longer than configured; each step leaves time for those after it.
+    pub(crate) async fn stop(self) {
+        let begun = Instant::now();
+        let share = self.stop_within / 10;
+        self.stopping.cancel();
+        let left = self.connections.stop(share * 2).await;
+        if left > 0 {
+            tracing::warn!(connections = left, "did not say goodbye in time");
+        }
+        if timeout_at(begun + share * 4, self.http).await.is_err() {
+            tracing::warn!("requests were cut short");
+        }
+        if timeout_at(begun + share * 6, self.bus.stop()).await.is_err() {
+            tracing::warn!("events were left; the next start reconciles what follows from them");
+        }
+        let patience = (begun + self.stop_within).saturating_duration_since(Instant::now());
+        let stopped = self.delivery.stop(patience).await;
+        if timeout_at(begun + self.stop_within, self.store.disconnect()).await.is_err() {
+            tracing::debug!("the store was still busy");
+        }
+        tracing::info!(handed_over = stopped.handed_over, took = ?begun.elapsed(), "stopped");
+    }
+}

@@ -1,0 +1,124 @@
+//! Which database, and how to name it without telling its password.
+
+use std::fmt;
+
+use super::value::Value;
+
+/// A database's URL. Printed without its password.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct DatabaseUrl(String);
+
+impl DatabaseUrl {
+    /// SQLite in the working directory: what needs nothing else.
+    pub(crate) const DEFAULT: &'static str = "sqlite://doorstep.db";
+
+    pub(crate) fn new(url: String) -> Self {
+        Self(url)
+    }
+
+    /// The URL as it is, password and all: for the store, never for a log.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The file, where the database is one that is kept in a file.
+    pub(crate) fn file(&self) -> Option<&str> {
+        let path = self.0.strip_prefix("sqlite:")?;
+        let path = path.strip_prefix("//").unwrap_or(path);
+        let path = path.split_once('?').map_or(path, |(path, _)| path);
+        (path != ":memory:").then_some(path)
+    }
+}
+
+impl Value for DatabaseUrl {
+    const EXPECTED: &'static str =
+        "\"sqlite://FILE\" or \"postgres://USER:PASSWORD@HOST:PORT/DATABASE\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        let prefixes = ["sqlite:", "postgres://", "postgresql://"];
+        let names_something = |rest: &str| !rest.trim_start_matches('/').is_empty();
+        prefixes
+            .iter()
+            .filter_map(|prefix| text.strip_prefix(prefix))
+            .any(names_something)
+            .then(|| Self(text.to_owned()))
+    }
+
+    fn to_text(&self) -> String {
+        hide_password(&self.0)
+    }
+}
+
+impl fmt::Display for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hide_password(&self.0))
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&hide_password(&self.0), f)
+    }
+}
+
+/// The text with what stands where a URL has its password replaced by stars. Text that is no URL is left as
+/// it is.
+pub(crate) fn hide_password(text: &str) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
+    let (before_query, query) = match rest.split_once('?') {
+        Some((before, query)) => (before, Some(query)),
+        None => (rest, None),
+    };
+    // The last @: a password that was not percent-encoded may hold one, and must be hidden all the same.
+    let shown = match before_query.rsplit_once('@') {
+        Some((userinfo, place)) => match userinfo.split_once(':') {
+            Some((user, _)) => format!("{user}:***@{place}"),
+            None => format!("{userinfo}@{place}"),
+        },
+        None => before_query.to_owned(),
+    };
+    let hide = |pair: &str| match pair.split_once('=') {
+        Some((name, _)) if name.eq_ignore_ascii_case("password") => format!("{name}=***"),
+        _ => pair.to_owned(),
+    };
+    match query {
+        Some(query) => {
+            let query: Vec<String> = query.split('&').map(hide).collect();
+            format!("{scheme}://{shown}?{}", query.join("&"))
+        }
+        None => format!("{scheme}://{shown}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_never_shown() {
+        for (url, shown) in [
+            ("postgres://u:s3cret@h/d", "postgres://u:***@h/d"),
+            ("postgres://u:s3@cret/x@h:1/d", "postgres://u:***@h:1/d"),
+            (
+                "postgres://u@h/d?sslmode=off&password=s3cret",
+                "postgres://u@h/d?sslmode=off&password=***",
+            ),
+            ("mysql://u:s3cret@h/d", "mysql://u:***@h/d"),
+            ("sqlite://doorstep.db", "sqlite://doorstep.db"),
+        ] {
+            assert_eq!(hide_password(url), shown);
+        }
+    }
+
+    #[test]
+    fn only_the_two_engines_are_taken() {
+        let file = |text| DatabaseUrl::from_text(text).unwrap().file().map(str::to_owned);
+        assert_eq!(file("sqlite://a.db?mode=rwc").as_deref(), Some("a.db"));
+        assert_eq!(file("sqlite:///a/b.db").as_deref(), Some("/a/b.db"));
+        assert_eq!(file("sqlite::memory:"), None);
+        assert_eq!(file("postgres://h/d"), None);
+        for text in ["", "sqlite://", "sqlite:", "mysql://h/d", "doorstep.db", "postgres://"] {
+            assert_eq!(DatabaseUrl::from_text(text), None, "{text:?}");
+        }
+    }
+}

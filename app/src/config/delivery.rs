@@ -1,0 +1,122 @@
+//! The `[delivery]` table: DESIGN calls it the delivery part of the file, and its keys are a contract.
+
+use std::num::NonZeroUsize;
+
+use bytesize::ByteSize;
+use doorstep_domain::{Kind, Ttl};
+
+use super::reader::Reader;
+use super::value::{Span, words};
+
+/// How notifications are delivered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Delivery {
+    /// For every kind that has no rule of its own.
+    pub(crate) default: Rule,
+    /// For these kinds; what a kind's table does not say is as in the default.
+    pub(crate) kinds: Vec<(Kind, Rule)>,
+    /// The most that wait on the node.
+    pub(crate) max_pending: NonZeroUsize,
+    /// The most they may weigh.
+    pub(crate) max_pending_bytes: ByteSize,
+}
+
+/// What can be said for all kinds or for one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Rule {
+    pub(crate) policy: Policy,
+    pub(crate) strategy: Strategy,
+    pub(crate) poll_interval: Span,
+    pub(crate) ttl: Ttl,
+    pub(crate) on_expiry: OnExpiry,
+    pub(crate) ack_timeout: Span,
+    pub(crate) max_per_user: NonZeroUsize,
+    pub(crate) overflow: Overflow,
+}
+
+words! {
+    /// What becomes of a notification for an absent user.
+    Policy, "immediate, deferred or inbox", {
+        Immediate = "immediate",
+        Deferred = "deferred",
+        Inbox = "inbox",
+    }
+}
+
+words! {
+    /// How a deferred notification waits.
+    Strategy, "wake or poll", {
+        Wake = "wake",
+        Poll = "poll",
+    }
+}
+
+words! {
+    /// What becomes of a notification whose TTL ends.
+    OnExpiry, "drop or inbox", {
+        Drop = "drop",
+        Inbox = "inbox",
+    }
+}
+
+words! {
+    /// What gives way when a mailbox is full.
+    Overflow, "drop_oldest or reject", {
+        DropOldest = "drop_oldest",
+        Reject = "reject",
+    }
+}
+
+const MAX_PER_USER: NonZeroUsize = NonZeroUsize::new(100).unwrap();
+const MAX_PENDING: NonZeroUsize = NonZeroUsize::new(1_000_000).unwrap();
+const MAX_PENDING_BYTES: ByteSize = ByteSize::mib(512);
+
+impl Default for Rule {
+    fn default() -> Self {
+        Self {
+            policy: Policy::Deferred,
+            strategy: Strategy::Wake,
+            poll_interval: Span::from_millis(500),
+            ttl: Ttl::from_secs(60),
+            on_expiry: OnExpiry::Drop,
+            ack_timeout: Span::from_secs(10),
+            max_per_user: MAX_PER_USER,
+            overflow: Overflow::DropOldest,
+        }
+    }
+}
+
+impl Delivery {
+    pub(super) fn read(reader: &mut Reader) -> Self {
+        let default = Rule::read(reader, &["delivery"], Rule::default());
+        let max_pending = reader.read(&["delivery", "max_pending"], MAX_PENDING);
+        let max_pending_bytes = reader.read(&["delivery", "max_pending_bytes"], MAX_PENDING_BYTES);
+        let mut kinds = Vec::new();
+        for name in reader.tables(&["delivery", "kinds"]) {
+            match name.parse() {
+                Ok(kind) => {
+                    let rule = Rule::read(reader, &["delivery", "kinds", &name], default);
+                    kinds.push((kind, rule));
+                }
+                Err(e) => reader.refuse(format!("delivery.kinds.{name:?}: {e}")),
+            }
+        }
+        Self { default, kinds, max_pending, max_pending_bytes }
+    }
+}
+
+impl Rule {
+    fn read(reader: &mut Reader, table: &[&str], otherwise: Self) -> Self {
+        let key = |name| [table, &[name]].concat();
+        Self {
+            policy: reader.read(&key("policy"), otherwise.policy),
+            strategy: reader.read(&key("strategy"), otherwise.strategy),
+            poll_interval: reader.read(&key("poll_interval"), otherwise.poll_interval),
+            ttl: reader.read(&key("ttl"), otherwise.ttl),
+            on_expiry: reader.read(&key("on_expiry"), otherwise.on_expiry),
+            ack_timeout: reader.read(&key("ack_timeout"), otherwise.ack_timeout),
+            max_per_user: reader.read(&key("max_per_user"), otherwise.max_per_user),
+            overflow: reader.read(&key("overflow"), otherwise.overflow),
+        }
+    }
+}

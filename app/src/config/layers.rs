@@ -1,0 +1,186 @@
+//! Gathers what was given: the file, the environment over it, the flags over both. Nothing is interpreted
+//! here; each setting stays text with the place that it came from.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::ConfigError;
+
+/// A setting's place in the tree. A kind such as `position.closed` is one segment, points and all.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Key(pub(crate) Vec<String>);
+
+impl Key {
+    pub(crate) fn new(segments: &[&str]) -> Self {
+        Self(segments.iter().map(|&s| s.to_owned()).collect())
+    }
+}
+
+/// As TOML spells a dotted key, so that it can be copied into the file.
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, segment) in self.0.iter().enumerate() {
+            if i > 0 {
+                f.write_str(".")?;
+            }
+            let bare = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-');
+            if !segment.is_empty() && segment.bytes().all(bare) {
+                f.write_str(segment)?;
+            } else {
+                write!(f, "{segment:?}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where a setting came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// Nobody gave it.
+    Default,
+    /// The configuration file.
+    File(PathBuf),
+    /// This environment variable.
+    Environment(String),
+    /// This flag.
+    Flag(&'static str),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File(path) => write!(f, "file {}", path.display()),
+            Self::Environment(name) => write!(f, "environment {name}"),
+            Self::Flag(name) => write!(f, "flag {name}"),
+        }
+    }
+}
+
+/// What somebody wrote for a setting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Text {
+    /// Text, a whole number or a truth value.
+    Plain(String),
+    /// Something that no setting is written as: its TOML type.
+    Other(&'static str),
+}
+
+/// Every setting that was given, the strongest layer's.
+pub(crate) type Given = BTreeMap<Key, (Text, Origin)>;
+
+/// Where settings come from, apart from the file: injected, so that tests need not touch the process.
+pub(crate) struct Sources {
+    /// The environment.
+    pub(crate) environment: Vec<(String, String)>,
+    /// What flags said: the key, the flag's name, its value.
+    pub(crate) flags: Vec<(Key, &'static str, String)>,
+    /// `--config`.
+    pub(crate) file: Option<PathBuf>,
+}
+
+/// Environment variables with a name of their own; all others are spelled from the key.
+const NAMED: [(&str, &[&str]); 4] = [
+    ("DOORSTEP_LISTEN", &["listen"]),
+    ("DATABASE_URL", &["database"]),
+    // The weaker first.
+    ("RUST_LOG", &["log", "filter"]),
+    ("DOORSTEP_LOG", &["log", "filter"]),
+];
+/// Ours, but not part of the file.
+const NOT_SETTINGS: [&str; 2] = ["DOORSTEP_CONFIG", "DOORSTEP_TOKEN"];
+const PREFIX: &str = "DOORSTEP_";
+/// Read when no file is named and this one is there.
+const DEFAULT_FILE: &str = "doorstep.toml";
+
+/// Reads all layers. Answers also what looks like ours in the environment but is not: worth a warning, but
+/// no refusal, because orchestrators put names like `DOORSTEP_SERVICE_HOST` there on their own.
+pub(crate) fn gather(sources: Sources) -> Result<(Given, Vec<String>), ConfigError> {
+    let mut given = Given::new();
+    let mut strangers = Vec::new();
+    let variable = |name: &str| {
+        sources.environment.iter().find(|(n, _)| n == name).map(|(_, value)| value.clone())
+    };
+    let (file, must_exist) = match sources.file.or(variable("DOORSTEP_CONFIG").map(PathBuf::from)) {
+        Some(file) => (file, true),
+        None => (PathBuf::from(DEFAULT_FILE), false),
+    };
+    if let Some(table) = read_file(&file, must_exist)? {
+        flatten(&mut given, &mut Vec::new(), table, &Origin::File(file));
+    }
+    for (name, key) in NAMED {
+        if let Some(value) = variable(name) {
+            let origin = Origin::Environment(name.to_owned());
+            given.insert(Key::new(key), (Text::Plain(value), origin));
+        }
+    }
+    let mut environment = sources.environment;
+    environment.sort();
+    for (name, value) in environment {
+        let Some(rest) = name.strip_prefix(PREFIX) else { continue };
+        if rest.contains("__") {
+            let key = environment_key(rest, &given);
+            given.insert(key, (Text::Plain(value), Origin::Environment(name)));
+        } else if !NAMED.iter().any(|(n, _)| *n == name) && !NOT_SETTINGS.contains(&name.as_str()) {
+            strangers.push(name);
+        }
+    }
+    for (key, flag, value) in sources.flags {
+        given.insert(key, (Text::Plain(value), Origin::Flag(flag)));
+    }
+    Ok((given, strangers))
+}
+
+fn read_file(path: &Path, must_exist: bool) -> Result<Option<toml::Table>, ConfigError> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(e) if e.kind() == io::ErrorKind::NotFound && !must_exist => return Ok(None),
+        Err(e) => return Err(ConfigError::Unreadable { path: path.to_owned(), cause: e }),
+    };
+    match text.parse() {
+        Ok(table) => Ok(Some(table)),
+        Err(e) => Err(ConfigError::NotToml { path: path.to_owned(), cause: e }),
+    }
+}
+
+fn flatten(given: &mut Given, path: &mut Vec<String>, table: toml::Table, origin: &Origin) {
+    for (name, value) in table {
+        path.push(name);
+        let text = match value {
+            toml::Value::Table(inner) => {
+                flatten(given, path, inner, origin);
+                path.pop();
+                continue;
+            }
+            toml::Value::String(text) => Text::Plain(text),
+            toml::Value::Integer(number) => Text::Plain(number.to_string()),
+            toml::Value::Boolean(truth) => Text::Plain(truth.to_string()),
+            other => Text::Other(other.type_str()),
+        };
+        given.insert(Key(path.clone()), (text, origin.clone()));
+        path.pop();
+    }
+}
+
+/// `DELIVERY__TTL` is `delivery.ttl`. A kind may have points, which a shell's variables may not:
+/// `DELIVERY__KINDS__POSITION_CLOSED__POLICY` means the kind that the file spells `position.closed`, and
+/// where the file has no such kind, an underscore stands for a point.
+fn environment_key(rest: &str, given: &Given) -> Key {
+    let mut segments: Vec<String> = rest.split("__").map(str::to_ascii_lowercase).collect();
+    if let [delivery, kinds, kind, _] = segments.as_mut_slice()
+        && (delivery.as_str(), kinds.as_str()) == ("delivery", "kinds")
+    {
+        let shell_form = |kind: &str| kind.to_ascii_lowercase().replace(['.', '-'], "_");
+        let in_file = given.keys().find_map(|key| match key.0.as_slice() {
+            [d, k, spelled, _] if d == "delivery" && k == "kinds" => {
+                (shell_form(spelled) == shell_form(kind)).then_some(spelled)
+            }
+            _ => None,
+        });
+        *kind = in_file.cloned().unwrap_or_else(|| kind.replace('_', "."));
+    }
+    Key(segments)
+}

@@ -1,0 +1,256 @@
+//! The configuration: a tree, one node a subsystem. A flag beats the environment, which beats the file,
+//! which beats the default; an unknown key or a value that is not allowed is refused, all of them at once,
+//! each with the place it came from.
+//!
+//! It is read setting by setting instead of into one deserialised structure, because three things are
+//! wanted of each that a structure cannot carry: where it came from, what would have been allowed, and a
+//! spelling in the environment also for kinds that have points in their names.
+
+mod database;
+mod delivery;
+mod layers;
+mod reader;
+#[cfg(test)]
+mod tests;
+mod value;
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use doorstep_domain::Money;
+
+pub(crate) use database::DatabaseUrl;
+pub(crate) use delivery::{Delivery, OnExpiry, Overflow, Policy, Rule, Strategy};
+pub(crate) use layers::{Key, Sources};
+use reader::{Line, Reader};
+pub(crate) use value::Span;
+use value::words;
+
+/// Everything that can be set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Config {
+    /// Where HTTP is served.
+    pub(crate) listen: SocketAddr,
+    /// Where everything durable is kept.
+    pub(crate) database: DatabaseUrl,
+    pub(crate) server: Server,
+    pub(crate) delivery: Delivery,
+    pub(crate) rewards: Rewards,
+    pub(crate) sessions: Sessions,
+    pub(crate) limits: Limits,
+    pub(crate) log: Log,
+}
+
+/// How the process behaves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Server {
+    /// A graceful stop that takes longer is cut short.
+    pub(crate) stop_within: Span,
+    /// Web pages of these origins may open a WebSocket here, beside this server's own.
+    pub(crate) allowed_origins: Origins,
+}
+
+/// Origins with commas between them, such as `https://app.example.com`; none is nobody.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Origins(pub(crate) Vec<String>);
+
+impl value::Value for Origins {
+    const EXPECTED: &'static str =
+        "origins with commas between them, like \"https://app.example.com,http://localhost:5173\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        let origins: Vec<_> = text.split(',').map(str::trim).filter(|o| !o.is_empty()).collect();
+        // A browser writes an origin without a path, and what it writes is compared as it is.
+        let is_origin = |origin: &&str| {
+            origin
+                .strip_prefix("https://")
+                .or_else(|| origin.strip_prefix("http://"))
+                .is_some_and(|host| !host.is_empty() && !host.contains(['/', '?', '#', '@', ' ']))
+        };
+        let owned = |origins: Vec<&str>| origins.into_iter().map(str::to_owned).collect();
+        origins.iter().all(is_origin).then(|| Self(owned(origins)))
+    }
+
+    fn to_text(&self) -> String {
+        self.0.join(",")
+    }
+}
+
+/// How much strangers may grow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// Live connections of this node.
+    pub(crate) connections: NonZeroUsize,
+    pub(crate) connections_per_user: NonZeroUsize,
+    pub(crate) connections_per_address: NonZeroUsize,
+    /// For each address, in the long run; 0 is no limit.
+    pub(crate) registrations_per_second: u32,
+    /// As for registrations.
+    pub(crate) sign_ins_per_second: u32,
+}
+
+const CONNECTIONS: NonZeroUsize = NonZeroUsize::new(100_000).unwrap();
+const CONNECTIONS_PER_USER: NonZeroUsize = NonZeroUsize::new(20).unwrap();
+const CONNECTIONS_PER_ADDRESS: NonZeroUsize = NonZeroUsize::new(1000).unwrap();
+const PER_SECOND: u32 = 50;
+
+impl Limits {
+    fn read(reader: &mut Reader) -> Self {
+        let key = |name| ["limits", name];
+        Self {
+            connections: reader.read(&key("connections"), CONNECTIONS),
+            connections_per_user: reader.read(&key("connections_per_user"), CONNECTIONS_PER_USER),
+            connections_per_address: reader
+                .read(&key("connections_per_address"), CONNECTIONS_PER_ADDRESS),
+            registrations_per_second: reader.read(&key("registrations_per_second"), PER_SECOND),
+            sign_ins_per_second: reader.read(&key("sign_ins_per_second"), PER_SECOND),
+        }
+    }
+}
+
+/// What is given for what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Rewards {
+    /// To every new user; `"0.00"` gives nothing.
+    pub(crate) welcome_gift: Money,
+}
+
+/// Who stays signed in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Sessions {
+    /// For how long a token is good.
+    pub(crate) ttl: Span,
+}
+
+/// What goes to standard error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Log {
+    /// In the syntax of `RUST_LOG`.
+    pub(crate) filter: LogFilter,
+    pub(crate) format: LogFormat,
+}
+
+words! {
+    /// For whom logs are written.
+    LogFormat, "human or json", {
+        Human = "human",
+        Json = "json",
+    }
+}
+
+/// A filter that `tracing-subscriber` understands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LogFilter(pub(crate) String);
+
+impl value::Value for LogFilter {
+    const EXPECTED: &'static str = "a log filter, like \"info\" or \"warn,doorstep=debug\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        tracing_subscriber::EnvFilter::try_new(text).ok().map(|_| Self(text.to_owned()))
+    }
+
+    fn to_text(&self) -> String {
+        self.0.clone()
+    }
+}
+
+impl value::Value for SocketAddr {
+    const EXPECTED: &'static str =
+        "an address and a port, like \"127.0.0.1:3000\" (port 0 picks a free one)";
+
+    fn from_text(text: &str) -> Option<Self> {
+        // The one name that means the same on every machine.
+        let text = match text.strip_prefix("localhost:") {
+            Some(port) => format!("127.0.0.1:{port}"),
+            None => text.to_owned(),
+        };
+        text.parse().ok()
+    }
+
+    fn to_text(&self) -> String {
+        self.to_string()
+    }
+}
+
+/// The configuration and how it came to be.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) config: Config,
+    /// Environment variables that look like ours and mean nothing.
+    pub(crate) strangers: Vec<String>,
+    lines: Vec<Line>,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    /// The file cannot be read.
+    #[error("the configuration file {} cannot be read: {cause}", path.display())]
+    Unreadable { path: PathBuf, cause: std::io::Error },
+    /// The file is not TOML.
+    #[error("the configuration file {} is not TOML:\n{cause}", path.display())]
+    NotToml { path: PathBuf, cause: toml::de::Error },
+    /// Settings are unknown or not allowed.
+    #[error("the configuration is wrong:\n  {}", .0.join("\n  "))]
+    Wrong(Vec<String>),
+}
+
+impl Config {
+    /// Reads file, environment and flags.
+    pub(crate) fn load(sources: Sources) -> Result<Loaded, ConfigError> {
+        let (given, strangers) = layers::gather(sources)?;
+        let mut reader = Reader::new(given);
+        let config = Self::read(&mut reader);
+        let lines = reader.finish().map_err(ConfigError::Wrong)?;
+        Ok(Loaded { config, strangers, lines })
+    }
+
+    /// What holds when nobody says anything.
+    pub(crate) fn defaults() -> Self {
+        Self::read(&mut Reader::new(layers::Given::new()))
+    }
+
+    fn read(reader: &mut Reader) -> Self {
+        let database = DatabaseUrl::new(DatabaseUrl::DEFAULT.to_owned());
+        Self {
+            listen: reader.read(&["listen"], SocketAddr::from(([127, 0, 0, 1], 3000))),
+            database: reader.read(&["database"], database),
+            server: Server {
+                stop_within: reader.read(&["server", "stop_within"], Span::from_secs(10)),
+                allowed_origins: reader.read(&["server", "allowed_origins"], Origins::default()),
+            },
+            delivery: Delivery::read(reader),
+            rewards: Rewards {
+                welcome_gift: reader
+                    .read(&["rewards", "welcome_gift"], Money::from_minor(1000 * Money::SCALE)),
+            },
+            sessions: Sessions {
+                ttl: reader.read(&["sessions", "ttl"], Span::from_secs(30 * 24 * 60 * 60)),
+            },
+            limits: Limits::read(reader),
+            log: Log {
+                filter: reader.read(&["log", "filter"], LogFilter("info".to_owned())),
+                format: reader.read(&["log", "format"], LogFormat::Human),
+            },
+        }
+    }
+}
+
+impl Loaded {
+    /// All settings as a configuration file, each with the place it came from. Passwords are not in it.
+    pub(crate) fn to_toml(&self) -> String {
+        let mut out = String::new();
+        let mut table: &[String] = &[];
+        // Kinds are read after their parent's own keys, so that each table comes in one piece.
+        for Line { key, value, origin } in &self.lines {
+            let Some((name, parent)) = key.0.split_last() else { continue };
+            if parent != table {
+                table = parent;
+                out.push_str(&format!("\n[{}]\n", Key(parent.to_vec())));
+            }
+            out.push_str(&format!("{:<40} # {origin}\n", format!("{name} = {value}")));
+        }
+        out
+    }
+}

@@ -1,0 +1,101 @@
+//! Takes settings out of what was given, one by one, and notes what is wrong with them - all of it, so that
+//! nobody has to fix a file one start at a time.
+
+use super::database::hide_password;
+use super::layers::{Given, Key, Origin, Text};
+use super::value::Value;
+
+/// Reads typed settings.
+pub(crate) struct Reader {
+    given: Given,
+    lines: Vec<Line>,
+    problems: Vec<String>,
+}
+
+/// One setting as it took effect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Line {
+    pub(crate) key: Key,
+    /// As TOML.
+    pub(crate) value: String,
+    pub(crate) origin: Origin,
+}
+
+impl Reader {
+    pub(crate) fn new(given: Given) -> Self {
+        Self { given, lines: Vec::new(), problems: Vec::new() }
+    }
+
+    /// The setting at this place, or its default: also when what was given is not allowed, so that the rest
+    /// can be looked at too.
+    pub(crate) fn read<T: Value>(&mut self, key: &[&str], default: T) -> T {
+        let key = Key::new(key);
+        let (setting, origin) = match self.given.remove(&key) {
+            None => (default, Origin::Default),
+            Some((text, origin)) => {
+                let setting = match &text {
+                    Text::Plain(text) => T::from_text(text),
+                    Text::Other(_) => None,
+                };
+                let setting = setting.unwrap_or_else(|| {
+                    let shown = match text {
+                        Text::Plain(text) => format!("{:?}", hide_password(&text)),
+                        Text::Other(toml_type) => format!("a TOML {toml_type}"),
+                    };
+                    let expected = T::EXPECTED;
+                    self.problems.push(format!("{key} = {shown} ({origin}): expected {expected}"));
+                    default
+                });
+                (setting, origin)
+            }
+        };
+        let text = setting.to_text();
+        let value = if T::BARE { text } else { format!("{text:?}") };
+        self.lines.push(Line { key, value, origin });
+        setting
+    }
+
+    /// The tables under this place that hold something, such as the kinds under `delivery.kinds`.
+    pub(crate) fn tables(&self, under: &[&str]) -> Vec<String> {
+        let inside = |key: &&Key| {
+            key.0.len() > under.len() + 1 && key.0.iter().zip(under).all(|(a, b)| a == b)
+        };
+        let mut names: Vec<String> =
+            self.given.keys().filter(inside).map(|key| key.0[under.len()].clone()).collect();
+        names.dedup();
+        names
+    }
+
+    /// Notes something wrong with a key as a whole.
+    pub(crate) fn refuse(&mut self, problem: String) {
+        self.problems.push(problem);
+    }
+
+    /// Every setting that took effect - or everything that was wrong, keys that nobody read among it.
+    pub(crate) fn finish(mut self) -> Result<Vec<Line>, Vec<String>> {
+        for (key, (_, origin)) in &self.given {
+            let parent = &key.0[..key.0.len() - 1];
+            let known = self.known_under(parent);
+            let problem = if known.is_empty() {
+                let tables = self.known_under(&[]);
+                format!("{key} ({origin}): there is no such table; known at the top: {tables}")
+            } else {
+                format!("{key} ({origin}): unknown key; known here: {known}")
+            };
+            self.problems.push(problem);
+        }
+        if self.problems.is_empty() { Ok(self.lines) } else { Err(self.problems) }
+    }
+
+    fn known_under(&self, parent: &[String]) -> String {
+        let mut names = Vec::new();
+        for line in &self.lines {
+            if let Some([name, ..]) = line.key.0.strip_prefix(parent)
+                && !names.contains(&name.as_str())
+            {
+                names.push(name);
+            }
+        }
+        names.join(", ")
+    }
+}

@@ -1,0 +1,172 @@
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::*;
+
+/// Loads from a file's text, an environment and flags; a failure is its message.
+fn load(
+    file: &str,
+    environment: &[(&str, &str)],
+    flags: &[(&str, &str)],
+) -> Result<Loaded, String> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("doorstep.toml");
+    std::fs::write(&path, file).unwrap();
+    let pairs = environment.iter().map(|&(n, v)| (n.to_owned(), v.to_owned()));
+    let flags = flags.iter().map(|&(key, value)| (Key::new(&[key]), "--flag", value.to_owned()));
+    let sources =
+        Sources { environment: pairs.collect(), flags: flags.collect(), file: Some(path.clone()) };
+    Config::load(sources).map_err(|e| e.to_string().replace(path.to_str().unwrap(), "FILE"))
+}
+
+/// Checks that each part is in the message with which this is refused.
+fn check_refused(file: &str, environment: &[(&str, &str)], parts: &[&str]) {
+    let message = load(file, environment, &[]).unwrap_err();
+    for part in parts {
+        assert!(message.contains(part), "no {part:?} in:\n{message}");
+    }
+}
+
+/// The contract's file, as DESIGN section 5 has it.
+const CONTRACT: &str = r#"
+[delivery]
+policy = "deferred"
+strategy = "wake"
+poll_interval = "500ms"
+ttl = "60s"
+on_expiry = "drop"
+ack_timeout = "10s"
+max_per_user = 100
+overflow = "drop_oldest"
+max_pending = 1000000
+max_pending_bytes = "512MiB"
+
+[delivery.kinds."position.closed"]
+policy = "inbox"
+"#;
+
+#[test]
+fn the_contract_s_file_is_the_defaults_and_one_kind() {
+    let config = load(CONTRACT, &[], &[]).unwrap().config;
+    let mut expected = Config::defaults();
+    let rule = Rule { policy: Policy::Inbox, ..expected.delivery.default };
+    expected.delivery.kinds.push(("position.closed".parse().unwrap(), rule));
+    assert_eq!(config, expected);
+}
+
+#[test]
+fn flag_beats_environment_beats_file_beats_default() {
+    let file = "listen = \"127.0.0.1:1\"";
+    let environment = [("DOORSTEP_LISTEN", "127.0.0.1:2")];
+    let port = |loaded: Result<Loaded, String>| loaded.unwrap().config.listen.port();
+    assert_eq!(port(load("", &[], &[])), 3000);
+    assert_eq!(port(load(file, &[], &[])), 1);
+    assert_eq!(port(load(file, &environment, &[])), 2);
+    assert_eq!(port(load(file, &environment, &[("listen", "127.0.0.1:3")])), 3);
+}
+
+#[test]
+fn every_key_has_an_environment_form() {
+    // Take every setting there is from the listing itself, so that a new one cannot be forgotten.
+    let listing = load(CONTRACT, &[], &[]).unwrap();
+    for line in &listing.lines {
+        let name = match line.key.to_string().as_str() {
+            "database" => "DATABASE_URL".to_owned(),
+            "listen" => "DOORSTEP_LISTEN".to_owned(),
+            _ => {
+                format!("DOORSTEP_{}", line.key.0.join("__").to_ascii_uppercase().replace('.', "_"))
+            }
+        };
+        let message = load(CONTRACT, &[(&name, "?[")], &[]).unwrap_err();
+        let expected = format!("{} = \"?[\" (environment {name}): expected ", line.key);
+        assert!(message.contains(&expected), "no {expected:?} in:\n{message}");
+    }
+}
+
+#[test]
+fn a_kind_can_come_from_the_environment_alone_and_from_both() {
+    let ttl = ("DOORSTEP_DELIVERY__KINDS__POSITION_CLOSED__TTL", "5s");
+    let kinds = |file| load(file, &[ttl], &[]).unwrap().config.delivery.kinds;
+    for (file, policy) in [("", Policy::Deferred), (CONTRACT, Policy::Inbox)] {
+        let [(kind, rule)] = &kinds(file)[..] else { panic!("one kind") };
+        assert_eq!((kind.as_str(), rule.policy), ("position.closed", policy));
+        assert_eq!(rule.ttl.as_duration(), Duration::from_secs(5));
+    }
+    // The file's spelling wins: its kind is the one that is meant.
+    let [(kind, _)] = &kinds("[delivery.kinds.position_closed]\npolicy = \"inbox\"")[..] else {
+        panic!("one kind")
+    };
+    assert_eq!(kind.as_str(), "position_closed");
+}
+
+#[test]
+fn a_kind_takes_what_it_does_not_say_from_the_default() {
+    let file = "[delivery]\nttl = \"5s\"\n[delivery.kinds.welcome]\nmax_per_user = 7";
+    let delivery = load(file, &[], &[]).unwrap().config.delivery;
+    let rule = delivery.kinds[0].1;
+    assert_eq!(rule.ttl.as_duration(), Duration::from_secs(5));
+    assert_eq!((rule.max_per_user.get(), delivery.default.max_per_user.get()), (7, 100));
+}
+
+#[test]
+fn a_refusal_names_key_value_source_and_what_is_allowed() {
+    check_refused(
+        "[delivery]\npolicy = \"sometimes\"",
+        &[("DOORSTEP_DELIVERY__TTL", "25h")],
+        &[
+            "delivery.policy = \"sometimes\" (file FILE): expected immediate, deferred or inbox",
+            "delivery.ttl = \"25h\" (environment DOORSTEP_DELIVERY__TTL): expected a duration up to 24 hours",
+        ],
+    );
+    check_refused("[delivery]\nttl = 60", &[], &["delivery.ttl = \"60\"", "expected a duration"]);
+    check_refused("[delivery]\nttl = [1]", &[], &["delivery.ttl = a TOML array"]);
+    check_refused("[rewards]\nwelcome_gift = 1000.0", &[], &["a TOML float", "in quotes"]);
+}
+
+#[test]
+fn unknown_keys_are_refused_wherever_they_stand() {
+    check_refused(
+        "[delivery]\ntll = \"5s\"\n[delivery.kinds.welcome]\nmax_pending = 1\n[deliverance]\nx = 1",
+        &[("DOORSTEP_DELIVERY__TOL", "5s")],
+        &[
+            "delivery.tll (file FILE): unknown key; known here: policy, strategy, poll_interval, ttl,",
+            "delivery.kinds.welcome.max_pending (file FILE): unknown key",
+            "deliverance.x (file FILE): there is no such table; known at the top: listen, database",
+            "delivery.tol (environment DOORSTEP_DELIVERY__TOL): unknown key",
+        ],
+    );
+    check_refused("delivery = 5", &[], &["delivery (file FILE): unknown key"]);
+    check_refused("[delivery.kinds.\"two words\"]\nttl = \"5s\"", &[], &["\"two words\""]);
+}
+
+#[test]
+fn a_password_is_in_no_message_and_no_listing() {
+    let secret = ("DATABASE_URL", "postgres://u:s3cret@h/d");
+    let listing = load("", &[secret], &[]).unwrap().to_toml();
+    assert!(listing.contains("postgres://u:***@h/d"), "{listing}");
+    let message = load("", &[("DATABASE_URL", "mysql://u:s3cret@h/d")], &[]).unwrap_err();
+    assert!(message.contains("database = \"mysql://u:***@h/d\""), "{message}");
+}
+
+#[test]
+fn the_listing_is_a_file_that_says_the_same() {
+    let environment = [("DOORSTEP_DELIVERY__STRATEGY", "poll"), ("DATABASE_URL", "sqlite://x.db")];
+    let loaded = load(CONTRACT, &environment, &[]).unwrap();
+    let listing = loaded.to_toml();
+    assert!(listing.contains("# environment DOORSTEP_DELIVERY__STRATEGY"), "{listing}");
+    assert_eq!(load(&listing, &[], &[]).unwrap().config, loaded.config);
+}
+
+#[test]
+fn strangers_in_the_environment_are_named_but_not_refused() {
+    let environment = [("DOORSTEP_SERVICE_HOST", "10.0.0.1"), ("DOORSTEP_LOG", "info")];
+    assert_eq!(load("", &environment, &[]).unwrap().strangers, ["DOORSTEP_SERVICE_HOST"]);
+}
+
+#[test]
+fn a_file_that_was_named_must_be_there_and_be_toml() {
+    let file = Some(PathBuf::from("/nowhere/doorstep.toml"));
+    let missing = Config::load(Sources { environment: vec![], flags: vec![], file });
+    assert!(matches!(missing, Err(ConfigError::Unreadable { .. })));
+    check_refused("listen", &[], &["is not TOML", "line 1"]);
+}

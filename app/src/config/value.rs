@@ -1,0 +1,189 @@
+//! How one value is read from text, and written as text. A file's `ttl = "5s"`, an environment's
+//! `DOORSTEP_DELIVERY__TTL=5s` and a flag go the same way, so they are refused in the same words.
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use doorstep_domain::{Money, Ttl};
+
+/// A setting's type.
+pub(crate) trait Value: Sized {
+    /// What is allowed, to complete the sentence "expected ...".
+    const EXPECTED: &'static str;
+
+    /// Whether it is written bare in TOML (a number, a truth value) rather than in quotes.
+    const BARE: bool = false;
+
+    /// Reads it; `None` when it is not allowed.
+    fn from_text(text: &str) -> Option<Self>;
+
+    /// Writes it, so that it can be read again - or, for a secret, so that it can be shown.
+    fn to_text(&self) -> String;
+}
+
+/// A word out of a list, as in `policy = "deferred"`.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident, $expected:literal, { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(crate) enum $name {
+            $($(#[$variant_doc])* $variant,)+
+        }
+
+        impl $crate::config::value::Value for $name {
+            const EXPECTED: &'static str = $expected;
+
+            fn from_text(text: &str) -> Option<Self> {
+                match text {
+                    $($word => Some(Self::$variant),)+
+                    _ => None,
+                }
+            }
+
+            fn to_text(&self) -> String {
+                match self {
+                    $(Self::$variant => $word,)+
+                }
+                .to_owned()
+            }
+        }
+    };
+}
+pub(crate) use words;
+
+/// A duration that is not zero: for what would spin, or never let anybody in, if it were.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Span(pub(crate) Duration);
+
+impl Span {
+    /// The longest: ten years. Longer is a slip of the pen.
+    const MAX: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+
+    pub(crate) const fn from_millis(millis: u64) -> Self {
+        Self(Duration::from_millis(millis))
+    }
+
+    pub(crate) const fn from_secs(secs: u64) -> Self {
+        Self(Duration::from_secs(secs))
+    }
+}
+
+impl Value for Span {
+    const EXPECTED: &'static str = "a duration above zero, like \"500ms\", \"10s\" or \"2h\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        let duration = humantime::parse_duration(text).ok()?;
+        (duration >= Duration::from_millis(1) && duration <= Self::MAX).then_some(Self(duration))
+    }
+
+    fn to_text(&self) -> String {
+        humantime::format_duration(self.0).to_string()
+    }
+}
+
+impl Value for Ttl {
+    const EXPECTED: &'static str =
+        "a duration up to 24 hours, like \"60s\" or \"500ms\" (\"0s\": now or never)";
+
+    fn from_text(text: &str) -> Option<Self> {
+        let duration = humantime::parse_duration(text).ok()?;
+        // Anything between zero and a millisecond would silently become 'now or never'.
+        let lost = !duration.is_zero() && duration < Duration::from_millis(1);
+        if lost { None } else { Self::new(duration) }
+    }
+
+    fn to_text(&self) -> String {
+        humantime::format_duration(self.as_duration()).to_string()
+    }
+}
+
+impl Value for NonZeroUsize {
+    const EXPECTED: &'static str = "a whole number from 1";
+    const BARE: bool = true;
+
+    fn from_text(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+
+    fn to_text(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Value for u32 {
+    const EXPECTED: &'static str = "a whole number from 0";
+    const BARE: bool = true;
+
+    fn from_text(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+
+    fn to_text(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Value for ByteSize {
+    const EXPECTED: &'static str = "a size of at least one byte, like \"512MiB\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        text.parse().ok().filter(|size| *size >= Self::b(1))
+    }
+
+    fn to_text(&self) -> String {
+        // Whole units read best; what is not whole is written in bytes, so that nothing is rounded away.
+        for (unit, name) in [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")] {
+            if self.as_u64().is_multiple_of(unit) {
+                return format!("{}{name}", self.as_u64() / unit);
+            }
+        }
+        format!("{}B", self.as_u64())
+    }
+}
+
+impl Value for Money {
+    const EXPECTED: &'static str = "an amount of at least 0.00 in quotes, like \"1000.00\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        text.parse().ok().filter(|amount: &Self| !amount.is_negative())
+    }
+
+    fn to_text(&self) -> String {
+        self.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_can_be_read() {
+        assert_eq!(Span::from_text("500ms"), Some(Span::from_millis(500)));
+        assert_eq!(Span::from_text(&Span::from_secs(90).to_text()), Some(Span::from_secs(90)));
+        assert_eq!(Ttl::from_text("0s"), Some(Ttl::ZERO));
+        assert_eq!(Ttl::from_text(&Ttl::MAX.to_text()), Some(Ttl::MAX));
+        assert_eq!(ByteSize::mib(512).to_text(), "512MiB");
+        for size in ["1B", "3KiB", "512MiB", "5GB"] {
+            let read = ByteSize::from_text(size).unwrap();
+            assert_eq!(ByteSize::from_text(&read.to_text()), Some(read), "{size}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_allowed_is_not_read() {
+        for text in ["", "60", "0s", "-1s", "soon", "11years", "100us"] {
+            assert_eq!(Span::from_text(text), None, "{text:?}");
+        }
+        for text in ["", "60", "25h", "100us"] {
+            assert_eq!(Ttl::from_text(text), None, "{text:?}");
+        }
+        for text in ["0", "-1", "1.5", "many"] {
+            assert_eq!(NonZeroUsize::from_text(text), None, "{text:?}");
+        }
+        assert_eq!(ByteSize::from_text("0B"), None);
+        assert_eq!(Money::from_text("-1.00"), None);
+        assert_eq!(Money::from_text("0.00"), Some(Money::ZERO));
+    }
+}

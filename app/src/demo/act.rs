@@ -1,0 +1,126 @@
+//! One delivery policy, its server and its clients.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context;
+use doorstep_domain::Money;
+use indicatif::ProgressBar;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use super::client::{self, Story};
+use crate::composition::{Node, Options};
+use crate::config::{Config, DatabaseUrl, Policy, Strategy};
+
+/// A policy to show.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Act {
+    pub(super) name: &'static str,
+    policy: Policy,
+    strategy: Strategy,
+}
+
+/// What came of it.
+pub(super) struct Played {
+    pub(super) act: Act,
+    pub(super) stories: Vec<Story>,
+    pub(super) presence_checks: u64,
+}
+
+/// What everybody is given, and must have in the end.
+pub(super) const GIFT: Money = Money::from_minor(1000 * Money::SCALE);
+
+impl Act {
+    pub(super) fn all() -> [Self; 3] {
+        let act = |name, policy, strategy| Self { name, policy, strategy };
+        [
+            act("immediate", Policy::Immediate, Strategy::Wake),
+            act("deferred, poll", Policy::Deferred, Strategy::Poll),
+            act("deferred, wake", Policy::Deferred, Strategy::Wake),
+        ]
+    }
+
+    /// Whether the popup of a client that comes late must be seen.
+    pub(super) fn promises_popup(self) -> bool {
+        self.policy != Policy::Immediate
+    }
+
+    /// Starts a server with this policy, and sends it clients that come late.
+    pub(super) async fn play(
+        self,
+        database: &Path,
+        runs: u16,
+        connect_after: Duration,
+        bar: &ProgressBar,
+    ) -> anyhow::Result<Played> {
+        bar.enable_steady_tick(Duration::from_millis(100));
+        bar.set_message(format!("{}: starting a server", self.name));
+        let mut config = Config::defaults();
+        config.database = DatabaseUrl::new(format!("sqlite://{}", database.display()));
+        config.rewards.welcome_gift = GIFT;
+        config.delivery.default.policy = self.policy;
+        config.delivery.default.strategy = self.strategy;
+        let listener = TcpListener::bind("127.0.0.1:0").await.context("no free port")?;
+        let node = Node::start(&config, listener, Options::default()).await?;
+
+        let stories = self.tell(&node, runs, connect_after, bar).await;
+        let presence_checks = node.presence_checks();
+        bar.set_message(format!("{}: stopping its server", self.name));
+        node.stop().await;
+        Ok(Played { act: self, stories: stories?, presence_checks })
+    }
+
+    async fn tell(
+        self,
+        node: &Node,
+        runs: u16,
+        connect_after: Duration,
+        bar: &ProgressBar,
+    ) -> anyhow::Result<Vec<Story>> {
+        let mut clients = JoinSet::new();
+        for run in 1..=runs {
+            bar.set_message(format!("{}: client {run} of {runs} registers", self.name));
+            // One after the other: what is measured is the wait for the popup, not the hashing of passwords.
+            let client = client::register(node.address(), &format!("visitor-{run}")).await?;
+            clients.spawn(client.come_late(connect_after + spread(run, runs)));
+        }
+        let mut stories = Vec::new();
+        loop {
+            let seen = stories.iter().filter(|story: &&Story| story.popup.is_some()).count();
+            bar.set_message(format!(
+                "{}: {} of {runs} clients done, {seen} popups seen",
+                self.name,
+                stories.len()
+            ));
+            match clients.join_next().await {
+                Some(story) => stories.push(story.context("a client of the demo panicked")??),
+                None => return Ok(stories),
+            }
+        }
+    }
+}
+
+/// Clients come evenly spread over one interval of `poll`: if all came just before a look, or just after, the
+/// figures would be luck.
+fn spread(run: u16, runs: u16) -> Duration {
+    const POLL_INTERVAL: Duration = Duration::from_millis(500);
+    POLL_INTERVAL.mul_f64((f64::from(run) - 0.5) / f64::from(runs))
+}
+
+impl Played {
+    /// What was promised and did not happen.
+    pub(super) fn broken_promises(&self) -> Vec<String> {
+        let name = self.act.name;
+        let mut broken = Vec::new();
+        for story in &self.stories {
+            if story.balance != GIFT {
+                broken.push(format!("{name}: a balance is {}, not {GIFT}", story.balance));
+            }
+            if self.act.promises_popup() && story.popup.is_none() {
+                broken.push(format!("{name}: a popup was lost"));
+            }
+        }
+        broken
+    }
+}

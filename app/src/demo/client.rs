@@ -1,0 +1,93 @@
+//! A client that comes late, as front ends do.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Context;
+use doorstep_domain::Money;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::cli::Token;
+use crate::client::{Connection, Frame, Protocol, Received, websocket_uri};
+
+/// So long a connected client waits for a popup before it is called lost: four looks of `poll`.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// The popup that is waited for.
+const POPUP: &str = "reward.granted";
+
+/// Somebody who has just registered.
+pub(super) struct Client {
+    server: SocketAddr,
+    token: Token,
+    registered: Instant,
+}
+
+/// What a client saw.
+pub(super) struct Story {
+    /// From connected to the popup; `None` when it did not come.
+    pub(super) popup: Option<Duration>,
+    /// What the ledger says.
+    pub(super) balance: Money,
+}
+
+#[derive(Deserialize)]
+struct Registered {
+    token: String,
+}
+
+#[derive(Deserialize)]
+struct Me {
+    balance: Money,
+}
+
+/// Registers over HTTP.
+pub(super) async fn register(server: SocketAddr, username: &str) -> anyhow::Result<Client> {
+    let body = serde_json::json!({ "username": username, "password": "correct horse battery" });
+    let request = reqwest::Client::new().post(format!("http://{server}/v1/users")).json(&body);
+    let Registered { token } = answer(request).await.context("registering")?;
+    Ok(Client { server, token: Token::from(token), registered: Instant::now() })
+}
+
+impl Client {
+    /// Is busy until so long after the registration, connects, waits for the popup, and looks at its money.
+    pub(super) async fn come_late(self, connect_after: Duration) -> anyhow::Result<Story> {
+        sleep_until(self.registered + connect_after).await;
+        let uri = websocket_uri(&format!("ws://{}", self.server))?;
+        let mut connection = Connection::open(&uri, &self.token, Protocol::Plain).await?;
+        let connected = Instant::now();
+        let popup = match timeout(PATIENCE, popup(&mut connection)).await {
+            Ok(popup) => {
+                popup?;
+                Some(connected.elapsed())
+            }
+            Err(_) => None,
+        };
+        connection.close().await;
+        let request = reqwest::Client::new()
+            .get(format!("http://{}/v1/me", self.server))
+            .bearer_auth(&self.token.0);
+        let Me { balance } = answer(request).await.context("looking at the balance")?;
+        Ok(Story { popup, balance })
+    }
+}
+
+async fn popup(connection: &mut Connection) -> anyhow::Result<()> {
+    loop {
+        match connection.next().await {
+            Received::Frame(Frame::Notification(shown)) if shown.kind == POPUP => return Ok(()),
+            Received::Frame(_) | Received::Beat => {}
+            Received::Closed(frame) => anyhow::bail!("the server closed the connection: {frame:?}"),
+            Received::Broken(why) => anyhow::bail!("the connection broke: {why}"),
+        }
+    }
+}
+
+async fn answer<T: DeserializeOwned>(request: reqwest::RequestBuilder) -> anyhow::Result<T> {
+    let response = request.send().await?;
+    let status = response.status();
+    let body = response.text().await?;
+    anyhow::ensure!(status.is_success(), "the server answered {status}: {body}");
+    Ok(serde_json::from_str(&body)?)
+}

@@ -1,0 +1,233 @@
+//! `doorstep listen`: a terminal client. Prints what a user is pushed, acknowledges it, and comes back when
+//! the connection ends, as the close codes of DESIGN section 5 ask.
+
+use std::collections::{HashSet, VecDeque};
+use std::io::Write;
+use std::time::Duration;
+
+use anyhow::bail;
+use tokio::time::{Instant, timeout};
+use tokio_tungstenite::tungstenite::http::{StatusCode, Uri};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::{ListenArgs, Token};
+use crate::client::{
+    ConnectError, Connection, Frame, Notification, Protocol, Received, websocket_uri,
+};
+
+/// The server pings every 25 s; a connection that is silent for so long is dead, whatever TCP thinks.
+const SILENCE: Duration = Duration::from_secs(60);
+/// A connection that lived so long was a good one: the next wait starts small again.
+const GOOD: Duration = Duration::from_secs(10);
+
+/// Listens until asked to stop, or until coming back would be no use.
+pub(crate) async fn run(args: ListenArgs, stop: CancellationToken) -> anyhow::Result<()> {
+    let uri = websocket_uri(&args.url)?;
+    let mut backoff = Backoff::default();
+    let mut seen = Seen::default();
+    loop {
+        let connection = async {
+            let began = Instant::now();
+            let ended = converse(&uri, &args.token, &mut seen).await;
+            (began.elapsed(), ended)
+        };
+        let (lasted, ended) = tokio::select! {
+            ended = connection => ended,
+            () = stop.cancelled() => return Ok(()),
+        };
+        let (why, not_before) = match ended {
+            End::ComeBack(why, not_before) => (why, not_before),
+            End::Reader => return Ok(()),
+            End::Final(why) => bail!(why),
+        };
+        if lasted >= GOOD {
+            backoff = Backoff::default();
+        }
+        let wait = backoff.next().max(not_before);
+        eprintln!("{why}; coming back in {:.1} s", wait.as_secs_f64());
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = stop.cancelled() => return Ok(()),
+        }
+    }
+}
+
+/// How a connection ended.
+enum End {
+    /// Come back, but not before so long.
+    ComeBack(String, Duration),
+    /// Coming back is no use.
+    Final(String),
+    /// Whoever read our output has gone.
+    Reader,
+}
+
+async fn converse(uri: &Uri, token: &Token, seen: &mut Seen) -> End {
+    let mut connection = match timeout(SILENCE, Connection::open(uri, token, Protocol::Acks)).await
+    {
+        Ok(Ok(connection)) => connection,
+        Ok(Err(e)) => return refused(uri, &e),
+        Err(_) => return End::ComeBack(format!("{uri} does not answer"), Duration::ZERO),
+    };
+    eprintln!("connected to {uri}");
+    loop {
+        let Ok(received) = timeout(SILENCE, connection.next()).await else {
+            return End::ComeBack("the server went silent".to_owned(), Duration::ZERO);
+        };
+        match received {
+            Received::Frame(Frame::Notification(notification)) => {
+                // Shown before it is acknowledged: the other way round, it could be lost in between.
+                if seen.is_new(&notification.id) && print(&notification).is_err() {
+                    return End::Reader;
+                }
+                connection.acknowledge(&notification.id).await;
+            }
+            Received::Frame(Frame::Unknown) | Received::Beat => {}
+            Received::Closed(None) => {
+                return End::ComeBack("the connection ended".to_owned(), Duration::ZERO);
+            }
+            Received::Closed(Some(frame)) => {
+                return closed(frame.code, &format!("{} {}", frame.code, visible(&frame.reason)));
+            }
+            Received::Broken(why) => {
+                return End::ComeBack(format!("the connection broke: {why}"), Duration::ZERO);
+            }
+        }
+    }
+}
+
+fn refused(uri: &Uri, error: &ConnectError) -> End {
+    match error {
+        ConnectError::Refused(StatusCode::UNAUTHORIZED) => End::Final(
+            "the token is not valid, or no longer: sign in again for a new one".to_owned(),
+        ),
+        ConnectError::Refused(status)
+            if status.is_client_error() && *status != StatusCode::TOO_MANY_REQUESTS =>
+        {
+            End::Final(format!("{uri}: {error}"))
+        }
+        ConnectError::Url { .. } => End::Final(error.to_string()),
+        ConnectError::Refused(_) | ConnectError::Unreachable(_) => {
+            End::ComeBack(format!("{uri}: {error}"), Duration::ZERO)
+        }
+    }
+}
+
+fn closed(code: CloseCode, said: &str) -> End {
+    let said = format!("the server closed the connection ({})", said.trim_end());
+    match u16::from(code) {
+        4401 => End::Final("the session ended: sign in again for a new token".to_owned()),
+        // Protocol error, unsupported, inconsistent, policy, too large: it would happen again.
+        1002 | 1003 | 1007 | 1008 | 1009 => End::Final(said),
+        // Try again later: over a limit, so not at once.
+        1013 => End::ComeBack(said, Duration::from_secs(5)),
+        _ => End::ComeBack(said, Duration::ZERO),
+    }
+}
+
+fn print(notification: &Notification) -> std::io::Result<()> {
+    let Notification { id, kind, created_at, payload } = notification;
+    let line = format!("{created_at}  {kind}  {}  {id}", payload.get());
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{}", visible(&line))?;
+    out.flush()
+}
+
+/// Without control characters: what a server sends must not steer a terminal.
+fn visible(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| {
+            let escaped = c.is_control().then(|| c.escape_unicode());
+            let plain = (!c.is_control()).then_some(c);
+            escaped.into_iter().flatten().chain(plain)
+        })
+        .collect()
+}
+
+/// The ids of late: what is pushed again is acknowledged again, but shown once.
+#[derive(Default)]
+struct Seen {
+    ids: HashSet<String>,
+    order: VecDeque<String>,
+}
+
+impl Seen {
+    const MOST: usize = 4096;
+
+    fn is_new(&mut self, id: &str) -> bool {
+        if !self.ids.insert(id.to_owned()) {
+            return false;
+        }
+        self.order.push_back(id.to_owned());
+        if self.order.len() > Self::MOST
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.ids.remove(&oldest);
+        }
+        true
+    }
+}
+
+/// Waits that double from half a second to half a minute, each shortened by up to half at random, so that a
+/// thousand clients of a server that restarted do not come back in one moment.
+#[derive(Default)]
+struct Backoff {
+    tries: u32,
+}
+
+impl Backoff {
+    const FIRST: Duration = Duration::from_millis(500);
+    const LONGEST: Duration = Duration::from_secs(30);
+
+    fn next(&mut self) -> Duration {
+        let full = Self::FIRST.saturating_mul(1 << self.tries.min(10)).min(Self::LONGEST);
+        self.tries = self.tries.saturating_add(1);
+        // Without randomness from the system all that is lost is the jitter.
+        let random = getrandom::u32().unwrap_or(u32::MAX);
+        full.mul_f64(0.5 + 0.5 * f64::from(random) / f64::from(u32::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_half_a_minute_and_never_reach_zero() {
+        let mut backoff = Backoff::default();
+        let mut full = Backoff::FIRST;
+        for _ in 0..40 {
+            let wait = backoff.next();
+            assert!(wait >= full / 2 && wait <= full, "{wait:?} of {full:?}");
+            full = (full * 2).min(Backoff::LONGEST);
+        }
+    }
+
+    #[test]
+    fn a_repeat_is_recognised_and_old_ids_are_forgotten() {
+        let mut seen = Seen::default();
+        assert!(seen.is_new("a"));
+        assert!(!seen.is_new("a"));
+        for i in 0..Seen::MOST {
+            assert!(seen.is_new(&i.to_string()));
+        }
+        assert!(seen.is_new("a"));
+        assert!(seen.ids.len() <= Seen::MOST && seen.order.len() <= Seen::MOST);
+    }
+
+    #[test]
+    fn nothing_that_is_printed_steers_the_terminal() {
+        assert_eq!(visible("a\u{1b}[2Jb\u{9b}é"), "a\\u{1b}[2Jb\\u{9b}é");
+    }
+
+    #[test]
+    fn close_codes_are_honoured() {
+        for code in [1012, 1013, 4408, 1001, 1006] {
+            assert!(matches!(closed(code.into(), ""), End::ComeBack(..)), "{code}");
+        }
+        for code in [4401, 1003, 1007, 1009] {
+            assert!(matches!(closed(code.into(), ""), End::Final(_)), "{code}");
+        }
+    }
+}

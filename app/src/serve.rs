@@ -1,0 +1,64 @@
+//! `doorstep serve`: from a free port to a clean stop.
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::composition::{Node, Options};
+use crate::config::Config;
+
+/// Serves until asked to stop.
+pub(crate) async fn run(config: &Config, stop: CancellationToken) -> anyhow::Result<()> {
+    let listener = bind(config.listen).await?;
+    let node = tokio::select! {
+        node = Node::start(config, listener, Options::default()) => node?,
+        // A store that does not answer must not keep Ctrl-C waiting.
+        () = stop.cancelled() => return Ok(()),
+    };
+    announce(node.address()).context("standard output is closed")?;
+    stop.cancelled().await;
+    node.stop().await;
+    Ok(())
+}
+
+async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|e| match e.kind() {
+        io::ErrorKind::AddrInUse => anyhow::anyhow!(
+            "{address} is in use: stop what listens there, or choose another with --listen \
+             (port 0 picks a free one)"
+        ),
+        io::ErrorKind::PermissionDenied => anyhow::anyhow!(
+            "you may not listen on {address}: ports below 1024 are privileged; choose another with \
+             --listen"
+        ),
+        io::ErrorKind::AddrNotAvailable => anyhow::anyhow!(
+            "{address} is no address of this machine: choose another with --listen, such as 0.0.0.0:{}",
+            address.port()
+        ),
+        _ => anyhow::anyhow!("cannot listen on {address}: {e}"),
+    })
+}
+
+/// The one line for programs, and a few for people.
+fn announce(address: SocketAddr) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "listening on http://{address}")?;
+    out.flush()?;
+    // Whoever reads logs by machine does not need to be told what to try.
+    if io::IsTerminal::is_terminal(&io::stderr()) {
+        let page = match address.ip() {
+            ip if ip.is_unspecified() => format!("http://localhost:{}", address.port()),
+            _ => format!("http://{address}"),
+        };
+        eprintln!(
+            "\n  Try it:  open {page} in a browser, and come late\n  \
+             Or:      doorstep demo             every delivery policy side by side\n           \
+             doorstep listen --help    what a user is pushed, in your terminal\n\n  \
+             Ctrl-C stops it.\n"
+        );
+    }
+    Ok(())
+}

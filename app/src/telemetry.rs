@@ -1,0 +1,22 @@
+//! Logs: to standard error, for people or for machines.
+
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{Log, LogFormat};
+
+/// Installs the subscriber; the first call of a process counts.
+pub(crate) fn init(log: &Log) {
+    // The configuration has checked the filter already.
+    let filter = EnvFilter::new(&log.filter.0);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let installed = match log.format {
+        LogFormat::Human => {
+            let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
+            builder.with_ansi(colours).try_init()
+        }
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    };
+    if installed.is_err() {
+        tracing::debug!("logs were set up before");
+    }
+}

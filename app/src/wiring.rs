@@ -1,0 +1,96 @@
+//! From what is configured to what the parts take: the one place that knows both.
+
+use doorstep_adapters::http::Rate;
+use doorstep_adapters::websocket;
+use doorstep_application::delivery;
+
+use crate::config::{Config, Delivery, Limits, OnExpiry, Overflow, Policy, Rule, Strategy};
+
+impl Config {
+    /// How live connections are treated.
+    pub(crate) fn websocket(&self) -> websocket::Settings {
+        websocket::Settings {
+            max_per_user: self.limits.connections_per_user.get(),
+            max_per_address: self.limits.connections_per_address.get(),
+            max_connections: self.limits.connections.get(),
+            allowed_origins: self.server.allowed_origins.0.clone(),
+            ..websocket::Settings::default()
+        }
+    }
+}
+
+impl Limits {
+    /// How fast one address may register users.
+    pub(crate) fn registrations(&self) -> Rate {
+        Rate { per_second: self.registrations_per_second, ..Rate::default() }
+    }
+
+    /// How fast one address may sign in.
+    pub(crate) fn sign_ins(&self) -> Rate {
+        Rate { per_second: self.sign_ins_per_second, ..Rate::default() }
+    }
+}
+
+impl Delivery {
+    /// Which rule governs which kind.
+    pub(crate) fn rules(&self) -> delivery::Rules {
+        delivery::Rules {
+            default: self.default.into(),
+            kinds: self.kinds.iter().map(|(kind, rule)| (kind.clone(), (*rule).into())).collect(),
+        }
+    }
+
+    /// How much may wait.
+    pub(crate) fn limits(&self) -> delivery::Limits {
+        delivery::Limits {
+            max_pending: self.max_pending.get(),
+            // Where a size does not fit the machine's addresses, memory is the limit anyway.
+            max_pending_bytes: usize::try_from(self.max_pending_bytes.as_u64())
+                .unwrap_or(usize::MAX),
+            ..delivery::Limits::default()
+        }
+    }
+}
+
+impl From<Rule> for delivery::Rule {
+    fn from(rule: Rule) -> Self {
+        let strategy = match rule.strategy {
+            Strategy::Wake => delivery::Strategy::Wake,
+            Strategy::Poll => delivery::Strategy::Poll,
+        };
+        Self {
+            policy: match rule.policy {
+                Policy::Immediate => delivery::Policy::Immediate,
+                Policy::Deferred => delivery::Policy::Deferred(strategy),
+                Policy::Inbox => delivery::Policy::Inbox,
+            },
+            ttl: rule.ttl,
+            poll_interval: rule.poll_interval.0,
+            on_expiry: match rule.on_expiry {
+                OnExpiry::Drop => delivery::OnExpiry::Drop,
+                OnExpiry::Inbox => delivery::OnExpiry::Inbox,
+            },
+            ack_timeout: rule.ack_timeout.0,
+            max_per_user: rule.max_per_user.get(),
+            overflow: match rule.overflow {
+                Overflow::DropOldest => delivery::Overflow::DropOldest,
+                Overflow::Reject => delivery::Overflow::Reject,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_of_the_file_are_those_of_the_parts() {
+        let config = Config::defaults();
+        assert_eq!(config.delivery.rules(), delivery::Rules::default());
+        assert_eq!(config.delivery.limits(), delivery::Limits::default());
+        assert_eq!(config.websocket(), websocket::Settings::default());
+        assert_eq!(config.limits.registrations(), Rate::default());
+        assert_eq!(config.limits.sign_ins(), Rate::default());
+    }
+}

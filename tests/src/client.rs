@@ -1,0 +1,212 @@
+//! A client of the wire: what a front end would be, and nothing that it could not do.
+
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::{ClientRequestBuilder, Message};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+
+/// Longer than anything takes that a test waits for; not how long anything should take.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// What everybody's password is.
+pub const PASSWORD: &str = "correct horse battery";
+
+/// A registered user of one server.
+#[derive(Debug, Clone)]
+pub struct User {
+    server: String,
+    http: reqwest::Client,
+    /// The user's id.
+    pub id: String,
+    /// The session's token.
+    pub token: String,
+}
+
+/// Why there is no user: a server that was killed answers nothing at all.
+#[derive(Debug)]
+pub enum NotRegistered {
+    /// No answer came: whether the user exists is unknown.
+    NoAnswer(reqwest::Error),
+    /// The server said no.
+    Answered(u16, String),
+}
+
+impl User {
+    /// Registers with the server at `http://ADDR`.
+    pub async fn try_register(server: &str, name: &str) -> Result<Self, NotRegistered> {
+        let http = reqwest::Client::new();
+        let body = json!({ "username": name, "password": PASSWORD });
+        let response = http
+            .post(format!("{server}/v1/users"))
+            .timeout(PATIENCE)
+            .json(&body)
+            .send()
+            .await
+            .map_err(NotRegistered::NoAnswer)?;
+        let status = response.status().as_u16();
+        let text = response.text().await.map_err(NotRegistered::NoAnswer)?;
+        let answer: Value = serde_json::from_str(&text).unwrap_or_default();
+        match (status, answer["user"]["id"].as_str(), answer["token"].as_str()) {
+            (201, Some(id), Some(token)) => {
+                let (id, token) = (id.to_owned(), token.to_owned());
+                Ok(Self { server: server.to_owned(), http, id, token })
+            }
+            _ => Err(NotRegistered::Answered(status, text)),
+        }
+    }
+
+    /// Registers, as nothing stands in the way of it.
+    ///
+    /// # Panics
+    /// When something does.
+    pub async fn register(server: &str, name: &str) -> Self {
+        Self::try_register(server, name).await.expect("registered")
+    }
+
+    /// The same user at another server, or the same one after its restart.
+    pub fn at(mut self, server: &str) -> Self {
+        server.clone_into(&mut self.server);
+        self
+    }
+
+    /// `GET`s with the user's token: status and JSON.
+    ///
+    /// # Panics
+    /// When there is no answer.
+    pub async fn get(&self, path: &str) -> (u16, Value) {
+        let response = self
+            .http
+            .get(format!("{}{path}", self.server))
+            .timeout(PATIENCE)
+            .bearer_auth(&self.token)
+            .send()
+            .await
+            .expect("an answer");
+        (response.status().as_u16(), response.json().await.unwrap_or_default())
+    }
+
+    /// The balance as the wire has it, such as `1000.00`.
+    ///
+    /// # Panics
+    /// When there is no answer.
+    pub async fn balance(&self) -> String {
+        let (status, me) = self.get("/v1/me").await;
+        assert_eq!(status, 200, "{me}");
+        me["balance"].as_str().expect("a balance").to_owned()
+    }
+
+    /// Waits until the balance is this, as rewards come a moment after the registration.
+    ///
+    /// # Panics
+    /// When that does not come about.
+    pub async fn has(&self, balance: &str) {
+        let wait = async {
+            while self.balance().await != balance {
+                tokio::task::yield_now().await;
+            }
+        };
+        assert!(tokio::time::timeout(PATIENCE, wait).await.is_ok(), "the balance is not {balance}");
+    }
+
+    /// Opens a WebSocket, offering this subprotocol.
+    ///
+    /// # Panics
+    /// When it does not open.
+    pub async fn connect(&self, subprotocol: &str) -> Socket {
+        let url = format!("{}/v1/ws", self.server.replacen("http", "ws", 1));
+        let request = ClientRequestBuilder::new(url.parse().expect("a URL"))
+            .with_header("authorization", format!("Bearer {}", self.token))
+            .with_sub_protocol(subprotocol);
+        let (stream, _) = connect_async(request).await.expect("the WebSocket opens");
+        Socket(stream)
+    }
+}
+
+/// A live connection.
+pub struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
+
+impl Socket {
+    /// The next notification.
+    ///
+    /// # Panics
+    /// When something else comes, or nothing.
+    pub async fn notification(&mut self) -> Value {
+        match self.next().await {
+            Some(Message::Text(text)) => {
+                let frame: Value = serde_json::from_str(&text).expect("JSON");
+                assert_eq!(frame["type"], "notification", "{frame}");
+                frame
+            }
+            other => panic!("no notification but {other:?}"),
+        }
+    }
+
+    /// The kinds of the next so many notifications, in order.
+    ///
+    /// # Panics
+    /// As [`notification`](Self::notification).
+    pub async fn kinds(&mut self, count: usize) -> Vec<String> {
+        let mut kinds = Vec::new();
+        for _ in 0..count {
+            let frame = self.notification().await;
+            kinds.push(frame["kind"].as_str().unwrap_or_default().to_owned());
+        }
+        kinds
+    }
+
+    /// Acknowledges a notification.
+    ///
+    /// # Panics
+    /// When it cannot be sent.
+    pub async fn acknowledge(&mut self, notification: &Value) {
+        let frame = json!({ "type": "ack", "id": notification["id"] });
+        self.0.send(Message::text(frame.to_string())).await.expect("sent");
+    }
+
+    /// Answers a round trip: whatever the server had sent before it has been received.
+    ///
+    /// Returns the text frames that came before the answer.
+    ///
+    /// # Panics
+    /// When no answer comes.
+    pub async fn round_trip(&mut self) -> Vec<String> {
+        self.0.send(Message::Ping("round trip".into())).await.expect("sent");
+        let mut before = Vec::new();
+        loop {
+            match self.any().await {
+                Some(Message::Pong(_)) => return before,
+                Some(Message::Text(text)) => before.push(text.to_string()),
+                Some(Message::Ping(_)) => {}
+                other => panic!("no answer but {other:?}"),
+            }
+        }
+    }
+
+    /// The code with which the server closes the connection next.
+    ///
+    /// # Panics
+    /// When something else comes.
+    pub async fn close_code(&mut self) -> u16 {
+        match self.next().await {
+            Some(Message::Close(Some(frame))) => frame.code.into(),
+            other => panic!("no goodbye but {other:?}"),
+        }
+    }
+
+    /// The next message that is neither ping nor pong; `None` at the end.
+    async fn next(&mut self) -> Option<Message> {
+        loop {
+            match self.any().await {
+                Some(Message::Ping(_) | Message::Pong(_)) => {}
+                other => return other,
+            }
+        }
+    }
+
+    async fn any(&mut self) -> Option<Message> {
+        let next = tokio::time::timeout(PATIENCE, self.0.next()).await;
+        next.expect("something comes").and_then(Result::ok)
+    }
+}

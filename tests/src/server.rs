@@ -1,0 +1,328 @@
+//! The real server, as a process: started on a free port, stopped or killed at will, and shown with what it
+//! said when a test fails.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::{OnceCell, watch};
+use tokio::task::JoinHandle;
+
+/// How long a process may take for what a test waits for: generous, as two cores may be compiling.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The binary `doorstep`, built once a test process, with the profile of the tests and beside them.
+///
+/// `DOORSTEP_BIN` names another one to test.
+///
+/// # Panics
+/// When it does not build.
+pub async fn binary() -> &'static Path {
+    static BINARY: OnceCell<PathBuf> = OnceCell::const_new();
+    BINARY
+        .get_or_init(|| async {
+            match std::env::var_os("DOORSTEP_BIN") {
+                Some(path) => path.into(),
+                None => tokio::task::spawn_blocking(build).await.expect("the build does not panic"),
+            }
+        })
+        .await
+}
+
+fn build() -> PathBuf {
+    // TARGET/PROFILE/deps/it-0123456789abcdef
+    let test = std::env::current_exe().expect("a running test has a path");
+    let profile_dir = test.ancestors().nth(2).expect("a test is in TARGET/PROFILE/deps");
+    let target_dir = profile_dir.parent().expect("a profile's folder is in the target's");
+    let profile = match profile_dir.file_name().and_then(|name| name.to_str()) {
+        Some("debug") | None => "dev",
+        Some(profile) => profile,
+    };
+    let output = std::process::Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "--package", "doorstep", "--bin", "doorstep"])
+        .args(["--message-format", "json-render-diagnostics", "--profile", profile, "--target-dir"])
+        .arg(target_dir)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .stderr(Stdio::inherit())
+        .output()
+        .expect("cargo is there, or nobody would have built this test");
+    assert!(output.status.success(), "the binary does not build");
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter_map(|message| message["executable"].as_str().map(PathBuf::from))
+        .next_back()
+        .expect("cargo names the executable that it built")
+}
+
+/// A call of the binary that is being put together.
+///
+/// It knows nothing of this machine's `DOORSTEP_*` variables, and works in an empty folder.
+#[derive(Debug)]
+pub struct Doorstep {
+    args: Vec<String>,
+    environment: Vec<(String, String)>,
+    dir: Arc<TempDir>,
+}
+
+/// A call that has ended.
+#[derive(Debug)]
+pub struct Finished {
+    /// The exit code; `None` when a signal ended it.
+    pub code: Option<i32>,
+    /// All it wrote to standard output.
+    pub stdout: String,
+    /// All it wrote to standard error.
+    pub stderr: String,
+}
+
+impl Doorstep {
+    /// A call with these arguments, in an empty folder of its own.
+    ///
+    /// # Panics
+    /// When there is no room for a temporary folder.
+    pub fn new(args: &[&str]) -> Self {
+        let dir = Arc::new(tempfile::tempdir().expect("a temporary folder"));
+        Self { args: args.iter().map(|&arg| arg.to_owned()).collect(), environment: vec![], dir }
+    }
+
+    /// `serve` on a free port, with its data in the database at this URL.
+    ///
+    /// # Panics
+    /// As [`new`](Self::new).
+    pub fn serve(database: &str) -> Self {
+        Self::new(&["serve", "--listen", "127.0.0.1:0"]).env("DATABASE_URL", database)
+    }
+
+    /// With this environment variable.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// With this file in its working folder.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn file(self, name: &str, text: &str) -> Self {
+        std::fs::write(self.dir.path().join(name), text).expect("a file in a temporary folder");
+        self
+    }
+
+    /// The working folder.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    async fn spawn(&self) -> Running {
+        let mut command = Command::new(binary().await);
+        for (name, _) in std::env::vars_os() {
+            let ours = name.to_str().is_some_and(|name| {
+                name.starts_with("DOORSTEP_") || ["DATABASE_URL", "RUST_LOG"].contains(&name)
+            });
+            if ours {
+                command.env_remove(name);
+            }
+        }
+        let mut child = command
+            .args(&self.args)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .current_dir(self.dir.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the binary starts");
+        let stdout = Lines::of(child.stdout.take().expect("piped"));
+        let stderr = Lines::of(child.stderr.take().expect("piped"));
+        Running { child, stdout, stderr, _dir: self.dir.clone() }
+    }
+
+    /// Runs it to its end.
+    ///
+    /// # Panics
+    /// When it does not come to an end.
+    pub async fn run(&self) -> Finished {
+        self.spawn().await.wait().await
+    }
+
+    /// Starts it and waits until it serves.
+    ///
+    /// # Panics
+    /// When it ends instead; the message has its standard error.
+    pub async fn start(&self) -> Server {
+        let mut running = self.spawn().await;
+        let Some(line) = running.stdout.find("listening on ").await else {
+            let finished = running.wait().await;
+            panic!("the server does not serve: {finished:#?}");
+        };
+        let url = line.trim_start_matches("listening on ").to_owned();
+        assert!(url.starts_with("http://"), "{line:?}");
+        Server { running, url }
+    }
+}
+
+/// A server that serves; killed when dropped.
+pub struct Server {
+    running: Running,
+    url: String,
+}
+
+impl Server {
+    /// `http://ADDR`, as the server printed it.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// `kill -TERM`: asks it to stop.
+    pub fn terminate(&self) {
+        self.running.signal(Signal::SIGTERM);
+    }
+
+    /// `kill -9`: ends it here and now, and waits until it is gone.
+    pub async fn kill(self) -> Finished {
+        self.running.signal(Signal::SIGKILL);
+        self.running.wait().await
+    }
+
+    /// Waits until it has ended by itself.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub async fn wait(self) -> Finished {
+        self.running.wait().await
+    }
+
+    /// Waits until it has logged a line that contains this, and returns the line.
+    ///
+    /// # Panics
+    /// When it ends before, or does not log it within a minute.
+    pub async fn logged(&mut self, part: &str) -> String {
+        match self.running.stderr.find(part).await {
+            Some(line) => line,
+            None => panic!("the server never logged {part:?}"),
+        }
+    }
+
+    /// Waits until so many lines that contain this have been logged.
+    ///
+    /// # Panics
+    /// As [`logged`](Self::logged).
+    pub async fn logged_times(&mut self, part: &str, times: usize) {
+        let enough = self.running.stderr.until(|lines| {
+            (lines.iter().filter(|line| line.contains(part)).count() >= times).then_some(())
+        });
+        assert!(enough.await.is_some(), "the server did not log {part:?} {times} times");
+    }
+}
+
+struct Running {
+    child: Child,
+    stdout: Lines,
+    stderr: Lines,
+    _dir: Arc<TempDir>,
+}
+
+impl Running {
+    fn signal(&self, signal: Signal) {
+        // Gone already: nothing to signal, and the wait that follows tells.
+        if let Some(pid) = self.child.id().and_then(|pid| i32::try_from(pid).ok()) {
+            kill(Pid::from_raw(pid), signal).ok();
+        }
+    }
+
+    async fn wait(mut self) -> Finished {
+        let status = tokio::time::timeout(PATIENCE, self.child.wait())
+            .await
+            .expect("the process comes to an end")
+            .expect("the process can be waited for");
+        let (stdout, stderr) = (self.stdout.to_end().await, self.stderr.to_end().await);
+        Finished { code: status.code(), stdout, stderr }
+    }
+}
+
+impl Drop for Running {
+    /// The test harness shows it only when the test failed.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let mut said = String::new();
+            for (name, lines) in [("output", &self.stdout), ("error", &self.stderr)] {
+                for line in lines.seen.borrow().iter() {
+                    writeln!(said, "  standard {name}: {line}").ok();
+                }
+            }
+            eprintln!("the server that was part of this said:\n{said}");
+        }
+    }
+}
+
+/// What a process has written, line by line, read all the time so that it never waits for us.
+struct Lines {
+    seen: watch::Receiver<Vec<String>>,
+    reader: JoinHandle<()>,
+}
+
+impl Lines {
+    fn of(pipe: impl AsyncRead + Unpin + Send + 'static) -> Self {
+        let (sender, seen) = watch::channel(Vec::new());
+        let reader = tokio::spawn(async move {
+            let mut lines = BufReader::new(pipe).lines();
+            while let Ok(Some(line)) = lines.next_line().await {
+                sender.send_modify(|seen| seen.push(line));
+            }
+        });
+        Self { seen, reader }
+    }
+
+    async fn find(&mut self, part: &str) -> Option<String> {
+        self.until(|lines| lines.iter().find(|line| line.contains(part)).cloned()).await
+    }
+
+    /// What is made of the lines once something can be; `None` when they ended, or took too long, before.
+    async fn until<T>(&mut self, found: impl Fn(&[String]) -> Option<T>) -> Option<T> {
+        let some = self.seen.wait_for(|lines| found(lines).is_some());
+        match tokio::time::timeout(PATIENCE, some).await {
+            Ok(Ok(lines)) => found(&lines),
+            _ => None,
+        }
+    }
+
+    async fn to_end(&mut self) -> String {
+        // A grandchild could hold the pipe open; there is none, but a test must not hang for it.
+        tokio::time::timeout(PATIENCE, &mut self.reader).await.ok();
+        self.seen.borrow().join("\n")
+    }
+}
+
+/// A database file of its own for a test, gone with the value.
+#[derive(Debug)]
+pub struct SqliteFile(TempDir);
+
+impl SqliteFile {
+    /// The name of a file that is not there yet.
+    ///
+    /// # Panics
+    /// When there is no room for a temporary folder.
+    pub fn new() -> Self {
+        Self(tempfile::tempdir().expect("a temporary folder"))
+    }
+
+    /// Its URL.
+    pub fn url(&self) -> String {
+        format!("sqlite://{}", self.0.path().join("doorstep.db").display())
+    }
+}
+
+impl Default for SqliteFile {
+    fn default() -> Self {
+        Self::new()
+    }
+}
