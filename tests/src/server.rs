@@ -16,7 +16,7 @@ use tokio::sync::{OnceCell, watch};
 use tokio::task::JoinHandle;
 
 /// How long a process may take for what a test waits for: generous, as two cores may be compiling.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The binary `doorstep`, built once a test process, with the profile of the tests and beside them.
 ///
@@ -244,7 +244,7 @@ impl Running {
             .await
             .expect("the process comes to an end")
             .expect("the process can be waited for");
-        let (stdout, stderr) = (self.stdout.to_end().await, self.stderr.to_end().await);
+        let (stdout, stderr) = (self.stdout.rest().await, self.stderr.rest().await);
         Finished { code: status.code(), stdout, stderr }
     }
 }
@@ -295,7 +295,7 @@ impl Lines {
         }
     }
 
-    async fn to_end(&mut self) -> String {
+    async fn rest(&mut self) -> String {
         // A grandchild could hold the pipe open; there is none, but a test must not hang for it.
         tokio::time::timeout(PATIENCE, &mut self.reader).await.ok();
         self.seen.borrow().join("\n")
