@@ -24,6 +24,7 @@ const DOMAIN_MAY_USE: [&str; 6] =
 const APPLICATION_MAY_USE: [&str; 10] = [
     "async-trait",
     "futures-util",
+    "foldhash",
     "hashbrown",
     "serde",
     "shuttle", // Optional: the model checker's mutex in place of the standard library's.

@@ -246,7 +246,11 @@ impl Wake {
     }
 
     /// The user read one item or all of them. False if there is no such item.
-    pub(super) async fn read(&self, user: &UserId, which: Which) -> Result<bool, StoreError> {
+    pub(super) async fn read(
+        self: &Arc<Self>,
+        user: &UserId,
+        which: Which,
+    ) -> Result<bool, StoreError> {
         let Some(desk) = &self.desk else { return Ok(false) };
         loop {
             let at = self.cx.clock.now();
@@ -263,6 +267,7 @@ impl Wake {
                 }
             }
             self.cx.endings.tell(ended).await;
+            self.flush(user);
             if which != Which::All || fresh.len() < BATCH {
                 return Ok(true);
             }

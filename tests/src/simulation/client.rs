@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::dice::Dice;
 use super::node::Node;
-use super::world::{Connection, World, user};
+use super::world::{Connection, World, short, user};
 
 /// The server registers the connection first, then says that the user has arrived.
 pub(super) fn connect(world: &Arc<World>, node: &Node, who: u64, acks: bool) {
@@ -19,6 +19,7 @@ pub(super) fn connect(world: &Arc<World>, node: &Node, who: u64, acks: bool) {
 
 pub(super) fn connect_to(world: &Arc<World>, delivery: &Arc<Delivery>, who: u64, acks: bool) {
     let number = world.number();
+    world.tell(|| format!("user {who} connects as {number}, acknowledging: {acks}"));
     let connection =
         Connection { user: who, acks, half_open: false, handed: std::collections::BTreeMap::new() };
     world.state().connections.insert(number, connection);
@@ -40,6 +41,7 @@ pub(super) fn disconnect_from(world: &World, delivery: &Delivery, who: u64) {
         theirs.next().map(|(number, _)| *number)
     };
     if let Some(number) = connection {
+        world.tell(|| format!("connection {number} of user {who} ends"));
         world.state().connections.remove(&number);
         delivery.departed(&user(who));
     }
@@ -87,6 +89,7 @@ async fn acknowledge(world: Arc<World>, delivery: std::sync::Weak<Delivery>, num
                 for _ in 0..times {
                     if let Some(delivery) = delivery.upgrade() {
                         let counts = counts(&world, id);
+                        world.tell(|| format!("user {who} acknowledges {}", short(id)));
                         delivery.acknowledged(&user(who), id);
                         let mut state = world.state();
                         if counts && state.lives[&id].outcome.is_none() {
@@ -114,7 +117,7 @@ pub(super) fn forge(dice: &mut Dice, world: &World, node: &Node, who: u64) {
     let victims: Vec<_> = state
         .lives
         .values()
-        .filter(|life| life.user != who || life.first_push.is_none())
+        .filter(|life| life.user != who || !life.push_begun)
         .map(|life| life.notification.id)
         .collect();
     drop(state);
