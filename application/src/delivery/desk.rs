@@ -199,21 +199,21 @@ impl Wake {
     pub(super) async fn clear_desk(self: &Arc<Self>) -> Result<(), StoreError> {
         let Some(desk) = &self.desk else { return Ok(()) };
         loop {
-            let batch = first(&desk.to_mark);
-            if batch.is_empty() {
-                break;
-            }
-            desk.store.mark_delivered(&batch, self.cx.clock.now()).await?;
-            take_away(&desk.to_mark, batch.len());
-        }
-        loop {
             let batch = first(&desk.to_promote);
             if batch.is_empty() {
-                return Ok(());
+                break;
             }
             desk.store.add(&batch, EnteredBy::Expiry).await?;
             take_away(&desk.to_promote, batch.len());
             self.promoted(&batch).await;
+        }
+        loop {
+            let batch = first(&desk.to_mark);
+            if batch.is_empty() {
+                return Ok(());
+            }
+            desk.store.mark_delivered(&batch, self.cx.clock.now()).await?;
+            take_away(&desk.to_mark, batch.len());
         }
     }
 

@@ -120,6 +120,10 @@ impl Wake {
 
     /// Flushes the user's mailbox, unless somebody is at it already: then that one looks again.
     pub(super) fn flush(self: &Arc<Self>, user: &UserId) {
+        // What waits when the node stops is handed over, not pushed.
+        if self.cx.tasks.stop().is_cancelled() {
+            return;
+        }
         if self.rooms.with(user, (0, 0), |room| room.begin_flush(user)) {
             let (this, user) = (self.clone(), user.clone());
             self.cx.tasks.now_or_later(async move { this.run_flush(&user).await });
