@@ -1,6 +1,9 @@
 //! The composition root: which adapter stands behind which port, and who hears of what. Read it from top
 //! to bottom and you have seen the whole service.
 
+#[cfg(test)]
+mod tests;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;

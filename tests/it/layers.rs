@@ -21,9 +21,10 @@ const DOMAIN_MAY_USE: [&str; 6] =
     ["async-trait", "mockall", "serde", "serde_json", "thiserror", "uuid"];
 
 /// All that the application may depend on beside the domain: an async runtime, but no technology of an adapter.
-const APPLICATION_MAY_USE: [&str; 10] = [
+const APPLICATION_MAY_USE: [&str; 11] = [
     "async-trait",
     "futures-util",
+    "foldhash",
     "hashbrown",
     "serde",
     "shuttle", // Optional: the model checker's mutex in place of the standard library's.

@@ -126,7 +126,7 @@ impl Place {
                         .unwrap_or(self.known.get_username())
                         .to_owned(),
                 },
-                _ => ConnectError::Broken(said(&e)),
+                _ => ConnectError::Broken(e.message().to_owned()),
             },
             e => ConnectError::Broken(said(&e)),
         }

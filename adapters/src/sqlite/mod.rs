@@ -131,11 +131,13 @@ impl Place {
         let path = self.path.clone();
         match (code(error), error) {
             // READONLY, IOERR, FULL, CANTOPEN.
-            (Some(8 | 10 | 13 | 14), e) => ConnectError::NotWritable { path, reason: said(e) },
+            (Some(8 | 10 | 13 | 14), e) => {
+                ConnectError::NotWritable { path, reason: said_by_database(e) }
+            }
             // CORRUPT, NOTADB.
             (Some(11 | 26), _) => ConnectError::NotADatabase(path),
             (_, sqlx::Error::Configuration(e)) => ConnectError::BadUrl(said(e)),
-            (_, e) => ConnectError::Broken(said(e)),
+            (_, e) => ConnectError::Broken(said_by_database(e)),
         }
     }
 }
@@ -147,4 +149,9 @@ const BUSY: u32 = 5;
 fn code(error: &sqlx::Error) -> Option<u32> {
     let code: u32 = error.as_database_error()?.code()?.parse().ok()?;
     Some(code & 0xff)
+}
+
+/// What the database says, without what the driver says around it.
+fn said_by_database(error: &sqlx::Error) -> String {
+    error.as_database_error().map_or_else(|| said(error), |e| e.message().to_owned())
 }

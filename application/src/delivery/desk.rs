@@ -199,21 +199,21 @@ impl Wake {
     pub(super) async fn clear_desk(self: &Arc<Self>) -> Result<(), StoreError> {
         let Some(desk) = &self.desk else { return Ok(()) };
         loop {
-            let batch = first(&desk.to_mark);
-            if batch.is_empty() {
-                break;
-            }
-            desk.store.mark_delivered(&batch, self.cx.clock.now()).await?;
-            take_away(&desk.to_mark, batch.len());
-        }
-        loop {
             let batch = first(&desk.to_promote);
             if batch.is_empty() {
-                return Ok(());
+                break;
             }
             desk.store.add(&batch, EnteredBy::Expiry).await?;
             take_away(&desk.to_promote, batch.len());
             self.promoted(&batch).await;
+        }
+        loop {
+            let batch = first(&desk.to_mark);
+            if batch.is_empty() {
+                return Ok(());
+            }
+            desk.store.mark_delivered(&batch, self.cx.clock.now()).await?;
+            take_away(&desk.to_mark, batch.len());
         }
     }
 
@@ -246,7 +246,11 @@ impl Wake {
     }
 
     /// The user read one item or all of them. False if there is no such item.
-    pub(super) async fn read(&self, user: &UserId, which: Which) -> Result<bool, StoreError> {
+    pub(super) async fn read(
+        self: &Arc<Self>,
+        user: &UserId,
+        which: Which,
+    ) -> Result<bool, StoreError> {
         let Some(desk) = &self.desk else { return Ok(false) };
         loop {
             let at = self.cx.clock.now();
@@ -263,6 +267,7 @@ impl Wake {
                 }
             }
             self.cx.endings.tell(ended).await;
+            self.flush(user);
             if which != Which::All || fresh.len() < BATCH {
                 return Ok(true);
             }

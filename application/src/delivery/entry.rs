@@ -16,7 +16,7 @@ pub(super) struct Entry {
     /// When this entry is to be looked at next. In the expiry index exactly while `timed`.
     pub(super) due: Timestamp,
     ttl: Ttl,
-    /// Which attempt it was last handed out in; none as long as nobody was ever handed it.
+    /// In which attempt somebody took it, or may have; none as long as nobody did.
     pub(super) attempt: Option<Attempt>,
     pub(super) state: State,
     /// It is in the inbox too: it does not expire, and what memory forgets the store remembers.

@@ -45,10 +45,12 @@ impl Gate {
         self.bytes.fetch_sub(bytes, Relaxed);
     }
 
-    /// Whether so many more would still be taken.
-    pub(super) fn has_room_for(&self, count: usize) -> bool {
-        self.pending.load(Relaxed).saturating_add(count) <= self.max_pending
-            && self.bytes.load(Relaxed) < self.max_bytes
+    /// How many more would still be taken, bytes permitting.
+    pub(super) fn room(&self) -> usize {
+        if self.bytes.load(Relaxed) >= self.max_bytes {
+            return 0;
+        }
+        self.max_pending.saturating_sub(self.pending.load(Relaxed))
     }
 
     /// What is counted now: notifications, and bytes of payload.

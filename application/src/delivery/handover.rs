@@ -28,8 +28,13 @@ impl Delivery {
     pub async fn take_up(&self) -> Result<usize, StoreError> {
         let Some(store) = &self.handover else { return Ok(0) };
         let mut count = 0;
-        while self.cx.gate.has_room_for(BATCH) {
-            let batch = store.take(BATCH).await?;
+        loop {
+            let limit = self.cx.gate.room().min(BATCH);
+            if limit == 0 {
+                tracing::warn!(count, "this node is full; it takes up no more of what was left");
+                break;
+            }
+            let batch = store.take(limit).await?;
             let got = batch.len();
             for n in batch {
                 let rule = *self.cx.rules.of(&n.kind);
@@ -37,10 +42,10 @@ impl Delivery {
                 drop(self.wake.accept(n, &rule));
             }
             count += got;
-            if count > 0 && (got < BATCH || count.is_multiple_of(PROGRESS)) {
+            if count > 0 && (got < limit || count.is_multiple_of(PROGRESS)) {
                 tracing::info!(count, "taken up what an earlier node left");
             }
-            if got < BATCH {
+            if got < limit {
                 break;
             }
         }

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use doorstep_domain::ports::{Attempt, EnteredBy, InboxItem, Pushed};
 use doorstep_domain::{Notification, NotificationId, Outcome, Timestamp, Ttl, UserId};
-use hashbrown::{DefaultHashBuilder, HashTable};
+use foldhash::fast::SeedableRandomState;
+use hashbrown::HashTable;
 use slab::Slab;
 
 use super::entry::{Entry, NIL, State};
@@ -26,7 +27,7 @@ mod properties;
 /// Some users' mailboxes.
 #[derive(Default)]
 pub(super) struct Mailroom {
-    hasher: DefaultHashBuilder,
+    hasher: SeedableRandomState,
     /// Finds a user's mailbox; the user is kept once, in the mailbox.
     directory: HashTable<u32>,
     mailboxes: Slab<Mailbox>,
@@ -134,7 +135,7 @@ pub struct Held {
 }
 
 impl Mailroom {
-    pub(super) fn new(hasher: DefaultHashBuilder) -> Self {
+    pub(super) fn new(hasher: SeedableRandomState) -> Self {
         Self { hasher, ..Self::default() }
     }
 
@@ -255,7 +256,9 @@ impl Mailroom {
             }
             Went::Answered(Pushed::InFlight) => {
                 if let Some(index) = index {
-                    self.entries[index as usize].state = State::InFlight;
+                    let entry = &mut self.entries[index as usize];
+                    entry.state = State::InFlight;
+                    entry.attempt = Some(push.attempt);
                     self.in_flight += 1;
                     self.expiries.set(&mut self.entries, index, now + ack_timeout);
                 }
@@ -265,8 +268,12 @@ impl Mailroom {
             Went::Failed { retry_at } => Some(retry_at),
         };
         let ended = index.and_then(|index| self.put_back(index, now, retry_at));
+        // Who is away will arrive, and a failure is tried again by the timer of what failed. But if that one
+        // has ended meanwhile, the answer says nothing of those behind it, and nothing would come back for
+        // them. (For the same reason whatever ends one that was tried is followed by a flush.)
+        let nothing_to_wait_for = index.is_none() || ended.is_some();
         let here = &mut self.mailboxes[mailbox as usize];
-        if here.flags & (AGAIN | CHANGED) != 0 {
+        if nothing_to_wait_for || here.flags & (AGAIN | CHANGED) != 0 {
             here.flags &= !AGAIN;
             return AfterPush { ended, go_on: true };
         }
@@ -365,8 +372,14 @@ impl Mailroom {
         let mailbox = self.find(user)?;
         let index = self.position(mailbox, |e| e.id == id)?;
         let entry = &self.entries[index as usize];
-        let open = matches!(entry.state, State::Waiting | State::Pushing | State::InFlight);
-        (open && entry.attempt.is_some()).then(|| self.end(index))
+        let counts = match entry.state {
+            // A fast client is quicker than the pusher's own answer.
+            State::Pushing | State::InFlight => true,
+            // Of an earlier connection, or late.
+            State::Waiting => entry.attempt.is_some(),
+            State::Acked | State::Marked => false,
+        };
+        counts.then(|| self.end(index))
     }
 
     /// The user read this item of the inbox, and the store knows. If it is here it is forgotten. False if it
@@ -397,7 +410,12 @@ impl Mailroom {
             };
             let entry = &self.entries[index as usize];
             if now >= entry.expires_at() {
-                due.expired.push(self.remove(index));
+                let was_tried = entry.attempt.is_some();
+                let expired = self.remove(index);
+                if was_tried {
+                    due.flush.push(expired.user_id.clone());
+                }
+                due.expired.push(expired);
                 continue;
             }
             // Not its end: an acknowledgement that did not come, or a failed push to be tried again.

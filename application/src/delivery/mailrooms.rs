@@ -2,7 +2,8 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use doorstep_domain::{Timestamp, UserId};
-use hashbrown::DefaultHashBuilder;
+use foldhash::SharedSeed;
+use foldhash::fast::SeedableRandomState;
 
 use super::gate::Gate;
 use super::mailroom::{Held, Mailroom};
@@ -14,18 +15,19 @@ const SHARDS: usize = 64;
 /// All mailboxes, in shards by user, each under its own lock.
 pub(super) struct Mailrooms {
     shards: Box<[Mutex<Mailroom>]>,
-    hasher: DefaultHashBuilder,
+    hasher: SeedableRandomState,
     gate: Arc<Gate>,
 }
 
 impl Mailrooms {
-    pub(super) fn new(gate: Arc<Gate>) -> Self {
-        Self::sharded(gate, SHARDS)
-    }
-
-    pub(super) fn sharded(gate: Arc<Gate>, shards: usize) -> Self {
-        let hasher = DefaultHashBuilder::default();
-        let shards = (0..shards).map(|_| Mutex::new(Mailroom::new(hasher.clone()))).collect();
+    /// How users are spread over the shards is random, so that nobody can choose ids that all meet in one;
+    /// unless a simulation wants the same again.
+    pub(super) fn new(gate: Arc<Gate>, hash_seed: Option<u64>) -> Self {
+        let hasher = match hash_seed {
+            None => SeedableRandomState::random(),
+            Some(seed) => SeedableRandomState::with_seed(seed, SharedSeed::global_fixed()),
+        };
+        let shards = (0..SHARDS).map(|_| Mutex::new(Mailroom::new(hasher.clone()))).collect();
         Self { shards, hasher, gate }
     }
 

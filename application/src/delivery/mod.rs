@@ -92,6 +92,7 @@ pub struct Builder {
     inbox: Option<Arc<dyn Inbox>>,
     handover: Option<Arc<dyn Handover>>,
     outcomes: Vec<Arc<dyn Outcomes>>,
+    hash_seed: Option<u64>,
 }
 
 impl Builder {
@@ -126,6 +127,13 @@ impl Builder {
         self
     }
 
+    /// Fixes how users are spread over the shards, so that a simulation plays the same schedule again. Not
+    /// for a service: who knows the seed can choose user ids that all meet in one place.
+    #[must_use]
+    pub fn hash_seed(self, seed: u64) -> Self {
+        Self { hash_seed: Some(seed), ..self }
+    }
+
     /// Starts the background work and is ready. Must be called inside a tokio runtime.
     pub fn start(self) -> Delivery {
         let cx = Arc::new(Context {
@@ -139,7 +147,7 @@ impl Builder {
             tasks: Tasks::new(),
             presence_checks: AtomicU64::new(0),
         });
-        let wake = Wake::new(cx.clone(), self.inbox);
+        let wake = Wake::new(cx.clone(), self.inbox, self.hash_seed);
         cx.tasks.spawn(wake.clone().keep_time());
         if wake.desk.is_some() {
             cx.tasks.spawn(wake.clone().keep_marking());
@@ -165,6 +173,7 @@ impl Delivery {
             inbox: None,
             handover: None,
             outcomes: Vec::new(),
+            hash_seed: None,
         }
     }
 
@@ -210,11 +219,18 @@ impl Delivery {
         let cx = self.cx.clone();
         self.cx.tasks.now_or_later(async move {
             let deadline = cx.clock.now() + cx.limits.push_timeout;
-            let taken = cx.is_online(&n.user_id).await
-                && matches!(
-                    cx.push(&n, Attempt::FIRST, deadline).await,
-                    Ok(Pushed::Written | Pushed::InFlight)
-                );
+            let taken = async {
+                cx.is_online(&n.user_id).await
+                    && matches!(
+                        cx.push(&n, Attempt::FIRST, deadline).await,
+                        Ok(Pushed::Written | Pushed::InFlight)
+                    )
+            };
+            let taken = tokio::select! {
+                biased;
+                taken = taken => taken,
+                () = cx.tasks.stop().cancelled() => false,
+            };
             cx.gate.leave(1, bytes);
             let outcome = if taken { Outcome::Delivered } else { Outcome::Expired };
             cx.endings.tell(vec![cx.endings.end(&n, outcome)]).await;

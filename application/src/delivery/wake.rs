@@ -32,8 +32,12 @@ pub(super) struct Wake {
 }
 
 impl Wake {
-    pub(super) fn new(cx: Arc<Context>, inbox: Option<Arc<dyn Inbox>>) -> Arc<Self> {
-        let rooms = Mailrooms::new(cx.gate.clone());
+    pub(super) fn new(
+        cx: Arc<Context>,
+        inbox: Option<Arc<dyn Inbox>>,
+        hash_seed: Option<u64>,
+    ) -> Arc<Self> {
+        let rooms = Mailrooms::new(cx.gate.clone(), hash_seed);
         Arc::new(Self { rooms, desk: inbox.map(Desk::new), alarm: Alarm::new(), cx })
     }
 
@@ -110,11 +114,16 @@ impl Wake {
             let mut ended = Vec::new();
             self.finish(&acked, Outcome::Delivered, &mut ended);
             self.cx.tell_later(ended);
+            self.flush(user);
         }
     }
 
     /// Flushes the user's mailbox, unless somebody is at it already: then that one looks again.
     pub(super) fn flush(self: &Arc<Self>, user: &UserId) {
+        // What waits when the node stops is handed over, not pushed.
+        if self.cx.tasks.stop().is_cancelled() {
+            return;
+        }
         if self.rooms.with(user, (0, 0), |room| room.begin_flush(user)) {
             let (this, user) = (self.clone(), user.clone());
             self.cx.tasks.now_or_later(async move { this.run_flush(&user).await });
@@ -122,8 +131,8 @@ impl Wake {
     }
 
     async fn run_flush(self: Arc<Self>, user: &UserId) {
-        let mut ended = Vec::new();
         for round in 1_usize.. {
+            let mut ended = Vec::new();
             let now = self.cx.clock.now();
             match self.rooms.with(user, (0, 0), |room| room.next(user, now)) {
                 Next::Stop => break,
@@ -131,18 +140,20 @@ impl Wake {
                 Next::Ended(n, outcome) => ended.push(self.cx.endings.end(&n, outcome)),
                 Next::Look => self.look(user).await,
                 Next::Push(push) => {
-                    if !self.push(user, &push, &mut ended).await {
+                    let go_on = self.push(user, &push, &mut ended).await;
+                    if !go_on {
+                        self.cx.endings.tell(ended).await;
                         break;
                     }
                 }
             }
+            // At once: the next push, or the inbox, may take its time.
+            self.cx.endings.tell(ended).await;
+            #[cfg(not(feature = "shuttle"))]
             if round.is_multiple_of(PUSHES_IN_A_ROW) {
-                self.cx.endings.tell(std::mem::take(&mut ended)).await;
-                #[cfg(not(feature = "shuttle"))]
                 tokio::task::yield_now().await;
             }
         }
-        self.cx.endings.tell(ended).await;
     }
 
     /// Makes one push and says whether the flush goes on.

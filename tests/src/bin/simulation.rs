@@ -28,7 +28,8 @@ fn main() -> ExitCode {
             println!("{} schedules from seed {}: every promise held", wanted.count, wanted.from);
             ExitCode::SUCCESS
         }
-        Some(Broken { seed, step, what }) => {
+        Some(Broken { seed, step, what, story }) => {
+            story.iter().for_each(|line| println!("{line}"));
             println!("seed {seed}, step {step}: {what}");
             println!(
                 "again: cargo run --release -p doorstep-tests --bin simulation -- --seed {seed}"
@@ -66,7 +67,7 @@ fn play(wanted: &Wanted) -> Option<Broken> {
                         if seed >= end {
                             return None;
                         }
-                        if let Err(broken) = simulation::run(seed) {
+                        if let Err(broken) = simulation::run_telling(seed, wanted.count == 1) {
                             stop.store(true, Relaxed);
                             return Some(broken);
                         }

@@ -46,32 +46,55 @@ pub struct Broken {
     pub step: u64,
     /// What was promised and did not happen, or the reverse.
     pub what: String,
+    /// All that happened, in words; empty unless asked for.
+    pub story: Vec<String>,
 }
 
 /// Plays the schedule of this seed on a runtime of its own.
 pub fn run(seed: u64) -> Result<Played, Broken> {
+    run_telling(seed, false)
+}
+
+/// The same; a broken promise comes with the story of how it came about.
+pub fn run_telling(seed: u64, tell: bool) -> Result<Played, Broken> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()
         .expect("a runtime without I/O can always be built");
-    let played = runtime.block_on(play(seed));
+    let played = runtime.block_on(play(seed, tell));
     runtime.shutdown_background();
     played
 }
 
-async fn play(seed: u64) -> Result<Played, Broken> {
+async fn play(seed: u64, tell: bool) -> Result<Played, Broken> {
     let mut dice = Dice::new(seed);
-    let world = World::new(dice.fork());
-    let mut node = Node::start(&world).await;
+    let world = World::new(dice.fork(), tell);
     let steps = 40 + dice.below(160);
-    for step in 0..steps {
-        take_step(&mut dice, &world, &mut node).await;
-        settle().await;
-        world.check(&node).map_err(|what| Broken { seed, step, what })?;
+    let mut step = 0;
+    match play_steps(&mut dice, &world, steps, &mut step).await {
+        Ok(()) => Ok(world.played(steps)),
+        Err(what) => {
+            let story = world.state().story.take().unwrap_or_default();
+            Err(Broken { seed, step, what, story })
+        }
     }
-    finish(&world, &mut node).await.map_err(|what| Broken { seed, step: steps, what })?;
-    Ok(world.played(steps))
+}
+
+async fn play_steps(
+    dice: &mut Dice,
+    world: &Arc<World>,
+    steps: u64,
+    step: &mut u64,
+) -> Result<(), String> {
+    let mut node = Node::start(world).await;
+    while *step < steps {
+        take_step(dice, world, &mut node).await;
+        settle().await;
+        world.check(&node)?;
+        *step += 1;
+    }
+    finish(world, &mut node).await
 }
 
 /// Lets everything happen that needs no time to pass.
@@ -125,6 +148,7 @@ async fn send(dice: &mut Dice, world: &Arc<World>, node: &Node, user: u64) {
 /// Fair weather, everybody comes, everything ends: what was promised has happened, and nothing is left.
 async fn finish(world: &Arc<World>, node: &mut Node) -> Result<(), String> {
     world.fair_weather();
+    world.state().quiet = true;
     for user in 0..world::USERS {
         client::disconnect_all(world, node, user);
         client::connect(world, node, user, true);

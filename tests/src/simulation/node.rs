@@ -50,13 +50,16 @@ impl Node {
         let delivery = Delivery::builder(ports.clone(), ports.clone(), world.clone())
             .rules(rules())
             .limits(limits)
+            .hash_seed(1)
             .inbox(ports.clone())
             .handover(ports.clone())
             .outcomes(ports)
             .start();
         let delivery = Arc::new(delivery);
+        let taken_up = delivery.take_up().await.expect("the stores answer at a start");
+        world.tell(|| format!("a node started, and took up {taken_up}"));
+        // Nobody connects before what an earlier node left is taken up.
         world.state().delivery = Arc::downgrade(&delivery);
-        delivery.take_up().await.expect("the stores answer at a start");
         Self { delivery }
     }
 
@@ -67,8 +70,9 @@ impl Node {
         for user in 0..super::world::USERS {
             super::client::disconnect_all(world, self, user);
         }
-        self.delivery.stop(Duration::from_secs(10)).await;
+        let stopped = self.delivery.stop(Duration::from_secs(10)).await;
         world.stopped();
+        world.tell(|| format!("the node stopped: {stopped:?}"));
         *self = Self::start(world).await;
     }
 
@@ -76,6 +80,7 @@ impl Node {
     pub(super) async fn crash_and_restart(&mut self, world: &Arc<World>) {
         world.fair_weather();
         world.crashed();
+        world.tell(|| "the node was killed".to_owned());
         *self = Self::start(world).await;
     }
 }

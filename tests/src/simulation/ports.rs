@@ -13,7 +13,7 @@ use doorstep_domain::{Ended, Notification, NotificationId, Outcome, Timestamp, U
 use tokio::time::Instant;
 
 use super::client;
-use super::world::{Pushes, World, user};
+use super::world::{Pushes, World, short, user};
 
 pub(super) struct Ports {
     world: Arc<World>,
@@ -37,7 +37,8 @@ impl Ports {
         let who = (0..super::world::USERS).find(|n| user(*n) == *whose);
         let (luck, delivery) = {
             let mut state = self.world.state();
-            (state.dice.below(24), state.delivery.upgrade())
+            let luck = if state.quiet { u64::MAX } else { state.dice.below(24) };
+            (luck, state.delivery.upgrade())
         };
         if let (Some(who), Some(delivery)) = (who, delivery) {
             match luck {
@@ -70,6 +71,7 @@ impl Pusher for Ports {
         self.unless_gone().await;
         let (pushes, while_slow) = {
             let mut state = self.world.state();
+            state.begin_push(n.id);
             let unlucky = state.dice.one_in(4);
             let while_slow = Duration::from_millis(1 + state.dice.below(1500));
             if unlucky && state.pushes != Pushes::Go {
@@ -79,6 +81,9 @@ impl Pusher for Ports {
             }
             (if unlucky { state.pushes } else { Pushes::Go }, while_slow)
         };
+        if pushes != Pushes::Go {
+            self.world.tell(|| format!("the push of {} goes {pushes:?}", short(n.id)));
+        }
         match pushes {
             Pushes::Go => {}
             Pushes::Slow => {
@@ -92,6 +97,8 @@ impl Pusher for Ports {
             return Ok(Pushed::Nobody);
         }
         let pushed = self.world.state().hand(n, attempt, self.world.now() < deadline);
+        let count = attempt.number();
+        self.world.tell(|| format!("pushed {} (attempt {count}): {pushed:?}", short(n.id)));
         self.meanwhile(&n.user_id);
         Ok(pushed)
     }
@@ -101,6 +108,9 @@ impl Pusher for Ports {
 impl Outcomes for Ports {
     async fn ended(&self, ended: Vec<Ended>) {
         self.unless_gone().await;
+        for end in &ended {
+            self.world.tell(|| format!("ended {} as {}", short(end.id), end.outcome));
+        }
         let mut state = self.world.state();
         for end in ended {
             let Some(life) = state.lives.get_mut(&end.id) else {

@@ -1,5 +1,6 @@
 //! The stores in memory, which may be slow, refuse, or do the thing and say that they did not.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use doorstep_domain::{Notification, NotificationId, Timestamp, UserId};
 pub(super) struct Stores {
     memory: Memory,
     luck: Mutex<(bool, Dice)>,
+    node_life: AtomicU64,
 }
 
 /// What the store does with a call.
@@ -24,7 +26,11 @@ enum Luck {
 
 impl Stores {
     pub(super) fn new(dice: Dice) -> Self {
-        Self { memory: Memory::default(), luck: Mutex::new((false, dice)) }
+        Self {
+            memory: Memory::default(),
+            luck: Mutex::new((false, dice)),
+            node_life: AtomicU64::new(0),
+        }
     }
 
     fn luck(&self) -> MutexGuard<'_, (bool, Dice)> {
@@ -33,6 +39,11 @@ impl Stores {
 
     pub(super) fn trouble(&self, trouble: bool) {
         self.luck().0 = trouble;
+    }
+
+    /// The node is gone, and what it was just asking is not done any more.
+    pub(super) fn node_gone(&self) {
+        self.node_life.fetch_add(1, Relaxed);
     }
 
     pub(super) fn in_trouble(&self) -> bool {
@@ -55,7 +66,12 @@ impl Stores {
         if !trouble {
             return Luck::Does;
         }
+        let life = self.node_life.load(Relaxed);
         tokio::time::sleep(Duration::from_millis(delay)).await;
+        if self.node_life.load(Relaxed) != life {
+            // Whoever asked was killed meanwhile, and the question never got here.
+            std::future::pending::<()>().await;
+        }
         match what {
             0 | 1 => Luck::Refuses,
             2 => Luck::DoesAndFails,

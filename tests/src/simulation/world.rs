@@ -8,6 +8,7 @@ use std::time::Duration;
 use doorstep_application::delivery::{Delivery, Receipt, Refused};
 use doorstep_domain::ports::{Attempt, Clock, Pushed};
 use doorstep_domain::{Notification, NotificationId, Outcome, Payload, Timestamp, UserId};
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -16,6 +17,11 @@ use super::dice::Dice;
 use super::stores::Stores;
 
 pub(super) const USERS: u64 = 3;
+
+/// An id as the story writes it.
+pub(super) fn short(id: NotificationId) -> u128 {
+    id.as_uuid().as_u128()
+}
 
 pub(super) fn user(n: u64) -> UserId {
     format!("user-{n}").parse().expect("a user id")
@@ -41,6 +47,8 @@ pub(super) struct Connection {
     pub(super) half_open: bool,
     /// What it was handed, and in which attempt.
     pub(super) handed: BTreeMap<NotificationId, Attempt>,
+    /// What reaches the client.
+    pub(super) frames: UnboundedSender<NotificationId>,
 }
 
 /// A notification's life, seen from outside.
@@ -56,6 +64,7 @@ pub(super) struct Life {
     pub(super) in_inbox: bool,
     /// A client saw it, or could have: a frame was written to its connection.
     pub(super) written: bool,
+    pub(super) push_begun: bool,
     pub(super) first_push: Option<u64>,
     /// The life of the node that pushed it last.
     pub(super) pushed_in: Option<u64>,
@@ -77,6 +86,10 @@ pub(super) struct State {
     /// Which life of the node this is: what an earlier one still does happens nowhere.
     pub(super) node_life: u64,
     pub(super) delivery: Weak<Delivery>,
+    /// Towards the end nobody comes or goes any more but as the schedule says.
+    pub(super) quiet: bool,
+    /// What happened, in words, if somebody wants to read it.
+    pub(super) story: Option<Vec<String>>,
 }
 
 pub(super) struct World {
@@ -86,7 +99,7 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn new(mut dice: Dice) -> Arc<Self> {
+    pub(super) fn new(mut dice: Dice, tell: bool) -> Arc<Self> {
         let start = Instant::now();
         Arc::new(Self {
             start,
@@ -104,12 +117,20 @@ impl World {
                 receipts: Vec::new(),
                 node_life: 0,
                 delivery: Weak::new(),
+                quiet: false,
+                story: tell.then(Vec::new),
             }),
         })
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no panic under this lock")
+    }
+
+    /// Adds to the story, if one is told.
+    pub(super) fn tell(&self, what: impl FnOnce() -> String) {
+        let at = self.start.elapsed();
+        self.state().tell(at, what);
     }
 
     /// A new number: for a notification, a connection.
@@ -139,14 +160,17 @@ impl World {
             outcome: None,
             in_inbox: false,
             written: false,
+            push_begun: false,
             first_push: None,
             pushed_in: None,
         };
+        self.tell(|| format!("send {} ({kind}) to user {to}, topic {topic:?}", short(id)));
         self.state().lives.insert(id, life);
         notification
     }
 
     pub(super) fn accepted(&self, id: NotificationId, receipt: Receipt) {
+        self.tell(|| format!("accepted {} as {:?}", short(id), receipt.state()));
         let mut state = self.state();
         if let Some(life) = state.lives.get_mut(&id) {
             life.accepted = true;
@@ -159,6 +183,7 @@ impl World {
     }
 
     pub(super) fn refused(&self, id: NotificationId, refused: &Refused) {
+        self.tell(|| format!("refused {}: {refused}", short(id)));
         let mut state = self.state();
         let maybe_stored = matches!(refused, Refused::Store(_));
         if let Some(life) = state.lives.get_mut(&id) {
@@ -180,6 +205,8 @@ impl World {
         let trouble = dice.one_in(3);
         self.stores.trouble(trouble);
         state.inbox_was_in_trouble |= trouble;
+        let (at, pushes) = (self.start.elapsed(), state.pushes);
+        state.tell(at, || format!("weather: pushes {pushes:?}, stores in trouble: {trouble}"));
         if !trouble && state.inbox_was_in_trouble {
             state.trouble_until = state.trouble_until.max(Instant::now() + Duration::from_secs(40));
         }
@@ -191,7 +218,8 @@ impl World {
     }
 
     /// The node is gone, and with it every connection.
-    fn next_life(state: &mut State) {
+    fn next_life(&self, state: &mut State) {
+        self.stores.node_gone();
         state.node_life += 1;
         state.connections.clear();
         state.delivery = Weak::new();
@@ -199,13 +227,13 @@ impl World {
 
     /// The node has stopped as planned: what has no outcome yet is in the stores.
     pub(super) fn stopped(&self) {
-        Self::next_life(&mut self.state());
+        self.next_life(&mut self.state());
     }
 
     /// The node was killed: what was only in its memory is gone.
     pub(super) fn crashed(&self) {
         let mut state = self.state();
-        Self::next_life(&mut state);
+        self.next_life(&mut state);
         state.receipts.clear();
         for (id, life) in &mut state.lives {
             if self.stores.has_undelivered(*id) {
@@ -241,6 +269,12 @@ impl World {
 }
 
 impl State {
+    fn tell(&mut self, at: Duration, what: impl FnOnce() -> String) {
+        if let Some(story) = &mut self.story {
+            story.push(format!("{:9.3} s  {}", at.as_secs_f64(), what()));
+        }
+    }
+
     pub(super) fn break_promise(&mut self, what: String) {
         self.broken.get_or_insert(what);
     }
@@ -253,6 +287,17 @@ impl Clock for World {
 }
 
 impl State {
+    /// A push begins: what has ended is not pushed any more.
+    pub(super) fn begin_push(&mut self, id: NotificationId) {
+        let outcome = self.lives.get_mut(&id).and_then(|life| {
+            life.push_begun = true;
+            life.outcome
+        });
+        if outcome.is_some_and(|outcome| outcome != Outcome::Promoted) {
+            self.break_promise(format!("{id} is pushed after it had ended as {outcome:?}"));
+        }
+    }
+
     /// Hands a notification to all of its user's connections that have not had it in this attempt.
     pub(super) fn hand(&mut self, n: &Notification, attempt: Attempt, in_time: bool) -> Pushed {
         self.push_count += 1;
@@ -266,6 +311,8 @@ impl State {
             let before = connection.handed.insert(n.id, attempt);
             if before != Some(attempt) && !connection.half_open {
                 written = true;
+                // A client that does not acknowledge does not listen either.
+                connection.frames.send(n.id).ok();
             }
             if !connection.acks {
                 pushed = Pushed::Written;
@@ -280,11 +327,13 @@ impl State {
             self.break_promise(format!("{} was pushed and never sent", n.id));
             return pushed;
         };
-        life.written |= written || pushed == Pushed::Written;
+        // Now or never does not wait to be acknowledged: handed out is delivered.
+        life.written |= written || pushed == Pushed::Written || life.kind == "now";
         life.first_push.get_or_insert(count);
         life.pushed_in = Some(self.node_life);
-        let over = matches!(life.outcome, Some(outcome) if outcome != Outcome::Promoted);
-        if over {
+        // While it was on its way it may have been acknowledged elsewhere, or had to make room.
+        let may_be = [Outcome::Promoted, Outcome::Delivered, Outcome::Dropped];
+        if life.outcome.is_some_and(|outcome| !may_be.contains(&outcome)) {
             let what = format!("{} was pushed after it had ended as {:?}", n.id, life.outcome);
             self.break_promise(what);
         } else if !in_time {

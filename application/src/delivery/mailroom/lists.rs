@@ -145,7 +145,7 @@ impl Mailroom {
         let entry = &mut self.entries[index as usize];
         here.cursor = entry.next;
         entry.state = State::Pushing;
-        let attempt = *entry.attempt.get_or_insert(Attempt::FIRST);
+        let attempt = entry.attempt.unwrap_or(Attempt::FIRST);
         Push {
             notification: entry.notification(&here.user),
             attempt,
@@ -163,6 +163,10 @@ impl Mailroom {
     ) -> Option<(Acked, Outcome)> {
         let entry = &mut self.entries[index as usize];
         entry.state = State::Waiting;
+        if retry_at.is_some() {
+            // Somebody may have had it before the push failed.
+            entry.attempt.get_or_insert(Attempt::FIRST);
+        }
         let (mailbox, end) = (entry.mailbox, entry.expires_at());
         if now >= end {
             // The flush still has the hold: the mailbox must outlive its last entry.
@@ -209,11 +213,11 @@ impl Mailroom {
         self.close_if_done(mailbox);
     }
 
-    /// Whether a newer one of the same topic came while this one was in flight: now that it waits again, it
-    /// is replaced after all.
+    /// Whether a newer one of the same topic came while this one was pushed or in flight: now that it waits
+    /// again, it is replaced after all.
     pub(super) fn superseded(&self, index: u32) -> bool {
         let entry = &self.entries[index as usize];
-        if entry.attempt.is_none() || entry.topic.is_none() || entry.kept.is_some() {
+        if entry.topic.is_none() || entry.kept.is_some() {
             return false;
         }
         let mut later = entry.next;

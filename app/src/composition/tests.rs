@@ -1,0 +1,57 @@
+use doorstep_domain::ports::Accounts;
+use doorstep_domain::{Outcome, UserId};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::*;
+use crate::config::DatabaseUrl;
+
+#[derive(Deserialize)]
+struct Registered {
+    user: RegisteredUser,
+}
+
+#[derive(Deserialize)]
+struct RegisteredUser {
+    id: UserId,
+}
+
+/// Registers a user with a node that is composed so, lets all events be handled, and answers what the user
+/// then has and how many notifications the registration has made.
+async fn check_registration(options: Options) -> (String, usize) {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = Config::defaults();
+    let file = dir.path().join("doorstep.db");
+    config.database = DatabaseUrl::new(format!("sqlite://{}", file.display()));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let node = Node::start(&config, listener, options).await.unwrap();
+
+    let response = reqwest::Client::new()
+        .post(format!("http://{}/v1/users", node.address()))
+        .json(&json!({ "username": "ada", "password": "correct horse" }))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(response.status(), 201);
+    let registered: Registered = response.json().await.unwrap();
+    node.bus.stop().await;
+
+    let balance = node.store.balance(&registered.user.id).await.unwrap().unwrap();
+    let ended: u64 = Outcome::ALL.iter().map(|outcome| node.delivery.ended(*outcome)).sum();
+    assert_eq!(ended, 0, "nobody was there to be pushed to");
+    let waiting = node.delivery.held().waiting;
+    node.stop().await;
+    (balance.to_string(), waiting)
+}
+
+#[tokio::test]
+async fn a_registration_makes_a_gift_and_two_notifications() {
+    let made = check_registration(Options::default()).await;
+    assert_eq!(made, ("1000.00".to_owned(), 2));
+}
+
+#[tokio::test]
+async fn without_the_notification_handler_everything_else_works() {
+    let made = check_registration(Options { without_notifications: true }).await;
+    assert_eq!(made, ("1000.00".to_owned(), 0));
+}
