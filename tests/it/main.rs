@@ -8,4 +8,5 @@ mod layers;
 mod node;
 mod process;
 mod stores;
+mod trading;
 mod websocket;
