@@ -5,6 +5,7 @@
 mod api;
 mod books;
 mod habit;
+mod outcomes;
 mod player;
 mod table;
 mod tally;
@@ -30,6 +31,7 @@ pub(crate) async fn run(args: SimulateArgs, stop: CancellationToken) -> anyhow::
     let length = Duration::from_secs_f64(args.minutes * 60.0);
     let url = args.url.trim_end_matches('/').to_owned();
     let tally = Arc::new(Tally::default());
+    let before = outcomes::of(&url).await;
     let bar =
         ProgressBar::new_spinner().with_style(ProgressStyle::with_template("{spinner} {msg}")?);
     let (began, over) = (Instant::now(), CancellationToken::new());
@@ -72,7 +74,8 @@ pub(crate) async fn run(args: SimulateArgs, stop: CancellationToken) -> anyhow::
         wrong.extend(audit(args.store).await?);
     }
     let lost = verdicts.iter().map(|verdict| verdict.lost.len()).sum();
-    println!("{}", table::of(&tally, &verdicts, lost, &wrong, began.elapsed()));
+    let outcomes = outcomes::since(before, outcomes::of(&url).await);
+    println!("{}", table::of(&tally, &verdicts, outcomes, lost, &wrong, began.elapsed()));
     for what in verdicts.iter().flat_map(|verdict| &verdict.lost).chain(&wrong).take(20) {
         println!("  {what}");
     }

@@ -10,6 +10,7 @@ use super::tally::Tally;
 pub(super) fn of(
     tally: &Tally,
     verdicts: &[Verdict],
+    outcomes: String,
     lost: usize,
     wrong: &[String],
     took: Duration,
@@ -28,6 +29,7 @@ pub(super) fn of(
         format!("{opened} filled, {refused} refused, {} closed by hand", tally.closed.load(Relaxed))
     });
     row("events to tell of", facts.to_string());
+    row("notifications, as the server says", outcomes);
     row("popups", format!("{} at once, {} after coming back", live.len(), waited.len()));
     row("repeated, and recognised", tally.repeated.load(Relaxed).to_string());
     row("event to popup, user there", percentiles(&live));
