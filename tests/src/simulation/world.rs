@@ -79,6 +79,9 @@ pub(super) struct State {
     pub(super) trouble_until: Instant,
     /// The order of what a user is pushed is only promised while the inbox answers.
     pub(super) inbox_was_in_trouble: bool,
+    /// A push that takes its time may meet a connection before the arrival of that is made known, and with
+    /// it what only the inbox has.
+    pub(super) pushes_took_time: bool,
     pub(super) push_count: u64,
     pub(super) next: u64,
     pub(super) broken: Option<String>,
@@ -111,6 +114,7 @@ impl World {
                 pushes: Pushes::Go,
                 trouble_until: start,
                 inbox_was_in_trouble: false,
+                pushes_took_time: false,
                 push_count: 0,
                 next: 0,
                 broken: None,
@@ -202,6 +206,7 @@ impl World {
             2 => Pushes::Slow,
             _ => Pushes::Go,
         };
+        state.pushes_took_time |= matches!(state.pushes, Pushes::Slow | Pushes::Hang);
         let trouble = dice.one_in(3);
         self.stores.trouble(trouble);
         state.inbox_was_in_trouble |= trouble;
