@@ -33,6 +33,8 @@ pub(super) enum Pushes {
     Go,
     /// One in four takes a while.
     Slow,
+    /// One in four is there at once, and the answer takes a while.
+    SlowAnswer,
     /// One in four fails.
     Fail,
     /// One in four hangs for ever.
@@ -64,6 +66,9 @@ pub(super) struct Life {
     pub(super) in_inbox: bool,
     /// A client saw it, or could have: a frame was written to its connection.
     pub(super) written: bool,
+    /// A client that does not acknowledge was written it in time: that is a delivery, whatever the clock
+    /// says when the answer comes.
+    pub(super) taken: bool,
     pub(super) push_begun: bool,
     pub(super) first_push: Option<u64>,
     /// The life of the node that pushed it last.
@@ -164,6 +169,7 @@ impl World {
             outcome: None,
             in_inbox: false,
             written: false,
+            taken: false,
             push_begun: false,
             first_push: None,
             pushed_in: None,
@@ -200,13 +206,14 @@ impl World {
     /// How the weather turns: pushes, and the stores.
     pub(super) fn weather(&self, dice: &mut Dice) {
         let mut state = self.state();
-        state.pushes = match dice.below(5) {
+        state.pushes = match dice.below(6) {
             0 => Pushes::Fail,
             1 => Pushes::Hang,
             2 => Pushes::Slow,
+            3 => Pushes::SlowAnswer,
             _ => Pushes::Go,
         };
-        state.pushes_took_time |= matches!(state.pushes, Pushes::Slow | Pushes::Hang);
+        state.pushes_took_time |= !matches!(state.pushes, Pushes::Go | Pushes::Fail);
         let trouble = dice.one_in(3);
         self.stores.trouble(trouble);
         state.inbox_was_in_trouble |= trouble;
@@ -334,6 +341,7 @@ impl State {
         };
         // Now or never does not wait to be acknowledged: handed out is delivered.
         life.written |= written || pushed == Pushed::Written || life.kind == "now";
+        life.taken |= pushed == Pushed::Written;
         life.first_push.get_or_insert(count);
         life.pushed_in = Some(self.node_life);
         // While it was on its way it may have been acknowledged elsewhere, or had to make room.
