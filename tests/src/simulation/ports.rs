@@ -71,7 +71,7 @@ impl Pusher for Ports {
         self.unless_gone().await;
         let (pushes, while_slow) = {
             let mut state = self.world.state();
-            state.begin_push(n.id);
+            state.begin_push(n.id, self.world.now() < deadline);
             let unlucky = state.dice.one_in(4);
             let while_slow = Duration::from_millis(1 + state.dice.below(1500));
             if unlucky && state.pushes != Pushes::Go {
@@ -96,7 +96,7 @@ impl Pusher for Ports {
         if self.world.now() >= deadline {
             return Ok(Pushed::Nobody);
         }
-        let pushed = self.world.state().hand(n, attempt, self.world.now() < deadline);
+        let pushed = self.world.state().hand(n, attempt, self.world.now());
         let count = attempt.number();
         self.world.tell(|| format!("pushed {} (attempt {count}): {pushed:?}", short(n.id)));
         self.meanwhile(&n.user_id);

@@ -300,7 +300,10 @@ impl Clock for World {
 
 impl State {
     /// A push begins: what has ended is not pushed any more.
-    pub(super) fn begin_push(&mut self, id: NotificationId) {
+    pub(super) fn begin_push(&mut self, id: NotificationId, in_time: bool) {
+        if !in_time {
+            self.break_promise(format!("{id} is pushed after its TTL"));
+        }
         let outcome = self.lives.get_mut(&id).and_then(|life| {
             life.push_begun = true;
             life.outcome
@@ -311,7 +314,7 @@ impl State {
     }
 
     /// Hands a notification to all of its user's connections that have not had it in this attempt.
-    pub(super) fn hand(&mut self, n: &Notification, attempt: Attempt, in_time: bool) -> Pushed {
+    pub(super) fn hand(&mut self, n: &Notification, attempt: Attempt, now: Timestamp) -> Pushed {
         self.push_count += 1;
         let count = self.push_count;
         let mut pushed = Pushed::Nobody;
@@ -341,7 +344,7 @@ impl State {
         };
         // Now or never does not wait to be acknowledged: handed out is delivered.
         life.written |= written || pushed == Pushed::Written || life.kind == "now";
-        life.taken |= pushed == Pushed::Written;
+        life.taken |= life.kind != "now" && pushed == Pushed::Written && now < life.expires_at();
         life.first_push.get_or_insert(count);
         life.pushed_in = Some(self.node_life);
         // While it was on its way it may have been acknowledged elsewhere, or had to make room.
@@ -349,8 +352,6 @@ impl State {
         if life.outcome.is_some_and(|outcome| !may_be.contains(&outcome)) {
             let what = format!("{} was pushed after it had ended as {:?}", n.id, life.outcome);
             self.break_promise(what);
-        } else if !in_time {
-            self.break_promise(format!("{} was pushed after its TTL", n.id));
         }
         pushed
     }
