@@ -7,6 +7,7 @@ mod kill;
 mod layers;
 mod node;
 mod process;
+mod simulation;
 mod stores;
 mod trading;
 mod websocket;
