@@ -6,8 +6,9 @@
 //! tick must not grow with it. What is measured is the book (`application::trading::Book`), that is finding and
 //! taking out; settling is the store's part, which the bench `orders` measures.
 //!
-//! Learnt: with nothing crossed a tick is two looks at the ends of ordered sets, some tens of nanoseconds, at
-//! 1,000 as at 100,000 open; each crossed position costs its removal from both sets and from the map.
+//! Learnt: with nothing crossed a tick is two looks at the ends of ordered sets, 21 ns with 1,000 open and 39 ns
+//! with 100,000 (the deeper tree, out of the cache). Each crossed position costs 0.5 to 1.5 us for its removal
+//! from both sets and from the map, so 100,000 open and 40 crossed by each tick still are 48,000 ticks/s.
 
 #![allow(clippy::cast_precision_loss, reason = "figures for people")]
 
