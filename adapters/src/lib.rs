@@ -4,6 +4,8 @@
 pub mod bus;
 #[cfg(feature = "http")]
 pub mod http;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "security")]

@@ -10,12 +10,14 @@ use std::time::Duration;
 
 use doorstep_adapters::bus::Bus;
 use doorstep_adapters::http::{self, AddressLimit, Router, ServerSettings};
+use doorstep_adapters::metrics::Metrics;
 use doorstep_adapters::security::{Argon2Passwords, HashingLimits, RandomTokens};
 use doorstep_adapters::sql;
 use doorstep_adapters::system::{SystemClock, V7Ids};
 use doorstep_adapters::websocket::{self, Connections, WebSocketParts};
 use doorstep_application::accounts::AccountViews;
 use doorstep_application::delivery::Delivery;
+use doorstep_application::inbox::InboxViews;
 use doorstep_application::notifications::Notifications;
 use doorstep_application::registration::{Registration, RegistrationParts};
 use doorstep_application::rewards::Rewards;
@@ -70,11 +72,13 @@ impl Node {
         let connections = Arc::new(Connections::new(config.websocket()));
         let events = Bus::wire();
         let publisher = events.publisher();
+        let metrics = Arc::new(Metrics::new()?);
         let delivery = Delivery::builder(connections.clone(), connections.clone(), clock.clone())
             .rules(config.delivery.rules())
             .limits(config.delivery.limits())
             .inbox(store.clone())
             .handover(store.clone())
+            .outcomes(metrics.outcomes())
             .outcomes(Arc::new(Announce(publisher.clone())))
             .start();
         let delivery = Arc::new(delivery);
@@ -89,6 +93,9 @@ impl Node {
             events = events.handler(Arc::new(notifications));
         }
         let bus = events.start();
+        metrics.delivery(delivery.clone())?;
+        metrics.connections(connections.clone())?;
+        metrics.bus(bus.clone())?;
 
         // What an earlier process could not finish, before anybody can connect.
         let taken_up = delivery.take_up().await?;
@@ -117,6 +124,7 @@ impl Node {
             session_ttl: config.sessions.ttl.0,
         });
         let views = AccountViews::new(store.clone(), Some(store.clone()));
+        let inbox = InboxViews::new(store.clone(), delivery.clone());
 
         // How they do it.
         let sockets = WebSocketParts {
@@ -137,11 +145,14 @@ impl Node {
                 AddressLimit::new(config.limits.sign_ins()),
             ))
             .merge(http::accounts::router(views, sign_ins.clone()))
+            .merge(http::inbox::router(inbox, sign_ins.clone()))
+            .merge(http::metrics::router(metrics))
             .merge(websocket::router(sockets));
         let settings = ServerSettings::default();
         let http =
             tokio::spawn(http::serve(listener, http::api(families), settings, stopping.clone()));
         tokio::spawn(housekeeping::forget_dead_sessions(sign_ins, stopping.clone()));
+        tokio::spawn(housekeeping::reconcile_rewards(rewards, stopping.clone()));
 
         let stop_within = config.server.stop_within.0;
         Ok(Self { address, store, bus, connections, delivery, stopping, http, stop_within })
