@@ -7,7 +7,7 @@ use prometheus::proto;
 pub(super) struct Read {
     desc: Desc,
     kind: Kind,
-    read: Box<dyn Fn() -> Vec<Sample> + Send + Sync>,
+    source: Box<dyn Fn() -> Vec<Sample> + Send + Sync>,
 }
 
 /// How a figure moves.
@@ -46,7 +46,7 @@ impl Read {
         read: impl Fn() -> Vec<Sample> + Send + Sync + 'static,
     ) -> prometheus::Result<Self> {
         let desc = Desc::new(name.to_owned(), help.to_owned(), Vec::new(), HashMap::new())?;
-        Ok(Self { desc, kind, read: Box::new(read) })
+        Ok(Self { desc, kind, source: Box::new(read) })
     }
 
     fn metric(&self, sample: &Sample) -> proto::Metric {
@@ -86,7 +86,7 @@ impl Collector for Read {
             Kind::Gauge => proto::MetricType::GAUGE,
             Kind::Counter => proto::MetricType::COUNTER,
         });
-        family.set_metric((self.read)().iter().map(|sample| self.metric(sample)).collect());
+        family.set_metric((self.source)().iter().map(|sample| self.metric(sample)).collect());
         vec![family]
     }
 }
