@@ -22,7 +22,7 @@ use doorstep_application::notifications::Notifications;
 use doorstep_application::registration::{Registration, RegistrationParts};
 use doorstep_application::rewards::Rewards;
 use doorstep_application::sign_ins::{SignInParts, SignIns};
-use doorstep_domain::ports::Clock;
+use doorstep_domain::ports::{Clock, StoreError};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
@@ -52,19 +52,30 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// Puts the parts together and serves. When it returns, what an earlier process left is taken up.
+    /// Opens the store and starts with it.
     pub(crate) async fn start(
         config: &Config,
+        listener: TcpListener,
+        options: Options,
+    ) -> anyhow::Result<Self> {
+        Self::with_store(config, open_store(config).await?, listener, options).await
+    }
+
+    /// Puts the parts together and serves. When it returns, what an earlier process left is taken up.
+    ///
+    /// Not to be dropped half-way: what has been taken up is in memory only.
+    pub(crate) async fn with_store(
+        config: &Config,
+        store: Arc<sql::Store>,
         listener: TcpListener,
         options: Options,
     ) -> anyhow::Result<Self> {
         let address = listener.local_addr()?;
         let stopping = CancellationToken::new();
 
-        // What the machine gives, and where everything durable is.
+        // What the machine gives.
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
         let ids = Arc::new(V7Ids);
-        let store = Arc::new(sql::connect(config.database.as_str()).await?);
         let passwords = Arc::new(Argon2Passwords::new(HashingLimits::default())?);
         let tokens = Arc::new(RandomTokens);
 
@@ -98,10 +109,10 @@ impl Node {
         metrics.bus(bus.clone())?;
 
         // What an earlier process could not finish, before anybody can connect.
-        let taken_up = delivery.take_up().await?;
-        let granted = rewards.reconcile().await?;
-        if taken_up > 0 || granted > 0 {
-            tracing::info!(notifications = taken_up, gifts = granted, "took up what was left");
+        if let Err(error) = take_up(&delivery, &rewards).await {
+            // It goes back to where it was taken from.
+            delivery.stop(config.server.stop_within.0).await;
+            return Err(error.into());
         }
 
         // What users can do.
@@ -191,4 +202,18 @@ impl Node {
         }
         tracing::info!(handed_over = stopped.handed_over, took = ?begun.elapsed(), "stopped");
     }
+}
+
+/// Opens what everything durable is kept in. Dropping this half-way leaves nothing behind.
+pub(crate) async fn open_store(config: &Config) -> anyhow::Result<Arc<sql::Store>> {
+    Ok(Arc::new(sql::connect(config.database.as_str()).await?))
+}
+
+async fn take_up(delivery: &Delivery, rewards: &Rewards) -> Result<(), StoreError> {
+    let notifications = delivery.take_up().await?;
+    let gifts = rewards.reconcile().await?;
+    if notifications > 0 || gifts > 0 {
+        tracing::info!(notifications, gifts, "took up what was left");
+    }
+    Ok(())
 }

@@ -7,21 +7,26 @@ use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::composition::{Node, Options};
-use crate::config::Config;
+use crate::composition::{self, Node, Options};
+use crate::config::{Config, LogFormat};
 
 /// Serves until asked to stop.
 pub(crate) async fn run(config: &Config, stop: CancellationToken) -> anyhow::Result<()> {
     let listener = bind(config.listen).await?;
-    let node = tokio::select! {
-        node = Node::start(config, listener, Options::default()) => node?,
+    let store = tokio::select! {
+        store = composition::open_store(config) => store?,
         // A store that does not answer must not keep Ctrl-C waiting.
         () = stop.cancelled() => return Ok(()),
     };
-    announce(node.address()).context("standard output is closed")?;
-    stop.cancelled().await;
+    // From here on it holds what an earlier process left: it is started to the end, and then stopped.
+    let node = Node::with_store(config, store, listener, Options::default()).await?;
+    let announced =
+        announce(node.address(), config.log.format).context("standard output is closed");
+    if announced.is_ok() {
+        stop.cancelled().await;
+    }
     node.stop().await;
-    Ok(())
+    announced
 }
 
 async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
@@ -43,22 +48,24 @@ async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
 }
 
 /// The one line for programs, and a few for people.
-fn announce(address: SocketAddr) -> io::Result<()> {
+fn announce(address: SocketAddr, logs: LogFormat) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "listening on http://{address}")?;
     out.flush()?;
     // Whoever reads logs by machine does not need to be told what to try.
-    if io::IsTerminal::is_terminal(&io::stderr()) {
+    if logs == LogFormat::Human {
         let page = match address.ip() {
             ip if ip.is_unspecified() => format!("http://localhost:{}", address.port()),
             _ => format!("http://{address}"),
         };
-        eprintln!(
+        // A hint that nobody can read is no reason to stop.
+        let hint = format!(
             "\n  Try it:  open {page} in a browser, and come late\n  \
              Or:      doorstep demo             every delivery policy side by side\n           \
              doorstep listen --help    what a user is pushed, in your terminal\n\n  \
              Ctrl-C stops it.\n"
         );
+        writeln!(io::stderr(), "{hint}").ok();
     }
     Ok(())
 }

@@ -47,7 +47,8 @@ async fn kinds_beyond_the_limit_share_a_label() {
         metrics.outcomes().ended(vec![end.clone(), end]).await;
     }
     let text = metrics.text().unwrap();
-    let series = text.lines().filter(|line| line.starts_with("doorstep_notifications_ended_total{"));
+    let series =
+        text.lines().filter(|line| line.starts_with("doorstep_notifications_ended_total{"));
     assert_eq!(series.count(), Metrics::MAX_KINDS + 1);
     let other = r#"doorstep_notifications_ended_total{kind="other",outcome="delivered"} 14"#;
     assert!(text.lines().any(|line| line == other), "{text}");
