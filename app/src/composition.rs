@@ -15,6 +15,7 @@ use doorstep_adapters::security::{Argon2Passwords, HashingLimits, RandomTokens};
 use doorstep_adapters::sql;
 use doorstep_adapters::system::{SystemClock, V7Ids};
 use doorstep_adapters::websocket::{self, Connections, WebSocketParts};
+use doorstep_application::Announce;
 use doorstep_application::accounts::AccountViews;
 use doorstep_application::delivery::Delivery;
 use doorstep_application::inbox::InboxViews;
@@ -28,7 +29,6 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use crate::announce::Announce;
 use crate::config::Config;
 use crate::{housekeeping, page};
 
@@ -90,7 +90,7 @@ impl Node {
             .inbox(store.clone())
             .handover(store.clone())
             .outcomes(metrics.outcomes())
-            .outcomes(Arc::new(Announce(publisher.clone())))
+            .outcomes(Arc::new(Announce::new(publisher.clone())))
             .start();
         let delivery = Arc::new(delivery);
 

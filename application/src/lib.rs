@@ -7,6 +7,7 @@
 //! raises the events: either can be left out of the composition root.
 
 pub mod accounts;
+mod announce;
 mod credentials;
 pub mod delivery;
 pub mod inbox;
@@ -15,4 +16,5 @@ pub mod registration;
 pub mod rewards;
 pub mod sign_ins;
 
+pub use announce::Announce;
 pub use credentials::{Caller, Credentials, Fault, SignedIn};

@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "what cannot be had in a test is that test's failure")]
 
 mod http;
+mod inbox;
 mod kill;
 mod layers;
 mod node;
 mod process;
+mod promises;
 mod stores;
 mod websocket;
