@@ -14,7 +14,10 @@ pub mod assets;
 mod auth;
 mod fields;
 pub mod health;
+pub mod inbox;
 mod limit;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 mod observe;
 mod parameters;
 mod problem;
