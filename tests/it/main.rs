@@ -10,5 +10,6 @@ mod layers;
 mod node;
 mod process;
 mod promises;
+mod simulation;
 mod stores;
 mod websocket;

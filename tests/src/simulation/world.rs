@@ -8,6 +8,7 @@ use std::time::Duration;
 use doorstep_application::delivery::{Delivery, Receipt, Refused};
 use doorstep_domain::ports::{Attempt, Clock, Pushed};
 use doorstep_domain::{Notification, NotificationId, Outcome, Payload, Timestamp, UserId};
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -32,6 +33,8 @@ pub(super) enum Pushes {
     Go,
     /// One in four takes a while.
     Slow,
+    /// One in four is there at once, and the answer takes a while.
+    SlowAnswer,
     /// One in four fails.
     Fail,
     /// One in four hangs for ever.
@@ -46,9 +49,12 @@ pub(super) struct Connection {
     pub(super) half_open: bool,
     /// What it was handed, and in which attempt.
     pub(super) handed: BTreeMap<NotificationId, Attempt>,
+    /// What reaches the client.
+    pub(super) frames: UnboundedSender<NotificationId>,
 }
 
 /// A notification's life, seen from outside.
+#[expect(clippy::struct_excessive_bools, reason = "what has happened to it, in any combination")]
 pub(super) struct Life {
     pub(super) notification: Notification,
     pub(super) user: u64,
@@ -61,6 +67,9 @@ pub(super) struct Life {
     pub(super) in_inbox: bool,
     /// A client saw it, or could have: a frame was written to its connection.
     pub(super) written: bool,
+    /// A client that does not acknowledge was written it in time: that is a delivery, whatever the clock
+    /// says when the answer comes.
+    pub(super) taken: bool,
     pub(super) push_begun: bool,
     pub(super) first_push: Option<u64>,
     /// The life of the node that pushed it last.
@@ -76,6 +85,9 @@ pub(super) struct State {
     pub(super) trouble_until: Instant,
     /// The order of what a user is pushed is only promised while the inbox answers.
     pub(super) inbox_was_in_trouble: bool,
+    /// A push that takes its time may meet a connection before the arrival of that is made known, and with
+    /// it what only the inbox has.
+    pub(super) pushes_took_time: bool,
     pub(super) push_count: u64,
     pub(super) next: u64,
     pub(super) broken: Option<String>,
@@ -108,6 +120,7 @@ impl World {
                 pushes: Pushes::Go,
                 trouble_until: start,
                 inbox_was_in_trouble: false,
+                pushes_took_time: false,
                 push_count: 0,
                 next: 0,
                 broken: None,
@@ -157,6 +170,7 @@ impl World {
             outcome: None,
             in_inbox: false,
             written: false,
+            taken: false,
             push_begun: false,
             first_push: None,
             pushed_in: None,
@@ -193,12 +207,14 @@ impl World {
     /// How the weather turns: pushes, and the stores.
     pub(super) fn weather(&self, dice: &mut Dice) {
         let mut state = self.state();
-        state.pushes = match dice.below(5) {
+        state.pushes = match dice.below(6) {
             0 => Pushes::Fail,
             1 => Pushes::Hang,
             2 => Pushes::Slow,
+            3 => Pushes::SlowAnswer,
             _ => Pushes::Go,
         };
+        state.pushes_took_time |= !matches!(state.pushes, Pushes::Go | Pushes::Fail);
         let trouble = dice.one_in(3);
         self.stores.trouble(trouble);
         state.inbox_was_in_trouble |= trouble;
@@ -285,7 +301,10 @@ impl Clock for World {
 
 impl State {
     /// A push begins: what has ended is not pushed any more.
-    pub(super) fn begin_push(&mut self, id: NotificationId) {
+    pub(super) fn begin_push(&mut self, id: NotificationId, in_time: bool) {
+        if !in_time {
+            self.break_promise(format!("{id} is pushed after its TTL"));
+        }
         let outcome = self.lives.get_mut(&id).and_then(|life| {
             life.push_begun = true;
             life.outcome
@@ -296,7 +315,7 @@ impl State {
     }
 
     /// Hands a notification to all of its user's connections that have not had it in this attempt.
-    pub(super) fn hand(&mut self, n: &Notification, attempt: Attempt, in_time: bool) -> Pushed {
+    pub(super) fn hand(&mut self, n: &Notification, attempt: Attempt, now: Timestamp) -> Pushed {
         self.push_count += 1;
         let count = self.push_count;
         let mut pushed = Pushed::Nobody;
@@ -308,6 +327,8 @@ impl State {
             let before = connection.handed.insert(n.id, attempt);
             if before != Some(attempt) && !connection.half_open {
                 written = true;
+                // A client that does not acknowledge does not listen either.
+                connection.frames.send(n.id).ok();
             }
             if !connection.acks {
                 pushed = Pushed::Written;
@@ -324,6 +345,7 @@ impl State {
         };
         // Now or never does not wait to be acknowledged: handed out is delivered.
         life.written |= written || pushed == Pushed::Written || life.kind == "now";
+        life.taken |= life.kind != "now" && pushed == Pushed::Written && now < life.expires_at();
         life.first_push.get_or_insert(count);
         life.pushed_in = Some(self.node_life);
         // While it was on its way it may have been acknowledged elsewhere, or had to make room.
@@ -331,8 +353,6 @@ impl State {
         if life.outcome.is_some_and(|outcome| !may_be.contains(&outcome)) {
             let what = format!("{} was pushed after it had ended as {:?}", n.id, life.outcome);
             self.break_promise(what);
-        } else if !in_time {
-            self.break_promise(format!("{} was pushed after its TTL", n.id));
         }
         pushed
     }
