@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use doorstep_adapters::bus::Bus;
 use doorstep_adapters::http::{self, AddressLimit, Router, ServerSettings};
+use doorstep_adapters::market::{Replay, Simulation};
 use doorstep_adapters::metrics::Metrics;
 use doorstep_adapters::security::{Argon2Passwords, HashingLimits, RandomTokens};
 use doorstep_adapters::sql;
@@ -21,15 +22,16 @@ use doorstep_application::delivery::Delivery;
 use doorstep_application::inbox::InboxViews;
 use doorstep_application::notifications::Notifications;
 use doorstep_application::registration::{Registration, RegistrationParts};
-use doorstep_application::rewards::Rewards;
+use doorstep_application::rewards::{RewardParts, Rewards};
 use doorstep_application::sign_ins::{SignInParts, SignIns};
-use doorstep_domain::ports::{Clock, StoreError};
+use doorstep_application::trading::{Market, Trading, TradingParts, Watcher};
+use doorstep_domain::ports::{Clock, PriceFeed, StoreError};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
+use crate::config::{self, Config, Source};
 use crate::{housekeeping, page};
 
 /// What can be left out, because nothing else rests on it.
@@ -47,8 +49,21 @@ pub(crate) struct Node {
     connections: Arc<Connections>,
     delivery: Arc<Delivery>,
     stopping: CancellationToken,
+    /// Stops the market. Later than the rest: what a price has crossed is settled at that price.
+    closing: CancellationToken,
+    prices: JoinHandle<()>,
     http: JoinHandle<()>,
     stop_within: Duration,
+}
+
+/// Where prices come from.
+fn feed(config: &config::Market, clock: &Arc<dyn Clock>) -> anyhow::Result<Box<dyn PriceFeed>> {
+    Ok(match (config.source, &config.file.0) {
+        (Source::Replay, Some(file)) => {
+            Box::new(Replay::open(file, config.replay_speed.get(), clock.clone())?)
+        }
+        _ => Box::new(Simulation::new(&config.simulation(), clock.clone())),
+    })
 }
 
 impl Node {
@@ -64,6 +79,7 @@ impl Node {
     /// Puts the parts together and serves. When it returns, what an earlier process left is taken up.
     ///
     /// Not to be dropped half-way: what has been taken up is in memory only.
+    #[expect(clippy::too_many_lines, reason = "one thing after the other, and no rule among them")]
     pub(crate) async fn with_store(
         config: &Config,
         store: Arc<sql::Store>,
@@ -94,13 +110,32 @@ impl Node {
             .start();
         let delivery = Arc::new(delivery);
 
+        // Prices, and the positions that they close.
+        let prices = feed(&config.market, &clock)?;
+        let market = Arc::new(Market::opening_with(prices.instruments()));
+        let trading = Trading::new(TradingParts {
+            positions: store.clone(),
+            market: market.clone(),
+            events: publisher.clone(),
+            clock: clock.clone(),
+            ids: ids.clone(),
+            max_open: config.trading.max_open_per_user,
+        });
+        let watcher = Arc::new(Watcher::new(trading.clone()));
+
         // Who hears of what happened. None of them knows another.
-        let gift = config.rewards.welcome_gift;
-        let rewards =
-            Rewards::new(store.clone(), publisher.clone(), clock.clone(), ids.clone(), gift);
-        let mut events = events.handler(Arc::new(rewards.clone()));
+        let rewards = Rewards::new(RewardParts {
+            accounts: store.clone(),
+            positions: store.clone(),
+            events: publisher.clone(),
+            clock: clock.clone(),
+            ids: ids.clone(),
+            rules: config.rewards.rules(),
+        });
+        let mut events = events.handler(Arc::new(rewards.clone())).handler(watcher.clone());
         if !options.without_notifications {
-            let notifications = Notifications::new(delivery.clone(), clock.clone(), ids.clone());
+            let notifications = Notifications::new(delivery.clone(), clock.clone(), ids.clone())
+                .position_closed(config.position_closed());
             events = events.handler(Arc::new(notifications));
         }
         let bus = events.start();
@@ -109,11 +144,13 @@ impl Node {
         metrics.bus(bus.clone())?;
 
         // What an earlier process could not finish, before anybody can connect.
-        if let Err(error) = take_up(&delivery, &rewards).await {
+        if let Err(error) = take_up(&delivery, &rewards, &watcher).await {
             // It goes back to where it was taken from.
             delivery.stop(config.server.stop_within.0).await;
             return Err(error.into());
         }
+        let closing = CancellationToken::new();
+        let prices = tokio::spawn(watcher.run(prices, closing.clone()));
 
         // What users can do.
         let registration = Registration::new(RegistrationParts {
@@ -156,6 +193,7 @@ impl Node {
                 AddressLimit::new(config.limits.sign_ins()),
             ))
             .merge(http::accounts::router(views, sign_ins.clone()))
+            .merge(http::trading::router(trading, market, sign_ins.clone()))
             .merge(http::inbox::router(inbox, sign_ins.clone()))
             .merge(http::metrics::router(metrics))
             .merge(websocket::router(sockets));
@@ -166,7 +204,18 @@ impl Node {
         tokio::spawn(housekeeping::reconcile_rewards(rewards, stopping.clone()));
 
         let stop_within = config.server.stop_within.0;
-        Ok(Self { address, store, bus, connections, delivery, stopping, http, stop_within })
+        Ok(Self {
+            address,
+            store,
+            bus,
+            connections,
+            delivery,
+            stopping,
+            closing,
+            prices,
+            http,
+            stop_within,
+        })
     }
 
     /// Where it serves.
@@ -192,6 +241,12 @@ impl Node {
         if timeout_at(begun + share * 4, self.http).await.is_err() {
             tracing::warn!("requests were cut short");
         }
+        self.closing.cancel();
+        if timeout_at(begun + share * 5, self.prices).await.is_err() {
+            tracing::warn!(
+                "positions that the price had crossed were left open; the next start closes them"
+            );
+        }
         if timeout_at(begun + share * 6, self.bus.stop()).await.is_err() {
             tracing::warn!("events were left; the next start reconciles what follows from them");
         }
@@ -209,11 +264,16 @@ pub(crate) async fn open_store(config: &Config) -> anyhow::Result<Arc<sql::Store
     Ok(Arc::new(sql::connect(config.database.as_str()).await?))
 }
 
-async fn take_up(delivery: &Delivery, rewards: &Rewards) -> Result<(), StoreError> {
+async fn take_up(
+    delivery: &Delivery,
+    rewards: &Rewards,
+    watcher: &Watcher,
+) -> Result<(), StoreError> {
     let notifications = delivery.take_up().await?;
-    let gifts = rewards.reconcile().await?;
-    if notifications > 0 || gifts > 0 {
-        tracing::info!(notifications, gifts, "took up what was left");
+    let rewards = rewards.reconcile().await?;
+    let open_positions = watcher.take_up().await?;
+    if notifications > 0 || rewards > 0 || open_positions > 0 {
+        tracing::info!(notifications, rewards, open_positions, "took up what was left");
     }
     Ok(())
 }

@@ -12,4 +12,5 @@ mod process;
 mod promises;
 mod simulation;
 mod stores;
+mod trading;
 mod websocket;
