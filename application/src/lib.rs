@@ -7,11 +7,14 @@
 //! raises the events: either can be left out of the composition root.
 
 pub mod accounts;
+mod authenticator;
 mod credentials;
 pub mod delivery;
 pub mod notifications;
+pub mod publishing;
 pub mod registration;
 pub mod rewards;
 pub mod sign_ins;
 
+pub use authenticator::{AnyOf, Authenticator};
 pub use credentials::{Caller, Credentials, Fault, SignedIn};

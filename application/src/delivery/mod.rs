@@ -37,7 +37,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use doorstep_domain::ports::{
     Attempt, Clock, Handover, Inbox, Outcomes, Presence, Pushed, Pusher, StoreError, Which,
 };
-use doorstep_domain::{Notification, NotificationId, Outcome, UserId};
+use doorstep_domain::{Kind, Notification, NotificationId, Outcome, UserId};
 
 use self::context::Context;
 use self::endings::Endings;
@@ -182,13 +182,25 @@ impl Delivery {
     /// Its user needs no session, channel or subscription made beforehand. Waits only for the store, and
     /// that only for a kind whose policy is `inbox`; never for a connection.
     pub async fn send(&self, notification: Notification) -> Result<Receipt, Refused> {
+        let policy = self.rule_of(&notification.kind).policy;
+        self.send_as(notification, policy).await
+    }
+
+    /// As [`send`](Self::send), but by this policy instead of that of its kind; all else is as for its kind.
+    ///
+    /// The node that takes a notification up after a stop does not know of it: there it goes by its kind.
+    pub async fn send_as(
+        &self,
+        notification: Notification,
+        policy: Policy,
+    ) -> Result<Receipt, Refused> {
         if self.cx.tasks.stop().is_cancelled() {
             return Err(Refused::Stopping);
         }
-        let rule = self.cx.rules.of(&notification.kind);
+        let rule = self.rule_of(&notification.kind);
         let receipt = self.cx.endings.receipts.open(notification.id);
         let now_or_never = notification.ttl.unwrap_or(rule.ttl).is_zero();
-        let so_far = match rule.policy {
+        let so_far = match policy {
             Policy::Inbox => self.wake.keep(notification).await?,
             Policy::Immediate => self.now_or_never(notification)?,
             Policy::Deferred(_) if now_or_never => self.now_or_never(notification)?,
@@ -196,6 +208,11 @@ impl Delivery {
             Policy::Deferred(Strategy::Poll) => self.poll.accept(notification, rule)?,
         };
         Ok(self.cx.endings.receipts.with_state(receipt, so_far))
+    }
+
+    /// The rule that governs a kind.
+    pub fn rule_of(&self, kind: &Kind) -> &Rule {
+        self.cx.rules.of(kind)
     }
 
     /// TTL 0: what a connection takes is delivered, what nobody takes has expired.
