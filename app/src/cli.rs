@@ -46,22 +46,26 @@ pub(crate) enum Command {
     Config(ServeArgs),
 }
 
+// The environment and the defaults are not clap's business, because they come after the file: see `config`.
+const LISTEN: &str =
+    "Where to serve; port 0 picks a free one [env: DOORSTEP_LISTEN] [default: 127.0.0.1:3000]";
+const DATABASE: &str = "Where the data is: sqlite://FILE or postgres://USER:PASSWORD@HOST/DATABASE \
+     [env: DATABASE_URL] [default: sqlite://doorstep.db]";
+const CONFIG: &str =
+    "The configuration file [env: DOORSTEP_CONFIG] [default: doorstep.toml, if there is one]";
+
 /// What every command that reads the configuration takes.
 #[derive(Debug, Args)]
 pub(crate) struct StoreArgs {
-    /// Where the data is: sqlite://FILE or postgres://USER:PASSWORD@HOST/DATABASE
-    /// [env: DATABASE_URL] [default: sqlite://doorstep.db]
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", help = DATABASE)]
     database: Option<String>,
-    /// The configuration file [env: `DOORSTEP_CONFIG`] [default: doorstep.toml, if there is one]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help = CONFIG)]
     config: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
-    /// Where to serve; port 0 picks a free one [env: `DOORSTEP_LISTEN`] [default: 127.0.0.1:3000]
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", help = LISTEN)]
     listen: Option<String>,
     #[command(flatten)]
     store: StoreArgs,

@@ -7,7 +7,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 /// How often dead sessions are removed; a session that has expired is refused whether it was removed or not.
-const SESSIONS_EVERY: Duration = Duration::from_secs(60 * 60);
+const SESSIONS_EVERY: Duration = Duration::from_hours(1);
 
 /// Removes expired sessions from the store, until `stopping`.
 pub(crate) async fn forget_dead_sessions(sign_ins: SignIns, stopping: CancellationToken) {

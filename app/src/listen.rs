@@ -17,7 +17,7 @@ use crate::client::{
 };
 
 /// The server pings every 25 s; a connection that is silent for so long is dead, whatever TCP thinks.
-const SILENCE: Duration = Duration::from_secs(60);
+const SILENCE: Duration = Duration::from_mins(1);
 /// A connection that lived so long was a good one: the next wait starts small again.
 const GOOD: Duration = Duration::from_secs(10);
 

@@ -65,7 +65,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         }
         Command::Config(args) => {
             let loaded = Config::load(args.into_sources())?;
-            print!("{}", loaded.to_toml());
+            println!("{}", loaded.to_toml());
             Ok(())
         }
     }

@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::composition::{Node, Options};
-use crate::config::Config;
+use crate::config::{Config, LogFormat};
 
 /// Serves until asked to stop.
 pub(crate) async fn run(config: &Config, stop: CancellationToken) -> anyhow::Result<()> {
@@ -18,7 +18,7 @@ pub(crate) async fn run(config: &Config, stop: CancellationToken) -> anyhow::Res
         // A store that does not answer must not keep Ctrl-C waiting.
         () = stop.cancelled() => return Ok(()),
     };
-    announce(node.address()).context("standard output is closed")?;
+    announce(node.address(), config.log.format).context("standard output is closed")?;
     stop.cancelled().await;
     node.stop().await;
     Ok(())
@@ -43,22 +43,24 @@ async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
 }
 
 /// The one line for programs, and a few for people.
-fn announce(address: SocketAddr) -> io::Result<()> {
+fn announce(address: SocketAddr, logs: LogFormat) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "listening on http://{address}")?;
     out.flush()?;
     // Whoever reads logs by machine does not need to be told what to try.
-    if io::IsTerminal::is_terminal(&io::stderr()) {
+    if logs == LogFormat::Human {
         let page = match address.ip() {
             ip if ip.is_unspecified() => format!("http://localhost:{}", address.port()),
             _ => format!("http://{address}"),
         };
-        eprintln!(
+        // A hint that nobody can read is no reason to stop.
+        let hint = format!(
             "\n  Try it:  open {page} in a browser, and come late\n  \
              Or:      doorstep demo             every delivery policy side by side\n           \
              doorstep listen --help    what a user is pushed, in your terminal\n\n  \
              Ctrl-C stops it.\n"
         );
+        writeln!(io::stderr(), "{hint}").ok();
     }
     Ok(())
 }

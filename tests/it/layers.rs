@@ -39,7 +39,7 @@ const APPLICATION_MAY_USE: [&str; 11] = [
 const APPLICATION_MAY_USE_OF_TOKIO: [&str; 4] = ["macros", "rt-multi-thread", "sync", "time"];
 
 /// What lies at the top, beside dot-files and licences.
-const TOP_LEVEL: [&str; 11] = [
+const TOP_LEVEL: [&str; 10] = [
     "ARCHITECTURE.md",
     "Cargo.lock",
     "Cargo.toml",

@@ -3,6 +3,7 @@
 
 use doorstep_tests::client::User;
 use doorstep_tests::server::{Doorstep, Finished, SqliteFile};
+use sqlx::{Connection, Executor};
 
 /// A notification ends, and the log says how, as often as a registration makes notifications.
 const NEWS: usize = 2;
@@ -150,14 +151,14 @@ async fn check_late_client(policy: &str, strategy: &str, sees: bool) {
     let user = User::register(server.url(), "ada").await;
     user.has("1000.00").await;
     if !sees {
-        server.logged_times("outcome=\"expired\"", NEWS).await;
+        server.logged("outcome=\"expired\"", NEWS).await;
     }
     let mut socket = user.connect("doorstep.plain.v1").await;
     if sees {
         let mut kinds = socket.kinds(NEWS).await;
         kinds.sort();
         assert_eq!(kinds, ["reward.granted", "welcome"], "{policy}, {strategy}");
-        server.logged_times("outcome=\"delivered\"", NEWS).await;
+        server.logged("outcome=\"delivered\"", NEWS).await;
     } else {
         assert_eq!(socket.round_trip().await, Vec::<String>::new());
     }
@@ -189,7 +190,7 @@ async fn a_kind_has_a_policy_of_its_own() {
         .await;
     let user = User::register(server.url(), "ada").await;
     user.has("1000.00").await;
-    server.logged_times("outcome=\"expired\"", 1).await;
+    server.logged("outcome=\"expired\"", 1).await;
     let mut socket = user.connect("doorstep.plain.v1").await;
     assert_eq!(socket.kinds(1).await, ["reward.granted"]);
 }
@@ -205,4 +206,59 @@ async fn the_demo_plays_every_policy_and_keeps_its_promises() {
         let popup = if row.contains("immediate") { "lost by 2 of 2" } else { "seen by 2 of 2" };
         assert!(row.contains(popup), "{stdout}");
     }
+}
+
+#[tokio::test]
+async fn the_listener_prints_acknowledges_and_comes_back() {
+    let database = SqliteFile::new();
+    let mut server = Doorstep::serve(&database.url()).start().await;
+    let url = server.url().to_owned();
+    let user = User::register(&url, "ada").await;
+    let mut listener =
+        Doorstep::new(&["listen", "--url", &url]).env("DOORSTEP_TOKEN", &user.token).spawn().await;
+    listener.printed("  welcome  {\"username\":\"ada\"}  ", 1).await;
+    listener.printed("  reward.granted  {", 1).await;
+    server.logged("outcome=\"delivered\"", NEWS).await;
+
+    server.terminate();
+    assert_eq!(server.wait().await.code, Some(0));
+    listener.logged("1012", 1).await;
+    let address = url.trim_start_matches("http://");
+    let again = Doorstep::new(&["serve", "--listen", address, "--database", &database.url()]);
+    let server = again.start().await;
+    listener.logged("connected to ", 2).await;
+    drop(server);
+
+    listener.terminate();
+    let Finished { code, stdout, stderr } = listener.wait().await;
+    assert_eq!((code, stdout.lines().count()), (Some(0), NEWS), "{stdout}");
+    assert!(!format!("{stdout}{stderr}").contains(&user.token));
+}
+
+#[tokio::test]
+async fn a_listener_whose_token_is_dead_does_not_come_back() {
+    let server = Doorstep::serve(&SqliteFile::new().url()).start().await;
+    let call = Doorstep::new(&["listen", "--url", server.url(), "--token", "s3cret"]);
+    check_refused(call, 1, &["the token is not valid"]).await;
+}
+
+#[tokio::test]
+async fn the_audit_says_what_is_wrong_and_ends_with_1() {
+    let database = SqliteFile::new();
+    let server = Doorstep::serve(&database.url()).start().await;
+    let user = User::register(server.url(), "ada").await;
+    user.has("1000.00").await;
+    server.terminate();
+    server.wait().await;
+    let audit = Doorstep::new(&["audit", "--database", &database.url()]);
+    let Finished { code, stdout, .. } = audit.run().await;
+    assert_eq!(code, Some(0));
+    assert!(stdout.contains("1 users, 1 ledger entries"), "{stdout}");
+
+    let mut connection = sqlx::SqliteConnection::connect(&database.url()).await.unwrap();
+    connection.execute("UPDATE users SET balance = balance + 1").await.unwrap();
+    connection.close().await.unwrap();
+    let Finished { code, stdout, stderr } = audit.run().await;
+    assert_eq!(code, Some(1), "{stderr}");
+    assert!(stdout.contains(&user.id), "{stdout}");
 }

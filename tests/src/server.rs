@@ -16,7 +16,7 @@ use tokio::sync::{OnceCell, watch};
 use tokio::task::JoinHandle;
 
 /// How long a process may take for what a test waits for: generous, as two cores may be compiling.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The binary `doorstep`, built once a test process, with the profile of the tests and beside them.
 ///
@@ -121,7 +121,11 @@ impl Doorstep {
         self.dir.path()
     }
 
-    async fn spawn(&self) -> Running {
+    /// Starts it, whatever it is going to do.
+    ///
+    /// # Panics
+    /// When it does not start at all.
+    pub async fn spawn(&self) -> Process {
         let mut command = Command::new(binary().await);
         for (name, _) in std::env::vars_os() {
             let ours = name.to_str().is_some_and(|name| {
@@ -143,7 +147,7 @@ impl Doorstep {
             .expect("the binary starts");
         let stdout = Lines::of(child.stdout.take().expect("piped"));
         let stderr = Lines::of(child.stderr.take().expect("piped"));
-        Running { child, stdout, stderr, _dir: self.dir.clone() }
+        Process { child, stdout, stderr, _dir: self.dir.clone() }
     }
 
     /// Runs it to its end.
@@ -159,20 +163,20 @@ impl Doorstep {
     /// # Panics
     /// When it ends instead; the message has its standard error.
     pub async fn start(&self) -> Server {
-        let mut running = self.spawn().await;
-        let Some(line) = running.stdout.find("listening on ").await else {
-            let finished = running.wait().await;
+        let mut process = self.spawn().await;
+        let Some(line) = process.stdout.find("listening on ").await else {
+            let finished = process.wait().await;
             panic!("the server does not serve: {finished:#?}");
         };
         let url = line.trim_start_matches("listening on ").to_owned();
         assert!(url.starts_with("http://"), "{line:?}");
-        Server { running, url }
+        Server { process, url }
     }
 }
 
 /// A server that serves; killed when dropped.
 pub struct Server {
-    running: Running,
+    process: Process,
     url: String,
 }
 
@@ -184,13 +188,13 @@ impl Server {
 
     /// `kill -TERM`: asks it to stop.
     pub fn terminate(&self) {
-        self.running.signal(Signal::SIGTERM);
+        self.process.terminate();
     }
 
     /// `kill -9`: ends it here and now, and waits until it is gone.
     pub async fn kill(self) -> Finished {
-        self.running.signal(Signal::SIGKILL);
-        self.running.wait().await
+        self.process.signal(Signal::SIGKILL);
+        self.process.wait().await
     }
 
     /// Waits until it has ended by itself.
@@ -198,40 +202,50 @@ impl Server {
     /// # Panics
     /// When it does not.
     pub async fn wait(self) -> Finished {
-        self.running.wait().await
-    }
-
-    /// Waits until it has logged a line that contains this, and returns the line.
-    ///
-    /// # Panics
-    /// When it ends before, or does not log it within a minute.
-    pub async fn logged(&mut self, part: &str) -> String {
-        match self.running.stderr.find(part).await {
-            Some(line) => line,
-            None => panic!("the server never logged {part:?}"),
-        }
+        self.process.wait().await
     }
 
     /// Waits until so many lines that contain this have been logged.
     ///
     /// # Panics
-    /// As [`logged`](Self::logged).
-    pub async fn logged_times(&mut self, part: &str, times: usize) {
-        let enough = self.running.stderr.until(|lines| {
-            (lines.iter().filter(|line| line.contains(part)).count() >= times).then_some(())
-        });
-        assert!(enough.await.is_some(), "the server did not log {part:?} {times} times");
+    /// As [`Process::logged`].
+    pub async fn logged(&mut self, part: &str, times: usize) {
+        self.process.logged(part, times).await;
     }
 }
 
-struct Running {
+/// A process that has been started; killed when dropped.
+pub struct Process {
     child: Child,
     stdout: Lines,
     stderr: Lines,
     _dir: Arc<TempDir>,
 }
 
-impl Running {
+impl Process {
+    /// Waits until so many lines on standard output contain this.
+    ///
+    /// # Panics
+    /// When it ends before, or takes more than a minute.
+    pub async fn printed(&mut self, part: &str, times: usize) {
+        let enough = self.stdout.count(part, times).await;
+        assert!(enough, "{part:?} was not printed {times} times");
+    }
+
+    /// Waits until so many lines on standard error contain this.
+    ///
+    /// # Panics
+    /// As [`printed`](Self::printed).
+    pub async fn logged(&mut self, part: &str, times: usize) {
+        let enough = self.stderr.count(part, times).await;
+        assert!(enough, "{part:?} was not logged {times} times");
+    }
+
+    /// `kill -TERM`: asks it to stop.
+    pub fn terminate(&self) {
+        self.signal(Signal::SIGTERM);
+    }
+
     fn signal(&self, signal: Signal) {
         // Gone already: nothing to signal, and the wait that follows tells.
         if let Some(pid) = self.child.id().and_then(|pid| i32::try_from(pid).ok()) {
@@ -239,17 +253,21 @@ impl Running {
         }
     }
 
-    async fn wait(mut self) -> Finished {
+    /// Waits until it has ended by itself.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub async fn wait(mut self) -> Finished {
         let status = tokio::time::timeout(PATIENCE, self.child.wait())
             .await
             .expect("the process comes to an end")
             .expect("the process can be waited for");
-        let (stdout, stderr) = (self.stdout.to_end().await, self.stderr.to_end().await);
+        let (stdout, stderr) = (self.stdout.rest().await, self.stderr.rest().await);
         Finished { code: status.code(), stdout, stderr }
     }
 }
 
-impl Drop for Running {
+impl Drop for Process {
     /// The test harness shows it only when the test failed.
     fn drop(&mut self) {
         if std::thread::panicking() {
@@ -259,7 +277,7 @@ impl Drop for Running {
                     writeln!(said, "  standard {name}: {line}").ok();
                 }
             }
-            eprintln!("the server that was part of this said:\n{said}");
+            eprintln!("a process that was part of this said:\n{said}");
         }
     }
 }
@@ -295,7 +313,14 @@ impl Lines {
         }
     }
 
-    async fn to_end(&mut self) -> String {
+    async fn count(&mut self, part: &str, times: usize) -> bool {
+        let contains = |line: &&String| line.contains(part);
+        let enough =
+            |lines: &[String]| (lines.iter().filter(contains).count() >= times).then_some(());
+        self.until(enough).await.is_some()
+    }
+
+    async fn rest(&mut self) -> String {
         // A grandchild could hold the pipe open; there is none, but a test must not hang for it.
         tokio::time::timeout(PATIENCE, &mut self.reader).await.ok();
         self.seen.borrow().join("\n")

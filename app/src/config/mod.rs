@@ -240,17 +240,18 @@ impl Config {
 impl Loaded {
     /// All settings as a configuration file, each with the place it came from. Passwords are not in it.
     pub(crate) fn to_toml(&self) -> String {
-        let mut out = String::new();
+        let mut lines = Vec::new();
         let mut table: &[String] = &[];
         // Kinds are read after their parent's own keys, so that each table comes in one piece.
         for Line { key, value, origin } in &self.lines {
             let Some((name, parent)) = key.0.split_last() else { continue };
             if parent != table {
                 table = parent;
-                out.push_str(&format!("\n[{}]\n", Key(parent.to_vec())));
+                lines.push(format!("\n[{}]", Key(parent.to_vec())));
             }
-            out.push_str(&format!("{:<40} # {origin}\n", format!("{name} = {value}")));
+            let setting = format!("{name} = {value}");
+            lines.push(format!("{setting:<40} # {origin}"));
         }
-        out
+        lines.join("\n")
     }
 }

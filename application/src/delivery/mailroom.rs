@@ -268,9 +268,10 @@ impl Mailroom {
             Went::Failed { retry_at } => Some(retry_at),
         };
         let ended = index.and_then(|index| self.put_back(index, now, retry_at));
-        // A failure is tried again by the timer of what failed. If that has ended, nothing would come back
-        // for those behind it. (For the same reason whatever ends one that was tried is followed by a flush.)
-        let nothing_to_wait_for = retry_at.is_some() && (index.is_none() || ended.is_some());
+        // Who is away will arrive, and a failure is tried again by the timer of what failed. But if that one
+        // has ended meanwhile, the answer says nothing of those behind it, and nothing would come back for
+        // them. (For the same reason whatever ends one that was tried is followed by a flush.)
+        let nothing_to_wait_for = index.is_none() || ended.is_some();
         let here = &mut self.mailboxes[mailbox as usize];
         if nothing_to_wait_for || here.flags & (AGAIN | CHANGED) != 0 {
             here.flags &= !AGAIN;

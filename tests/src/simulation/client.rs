@@ -1,11 +1,13 @@
 //! What clients do: connect, vanish, acknowledge in time, late, twice, never, or in another's name.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use doorstep_application::delivery::Delivery;
 use doorstep_domain::NotificationId;
-use doorstep_domain::ports::{Attempt, Clock};
+use doorstep_domain::ports::Clock;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use uuid::Uuid;
 
 use super::dice::Dice;
@@ -20,11 +22,12 @@ pub(super) fn connect(world: &Arc<World>, node: &Node, who: u64, acks: bool) {
 pub(super) fn connect_to(world: &Arc<World>, delivery: &Arc<Delivery>, who: u64, acks: bool) {
     let number = world.number();
     world.tell(|| format!("user {who} connects as {number}, acknowledging: {acks}"));
+    let (frames, received) = unbounded_channel();
     let connection =
-        Connection { user: who, acks, half_open: false, handed: std::collections::BTreeMap::new() };
+        Connection { user: who, acks, half_open: false, handed: BTreeMap::new(), frames };
     world.state().connections.insert(number, connection);
     if acks {
-        tokio::spawn(acknowledge(world.clone(), Arc::downgrade(delivery), number));
+        tokio::spawn(acknowledge(world.clone(), Arc::downgrade(delivery), who, received));
     }
     delivery.arrived(&user(who));
 }
@@ -62,43 +65,38 @@ pub(super) fn half_open(world: &World, who: u64) {
 
 /// Acknowledges what the connection is handed, more or less: at once, late, twice, or not at all. Late ones
 /// come even after the connection has ended, as over the next one.
-async fn acknowledge(world: Arc<World>, delivery: std::sync::Weak<Delivery>, number: u64) {
-    let mut done: Vec<(NotificationId, Attempt)> = Vec::new();
-    loop {
-        tokio::time::sleep(Duration::from_millis(7)).await;
-        let (who, new) = {
-            let state = world.state();
-            let Some(connection) = state.connections.get(&number) else { return };
-            if connection.half_open {
-                return;
-            }
-            let handed = connection.handed.iter().map(|(id, attempt)| (*id, *attempt));
-            (connection.user, handed.filter(|h| !done.contains(h)).collect::<Vec<_>>())
+async fn acknowledge(
+    world: Arc<World>,
+    delivery: Weak<Delivery>,
+    who: u64,
+    mut frames: UnboundedReceiver<NotificationId>,
+) {
+    while let Some(id) = frames.recv().await {
+        let (times, after) = {
+            let dice = &mut world.state().dice;
+            let times = [0, 1, 1, 1, 2][usize::try_from(dice.below(5)).unwrap_or(0)];
+            let late = if dice.one_in(3) { dice.below(1500) } else { 0 };
+            (times, Duration::from_millis(5 + late))
         };
-        for (id, attempt) in new {
-            done.push((id, attempt));
-            let (times, late) = {
-                let dice = &mut world.state().dice;
-                let times = [0, 1, 1, 1, 2][usize::try_from(dice.below(5)).unwrap_or(0)];
-                let late = if dice.one_in(3) { dice.below(1500) } else { 0 };
-                (times, Duration::from_millis(late))
-            };
-            let (world, delivery) = (world.clone(), delivery.clone());
-            tokio::spawn(async move {
-                tokio::time::sleep(late).await;
-                for _ in 0..times {
-                    if let Some(delivery) = delivery.upgrade() {
-                        let counts = counts(&world, id);
-                        world.tell(|| format!("user {who} acknowledges {}", short(id)));
-                        delivery.acknowledged(&user(who), id);
-                        let mut state = world.state();
-                        if counts && state.lives[&id].outcome.is_none() {
-                            state.break_promise(format!("the acknowledgement of {id} was ignored"));
-                        }
-                    }
+        let (world, delivery) = (world.clone(), delivery.clone());
+        tokio::spawn(async move {
+            tokio::time::sleep(after).await;
+            for _ in 0..times {
+                if let Some(delivery) = delivery.upgrade() {
+                    acknowledge_one(&world, &delivery, who, id);
                 }
-            });
-        }
+            }
+        });
+    }
+}
+
+fn acknowledge_one(world: &World, delivery: &Delivery, who: u64, id: NotificationId) {
+    let counts = counts(world, id);
+    world.tell(|| format!("user {who} acknowledges {}", short(id)));
+    delivery.acknowledged(&user(who), id);
+    let mut state = world.state();
+    if counts && state.lives[&id].outcome.is_none() {
+        state.break_promise(format!("the acknowledgement of {id} was ignored"));
     }
 }
 

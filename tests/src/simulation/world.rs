@@ -8,6 +8,7 @@ use std::time::Duration;
 use doorstep_application::delivery::{Delivery, Receipt, Refused};
 use doorstep_domain::ports::{Attempt, Clock, Pushed};
 use doorstep_domain::{Notification, NotificationId, Outcome, Payload, Timestamp, UserId};
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -46,6 +47,8 @@ pub(super) struct Connection {
     pub(super) half_open: bool,
     /// What it was handed, and in which attempt.
     pub(super) handed: BTreeMap<NotificationId, Attempt>,
+    /// What reaches the client.
+    pub(super) frames: UnboundedSender<NotificationId>,
 }
 
 /// A notification's life, seen from outside.
@@ -308,6 +311,8 @@ impl State {
             let before = connection.handed.insert(n.id, attempt);
             if before != Some(attempt) && !connection.half_open {
                 written = true;
+                // A client that does not acknowledge does not listen either.
+                connection.frames.send(n.id).ok();
             }
             if !connection.acks {
                 pushed = Pushed::Written;
