@@ -4,8 +4,12 @@
 pub mod bus;
 #[cfg(feature = "http")]
 pub mod http;
+#[cfg(feature = "jwt")]
+pub mod jwt;
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(feature = "publish")]
+pub mod publish;
 #[cfg(feature = "security")]
 pub mod security;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
@@ -13,5 +17,7 @@ pub mod sql;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 pub mod system;
+#[cfg(feature = "webhook")]
+pub mod webhook;
 #[cfg(feature = "websocket")]
 pub mod websocket;

@@ -122,7 +122,7 @@ impl Node {
         let sockets = WebSocketParts {
             connections: connections.clone(),
             delivery: delivery.clone(),
-            sign_ins: sign_ins.clone(),
+            authenticator: sign_ins.clone().into(),
             clock,
         };
         let families = Router::new()

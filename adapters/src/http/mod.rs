@@ -16,6 +16,7 @@ mod fields;
 pub mod health;
 mod limit;
 mod observe;
+pub mod openapi;
 mod parameters;
 mod problem;
 mod server;
@@ -23,9 +24,13 @@ pub mod sessions;
 pub mod users;
 pub mod wire;
 
+#[cfg(feature = "websocket")]
+pub(crate) use auth::authenticate;
 pub use auth::{bearer_token, signed_in};
 pub use axum::Router;
 pub use fields::Fields;
+#[cfg(feature = "publish")]
+pub(crate) use fields::json_bytes;
 #[cfg(feature = "websocket")]
 pub(crate) use limit::peer;
 pub use limit::{AddressLimit, Rate};

@@ -215,6 +215,13 @@ impl Delivery {
         self.cx.rules.of(kind)
     }
 
+    /// Whether a notification that waits in this node's memory is in flight now; `None` if it is not there.
+    pub fn state_of(&self, user: &UserId, id: NotificationId) -> Option<Acceptance> {
+        let state = self.wake.rooms.with(user, (0, 0), |room| room.state(user, id))?;
+        let in_flight = matches!(state, entry::State::InFlight);
+        Some(if in_flight { Acceptance::InFlight } else { Acceptance::Waiting })
+    }
+
     /// TTL 0: what a connection takes is delivered, what nobody takes has expired.
     fn now_or_never(&self, n: Notification) -> Result<Acceptance, Refused> {
         let bytes = n.payload.as_str().len();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use doorstep_domain::ports::Outcomes;
-use doorstep_domain::{Ended, NotificationId, Outcome, Timestamp};
+use doorstep_domain::{Ended, NotificationId, Outcome, Timestamp, UserId};
 use tokio::sync::oneshot;
 
 use crate::delivery::Acceptance;
@@ -19,8 +19,10 @@ pub struct Book {
 }
 
 /// What is known of one published notification.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
+    /// Whose it is.
+    pub user_id: UserId,
     /// When it was accepted.
     pub created_at: Timestamp,
     /// How far it is.
@@ -47,6 +49,7 @@ struct Shard {
 }
 
 struct Entry {
+    user_id: UserId,
     created_at: Timestamp,
     /// None while it is being sent.
     answer: Option<Acceptance>,
@@ -75,7 +78,7 @@ impl Book {
     /// How long an end is remembered.
     pub const KEEP: Duration = Duration::from_secs(60 * 60);
 
-    /// An empty book with room for `most` notifications, at some 100 to 200 bytes each; at least 64.
+    /// An empty book with room for `most` notifications, at some 200 bytes each; at least 64.
     pub fn new(keep: Duration, most: usize) -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
         Self { shards, keep, most_a_shard: (most / SHARDS).max(1) }
@@ -88,7 +91,12 @@ impl Book {
         self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn begin(self: &Arc<Self>, id: NotificationId, now: Timestamp) -> Begun {
+    pub(super) fn begin(
+        self: &Arc<Self>,
+        id: NotificationId,
+        user: &UserId,
+        now: Timestamp,
+    ) -> Begun {
         let mut shard = self.shard(id);
         shard.forget_old(now, self.keep);
         match shard.entries.get(&id) {
@@ -98,7 +106,8 @@ impl Book {
             Some(Entry { answer: None, .. }) => return Begun::Busy(shard.watch(id)),
         }
         shard.make_room(self.most_a_shard);
-        shard.entries.insert(id, Entry { created_at: now, answer: None, end: None });
+        let user_id = user.clone();
+        shard.entries.insert(id, Entry { user_id, created_at: now, answer: None, end: None });
         shard.begun.push_back((id, now));
         Begun::New(Sending { book: Arc::clone(self), id })
     }
@@ -117,12 +126,12 @@ impl Book {
     pub(super) fn look_up(&self, id: NotificationId, now: Timestamp) -> Option<Record> {
         let mut shard = self.shard(id);
         shard.forget_old(now, self.keep);
-        let Entry { created_at, answer, end } = shard.entries.get(&id)?;
+        let Entry { user_id, created_at, answer, end } = shard.entries.get(&id)?;
         let progress = match end {
             Some((outcome, at)) => Progress::Ended(*outcome, *at),
             None => Progress::Open(answer.unwrap_or(Acceptance::Waiting)),
         };
-        Some(Record { created_at: *created_at, progress })
+        Some(Record { user_id: user_id.clone(), created_at: *created_at, progress })
     }
 
     /// Waits until this one has ended, or is not in the book.
@@ -246,8 +255,12 @@ mod tests {
         Timestamp::from_micros(secs * 1_000_000)
     }
 
+    fn begin(book: &Arc<Book>, id: NotificationId, now: Timestamp) -> Begun {
+        book.begin(id, &"ada".parse().unwrap(), now)
+    }
+
     fn accept(book: &Arc<Book>, id: NotificationId, now: Timestamp) {
-        let Begun::New(sending) = book.begin(id, now) else { panic!("not new") };
+        let Begun::New(sending) = begin(book, id, now) else { panic!("not new") };
         sending.accepted(Acceptance::Waiting, now);
     }
 
@@ -285,19 +298,19 @@ mod tests {
     #[tokio::test]
     async fn who_sends_the_same_meanwhile_waits_for_the_answer() {
         let book = Arc::new(Book::new(HOUR, 64));
-        let Begun::New(sending) = book.begin(id(1), at(0)) else { panic!("not new") };
-        let Begun::Busy(answered) = book.begin(id(1), at(0)) else { panic!("not busy") };
+        let Begun::New(sending) = begin(&book, id(1), at(0)) else { panic!("not new") };
+        let Begun::Busy(answered) = begin(&book, id(1), at(0)) else { panic!("not busy") };
         sending.accepted(Acceptance::InFlight, at(0));
         answered.await.unwrap();
-        assert!(matches!(book.begin(id(1), at(0)), Begun::Known(Acceptance::InFlight)));
+        assert!(matches!(begin(&book, id(1), at(0)), Begun::Known(Acceptance::InFlight)));
     }
 
     #[test]
     fn what_was_given_up_or_rejected_may_be_sent_again() {
         let book = Arc::new(Book::new(HOUR, 64));
-        drop(book.begin(id(1), at(0)));
+        drop(begin(&book, id(1), at(0)));
         assert_eq!(book.look_up(id(1), at(0)), None);
-        let Begun::New(sending) = book.begin(id(1), at(0)) else { panic!("not new") };
+        let Begun::New(sending) = begin(&book, id(1), at(0)) else { panic!("not new") };
         book.end(id(1), Outcome::Rejected, at(1));
         drop(sending);
         let expected = Progress::Ended(Outcome::Rejected, at(1));

@@ -115,7 +115,7 @@ impl Publishing {
         let id = draft.id.unwrap_or_else(|| NotificationId::new(ids.next()));
         let created_at = clock.now();
         let entry = loop {
-            match book.begin(id, created_at) {
+            match book.begin(id, &draft.user_id, created_at) {
                 Begun::New(entry) => break entry,
                 Begun::Known(answer) => return Published { id, state: Ok(answer) },
                 // Somebody else is sending the same at this moment, and will know in another one.
@@ -151,7 +151,14 @@ impl Publishing {
 
     /// What is known of a notification that was published here; `None` if nothing, or no longer.
     pub fn look_up(&self, id: NotificationId) -> Option<Record> {
-        self.parts.book.look_up(id, self.parts.clock.now())
+        let mut record = self.parts.book.look_up(id, self.parts.clock.now())?;
+        // What was answered at first may have changed since; where it is in memory, memory knows.
+        if let Progress::Open(state) = &mut record.progress
+            && let Some(now) = self.parts.delivery.state_of(&record.user_id, id)
+        {
+            *state = now;
+        }
+        Some(record)
     }
 
     /// Waits until all of these have ended, at most so long ([`Publishing::MAX_WAIT`] at most), and no longer
