@@ -1,6 +1,8 @@
 //! The composition root: which adapter stands behind which port, and who hears of what. Read it from top
 //! to bottom and you have seen the whole service.
 
+mod backends;
+mod bare;
 #[cfg(test)]
 mod tests;
 
@@ -9,7 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use doorstep_adapters::bus::Bus;
+use doorstep_adapters::http::openapi::OpenApi as _;
 use doorstep_adapters::http::{self, AddressLimit, Router, ServerSettings};
+use doorstep_adapters::publish;
 use doorstep_adapters::security::{Argon2Passwords, HashingLimits, RandomTokens};
 use doorstep_adapters::sql;
 use doorstep_adapters::system::{SystemClock, V7Ids};
@@ -20,7 +24,7 @@ use doorstep_application::notifications::Notifications;
 use doorstep_application::registration::{Registration, RegistrationParts};
 use doorstep_application::rewards::Rewards;
 use doorstep_application::sign_ins::{SignInParts, SignIns};
-use doorstep_domain::ports::Clock;
+use doorstep_domain::ports::{Clock, Inbox};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
@@ -29,6 +33,8 @@ use tokio_util::sync::CancellationToken;
 use crate::announce::Announce;
 use crate::config::Config;
 use crate::{housekeeping, page};
+
+use self::backends::Backends;
 
 /// What can be left out, because nothing else rests on it.
 #[derive(Debug, Clone, Copy, Default)]
@@ -40,10 +46,12 @@ pub(crate) struct Options {
 /// One running service.
 pub(crate) struct Node {
     address: SocketAddr,
-    store: Arc<sql::Store>,
+    /// None where nothing is kept.
+    store: Option<Arc<sql::Store>>,
     bus: Bus,
     connections: Arc<Connections>,
     delivery: Arc<Delivery>,
+    backends: Backends,
     stopping: CancellationToken,
     http: JoinHandle<()>,
     stop_within: Duration,
@@ -56,6 +64,9 @@ impl Node {
         listener: TcpListener,
         options: Options,
     ) -> anyhow::Result<Self> {
+        if !config.trading.enabled {
+            return bare::start(config, listener).await;
+        }
         let address = listener.local_addr()?;
         let stopping = CancellationToken::new();
 
@@ -65,19 +76,24 @@ impl Node {
         let store = Arc::new(sql::connect(config.database.as_str()).await?);
         let passwords = Arc::new(Argon2Passwords::new(HashingLimits::default())?);
         let tokens = Arc::new(RandomTokens);
+        let backends = Backends::start(config, clock.clone())?;
 
         // Live connections, and the delivery that pushes through them.
         let connections = Arc::new(Connections::new(config.websocket()));
         let events = Bus::wire();
         let publisher = events.publisher();
-        let delivery = Delivery::builder(connections.clone(), connections.clone(), clock.clone())
-            .rules(config.delivery.rules())
-            .limits(config.delivery.limits())
-            .inbox(store.clone())
-            .handover(store.clone())
-            .outcomes(Arc::new(Announce(publisher.clone())))
-            .start();
-        let delivery = Arc::new(delivery);
+        let mut delivery =
+            Delivery::builder(connections.clone(), connections.clone(), clock.clone())
+                .rules(config.delivery.rules())
+                .limits(config.delivery.limits())
+                .outcomes(Arc::new(Announce(publisher.clone())));
+        if config.inbox.enabled {
+            delivery = delivery.inbox(store.clone());
+        }
+        if config.handover.enabled {
+            delivery = delivery.handover(store.clone());
+        }
+        let delivery = Arc::new(backends.observe(delivery).start());
 
         // Who hears of what happened. None of them knows another.
         let gift = config.rewards.welcome_gift;
@@ -116,13 +132,14 @@ impl Node {
             session_end: connections.clone(),
             session_ttl: config.sessions.ttl.0,
         });
-        let views = AccountViews::new(store.clone(), Some(store.clone()));
+        let inbox = config.inbox.enabled.then(|| store.clone() as Arc<dyn Inbox>);
+        let views = AccountViews::new(store.clone(), inbox);
 
         // How they do it.
         let sockets = WebSocketParts {
             connections: connections.clone(),
             delivery: delivery.clone(),
-            authenticator: sign_ins.clone().into(),
+            authenticator: backends.authenticator(Some(sign_ins.clone().into())),
             clock,
         };
         let families = Router::new()
@@ -137,14 +154,34 @@ impl Node {
                 AddressLimit::new(config.limits.sign_ins()),
             ))
             .merge(http::accounts::router(views, sign_ins.clone()))
-            .merge(websocket::router(sockets));
+            .merge(backends.router(delivery.clone(), connections.clone(), stopping.clone()))
+            .merge(websocket::router(sockets))
+            .merge(http::openapi::router(vec![
+                http::health::Description::openapi(),
+                http::users::Description::openapi(),
+                http::sessions::Description::openapi(),
+                http::accounts::Description::openapi(),
+                publish::Description::openapi(),
+                websocket::Description::openapi(),
+            ]));
         let settings = ServerSettings::default();
         let http =
             tokio::spawn(http::serve(listener, http::api(families), settings, stopping.clone()));
         tokio::spawn(housekeeping::forget_dead_sessions(sign_ins, stopping.clone()));
 
         let stop_within = config.server.stop_within.0;
-        Ok(Self { address, store, bus, connections, delivery, stopping, http, stop_within })
+        let store = Some(store);
+        Ok(Self {
+            address,
+            store,
+            bus,
+            connections,
+            delivery,
+            backends,
+            stopping,
+            http,
+            stop_within,
+        })
     }
 
     /// Where it serves.
@@ -155,6 +192,11 @@ impl Node {
     /// How often delivery has looked whether somebody is there.
     pub(crate) fn presence_checks(&self) -> u64 {
         self.delivery.presence_checks()
+    }
+
+    /// Takes over what can be changed while serving.
+    pub(crate) fn reload(&self, config: &Config) -> anyhow::Result<()> {
+        self.backends.reload(config)
     }
 
     /// Stops without losing what waits: nobody new, the connections told to come back, the events handled,
@@ -175,7 +217,10 @@ impl Node {
         }
         let patience = (begun + self.stop_within).saturating_duration_since(Instant::now());
         let stopped = self.delivery.stop(patience).await;
-        if timeout_at(begun + self.stop_within, self.store.disconnect()).await.is_err() {
+        self.backends.stop(share).await;
+        if let Some(store) = self.store
+            && timeout_at(begun + self.stop_within, store.disconnect()).await.is_err()
+        {
             tracing::debug!("the store was still busy");
         }
         tracing::info!(handed_over = stopped.handed_over, took = ?begun.elapsed(), "stopped");

@@ -1,9 +1,11 @@
 //! From what is configured to what the parts take: the one place that knows both.
 
 use doorstep_adapters::http::Rate;
+use doorstep_adapters::jwt;
 use doorstep_adapters::websocket;
 use doorstep_application::delivery;
 
+use crate::config::backends::Algorithm;
 use crate::config::{Config, Delivery, Limits, OnExpiry, Overflow, Policy, Rule, Strategy};
 
 impl Config {
@@ -15,6 +17,17 @@ impl Config {
             max_connections: self.limits.connections.get(),
             allowed_origins: self.server.allowed_origins.0.clone(),
             ..websocket::Settings::default()
+        }
+    }
+}
+
+impl From<Algorithm> for jwt::Algorithm {
+    fn from(algorithm: Algorithm) -> Self {
+        match algorithm {
+            Algorithm::Hs256 => Self::Hs256,
+            Algorithm::Rs256 => Self::Rs256,
+            Algorithm::Es256 => Self::Es256,
+            Algorithm::EdDsa => Self::EdDsa,
         }
     }
 }

@@ -9,8 +9,9 @@ use axum::Router;
 use axum::http::header;
 use axum::routing::get;
 use serde_json::{Map, Value, json};
-use utoipa::openapi::OpenApi as Document;
-use utoipa::{OpenApi, ToSchema};
+pub use utoipa::OpenApi;
+use utoipa::ToSchema;
+pub use utoipa::openapi::OpenApi as Document;
 
 use super::FieldError;
 
@@ -111,7 +112,8 @@ fn document(families: Vec<Document>) -> Value {
         families.into_iter().fold(Shared::openapi(), |all, family| all.merge_from(family));
     // What is left to do is the same everywhere, and easier on the finished tree.
     let mut document = serde_json::to_value(document).unwrap_or_default();
-    let scheme = |description| json!({"type": "http", "scheme": "bearer", "description": description});
+    let scheme =
+        |description| json!({"type": "http", "scheme": "bearer", "description": description});
     document["components"]["securitySchemes"] = json!({
         "token": scheme("A user's token: of a session, or one that the backend signed."),
         "service_key": scheme("A backend's service key, made by `doorstep key new`."),

@@ -41,7 +41,7 @@ pub struct Key {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// RFC 7518 section 3.2 asks for as many bits as the hash has.
-    #[error("a secret for HS256 has at least {} bytes, this one has {0}", Key::MIN_SECRET_BYTES)]
+    #[error("a secret for HS256 has at least {} bytes, this one has {size}", Key::MIN_SECRET_BYTES, size = .0)]
     SecretTooShort(usize),
     /// What looks like half of a key pair was given as a secret: whoever knows the public half could sign.
     #[error("this is a PEM file, not a secret: name the algorithm that it belongs to")]

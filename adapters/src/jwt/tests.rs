@@ -138,7 +138,10 @@ async fn keys_are_rotated_by_their_ids() {
     let jwts = jwts(vec![key("old", Algorithm::Hs256), other]);
     let old = token(Name::HS256, Some("old"), &claims());
     assert!(who(&jwts, &old).await.is_some());
-    assert!(who(&jwts, &token(Name::HS256, None, &claims())).await.is_some(), "without an id any fits");
+    assert!(
+        who(&jwts, &token(Name::HS256, None, &claims())).await.is_some(),
+        "without an id any fits"
+    );
     // The id says which key, and no other is tried then.
     assert_eq!(who(&jwts, &token(Name::HS256, Some("new"), &claims())).await, None);
     assert_eq!(who(&jwts, &token(Name::HS256, Some("none"), &claims())).await, None);

@@ -79,9 +79,7 @@ pub(super) fn draft(
         return Err((None, vec![fault("", "must be a JSON object")]));
     };
     let mut reader = Reader { members, faults: Vec::new() };
-    let id = reader.optional("id", 6, |text| {
-        text.parse().map_err(|_| "must be a UUID".to_owned())
-    });
+    let id = reader.optional("id", 6, |text| text.parse().map_err(|_| "must be a UUID".to_owned()));
     let user_id = reader.required("user_id", 0, said);
     let kind = reader.required("kind", 1, said);
     let topic = reader.optional("topic", 3, said);

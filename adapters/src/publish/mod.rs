@@ -12,8 +12,6 @@ mod body;
 mod notifications;
 mod presence;
 
-
-
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -72,8 +70,7 @@ struct Api {
 pub fn router(parts: PublishParts) -> Router {
     let PublishParts { publishing, keys, max_ttl, inbox } = parts;
     let large = Arc::new(Semaphore::new(LARGE_AT_ONCE));
-    let publish =
-        post(notifications::publish).route_layer(DefaultBodyLimit::max(MAX_BODY_BYTES));
+    let publish = post(notifications::publish).route_layer(DefaultBodyLimit::max(MAX_BODY_BYTES));
     let presence = post(presence::of_many)
         // Ids of 128 bytes that are escaped all through, and what stands around them.
         .route_layer(DefaultBodyLimit::max(MAX_BATCH * 800));

@@ -69,7 +69,9 @@ impl Settings {
 #[derive(Debug, thiserror::Error)]
 pub enum WebhookError {
     /// The URL is none that can be posted to.
-    #[error("the webhook's URL must be an http:// one (for https://, a proxy on this machine can add TLS)")]
+    #[error(
+        "the webhook's URL must be an http:// one (for https://, a proxy on this machine can add TLS)"
+    )]
     Url,
     /// No client could be made.
     #[error("no HTTP client for the webhook: {0}")]
@@ -99,8 +101,14 @@ impl Webhook {
             .map_err(WebhookError::Client)?;
         let queue = Arc::new(Queue::new(settings.queue));
         let stopping = CancellationToken::new();
-        let worker =
-            Worker { settings, url, client, clock, queue: queue.clone(), stopping: stopping.clone() };
+        let worker = Worker {
+            settings,
+            url,
+            client,
+            clock,
+            queue: queue.clone(),
+            stopping: stopping.clone(),
+        };
         let worker = std::sync::Mutex::new(Some(tokio::spawn(worker.run())));
         Ok(Self { queue, stopping, worker })
     }
@@ -113,11 +121,11 @@ impl Webhook {
     /// Tries once more to send what waits, for at most so long. Call it when nothing ends any more.
     pub async fn stop(&self, within: Duration) {
         self.stopping.cancel();
-        let worker =
-            self.worker.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        let worker = self.worker.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
         let Some(mut worker) = worker else { return };
         if tokio::time::timeout(within, &mut worker).await.is_err() {
             worker.abort();
+            tracing::warn!("the webhook's receiver did not answer before the stop");
         }
         let left = self.queue.give_up();
         if left > 0 {

@@ -34,7 +34,10 @@ impl Queue {
             let before = self.count_lost(over);
             // Not a line for each: the first, and then every thousandth.
             if before == 0 || before / 1000 < self.lost() / 1000 {
-                tracing::warn!(lost = self.lost(), "the webhook's queue is full; outcomes are lost");
+                tracing::warn!(
+                    lost = self.lost(),
+                    "the webhook's queue is full; outcomes are lost"
+                );
             }
         }
     }

@@ -83,7 +83,7 @@ async fn read(stream: &mut TcpStream) -> Option<Received> {
 fn start(url: &str) -> Webhook {
     start_with(Settings {
         linger: Duration::from_millis(1),
-        timeout: Duration::from_millis(200),
+        timeout: Duration::from_secs(2),
         first_pause: Duration::from_millis(1),
         longest_pause: Duration::from_millis(2),
         ..Settings::new(url.to_owned(), SECRET.parse().unwrap())

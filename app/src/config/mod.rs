@@ -6,13 +6,14 @@
 //! wanted of each that a structure cannot carry: where it came from, what would have been allowed, and a
 //! spelling in the environment also for kinds that have points in their names.
 
+pub(crate) mod backends;
 mod database;
 mod delivery;
 mod layers;
 mod reader;
 #[cfg(test)]
 mod tests;
-mod value;
+pub(crate) mod value;
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -20,6 +21,7 @@ use std::path::PathBuf;
 
 use doorstep_domain::Money;
 
+pub(crate) use backends::Backends;
 pub(crate) use database::DatabaseUrl;
 pub(crate) use delivery::{Delivery, OnExpiry, Overflow, Policy, Rule, Strategy};
 pub(crate) use layers::{Key, Sources};
@@ -39,6 +41,13 @@ pub(crate) struct Config {
     pub(crate) rewards: Rewards,
     pub(crate) sessions: Sessions,
     pub(crate) limits: Limits,
+    /// The trading simulation, with its users and their ledger.
+    pub(crate) trading: Part,
+    /// Keeping notifications until they are read.
+    pub(crate) inbox: Part,
+    /// Leaving what waits at a stop to the node that starts next.
+    pub(crate) handover: Part,
+    pub(crate) backends: Backends,
     pub(crate) log: Log,
 }
 
@@ -123,6 +132,18 @@ pub(crate) struct Sessions {
     pub(crate) ttl: Span,
 }
 
+/// Something that can be left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Part {
+    pub(crate) enabled: bool,
+}
+
+impl Part {
+    fn read(reader: &mut Reader, table: &str) -> Self {
+        Self { enabled: reader.read(&[table, "enabled"], true) }
+    }
+}
+
 /// What goes to standard error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Log {
@@ -197,11 +218,21 @@ pub(crate) enum ConfigError {
 }
 
 impl Config {
+    /// Whether anything that is wanted needs a database.
+    pub(crate) fn needs_store(&self) -> bool {
+        self.trading.enabled || self.inbox.enabled || self.handover.enabled
+    }
+
     /// Reads file, environment and flags.
     pub(crate) fn load(sources: Sources) -> Result<Loaded, ConfigError> {
         let (given, strangers) = layers::gather(sources)?;
         let mut reader = Reader::new(given);
         let config = Self::read(&mut reader);
+        if !config.inbox.enabled && config.delivery.rules().use_inbox() {
+            let what =
+                "inbox.enabled is false, but a policy or an on_expiry of [delivery] is inbox";
+            reader.refuse(what.to_owned());
+        }
         let lines = reader.finish().map_err(ConfigError::Wrong)?;
         Ok(Loaded { config, strangers, lines })
     }
@@ -229,6 +260,10 @@ impl Config {
                 ttl: reader.read(&["sessions", "ttl"], Span::from_secs(30 * 24 * 60 * 60)),
             },
             limits: Limits::read(reader),
+            trading: Part::read(reader, "trading"),
+            inbox: Part::read(reader, "inbox"),
+            handover: Part::read(reader, "handover"),
+            backends: Backends::read(reader),
             log: Log {
                 filter: reader.read(&["log", "filter"], LogFilter("info".to_owned())),
                 format: reader.read(&["log", "format"], LogFormat::Human),
