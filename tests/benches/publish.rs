@@ -69,7 +69,7 @@ async fn row(batch: usize) {
     let cpu_before = cpu(server.pid());
     let begun = Instant::now();
     let publishers = (0..CONNECTIONS).map(|at| {
-        let request = request(&address, key, batch, at);
+        let request = Request::new(&address, key, batch, at);
         tokio::spawn(publish(address.clone(), request, begun + LASTS, requests.clone()))
     });
     let mut times = Histogram::<u64>::new(3).unwrap();
@@ -93,7 +93,7 @@ async fn row(batch: usize) {
 /// Sends the same request until the time is up; answers how long each took, in microseconds.
 async fn publish(
     address: String,
-    request: Vec<u8>,
+    mut request: Request,
     until: Instant,
     requests: Arc<AtomicU64>,
 ) -> Histogram<u64> {
@@ -102,8 +102,9 @@ async fn publish(
     let mut times = Histogram::new(3).unwrap();
     let mut buffer = Vec::new();
     while Instant::now() < until {
+        let bytes = request.renew();
         let sent = Instant::now();
-        stream.write_all(&request).await.unwrap();
+        stream.write_all(bytes).await.unwrap();
         receive(&mut stream, &mut buffer).await;
         times.record(sent.elapsed().as_micros().try_into().unwrap()).unwrap();
         requests.fetch_add(1, Relaxed);
@@ -130,22 +131,45 @@ async fn receive(stream: &mut TcpStream, buffer: &mut Vec<u8>) {
     }
 }
 
-/// A request that is sent again and again: other users on each connection, few enough for none to be full.
-fn request(address: &str, key: &str, batch: usize, at: usize) -> Vec<u8> {
-    let payload = "x".repeat(PAYLOAD_BYTES - 2);
-    let one = |n: usize| {
-        format!(r#"{{"user_id":"user-{at}-{n}","kind":"bench","ttl":5,"payload":"{payload}"}}"#)
-    };
-    let body = match batch {
-        1 => one(0),
-        _ => format!("[{}]", (0..batch).map(one).collect::<Vec<_>>().join(",")),
-    };
-    format!(
-        "POST /v1/notifications HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {key}\r\n\
-         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    )
-    .into_bytes()
+/// A request that is sent again and again, each time about other users: a mailbox that is full would be
+/// another bench.
+struct Request {
+    bytes: Vec<u8>,
+    /// Where the numbers of its users stand, and the next of them.
+    places: Vec<usize>,
+    next: u32,
+}
+
+impl Request {
+    /// The digits of a user's number.
+    const DIGITS: usize = 8;
+
+    fn new(address: &str, key: &str, batch: usize, at: usize) -> Self {
+        let payload = "x".repeat(PAYLOAD_BYTES - 2);
+        let one = format!(
+            r#"{{"user_id":"{at:02}-00000000","kind":"bench","ttl":5,"payload":"{payload}"}}"#
+        );
+        let body = match batch {
+            1 => one,
+            _ => format!("[{}]", vec![one; batch].join(",")),
+        };
+        let text = format!(
+            "POST /v1/notifications HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {key}\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let places = text.match_indices("-00000000").map(|(at, _)| at + 1).collect();
+        Self { bytes: text.into_bytes(), places, next: 0 }
+    }
+
+    fn renew(&mut self) -> &[u8] {
+        for place in &self.places {
+            let number = format!("{:01$}", self.next, Self::DIGITS);
+            self.bytes[*place..*place + Self::DIGITS].copy_from_slice(number.as_bytes());
+            self.next += 1;
+        }
+        &self.bytes
+    }
 }
 
 /// The seconds of CPU that a process has used.

@@ -49,7 +49,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Some 25 minutes of patience with a receiver that is away, and room for a hundred thousand outcomes.
+    /// Some 15 minutes of patience with a receiver that is away, and room for a hundred thousand outcomes.
     pub fn new(url: String, secret: Secret) -> Self {
         Self {
             url,
@@ -58,7 +58,7 @@ impl Settings {
             linger: Duration::from_millis(100),
             timeout: Duration::from_secs(10),
             first_pause: Duration::from_secs(1),
-            longest_pause: Duration::from_secs(5 * 60),
+            longest_pause: Duration::from_mins(5),
             attempts: 12,
             queue: 100_000,
         }

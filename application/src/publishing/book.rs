@@ -76,7 +76,7 @@ const SHARDS: usize = 64;
 
 impl Book {
     /// How long an end is remembered.
-    pub const KEEP: Duration = Duration::from_secs(60 * 60);
+    pub const KEEP: Duration = Duration::from_hours(1);
 
     /// An empty book with room for `most` notifications, at some 200 bytes each; at least 64.
     pub fn new(keep: Duration, most: usize) -> Self {

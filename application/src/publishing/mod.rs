@@ -101,7 +101,7 @@ impl From<Refused> for Rejection {
 
 impl Publishing {
     /// The longest that an answer is held back until an outcome is known.
-    pub const MAX_WAIT: Duration = Duration::from_secs(60);
+    pub const MAX_WAIT: Duration = Duration::from_mins(1);
 
     /// Puts the parts together.
     pub fn new(parts: PublishingParts) -> Self {
