@@ -6,6 +6,10 @@ pub mod bus;
 pub mod http;
 #[cfg(feature = "jwt")]
 pub mod jwt;
+#[cfg(feature = "market")]
+pub mod market;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "publish")]

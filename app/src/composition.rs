@@ -13,25 +13,29 @@ use std::time::Duration;
 use doorstep_adapters::bus::Bus;
 use doorstep_adapters::http::openapi::OpenApi as _;
 use doorstep_adapters::http::{self, AddressLimit, Router, ServerSettings};
+use doorstep_adapters::market::{Replay, Simulation};
+use doorstep_adapters::metrics::Metrics;
 use doorstep_adapters::publish;
 use doorstep_adapters::security::{Argon2Passwords, HashingLimits, RandomTokens};
-use doorstep_adapters::sql;
+use doorstep_adapters::sql::{self, Tables};
 use doorstep_adapters::system::{SystemClock, V7Ids};
 use doorstep_adapters::websocket::{self, Connections, WebSocketParts};
+use doorstep_application::Announce;
 use doorstep_application::accounts::AccountViews;
 use doorstep_application::delivery::Delivery;
+use doorstep_application::inbox::InboxViews;
 use doorstep_application::notifications::Notifications;
 use doorstep_application::registration::{Registration, RegistrationParts};
-use doorstep_application::rewards::Rewards;
+use doorstep_application::rewards::{RewardParts, Rewards};
 use doorstep_application::sign_ins::{SignInParts, SignIns};
-use doorstep_domain::ports::{Clock, Inbox};
+use doorstep_application::trading::{Market, Trading, TradingParts, Watcher};
+use doorstep_domain::ports::{Clock, Inbox, PriceFeed, StoreError};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use crate::announce::Announce;
-use crate::config::Config;
+use crate::config::{self, Config, Source};
 use crate::{housekeeping, page};
 
 use self::backends::Backends;
@@ -53,27 +57,54 @@ pub(crate) struct Node {
     delivery: Arc<Delivery>,
     backends: Backends,
     stopping: CancellationToken,
+    /// Stops the market. Later than the rest: what a price has crossed is settled at that price.
+    closing: CancellationToken,
+    /// None where there is no market.
+    prices: Option<JoinHandle<()>>,
     http: JoinHandle<()>,
     stop_within: Duration,
 }
 
+/// Where prices come from.
+fn feed(config: &config::Market, clock: &Arc<dyn Clock>) -> anyhow::Result<Box<dyn PriceFeed>> {
+    Ok(match (config.source, &config.file.0) {
+        (Source::Replay, Some(file)) => {
+            Box::new(Replay::open(file, config.replay_speed.get(), clock.clone())?)
+        }
+        _ => Box::new(Simulation::new(&config.simulation(), clock.clone())),
+    })
+}
+
 impl Node {
-    /// Puts the parts together and serves. When it returns, what an earlier process left is taken up.
+    /// Opens the store and starts with it.
     pub(crate) async fn start(
         config: &Config,
         listener: TcpListener,
         options: Options,
     ) -> anyhow::Result<Self> {
-        if !config.trading.enabled {
-            return bare::start(config, listener).await;
-        }
+        Self::with_store(config, open_store(config).await?, listener, options).await
+    }
+
+    /// Puts the parts together and serves. When it returns, what an earlier process left is taken up.
+    ///
+    /// Not to be dropped half-way: what has been taken up is in memory only.
+    #[expect(clippy::too_many_lines, reason = "one thing after the other, and no rule among them")]
+    pub(crate) async fn with_store(
+        config: &Config,
+        store: Option<Arc<sql::Store>>,
+        listener: TcpListener,
+        options: Options,
+    ) -> anyhow::Result<Self> {
+        let store = match store {
+            Some(store) if config.trading.enabled => store,
+            store => return bare::start(config, store, listener).await,
+        };
         let address = listener.local_addr()?;
         let stopping = CancellationToken::new();
 
-        // What the machine gives, and where everything durable is.
+        // What the machine gives.
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
         let ids = Arc::new(V7Ids);
-        let store = Arc::new(sql::connect(config.database.as_str()).await?);
         let passwords = Arc::new(Argon2Passwords::new(HashingLimits::default())?);
         let tokens = Arc::new(RandomTokens);
         let backends = Backends::start(config, clock.clone())?;
@@ -82,11 +113,13 @@ impl Node {
         let connections = Arc::new(Connections::new(config.websocket()));
         let events = Bus::wire();
         let publisher = events.publisher();
+        let metrics = Arc::new(Metrics::new()?);
         let mut delivery =
             Delivery::builder(connections.clone(), connections.clone(), clock.clone())
                 .rules(config.delivery.rules())
                 .limits(config.delivery.limits())
-                .outcomes(Arc::new(Announce(publisher.clone())));
+                .outcomes(metrics.outcomes())
+                .outcomes(Arc::new(Announce::new(publisher.clone())));
         if config.inbox.enabled {
             delivery = delivery.inbox(store.clone());
         }
@@ -95,23 +128,47 @@ impl Node {
         }
         let delivery = Arc::new(backends.observe(delivery).start());
 
+        // Prices, and the positions that they close.
+        let prices = feed(&config.market, &clock)?;
+        let market = Arc::new(Market::opening_with(prices.instruments()));
+        let trading = Trading::new(TradingParts {
+            positions: store.clone(),
+            market: market.clone(),
+            events: publisher.clone(),
+            clock: clock.clone(),
+            ids: ids.clone(),
+            max_open: config.trading.max_open_per_user,
+        });
+        let watcher = Arc::new(Watcher::new(trading.clone()));
+
         // Who hears of what happened. None of them knows another.
-        let gift = config.rewards.welcome_gift;
-        let rewards =
-            Rewards::new(store.clone(), publisher.clone(), clock.clone(), ids.clone(), gift);
-        let mut events = events.handler(Arc::new(rewards.clone()));
+        let rewards = Rewards::new(RewardParts {
+            accounts: store.clone(),
+            positions: store.clone(),
+            events: publisher.clone(),
+            clock: clock.clone(),
+            ids: ids.clone(),
+            rules: config.rewards.rules(),
+        });
+        let mut events = events.handler(Arc::new(rewards.clone())).handler(watcher.clone());
         if !options.without_notifications {
-            let notifications = Notifications::new(delivery.clone(), clock.clone(), ids.clone());
+            let notifications = Notifications::new(delivery.clone(), clock.clone(), ids.clone())
+                .position_closed(config.position_closed());
             events = events.handler(Arc::new(notifications));
         }
         let bus = events.start();
+        metrics.delivery(delivery.clone())?;
+        metrics.connections(connections.clone())?;
+        metrics.bus(bus.clone())?;
 
         // What an earlier process could not finish, before anybody can connect.
-        let taken_up = delivery.take_up().await?;
-        let granted = rewards.reconcile().await?;
-        if taken_up > 0 || granted > 0 {
-            tracing::info!(notifications = taken_up, gifts = granted, "took up what was left");
+        if let Err(error) = take_up(&delivery, &rewards, &watcher).await {
+            // It goes back to where it was taken from.
+            delivery.stop(config.server.stop_within.0).await;
+            return Err(error.into());
         }
+        let closing = CancellationToken::new();
+        let prices = tokio::spawn(watcher.run(prices, closing.clone()));
 
         // What users can do.
         let registration = Registration::new(RegistrationParts {
@@ -132,17 +189,20 @@ impl Node {
             session_end: connections.clone(),
             session_ttl: config.sessions.ttl.0,
         });
-        let inbox = config.inbox.enabled.then(|| store.clone() as Arc<dyn Inbox>);
-        let views = AccountViews::new(store.clone(), inbox);
+        let views = AccountViews::new(
+            store.clone(),
+            config.inbox.enabled.then(|| store.clone() as Arc<dyn Inbox>),
+        );
+        let authenticator = backends.authenticator(Some(sign_ins.clone().into()));
 
         // How they do it.
         let sockets = WebSocketParts {
             connections: connections.clone(),
             delivery: delivery.clone(),
-            authenticator: backends.authenticator(Some(sign_ins.clone().into())),
+            authenticator: authenticator.clone(),
             clock,
         };
-        let families = Router::new()
+        let mut families = Router::new()
             .merge(http::assets::router(&page::ASSETS))
             .merge(http::health::router(store.clone(), stopping.clone()))
             .merge(http::users::router(
@@ -154,23 +214,34 @@ impl Node {
                 AddressLimit::new(config.limits.sign_ins()),
             ))
             .merge(http::accounts::router(views, sign_ins.clone()))
+            .merge(http::trading::router(trading, market, sign_ins.clone()))
             .merge(backends.router(delivery.clone(), connections.clone(), stopping.clone()))
-            .merge(websocket::router(sockets))
-            .merge(http::openapi::router(vec![
-                http::health::Description::openapi(),
-                http::users::Description::openapi(),
-                http::sessions::Description::openapi(),
-                http::accounts::Description::openapi(),
-                publish::Description::openapi(),
-                websocket::Description::openapi(),
-            ]));
+            .merge(http::metrics::router(metrics))
+            .merge(websocket::router(sockets));
+        let mut descriptions = vec![
+            http::health::Description::openapi(),
+            http::users::Description::openapi(),
+            http::sessions::Description::openapi(),
+            http::accounts::Description::openapi(),
+            http::trading::Description::openapi(),
+            http::metrics::Description::openapi(),
+            publish::Description::openapi(),
+            websocket::Description::openapi(),
+        ];
+        if config.inbox.enabled {
+            let inbox = InboxViews::new(store.clone(), delivery.clone());
+            families = families.merge(http::inbox::router(inbox, authenticator));
+            descriptions.push(http::inbox::Description::openapi());
+        }
+        let families = families.merge(http::openapi::router(descriptions));
         let settings = ServerSettings::default();
         let http =
             tokio::spawn(http::serve(listener, http::api(families), settings, stopping.clone()));
         tokio::spawn(housekeeping::forget_dead_sessions(sign_ins, stopping.clone()));
+        tokio::spawn(housekeeping::reconcile_rewards(rewards, stopping.clone()));
 
         let stop_within = config.server.stop_within.0;
-        let store = Some(store);
+        let (store, prices) = (Some(store), Some(prices));
         Ok(Self {
             address,
             store,
@@ -179,6 +250,8 @@ impl Node {
             delivery,
             backends,
             stopping,
+            closing,
+            prices,
             http,
             stop_within,
         })
@@ -212,6 +285,14 @@ impl Node {
         if timeout_at(begun + share * 4, self.http).await.is_err() {
             tracing::warn!("requests were cut short");
         }
+        self.closing.cancel();
+        if let Some(prices) = self.prices
+            && timeout_at(begun + share * 5, prices).await.is_err()
+        {
+            tracing::warn!(
+                "positions that the price had crossed were left open; the next start closes them"
+            );
+        }
         if timeout_at(begun + share * 6, self.bus.stop()).await.is_err() {
             tracing::warn!("events were left; the next start reconciles what follows from them");
         }
@@ -225,4 +306,27 @@ impl Node {
         }
         tracing::info!(handed_over = stopped.handed_over, took = ?begun.elapsed(), "stopped");
     }
+}
+
+/// Opens what everything durable is kept in, if anything is. Dropping this half-way leaves nothing behind.
+pub(crate) async fn open_store(config: &Config) -> anyhow::Result<Option<Arc<sql::Store>>> {
+    if !config.needs_store() {
+        return Ok(None);
+    }
+    let tables = if config.trading.enabled { Tables::All } else { Tables::OfDelivery };
+    Ok(Some(Arc::new(sql::connect_to(config.database.as_str(), tables).await?)))
+}
+
+async fn take_up(
+    delivery: &Delivery,
+    rewards: &Rewards,
+    watcher: &Watcher,
+) -> Result<(), StoreError> {
+    let notifications = delivery.take_up().await?;
+    let rewards = rewards.reconcile().await?;
+    let open_positions = watcher.take_up().await?;
+    if notifications > 0 || rewards > 0 || open_positions > 0 {
+        tracing::info!(notifications, rewards, open_positions, "took up what was left");
+    }
+    Ok(())
 }

@@ -3,8 +3,6 @@
 //! `main` parses, loads the configuration and hands over to a command; `composition` shows how the parts
 //! are put together. Everything else is in the crates beside this one.
 
-mod always_ready;
-mod announce;
 mod audit;
 mod cli;
 mod client;
@@ -17,6 +15,7 @@ mod listen;
 mod page;
 mod serve;
 mod signals;
+mod simulate;
 mod telemetry;
 mod wiring;
 
@@ -56,6 +55,10 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Demo(args) => {
             telemetry::init(&quiet());
             demo::run(args, signals::stop_requested()?).await
+        }
+        Command::Simulate(args) => {
+            telemetry::init(&quiet());
+            simulate::run(args, signals::stop_requested()?).await
         }
         Command::Listen(args) => {
             telemetry::init(&quiet());

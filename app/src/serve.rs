@@ -7,7 +7,7 @@ use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::composition::{Node, Options};
+use crate::composition::{self, Node, Options};
 use crate::config::{Config, LogFormat, Sources};
 use crate::signals::Reloads;
 
@@ -21,20 +21,23 @@ pub(crate) async fn run(
 ) -> anyhow::Result<()> {
     let mut reloads = Reloads::new()?;
     let listener = bind(config.listen).await?;
-    let node = tokio::select! {
-        node = Node::start(config, listener, Options::default()) => node?,
+    let store = tokio::select! {
+        store = composition::open_store(config) => store?,
         // A store that does not answer must not keep Ctrl-C waiting.
         () = stop.cancelled() => return Ok(()),
     };
-    announce(node.address(), config.log.format).context("standard output is closed")?;
-    loop {
+    // From here on it holds what an earlier process left: it is started to the end, and then stopped.
+    let node = Node::with_store(config, store, listener, Options::default()).await?;
+    let announced =
+        announce(node.address(), config.log.format).context("standard output is closed");
+    while announced.is_ok() {
         tokio::select! {
             () = stop.cancelled() => break,
             () = reloads.next() => reload(&node, sources.clone()),
         }
     }
     node.stop().await;
-    Ok(())
+    announced
 }
 
 /// What cannot be read leaves everything as it was: a slip of the pen must not lock every backend out.

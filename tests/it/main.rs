@@ -3,11 +3,15 @@
 #![allow(clippy::unwrap_used, reason = "what cannot be had in a test is that test's failure")]
 
 mod backends;
+mod handover;
 mod http;
+mod inbox;
 mod kill;
 mod layers;
 mod node;
 mod process;
+mod promises;
 mod simulation;
 mod stores;
+mod trading;
 mod websocket;

@@ -14,13 +14,17 @@ pub mod assets;
 mod auth;
 mod fields;
 pub mod health;
+pub mod inbox;
 mod limit;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 mod observe;
 pub mod openapi;
 mod parameters;
 mod problem;
 mod server;
 pub mod sessions;
+pub mod trading;
 pub mod users;
 pub mod wire;
 

@@ -61,17 +61,14 @@ pub fn router(families: Vec<Document>) -> Router {
 }
 
 /// Which problems an operation may answer beside those that it describes itself.
-fn shared_problems(path: &str, method: &str, operation: &Map<String, Value>) -> Vec<u16> {
+fn shared_problems(path: &str, operation: &Map<String, Value>) -> Vec<u16> {
     let mut statuses = vec![500];
     if operation.contains_key("security") {
         statuses.push(401);
     }
     if path.starts_with("/v1/") && path != "/v1/ws" {
-        statuses.push(503);
         // Every query string is read, and what nobody asked for is refused.
-        if method == "get" || operation.contains_key("requestBody") {
-            statuses.extend([400, 422]);
-        }
+        statuses.extend([503, 400, 422]);
     }
     if operation.contains_key("requestBody") {
         statuses.extend([408, 413, 415]);
@@ -124,9 +121,9 @@ fn document(families: Vec<Document>) -> Value {
     }
     let paths = document["paths"].as_object_mut().into_iter().flatten();
     for (path, methods) in paths {
-        for (method, operation) in methods.as_object_mut().into_iter().flatten() {
+        for (_, operation) in methods.as_object_mut().into_iter().flatten() {
             let Some(operation) = operation.as_object_mut() else { continue };
-            let problems = shared_problems(path, method, operation);
+            let problems = shared_problems(path, operation);
             let Some(responses) = operation.get_mut("responses").and_then(Value::as_object_mut)
             else {
                 continue;

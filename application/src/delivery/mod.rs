@@ -185,16 +185,17 @@ impl Delivery {
     /// that only for a kind whose policy is `inbox`; never for a connection.
     pub async fn send(&self, notification: Notification) -> Result<Receipt, Refused> {
         let policy = self.rule_of(&notification.kind).policy;
-        self.send_as(notification, policy).await
+        self.send_by(policy, notification).await
     }
 
-    /// As [`send`](Self::send), but by this policy instead of that of its kind; all else is as for its kind.
+    /// As [`send`](Self::send), by this policy instead of that of the kind's rule; all else stays as the rule
+    /// says. For a kind that is more urgent at one time than at another.
     ///
     /// The node that takes a notification up after a stop does not know of it: there it goes by its kind.
-    pub async fn send_as(
+    pub async fn send_by(
         &self,
-        notification: Notification,
         policy: Policy,
+        notification: Notification,
     ) -> Result<Receipt, Refused> {
         if self.cx.tasks.stop().is_cancelled() {
             return Err(Refused::Stopping);

@@ -132,7 +132,7 @@ impl Publishing {
             (Some(WantedPolicy::Inbox), _) => Policy::Inbox,
         };
         let notification = Notification { id, user_id, kind, topic, payload, created_at, ttl };
-        let state = match delivery.send_as(notification, policy).await {
+        let state = match delivery.send_by(policy, notification).await {
             Ok(receipt) => {
                 let so_far = receipt.state();
                 entry.accepted(so_far, clock.now());

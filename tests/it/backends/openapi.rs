@@ -60,6 +60,8 @@ struct Held {
     door: Door,
     document: Value,
     user: User,
+    /// One that can be closed.
+    position: String,
 }
 
 /// What a request shows, sends and adds to its path.
@@ -74,7 +76,12 @@ struct With<'a> {
 impl Held {
     /// Asks, and holds the answer against the description. Answers the status.
     async fn check(&self, method: &str, path: &str, with: With<'_>) -> u16 {
-        let real = path.replace("{user_id}", "ada").replace("{id}", ID);
+        let id = match path {
+            "/v1/inbox/{id}/read" => KEPT,
+            "/v1/positions/{id}/close" => &self.position,
+            _ => ID,
+        };
+        let real = path.replace("{user_id}", "ada").replace("{id}", id);
         let url = format!("{}{real}{}", self.door.server.url(), with.query);
         let method_name = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
         let mut request = reqwest::Client::new().request(method_name, url).body(with.body);
@@ -176,6 +183,8 @@ impl Held {
 
 /// The notification that is asked for.
 const ID: &str = "0192f0c1-2345-7abc-8def-0123456789ab";
+/// One that is in the user's inbox.
+const KEPT: &str = "0192f0c1-2345-7abc-8def-0123456789ac";
 
 /// A body that is taken, where one is needed.
 fn good_body(path: &str) -> Value {
@@ -198,7 +207,24 @@ async fn what_the_server_answers_is_what_is_described() {
     user.has("1000.00").await;
     let published = json!({"user_id": "ada", "kind": "news", "payload": 1, "id": ID});
     door.backend.publish(&published).await;
-    let held = Held { door, document, user };
+    let kept =
+        json!({"user_id": user.id, "kind": "news", "payload": {}, "policy": "inbox", "id": KEPT});
+    door.backend.publish(&kept).await;
+    let (_, listed) = user.get("/v1/instruments").await;
+    let instrument = &listed["instruments"][0];
+    let price: f64 = instrument["price"].as_str().unwrap().parse().unwrap();
+    let quantity = format!("{:.6}", 10.0 / price);
+    let order = json!({"symbol": instrument["symbol"], "side": "long", "quantity": quantity});
+    let opened = reqwest::Client::new()
+        .post(format!("{}/v1/positions", door.server.url()))
+        .bearer_auth(&user.token)
+        .json(&order)
+        .send()
+        .await
+        .unwrap();
+    let opened: Value = opened.json().await.unwrap();
+    let position = opened["id"].as_str().unwrap().to_owned();
+    let held = Held { door, document, user, position };
     let mut operations = Vec::new();
     for (path, methods) in held.document["paths"].as_object().unwrap() {
         for (method, operation) in methods.as_object().unwrap() {
@@ -241,7 +267,11 @@ async fn what_the_server_answers_is_what_is_described() {
             let query = "?%FF";
             assert_eq!(ask(With { bearer, query, ..With::default() }).await, 422, "{path}");
         }
-        let body = if takes_body { good_body(&path).to_string() } else { String::new() };
+        let body = match path.as_str() {
+            _ if !takes_body => String::new(),
+            "/v1/positions" => order.to_string(),
+            other => good_body(other).to_string(),
+        };
         let content_type = if takes_body { "application/json" } else { "" };
         let status = ask(With { bearer, content_type, body, query: "" }).await;
         // Who asks a WebSocket without an upgrade is told so.
