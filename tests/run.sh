@@ -52,6 +52,13 @@ if ! has_postgres; then
     has_postgres || fail "PostgreSQL was installed, but initdb and postgres are not where they were looked for"
 fi
 
+# The backends in docs/ are run as they are.
+if ! command -v python3 >/dev/null || ! command -v node >/dev/null; then
+    say "installing Python and Node, for the example backends"
+    install_apt python3 nodejs || install_brew python node \
+        || fail "no Python or no Node (18 or later): install both, then run this again"
+fi
+
 # `cargo test` alone does not build the binary, which tests start as a process of its own. Both in one go, so
 # that what they share is built once.
 say "building the binary and the tests"

@@ -1,11 +1,13 @@
 //! From what is configured to what the parts take: the one place that knows both.
 
 use doorstep_adapters::http::Rate;
+use doorstep_adapters::jwt;
 use doorstep_adapters::market::{Instrument, SimulationSettings};
 use doorstep_adapters::websocket;
 use doorstep_application::{delivery, notifications};
 use doorstep_domain::RewardRules;
 
+use crate::config::backends::Algorithm;
 use crate::config::{
     Config, Delivery, Limits, Market, OnExpiry, Overflow, Policy, PolicyOrKind, Rewards, Rule,
     Strategy,
@@ -75,6 +77,17 @@ impl From<Strategy> for delivery::Strategy {
         match strategy {
             Strategy::Wake => Self::Wake,
             Strategy::Poll => Self::Poll,
+        }
+    }
+}
+
+impl From<Algorithm> for jwt::Algorithm {
+    fn from(algorithm: Algorithm) -> Self {
+        match algorithm {
+            Algorithm::Hs256 => Self::Hs256,
+            Algorithm::Rs256 => Self::Rs256,
+            Algorithm::Es256 => Self::Es256,
+            Algorithm::EdDsa => Self::EdDsa,
         }
     }
 }
