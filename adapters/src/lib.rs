@@ -12,6 +12,9 @@ pub mod security;
 pub mod sql;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+#[cfg(feature = "sse")]
+pub mod sse;
 pub mod system;
+pub mod transports;
 #[cfg(feature = "websocket")]
 pub mod websocket;

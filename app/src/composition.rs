@@ -12,10 +12,13 @@ use doorstep_adapters::bus::Bus;
 use doorstep_adapters::http::{self, AddressLimit, Router, ServerSettings};
 use doorstep_adapters::security::{Argon2Passwords, HashingLimits, RandomTokens};
 use doorstep_adapters::sql;
+use doorstep_adapters::sse::{self, SseParts, Streams};
 use doorstep_adapters::system::{SystemClock, V7Ids};
+use doorstep_adapters::transports::Transports;
 use doorstep_adapters::websocket::{self, Connections, WebSocketParts};
 use doorstep_application::accounts::AccountViews;
 use doorstep_application::delivery::Delivery;
+use doorstep_application::demo::Demo;
 use doorstep_application::notifications::Notifications;
 use doorstep_application::registration::{Registration, RegistrationParts};
 use doorstep_application::rewards::Rewards;
@@ -43,6 +46,7 @@ pub(crate) struct Node {
     store: Arc<sql::Store>,
     bus: Bus,
     connections: Arc<Connections>,
+    streams: Arc<Streams>,
     delivery: Arc<Delivery>,
     stopping: CancellationToken,
     http: JoinHandle<()>,
@@ -51,6 +55,7 @@ pub(crate) struct Node {
 
 impl Node {
     /// Puts the parts together and serves. When it returns, what an earlier process left is taken up.
+    #[allow(clippy::too_many_lines, reason = "a list, to be read from top to bottom")]
     pub(crate) async fn start(
         config: &Config,
         listener: TcpListener,
@@ -68,10 +73,12 @@ impl Node {
 
         // Live connections, and the delivery that pushes through them.
         let connections = Arc::new(Connections::new(config.websocket()));
+        let streams = Arc::new(Streams::new(config.sse()));
+        let transports = Arc::new(Transports::new(vec![connections.clone(), streams.clone()]));
         let events = Bus::wire();
         let publisher = events.publisher();
-        let delivery = Delivery::builder(connections.clone(), connections.clone(), clock.clone())
-            .rules(config.delivery.rules())
+        let delivery = Delivery::builder(transports.clone(), transports.clone(), clock.clone())
+            .rules(config.rules()?)
             .limits(config.delivery.limits())
             .inbox(store.clone())
             .handover(store.clone())
@@ -87,6 +94,11 @@ impl Node {
         if !options.without_notifications {
             let notifications = Notifications::new(delivery.clone(), clock.clone(), ids.clone());
             events = events.handler(Arc::new(notifications));
+        }
+        let demo =
+            config.has_demo().then(|| Demo::new(delivery.clone(), clock.clone(), ids.clone()));
+        if let Some(demo) = &demo {
+            events = events.handler(Arc::new(demo.clone()));
         }
         let bus = events.start();
 
@@ -113,7 +125,7 @@ impl Node {
             passwords,
             tokens,
             clock: clock.clone(),
-            session_end: connections.clone(),
+            session_end: transports,
             session_ttl: config.sessions.ttl.0,
         });
         let views = AccountViews::new(store.clone(), Some(store.clone()));
@@ -123,9 +135,15 @@ impl Node {
             connections: connections.clone(),
             delivery: delivery.clone(),
             sign_ins: sign_ins.clone(),
+            clock: clock.clone(),
+        };
+        let event_streams = SseParts {
+            streams: streams.clone(),
+            delivery: delivery.clone(),
+            sign_ins: sign_ins.clone(),
             clock,
         };
-        let families = Router::new()
+        let mut families = Router::new()
             .merge(http::assets::router(&page::ASSETS))
             .merge(http::health::router(store.clone(), stopping.clone()))
             .merge(http::users::router(
@@ -137,14 +155,29 @@ impl Node {
                 AddressLimit::new(config.limits.sign_ins()),
             ))
             .merge(http::accounts::router(views, sign_ins.clone()))
-            .merge(websocket::router(sockets));
+            .merge(websocket::router(sockets))
+            .merge(sse::router(event_streams));
+        if let Some(demo) = demo {
+            let limit = AddressLimit::new(config.limits.registrations());
+            families = families.merge(http::demo::router(demo, sign_ins.clone(), limit));
+        }
         let settings = ServerSettings::default();
         let http =
             tokio::spawn(http::serve(listener, http::api(families), settings, stopping.clone()));
         tokio::spawn(housekeeping::forget_dead_sessions(sign_ins, stopping.clone()));
 
         let stop_within = config.server.stop_within.0;
-        Ok(Self { address, store, bus, connections, delivery, stopping, http, stop_within })
+        Ok(Self {
+            address,
+            store,
+            bus,
+            connections,
+            streams,
+            delivery,
+            stopping,
+            http,
+            stop_within,
+        })
     }
 
     /// Where it serves.
@@ -163,6 +196,7 @@ impl Node {
         let begun = Instant::now();
         let share = self.stop_within / 10;
         self.stopping.cancel();
+        self.streams.stop();
         let left = self.connections.stop(share * 2).await;
         if left > 0 {
             tracing::warn!(connections = left, "did not say goodbye in time");

@@ -1,8 +1,10 @@
 //! From what is configured to what the parts take: the one place that knows both.
 
 use doorstep_adapters::http::Rate;
+use doorstep_adapters::sse;
 use doorstep_adapters::websocket;
 use doorstep_application::delivery;
+use doorstep_application::demo::Lane;
 
 use crate::config::{Config, Delivery, Limits, OnExpiry, Overflow, Policy, Rule, Strategy};
 
@@ -16,6 +18,28 @@ impl Config {
             allowed_origins: self.server.allowed_origins.0.clone(),
             ..websocket::Settings::default()
         }
+    }
+}
+
+impl Config {
+    /// How streams are treated: what is said about connections holds for them too.
+    pub(crate) fn sse(&self) -> sse::Settings {
+        sse::Settings {
+            max_per_user: self.limits.connections_per_user.get(),
+            max_per_address: self.limits.connections_per_address.get(),
+            ..sse::Settings::default()
+        }
+    }
+
+    /// Which rule governs which kind, those of the demonstration included.
+    pub(crate) fn rules(&self) -> anyhow::Result<delivery::Rules> {
+        let mut rules = self.delivery.rules();
+        if self.has_demo() {
+            for lane in Lane::ALL {
+                rules.kinds.entry(lane.kind()?).or_insert(lane.rule());
+            }
+        }
+        Ok(rules)
     }
 }
 
@@ -90,6 +114,7 @@ mod tests {
         assert_eq!(config.delivery.rules(), delivery::Rules::default());
         assert_eq!(config.delivery.limits(), delivery::Limits::default());
         assert_eq!(config.websocket(), websocket::Settings::default());
+        assert_eq!(config.sse(), sse::Settings::default());
         assert_eq!(config.limits.registrations(), Rate::default());
         assert_eq!(config.limits.sign_ins(), Rate::default());
     }

@@ -9,6 +9,7 @@
 pub mod accounts;
 mod credentials;
 pub mod delivery;
+pub mod demo;
 pub mod notifications;
 pub mod registration;
 pub mod rewards;

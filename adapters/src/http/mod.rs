@@ -12,6 +12,7 @@
 pub mod accounts;
 pub mod assets;
 mod auth;
+pub mod demo;
 mod fields;
 pub mod health;
 mod limit;
@@ -26,7 +27,7 @@ pub mod wire;
 pub use auth::{bearer_token, signed_in};
 pub use axum::Router;
 pub use fields::Fields;
-#[cfg(feature = "websocket")]
+#[cfg(any(feature = "sse", feature = "websocket"))]
 pub(crate) use limit::peer;
 pub use limit::{AddressLimit, Rate};
 pub use parameters::Parameters;

@@ -39,6 +39,7 @@ pub(crate) struct Config {
     pub(crate) rewards: Rewards,
     pub(crate) sessions: Sessions,
     pub(crate) limits: Limits,
+    pub(crate) demo: Demo,
     pub(crate) log: Log,
 }
 
@@ -123,6 +124,21 @@ pub(crate) struct Sessions {
     pub(crate) ttl: Span,
 }
 
+/// What the page needs to show the policies side by side: users may send notifications to themselves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Demo {
+    pub(crate) enabled: DemoEnabled,
+}
+
+words! {
+    /// Whether there is a demonstration.
+    DemoEnabled, "auto (only where nobody but this machine can connect), true or false", {
+        Auto = "auto",
+        Always = "true",
+        Never = "false",
+    }
+}
+
 /// What goes to standard error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Log {
@@ -197,6 +213,15 @@ pub(crate) enum ConfigError {
 }
 
 impl Config {
+    /// Whether the page may show the policies side by side.
+    pub(crate) fn has_demo(&self) -> bool {
+        match self.demo.enabled {
+            DemoEnabled::Auto => self.listen.ip().is_loopback(),
+            DemoEnabled::Always => true,
+            DemoEnabled::Never => false,
+        }
+    }
+
     /// Reads file, environment and flags.
     pub(crate) fn load(sources: Sources) -> Result<Loaded, ConfigError> {
         let (given, strangers) = layers::gather(sources)?;
@@ -229,6 +254,7 @@ impl Config {
                 ttl: reader.read(&["sessions", "ttl"], Span::from_secs(30 * 24 * 60 * 60)),
             },
             limits: Limits::read(reader),
+            demo: Demo { enabled: reader.read(&["demo", "enabled"], DemoEnabled::Auto) },
             log: Log {
                 filter: reader.read(&["log", "filter"], LogFilter("info".to_owned())),
                 format: reader.read(&["log", "format"], LogFormat::Human),

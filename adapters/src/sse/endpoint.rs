@@ -1,0 +1,75 @@
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::Response;
+use axum::routing::get;
+use doorstep_application::delivery::Delivery;
+use doorstep_application::sign_ins::SignIns;
+use doorstep_domain::NotificationId;
+use doorstep_domain::ports::Clock;
+
+use super::Streams;
+use super::events::Events;
+use super::streams::NotTaken;
+use crate::http::{Problem, bearer_token, peer};
+
+/// What the endpoint is built from.
+#[derive(Clone)]
+pub struct SseParts {
+    /// Where streams are registered.
+    pub streams: Arc<Streams>,
+    /// What hears of arrivals, departures and acknowledgements; it pushes through `streams`.
+    pub delivery: Arc<Delivery>,
+    /// Recognises tokens.
+    pub sign_ins: SignIns,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// The route. The token comes in the `Authorization` header and nowhere else, so no page elsewhere can open
+/// a stream with somebody's credentials, and `Origin` need not be looked at.
+pub fn router(parts: SseParts) -> Router {
+    // Without the HEAD that comes with `get`: it would be an arrival.
+    let stream = get(stream).head(|| async { Problem::no_head() });
+    Router::new().route("/v1/notifications/stream", stream).with_state(parts)
+}
+
+async fn stream(State(parts): State<SseParts>, request: Request) -> Result<Response, Problem> {
+    let SseParts { streams, delivery, sign_ins, clock } = parts;
+    let session_ends = streams.session_ends();
+    let token = bearer_token(request.headers()).ok_or_else(Problem::no_token)?;
+    let caller = sign_ins.authenticate(token).await?.ok_or_else(Problem::dead_token)?;
+    let address = peer(request.extensions());
+    let (registered, queue) =
+        streams.register(&caller, address, Arc::clone(&delivery)).map_err(|why| match why {
+            NotTaken::Stopping => Problem::try_later("this node is stopping; come back soon"),
+            NotTaken::OverLimit => Problem::try_later("too many streams; try again later"),
+        })?;
+    if streams.session_ends() != session_ends {
+        // Some session was ended meanwhile. If it was this one, nobody else will notice.
+        sign_ins.alive(&caller.session).await?.ok_or_else(Problem::dead_token)?;
+    }
+    if let Some(last) = last_event_id(request.headers()) {
+        delivery.acknowledged(&caller.user_id, last);
+    }
+    tracing::debug!(user = %caller.user_id, "streaming");
+    // Registered first, then announced: whatever was waiting, or is accepted from now on, finds it.
+    delivery.arrived(&caller.user_id);
+    let heartbeat = streams.settings().heartbeat;
+    let expires_at = caller.expires_at;
+    let events = Events { registered, queue, clock, expires_at, heartbeat, written: None };
+    let mut response = Response::new(Body::from_stream(events.into_body()));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // The word by which nginx is told not to collect an answer before it passes it on.
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    Ok(response)
+}
+
+fn last_event_id(headers: &HeaderMap) -> Option<NotificationId> {
+    headers.get("last-event-id")?.to_str().ok()?.parse().ok()
+}
