@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "what cannot be had in a test is that test's failure")]
 
+mod browser;
 mod http;
+mod javascript;
 mod kill;
 mod layers;
 mod node;
