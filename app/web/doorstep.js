@@ -190,7 +190,8 @@ export class Doorstep {
         connection.opened("websocket");
       };
       socket.onmessage = ({ data }) => connection.message(data, ack);
-      socket.onerror = () => {};
+      // A browser tells of the close right after this; Node 20 does not, where it did not open.
+      socket.onerror = () => socket.readyState !== 1 && over(undefined);
       socket.onclose = ({ code }) => over(code);
     });
     return connection;

@@ -129,12 +129,12 @@ export class Story {
   #server({ what, kind, detail }, at) {
     const lane = kind && this.#lane(laneOf(kind));
     if (what === "committed") {
-      this.#lane("server").dot(at, "committed");
+      this.#lane("server").say(at, "committed");
       this.#tell(at, "server", "committed: the user is in the database");
     } else if (what === "event") {
       this.#tell(at, "server", `event ${detail}`);
     } else if (what === "ledger") {
-      this.#lane("server").dot(at, `+${money(detail)}`);
+      this.#lane("server").say(at, `+${money(detail)} on the ledger`);
       this.#tell(at, "server", `reward on the ledger: ${money(detail)}`);
     } else if (what === "accepted") {
       this.#tell(at, "server", `${kind} accepted; ${kind === "demo.immediate" ? "push tried at once" : detail}`);
@@ -258,10 +258,17 @@ class Lane {
     this.dot(at);
   }
 
-  dot(at, label) {
-    const dot = element("span", { class: "mark" }, label && element("span", { class: "mark-label" }, label));
+  dot(at) {
+    const dot = element("span", { class: "mark" });
     this.#place(dot, at);
     this.#track.append(dot);
+  }
+
+  /** One more thing that happened here, beside those before it. */
+  say(at, what) {
+    this.dot(at);
+    this.#note.textContent = [this.#note.textContent, what].filter(Boolean).join(" · ");
+    this.#place(this.#note, at);
   }
 
   #place(what, at) {

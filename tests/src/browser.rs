@@ -71,7 +71,8 @@ impl Browser {
         let mut browser =
             Self { driver, address, session: String::new(), http, _place: place };
         let options = json!({ "args": ARGUMENTS });
-        let wanted = json!({ "capabilities": { "alwaysMatch": { "goog:chromeOptions": options } } });
+        let wanted = json!({ "goog:chromeOptions": options, "goog:loggingPrefs": { "browser": "ALL" } });
+        let wanted = json!({ "capabilities": { "alwaysMatch": wanted } });
         let session = browser.command("", wanted).await;
         browser.session = format!("/{}", session["sessionId"].as_str().expect("a session"));
         browser.size(1280, 1100).await;
