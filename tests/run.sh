@@ -59,4 +59,8 @@ cargo build --workspace --bins --tests
 
 say "running the tests"
 cargo test --workspace --no-fail-fast "$@"
+# The same code with the model checker's lock in place of the standard library's, so a build of its own.
+say "trying the interleavings"
+cargo test -p doorstep-application --features shuttle --lib interleavings
+
 say "all tests passed"

@@ -9,5 +9,6 @@ mod kill;
 mod layers;
 mod node;
 mod process;
+mod simulation;
 mod stores;
 mod websocket;

@@ -309,10 +309,9 @@ impl Mailroom {
             if self.position(mailbox, |e| e.id == item.id).is_some() {
                 continue;
             }
-            // Never before what has been pushed: that order is made already.
-            let before = self.position(mailbox, |e| {
-                e.state == State::Waiting && e.attempt.is_none() && e.created_at > item.created_at
-            });
+            // Not before what somebody is just being pushed or has: that order is made already.
+            let before = self
+                .position(mailbox, |e| e.state == State::Waiting && e.created_at > item.created_at);
             self.insert(mailbox, item, Ttl::ZERO, Some(by), before.unwrap_or(NIL));
         }
         let here = &mut self.mailboxes[mailbox as usize];

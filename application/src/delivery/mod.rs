@@ -22,6 +22,8 @@ mod entry;
 mod expiries;
 mod gate;
 mod handover;
+#[cfg(all(test, feature = "shuttle"))]
+mod interleavings;
 mod mailroom;
 mod mailrooms;
 mod policy;

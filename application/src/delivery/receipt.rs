@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 
 use doorstep_domain::{NotificationId, Outcome};
+use foldhash::fast::SeedableRandomState;
 
 use super::sync::Mutex;
 
@@ -74,8 +75,10 @@ impl Drop for Receipt {
 
 /// The receipts that somebody still holds. Its size is theirs to bound: one that is dropped is gone.
 pub(super) struct Receipts {
-    shards: [Mutex<HashMap<NotificationId, Slot>>; SHARDS],
+    shards: [Mutex<Open>; SHARDS],
 }
+
+type Open = HashMap<NotificationId, Slot, SeedableRandomState>;
 
 const SHARDS: usize = 16;
 
@@ -97,10 +100,13 @@ enum End {
 
 impl Receipts {
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self { shards: std::array::from_fn(|_| Mutex::default()) })
+        // Senders may choose ids, so the hash is seeded at random.
+        let hasher = SeedableRandomState::random();
+        let shard = |_| Mutex::new(HashMap::with_hasher(hasher.clone()));
+        Arc::new(Self { shards: std::array::from_fn(shard) })
     }
 
-    fn shard(&self, id: NotificationId) -> &Mutex<HashMap<NotificationId, Slot>> {
+    fn shard(&self, id: NotificationId) -> &Mutex<Open> {
         // The last byte of a version 7 UUID is random.
         &self.shards[usize::from(id.as_uuid().as_bytes()[15]) % SHARDS]
     }

@@ -47,10 +47,12 @@ impl Tasks {
     }
 
     /// Waits until everything that was spawned has ended.
-    #[cfg(not(feature = "shuttle"))]
     pub(super) async fn ended(&self) {
-        self.tracker.close();
-        self.tracker.wait().await;
+        #[cfg(not(feature = "shuttle"))]
+        {
+            self.tracker.close();
+            self.tracker.wait().await;
+        }
     }
 }
 

@@ -149,7 +149,6 @@ impl Wake {
             }
             // At once: the next push, or the inbox, may take its time.
             self.cx.endings.tell(ended).await;
-            #[cfg(not(feature = "shuttle"))]
             if round.is_multiple_of(PUSHES_IN_A_ROW) {
                 tokio::task::yield_now().await;
             }
@@ -236,7 +235,7 @@ impl Wake {
         }
     }
 
-    async fn end_what_is_due(self: &Arc<Self>) {
+    pub(super) async fn end_what_is_due(self: &Arc<Self>) {
         let now = self.cx.clock.now();
         for shard in 0..self.rooms.shards() {
             loop {

@@ -71,7 +71,7 @@ impl Pusher for Ports {
         self.unless_gone().await;
         let (pushes, while_slow) = {
             let mut state = self.world.state();
-            state.begin_push(n.id);
+            state.begin_push(n.id, self.world.now() < deadline);
             let unlucky = state.dice.one_in(4);
             let while_slow = Duration::from_millis(1 + state.dice.below(1500));
             if unlucky && state.pushes != Pushes::Go {
@@ -85,7 +85,7 @@ impl Pusher for Ports {
             self.world.tell(|| format!("the push of {} goes {pushes:?}", short(n.id)));
         }
         match pushes {
-            Pushes::Go => {}
+            Pushes::Go | Pushes::SlowAnswer => {}
             Pushes::Slow => {
                 tokio::time::sleep(while_slow).await;
                 self.unless_gone().await;
@@ -96,10 +96,14 @@ impl Pusher for Ports {
         if self.world.now() >= deadline {
             return Ok(Pushed::Nobody);
         }
-        let pushed = self.world.state().hand(n, attempt, self.world.now() < deadline);
+        let pushed = self.world.state().hand(n, attempt, self.world.now());
         let count = attempt.number();
         self.world.tell(|| format!("pushed {} (attempt {count}): {pushed:?}", short(n.id)));
         self.meanwhile(&n.user_id);
+        if pushes == Pushes::SlowAnswer {
+            tokio::time::sleep(while_slow).await;
+            self.unless_gone().await;
+        }
         Ok(pushed)
     }
 }
@@ -123,6 +127,11 @@ impl Outcomes for Ports {
                 continue;
             }
             match end.outcome {
+                Outcome::Expired | Outcome::Promoted if life.taken => {
+                    let what =
+                        format!("{} was written in time, and ended as {}", end.id, end.outcome);
+                    state.break_promise(what);
+                }
                 Outcome::Promoted => life.in_inbox = true,
                 Outcome::Delivered if !life.written => {
                     state.break_promise(format!("{} is delivered and nobody had it", end.id));
