@@ -20,7 +20,8 @@ async fn who_comes_late_sees_each_popup_once_and_the_bug_loses_its_own() {
         assert_eq!(page.lane(lane).await, "delivered", "{lane}");
     }
     assert_eq!(page.lane("immediate").await, "lost");
-    let kinds = ["demo.inbox", "demo.poll", "demo.promote", "demo.wake", "reward.granted", "welcome"];
+    let kinds =
+        ["demo.inbox", "demo.poll", "demo.promote", "demo.wake", "reward.granted", "welcome"];
     assert_eq!(page.seen().await, kinds, "each once");
     page.until("document.getElementById('balance').textContent === '1,000.00'").await;
     page.browser.run("scrollTo(0, 0)").await;
@@ -84,13 +85,15 @@ async fn reload_between_frame_and_ack(freeze: &str, arrived: &str, seen_after: &
 
 #[tokio::test]
 async fn what_was_seen_before_a_reload_is_not_seen_again() {
-    let arrived = "[...document.querySelectorAll('#seen li')].some((li) => li.dataset.kind === 'demo.wake')";
+    let arrived =
+        "[...document.querySelectorAll('#seen li')].some((li) => li.dataset.kind === 'demo.wake')";
     reload_between_frame_and_ack("", arrived, &[]).await;
 }
 
 #[tokio::test]
 async fn what_came_but_was_not_seen_before_a_reload_is_seen_after_it() {
-    let freeze = "navigator.locks.request = () => { window.held = true; return new Promise(() => {}); }";
+    let freeze =
+        "navigator.locks.request = () => { window.held = true; return new Promise(() => {}); }";
     reload_between_frame_and_ack(freeze, "window.held", &["demo.wake"]).await;
 }
 

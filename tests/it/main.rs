@@ -10,5 +10,6 @@ mod layers;
 mod node;
 mod process;
 mod simulation;
+mod sse;
 mod stores;
 mod websocket;

@@ -68,10 +68,10 @@ impl Browser {
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         let http = reqwest::Client::new();
-        let mut browser =
-            Self { driver, address, session: String::new(), http, _place: place };
+        let mut browser = Self { driver, address, session: String::new(), http, _place: place };
         let options = json!({ "args": ARGUMENTS });
-        let wanted = json!({ "goog:chromeOptions": options, "goog:loggingPrefs": { "browser": "ALL" } });
+        let wanted =
+            json!({ "goog:chromeOptions": options, "goog:loggingPrefs": { "browser": "ALL" } });
         let wanted = json!({ "capabilities": { "alwaysMatch": wanted } });
         let session = browser.command("", wanted).await;
         browser.session = format!("/{}", session["sessionId"].as_str().expect("a session"));

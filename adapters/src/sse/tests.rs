@@ -47,8 +47,7 @@ impl Rig {
 
     fn open_until(&self, expires_at: Timestamp) -> BoxStream<'static, String> {
         let address = [127, 0, 0, 1].into();
-        let registered =
-            self.streams.register(&caller(expires_at), address, self.delivery.clone());
+        let registered = self.streams.register(&caller(expires_at), address, self.delivery.clone());
         let (registered, queue) = registered.map_err(|why| format!("{why:?}")).unwrap();
         self.delivery.arrived(&user());
         let (clock, heartbeat) = (self.clock.clone(), self.streams.settings().heartbeat);
@@ -70,7 +69,7 @@ impl Rig {
             created_at: self.clock.now(),
             ttl: None,
         };
-        self.delivery.send(notification).await.unwrap();
+        drop(self.delivery.send(notification).await.unwrap());
     }
 }
 

@@ -49,7 +49,8 @@ impl Page {
 
     /// The kinds of the popups that were seen in this tab, sorted.
     pub(super) async fn seen(&self) -> Vec<String> {
-        let script = "return [...document.querySelectorAll('#seen li')].map((li) => li.dataset.kind).sort()";
+        let script =
+            "return [...document.querySelectorAll('#seen li')].map((li) => li.dataset.kind).sort()";
         serde_json::from_value(self.browser.run(script).await).unwrap()
     }
 
