@@ -4,6 +4,8 @@
 pub mod bus;
 #[cfg(feature = "http")]
 pub mod http;
+#[cfg(feature = "market")]
+pub mod market;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "security")]

@@ -15,10 +15,13 @@ pub(crate) async fn run(config: &Config) -> anyhow::Result<()> {
         ensure!(Path::new(file).exists(), "there is no database {file}: name one with --database");
     }
     let store = sql::connect(config.database.as_str()).await?;
-    let report = store.audit().await;
+    let report = store.audit(&config.rewards.rules()).await;
     store.disconnect().await;
     let report = report?;
-    println!("{}: {} users, {} ledger entries", config.database, report.users, report.entries);
+    println!(
+        "{}: {} users, {} ledger entries, {} positions",
+        config.database, report.users, report.entries, report.positions
+    );
     for finding in &report.findings {
         println!("  {finding}");
     }

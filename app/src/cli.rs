@@ -27,6 +27,7 @@ Examples:
   DATABASE_URL=postgres://me@db/doorstep doorstep --listen 0.0.0.0:8080
   DOORSTEP_DELIVERY__TTL=5s doorstep          every key of the file has an environment form
   doorstep config                             what is in effect, and where each setting came from
+  doorstep simulate --users 50 --minutes 2    live in a running server, and count what was lost
   doorstep listen --token TOKEN               print what a user is pushed
   doorstep audit                              check the books; exit code 1 if something is wrong
 
@@ -38,6 +39,8 @@ pub(crate) enum Command {
     Serve(ServeArgs),
     /// Play the story of the late client against every delivery policy, and print what became of the popup
     Demo(DemoArgs),
+    /// Live in a running server as many users with mixed habits, and count what they were told
+    Simulate(SimulateArgs),
     /// Print what a user is pushed, one line each; comes back when the connection ends
     Listen(ListenArgs),
     /// Check that the books are right: one gift a user, each balance the sum of its entries
@@ -107,6 +110,42 @@ pub(crate) struct DemoArgs {
     /// How many clients play the story for each policy, at most 50
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=50))]
     pub(crate) runs: u16,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Users register, connect fast or slowly, come and go, keep several tabs open, and trade. In the end each
+compares the popups they saw with their ledger and their positions. Exits with 1 when one is missing, or the
+books are wrong; with --database the server's own audit looks too.")]
+pub(crate) struct SimulateArgs {
+    /// How many users, at most 500
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=500))]
+    pub(crate) users: u32,
+    /// For how many minutes, such as 0.5
+    #[arg(long, value_name = "M", default_value_t = 1.0, value_parser = minutes)]
+    pub(crate) minutes: f64,
+    /// The running server
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:3000")]
+    pub(crate) url: String,
+    /// The same seed, the same habits and orders
+    #[arg(long, value_name = "SEED", default_value_t = 1)]
+    pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+}
+
+impl SimulateArgs {
+    /// Whether the server's database is to be looked at.
+    pub(crate) fn audits(&self) -> bool {
+        self.store.database.is_some()
+    }
+}
+
+fn minutes(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(minutes) if (0.05..=1440.0).contains(&minutes) => Ok(minutes),
+        _ => Err("a number of minutes from 0.05 to 1440".to_owned()),
+    }
 }
 
 /// Below the TTL of 60 s by a margin, because later than the TTL every policy loses the popup.

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use doorstep_adapters::bus::Bus;
 use doorstep_adapters::http::{self, AddressLimit, Router, ServerSettings};
+use doorstep_adapters::market::{Replay, Simulation};
 use doorstep_adapters::security::{Argon2Passwords, HashingLimits, RandomTokens};
 use doorstep_adapters::sql;
 use doorstep_adapters::sse::{self, SseParts, Streams};
@@ -21,16 +22,17 @@ use doorstep_application::delivery::Delivery;
 use doorstep_application::demo::Demo;
 use doorstep_application::notifications::Notifications;
 use doorstep_application::registration::{Registration, RegistrationParts};
-use doorstep_application::rewards::Rewards;
+use doorstep_application::rewards::{RewardParts, Rewards};
 use doorstep_application::sign_ins::{SignInParts, SignIns};
-use doorstep_domain::ports::Clock;
+use doorstep_application::trading::{Market, Trading, TradingParts, Watcher};
+use doorstep_domain::ports::{Clock, PriceFeed};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::announce::Announce;
-use crate::config::Config;
+use crate::config::{self, Config, Source};
 use crate::{housekeeping, page};
 
 /// What can be left out, because nothing else rests on it.
@@ -49,13 +51,26 @@ pub(crate) struct Node {
     streams: Arc<Streams>,
     delivery: Arc<Delivery>,
     stopping: CancellationToken,
+    /// Stops the market. Later than the rest: what a price has crossed is settled at that price.
+    closing: CancellationToken,
+    prices: JoinHandle<()>,
     http: JoinHandle<()>,
     stop_within: Duration,
 }
 
+/// Where prices come from.
+fn feed(config: &config::Market, clock: &Arc<dyn Clock>) -> anyhow::Result<Box<dyn PriceFeed>> {
+    Ok(match (config.source, &config.file.0) {
+        (Source::Replay, Some(file)) => {
+            Box::new(Replay::open(file, config.replay_speed.get(), clock.clone())?)
+        }
+        _ => Box::new(Simulation::new(&config.simulation(), clock.clone())),
+    })
+}
+
 impl Node {
     /// Puts the parts together and serves. When it returns, what an earlier process left is taken up.
-    #[allow(clippy::too_many_lines, reason = "a list, to be read from top to bottom")]
+    #[expect(clippy::too_many_lines, reason = "one thing after the other, and no rule among them")]
     pub(crate) async fn start(
         config: &Config,
         listener: TcpListener,
@@ -86,13 +101,32 @@ impl Node {
             .start();
         let delivery = Arc::new(delivery);
 
+        // Prices, and the positions that they close.
+        let prices = feed(&config.market, &clock)?;
+        let market = Arc::new(Market::opening_with(prices.instruments()));
+        let trading = Trading::new(TradingParts {
+            positions: store.clone(),
+            market: market.clone(),
+            events: publisher.clone(),
+            clock: clock.clone(),
+            ids: ids.clone(),
+            max_open: config.trading.max_open_per_user,
+        });
+        let watcher = Arc::new(Watcher::new(trading.clone()));
+
         // Who hears of what happened. None of them knows another.
-        let gift = config.rewards.welcome_gift;
-        let rewards =
-            Rewards::new(store.clone(), publisher.clone(), clock.clone(), ids.clone(), gift);
-        let mut events = events.handler(Arc::new(rewards.clone()));
+        let rewards = Rewards::new(RewardParts {
+            accounts: store.clone(),
+            positions: store.clone(),
+            events: publisher.clone(),
+            clock: clock.clone(),
+            ids: ids.clone(),
+            rules: config.rewards.rules(),
+        });
+        let mut events = events.handler(Arc::new(rewards.clone())).handler(watcher.clone());
         if !options.without_notifications {
-            let notifications = Notifications::new(delivery.clone(), clock.clone(), ids.clone());
+            let notifications = Notifications::new(delivery.clone(), clock.clone(), ids.clone())
+                .position_closed(config.position_closed());
             events = events.handler(Arc::new(notifications));
         }
         let demo =
@@ -105,9 +139,17 @@ impl Node {
         // What an earlier process could not finish, before anybody can connect.
         let taken_up = delivery.take_up().await?;
         let granted = rewards.reconcile().await?;
-        if taken_up > 0 || granted > 0 {
-            tracing::info!(notifications = taken_up, gifts = granted, "took up what was left");
+        let open = watcher.take_up().await?;
+        if taken_up > 0 || granted > 0 || open > 0 {
+            tracing::info!(
+                notifications = taken_up,
+                rewards = granted,
+                open_positions = open,
+                "took up what was left"
+            );
         }
+        let closing = CancellationToken::new();
+        let prices = tokio::spawn(watcher.run(prices, closing.clone()));
 
         // What users can do.
         let registration = Registration::new(RegistrationParts {
@@ -155,6 +197,7 @@ impl Node {
                 AddressLimit::new(config.limits.sign_ins()),
             ))
             .merge(http::accounts::router(views, sign_ins.clone()))
+            .merge(http::trading::router(trading, market, sign_ins.clone()))
             .merge(websocket::router(sockets))
             .merge(sse::router(event_streams));
         if let Some(demo) = demo {
@@ -175,6 +218,8 @@ impl Node {
             streams,
             delivery,
             stopping,
+            closing,
+            prices,
             http,
             stop_within,
         })
@@ -203,6 +248,12 @@ impl Node {
         }
         if timeout_at(begun + share * 4, self.http).await.is_err() {
             tracing::warn!("requests were cut short");
+        }
+        self.closing.cancel();
+        if timeout_at(begun + share * 5, self.prices).await.is_err() {
+            tracing::warn!(
+                "positions that the price had crossed were left open; the next start closes them"
+            );
         }
         if timeout_at(begun + share * 6, self.bus.stop()).await.is_err() {
             tracing::warn!("events were left; the next start reconciles what follows from them");

@@ -15,6 +15,7 @@ mod listen;
 mod page;
 mod serve;
 mod signals;
+mod simulate;
 mod telemetry;
 mod wiring;
 
@@ -53,6 +54,10 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Demo(args) => {
             telemetry::init(&quiet());
             demo::run(args, signals::stop_requested()?).await
+        }
+        Command::Simulate(args) => {
+            telemetry::init(&quiet());
+            simulate::run(args, signals::stop_requested()?).await
         }
         Command::Listen(args) => {
             telemetry::init(&quiet());

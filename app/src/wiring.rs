@@ -1,12 +1,17 @@
 //! From what is configured to what the parts take: the one place that knows both.
 
 use doorstep_adapters::http::Rate;
+use doorstep_adapters::market::{Instrument, SimulationSettings};
 use doorstep_adapters::sse;
 use doorstep_adapters::websocket;
-use doorstep_application::delivery;
 use doorstep_application::demo::Lane;
+use doorstep_application::{delivery, notifications};
+use doorstep_domain::RewardRules;
 
-use crate::config::{Config, Delivery, Limits, OnExpiry, Overflow, Policy, Rule, Strategy};
+use crate::config::{
+    Config, Delivery, Limits, Market, OnExpiry, Overflow, Policy, PolicyOrKind, Rewards, Rule,
+    Strategy,
+};
 
 impl Config {
     /// How live connections are treated.
@@ -17,6 +22,61 @@ impl Config {
             max_connections: self.limits.connections.get(),
             allowed_origins: self.server.allowed_origins.0.clone(),
             ..websocket::Settings::default()
+        }
+    }
+
+    /// By which policy closed positions are told of.
+    pub(crate) fn position_closed(&self) -> notifications::PositionClosed {
+        let kinds = self.delivery.kinds.iter();
+        let rule = kinds.rev().find(|(kind, _)| kind.as_str() == "position.closed");
+        let rule = rule.map_or(self.delivery.default, |(_, rule)| *rule);
+        let policy = |policy| match policy {
+            PolicyOrKind::Kind => None,
+            PolicyOrKind::Immediate => Some(delivery::Policy::Immediate),
+            PolicyOrKind::Deferred => Some(delivery::Policy::Deferred(rule.strategy.into())),
+            PolicyOrKind::Inbox => Some(delivery::Policy::Inbox),
+        };
+        let by = self.notifications.position_closed;
+        notifications::PositionClosed {
+            user: policy(by.user),
+            stop_loss: policy(by.stop_loss),
+            take_profit: policy(by.take_profit),
+            liquidated: policy(by.liquidated),
+        }
+    }
+}
+
+impl Rewards {
+    /// What is given for what.
+    pub(crate) fn rules(&self) -> RewardRules {
+        let Self { welcome_gift, first_close, close_milestone, milestone_every } = *self;
+        RewardRules::new(welcome_gift, first_close, close_milestone, milestone_every)
+    }
+}
+
+impl Market {
+    /// How prices are made up.
+    pub(crate) fn simulation(&self) -> SimulationSettings {
+        let instruments = self.instruments.iter().map(|instrument| Instrument {
+            symbol: instrument.symbol.clone(),
+            start: instrument.price,
+            drift: instrument.drift.to_float(),
+            volatility: instrument.volatility.to_float(),
+        });
+        SimulationSettings {
+            seed: self.seed,
+            tick_interval: self.tick_interval.0,
+            speed: self.speed.get(),
+            instruments: instruments.collect(),
+        }
+    }
+}
+
+impl From<Strategy> for delivery::Strategy {
+    fn from(strategy: Strategy) -> Self {
+        match strategy {
+            Strategy::Wake => Self::Wake,
+            Strategy::Poll => Self::Poll,
         }
     }
 }
@@ -78,14 +138,10 @@ impl Delivery {
 
 impl From<Rule> for delivery::Rule {
     fn from(rule: Rule) -> Self {
-        let strategy = match rule.strategy {
-            Strategy::Wake => delivery::Strategy::Wake,
-            Strategy::Poll => delivery::Strategy::Poll,
-        };
         Self {
             policy: match rule.policy {
                 Policy::Immediate => delivery::Policy::Immediate,
-                Policy::Deferred => delivery::Policy::Deferred(strategy),
+                Policy::Deferred => delivery::Policy::Deferred(rule.strategy.into()),
                 Policy::Inbox => delivery::Policy::Inbox,
             },
             ttl: rule.ttl,
@@ -106,6 +162,8 @@ impl From<Rule> for delivery::Rule {
 
 #[cfg(test)]
 mod tests {
+    use doorstep_application::trading::Trading;
+
     use super::*;
 
     #[test]
@@ -115,6 +173,9 @@ mod tests {
         assert_eq!(config.delivery.limits(), delivery::Limits::default());
         assert_eq!(config.websocket(), websocket::Settings::default());
         assert_eq!(config.sse(), sse::Settings::default());
+        assert_eq!(config.rewards.rules(), RewardRules::default());
+        assert_eq!(config.position_closed(), notifications::PositionClosed::default());
+        assert_eq!(config.trading.max_open_per_user, Trading::MAX_OPEN);
         assert_eq!(config.limits.registrations(), Rate::default());
         assert_eq!(config.limits.sign_ins(), Rate::default());
     }

@@ -180,7 +180,6 @@ impl EventHandler for Demo {
                 let (kind, detail) = (Some(kind.clone()), outcome.as_str().into());
                 self.note(user_id, Step { at: *at, what: "ended", kind, detail });
             }
-            #[allow(unreachable_patterns, reason = "what else happens is not shown")]
             _ => {}
         }
         Ok(())

@@ -3,7 +3,8 @@
 //! Nothing here knows axum, a socket or a database. [`delivery`] knows neither accounts nor trading: take
 //! it alone, if that is what you came for.
 //!
-//! [`rewards`] and [`notifications`] are handlers on the event bus, and neither knows the other nor who
+//! [`trading`] opens and closes positions, and knows nobody who hears of it. [`rewards`] and
+//! [`notifications`] are handlers on the event bus, and neither knows the other nor who
 //! raises the events: either can be left out of the composition root.
 
 pub mod accounts;
@@ -14,5 +15,6 @@ pub mod notifications;
 pub mod registration;
 pub mod rewards;
 pub mod sign_ins;
+pub mod trading;
 
 pub use credentials::{Caller, Credentials, Fault, SignedIn};

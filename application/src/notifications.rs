@@ -5,11 +5,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use doorstep_domain::ports::{Clock, EventHandler, HandlerError, Ids};
 use doorstep_domain::{
-    DomainEvent, Kind, Money, Notification, NotificationId, Payload, Timestamp, UserId,
+    CloseReason, DomainEvent, Kind, Money, Notification, NotificationId, Payload, Position,
+    Timestamp, UserId,
 };
 use serde::Serialize;
 
-use crate::delivery::Delivery;
+use crate::delivery::{Delivery, Policy};
 
 /// Turns domain events into notifications and hands them to delivery. What becomes of them there is no
 /// business of whoever raised the event.
@@ -18,12 +19,50 @@ pub struct Notifications {
     delivery: Arc<Delivery>,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,
+    position_closed: PositionClosed,
+}
+
+/// By which policy `position.closed` is delivered, for each reason; `None` is that of the kind's rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PositionClosed {
+    /// The user closed it, so they are there.
+    pub user: Option<Policy>,
+    /// The price did; the user is probably away.
+    pub stop_loss: Option<Policy>,
+    /// As above.
+    pub take_profit: Option<Policy>,
+    /// As above.
+    pub liquidated: Option<Policy>,
+}
+
+impl Default for PositionClosed {
+    fn default() -> Self {
+        let kept = Some(Policy::Inbox);
+        Self { user: None, stop_loss: kept, take_profit: kept, liquidated: kept }
+    }
+}
+
+impl PositionClosed {
+    fn policy(self, reason: CloseReason) -> Option<Policy> {
+        match reason {
+            CloseReason::User => self.user,
+            CloseReason::StopLoss => self.stop_loss,
+            CloseReason::TakeProfit => self.take_profit,
+            CloseReason::Liquidated => self.liquidated,
+        }
+    }
 }
 
 impl Notifications {
     /// Notifies through this delivery.
     pub fn new(delivery: Arc<Delivery>, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Self {
-        Self { delivery, clock, ids }
+        Self { delivery, clock, ids, position_closed: PositionClosed::default() }
+    }
+
+    /// The same, with other policies for closed positions.
+    #[must_use]
+    pub fn position_closed(self, position_closed: PositionClosed) -> Self {
+        Self { position_closed, ..self }
     }
 }
 
@@ -34,7 +73,7 @@ impl EventHandler for Notifications {
     }
 
     fn wants(&self, event: &DomainEvent) -> bool {
-        matches!(event, DomainEvent::UserRegistered { .. } | DomainEvent::RewardGranted { .. })
+        News::of(event).is_some()
     }
 
     async fn handle(&self, event: &DomainEvent) -> Result<(), HandlerError> {
@@ -42,7 +81,10 @@ impl EventHandler for Notifications {
         let id = NotificationId::new(self.ids.next());
         let notification = news.notification(id, self.clock.now())?;
         // The receipt is for senders who want to know; here the outcome is counted and logged by delivery.
-        drop(self.delivery.send(notification).await?);
+        drop(match news.close_reason().and_then(|reason| self.position_closed.policy(reason)) {
+            Some(policy) => self.delivery.send_by(policy, notification).await?,
+            None => self.delivery.send(notification).await?,
+        });
         Ok(())
     }
 }
@@ -65,6 +107,21 @@ enum News<'a> {
         amount: Money,
         reference: &'a str,
     },
+    /// `position.closed`
+    PositionClosed {
+        #[serde(skip)]
+        user: &'a UserId,
+        #[serde(skip)]
+        closed_by: CloseReason,
+        position_id: String,
+        symbol: &'a str,
+        side: &'static str,
+        quantity: String,
+        fill_price: String,
+        exit_price: String,
+        realised_pnl: Money,
+        reason: &'static str,
+    },
 }
 
 impl<'a> News<'a> {
@@ -81,7 +138,32 @@ impl<'a> News<'a> {
                     reference,
                 })
             }
-            DomainEvent::NotificationEnded(_) => None,
+            DomainEvent::PositionClosed { position, .. } => Self::of_closed(position),
+            DomainEvent::PositionOpened { .. } | DomainEvent::NotificationEnded(_) => None,
+        }
+    }
+
+    fn of_closed(position: &'a Position) -> Option<Self> {
+        let closed = position.closed?;
+        let order = &position.order;
+        Some(Self::PositionClosed {
+            user: &position.user_id,
+            closed_by: closed.reason,
+            position_id: position.id.to_string(),
+            symbol: order.symbol.as_str(),
+            side: order.side.as_str(),
+            quantity: order.quantity.to_string(),
+            fill_price: position.fill_price.to_string(),
+            exit_price: closed.exit_price.to_string(),
+            realised_pnl: closed.realised_pnl,
+            reason: closed.reason.as_str(),
+        })
+    }
+
+    fn close_reason(&self) -> Option<CloseReason> {
+        match self {
+            Self::PositionClosed { closed_by, .. } => Some(*closed_by),
+            Self::Welcome { .. } | Self::RewardGranted { .. } => None,
         }
     }
 
@@ -93,6 +175,7 @@ impl<'a> News<'a> {
         let (user, kind) = match self {
             Self::Welcome { user, .. } => (*user, "welcome"),
             Self::RewardGranted { user, .. } => (*user, "reward.granted"),
+            Self::PositionClosed { user, .. } => (*user, "position.closed"),
         };
         Ok(Notification {
             id,
@@ -155,5 +238,39 @@ mod tests {
             reward.payload.as_str(),
             r#"{"reward":"welcome_gift","amount":"1000.00","reference":"r"}"#
         );
+    }
+
+    #[test]
+    fn a_closed_position_tells_its_reason_and_by_it_the_policy() {
+        let order = doorstep_domain::Order {
+            symbol: "BTC-USD".parse().unwrap(),
+            side: doorstep_domain::Side::Long,
+            quantity: "0.5".parse().unwrap(),
+            stop_loss: None,
+            take_profit: None,
+        };
+        let (id, price) = (doorstep_domain::PositionId::new(Uuid::nil()), "100".parse().unwrap());
+        let open = Position::open(id, user(), order, price, Timestamp::default()).unwrap();
+        let policies = PositionClosed::default();
+        for &reason in CloseReason::ALL {
+            let closed =
+                open.clone().closed_at("90".parse().unwrap(), reason, Timestamp::default());
+            let position = Box::new(closed);
+            let event = DomainEvent::PositionClosed { position, number: std::num::NonZeroU64::MIN };
+            assert_eq!(News::of(&event).unwrap().close_reason(), Some(reason));
+            let told = notified(&event);
+            assert_eq!(told.kind.as_str(), "position.closed");
+            let payload = told.payload.as_str();
+            assert!(
+                payload.ends_with(&format!(r#""reason":"{}"}}"#, reason.as_str())),
+                "{payload}"
+            );
+            assert!(
+                payload.contains(r#""exit_price":"90.00","realised_pnl":"-5.00""#),
+                "{payload}"
+            );
+            let by_the_rule = policies.policy(reason).is_none();
+            assert_eq!(by_the_rule, reason == CloseReason::User);
+        }
     }
 }

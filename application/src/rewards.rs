@@ -5,78 +5,117 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use doorstep_domain::ports::{
-    Accounts, Clock, EventHandler, EventPublisher, Grant, HandlerError, Ids, StoreError,
+    Accounts, Clock, EventHandler, EventPublisher, Grant, HandlerError, Ids, Positions, StoreError,
 };
-use doorstep_domain::{DomainEvent, EntryId, EntryKind, LedgerEntry, Money, UserId};
+use doorstep_domain::{
+    DomainEvent, EarnedBy, EntryId, LedgerEntry, RewardRule, RewardRules, UserId,
+};
 
-/// Grants the welcome gift to whoever registers: once, whatever crashes when.
+/// Grants what the rules give: once for the fact that earns it, whatever crashes when.
 #[derive(Clone)]
 pub struct Rewards {
     accounts: Arc<dyn Accounts>,
+    positions: Arc<dyn Positions>,
     events: Arc<dyn EventPublisher>,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,
-    welcome_gift: Money,
+    rules: RewardRules,
+}
+
+/// What rewards are built from.
+#[derive(Clone)]
+pub struct RewardParts {
+    /// The ledger on which they are granted.
+    pub accounts: Arc<dyn Accounts>,
+    /// Where the facts are that earn them, beside the users.
+    pub positions: Arc<dyn Positions>,
+    /// Hears of them.
+    pub events: Arc<dyn EventPublisher>,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Names ledger entries.
+    pub ids: Arc<dyn Ids>,
+    /// What is given for what.
+    pub rules: RewardRules,
 }
 
 impl Rewards {
-    /// The welcome gift unless something else is configured: 1000.00.
-    pub const WELCOME_GIFT: Money = Money::from_minor(100_000);
-    /// So many users are reconciled at a time.
+    /// So many facts are reconciled at a time.
     const BATCH: usize = 500;
     /// Waits between tries when the store is away for a moment; after the last, reconciling has to do it.
     const RETRIES: [Duration; 3] =
         [Duration::from_millis(50), Duration::from_millis(250), Duration::from_secs(1)];
 
-    /// Grants a gift of this size; without a gift above zero, nothing.
-    pub fn new(
-        accounts: Arc<dyn Accounts>,
-        events: Arc<dyn EventPublisher>,
-        clock: Arc<dyn Clock>,
-        ids: Arc<dyn Ids>,
-        welcome_gift: Money,
-    ) -> Self {
-        Self { accounts, events, clock, ids, welcome_gift }
+    /// Puts the parts together.
+    pub fn new(parts: RewardParts) -> Self {
+        let RewardParts { accounts, positions, events, clock, ids, rules } = parts;
+        Self { accounts, positions, events, clock, ids, rules }
     }
 
-    /// Grants what is still owed, because a crash or a store that was away came between a registration and
-    /// its gift; says how many gifts that were. To be called at start, and harmless at any other time.
+    /// Grants what is still owed, because a crash or a store that was away came between a fact and its
+    /// reward, or because a rule is new; says how many rewards that were. To be called at start, and harmless
+    /// at any other time.
     pub async fn reconcile(&self) -> Result<u64, StoreError> {
-        if self.welcome_gift <= Money::ZERO {
-            return Ok(0);
+        let mut granted = 0;
+        for rule in self.rules.iter() {
+            granted += self.reconcile_rule(rule).await?;
         }
+        Ok(granted)
+    }
+
+    async fn reconcile_rule(&self, rule: &RewardRule) -> Result<u64, StoreError> {
         let (mut granted, mut before) = (0, Vec::new());
         loop {
-            let owed = self.accounts.users_without(EntryKind::WelcomeGift, Self::BATCH).await?;
-            if owed.is_empty() {
-                return Ok(granted);
-            }
+            let owed = self.owed(rule).await?;
+            let Some((user, reference)) = owed.first() else { return Ok(granted) };
             if owed == before {
                 // Every one of these has just been granted: a store that does not see it never will.
                 return Err(StoreError::Corrupt(format!(
-                    "user {} lacks a gift that is on the ledger",
-                    owed[0]
+                    "user {user} lacks a {} for {reference} that is on the ledger",
+                    rule.reward.as_str()
                 )));
             }
-            for user in &owed {
-                granted += u64::from(self.grant_welcome_gift(user).await? == Grant::Granted);
+            for (user, reference) in &owed {
+                let grant = self.grant(rule, user.clone(), reference.clone()).await?;
+                granted += u64::from(grant == Grant::Granted);
             }
             before = owed;
         }
     }
 
-    async fn grant_welcome_gift(&self, user: &UserId) -> Result<Grant, StoreError> {
+    /// Who earned it for what and does not have it: some of them.
+    async fn owed(&self, rule: &RewardRule) -> Result<Vec<(UserId, String)>, StoreError> {
+        let reward = rule.reward;
+        match rule.earned_by {
+            EarnedBy::Registering => {
+                let users = self.accounts.users_without(reward, Self::BATCH).await?;
+                Ok(users.into_iter().map(for_registering).collect())
+            }
+            by @ (EarnedBy::FirstClose | EarnedBy::EveryClose(_)) => {
+                let closed = self.positions.closed_without(reward, by, Self::BATCH).await?;
+                Ok(closed.into_iter().map(|(user, id)| (user, id.to_string())).collect())
+            }
+        }
+    }
+
+    /// The reference is the fact that earns it.
+    async fn grant(
+        &self,
+        rule: &RewardRule,
+        user_id: UserId,
+        reference: String,
+    ) -> Result<Grant, StoreError> {
         let entry = LedgerEntry {
             id: EntryId::new(self.ids.next()),
-            user_id: user.clone(),
-            kind: EntryKind::WelcomeGift,
-            amount: self.welcome_gift,
-            // The fact that earns it: that this user registered, which happens once.
-            reference: user.to_string(),
+            user_id,
+            kind: rule.reward,
+            amount: rule.amount,
+            reference,
             created_at: self.clock.now(),
         };
         let grant = self.on_the_ledger(&entry).await?;
         if grant == Grant::Granted {
+            let user = entry.user_id.clone();
             let event = DomainEvent::RewardGranted {
                 user_id: entry.user_id,
                 reward: entry.kind,
@@ -115,23 +154,53 @@ impl EventHandler for Rewards {
     }
 
     fn wants(&self, event: &DomainEvent) -> bool {
-        matches!(event, DomainEvent::UserRegistered { .. }) && self.welcome_gift > Money::ZERO
+        self.rules.iter().any(|rule| earned(rule, event).is_some())
     }
 
     async fn handle(&self, event: &DomainEvent) -> Result<(), HandlerError> {
-        if let DomainEvent::UserRegistered { user } = event {
-            self.grant_welcome_gift(&user.id).await?;
+        let mut done = Ok(());
+        for rule in self.rules.iter() {
+            if let Some((user, reference)) = earned(rule, event) {
+                // One that fails is no reason to withhold the next.
+                done = self.grant(rule, user, reference).await.map(drop).and(done);
+            }
         }
-        Ok(())
+        Ok(done?)
     }
+}
+
+/// Who earned the rule's reward by this event, and for which fact.
+fn earned(rule: &RewardRule, event: &DomainEvent) -> Option<(UserId, String)> {
+    match (rule.earned_by, event) {
+        (EarnedBy::Registering, DomainEvent::UserRegistered { user }) => {
+            Some(for_registering(user.id.clone()))
+        }
+        (by, DomainEvent::PositionClosed { position, number })
+            if by.is_earned_by_close(*number) =>
+        {
+            Some((position.user_id.clone(), position.id.to_string()))
+        }
+        _ => None,
+    }
+}
+
+/// That this user registered, which happens once.
+fn for_registering(user: UserId) -> (UserId, String) {
+    let reference = user.to_string();
+    (user, reference)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU64;
     use std::sync::Mutex;
 
-    use doorstep_domain::ports::{MockAccounts, MockClock, MockEventPublisher, MockIds};
-    use doorstep_domain::{Timestamp, User};
+    use doorstep_domain::ports::{
+        MockAccounts, MockClock, MockEventPublisher, MockIds, MockPositions,
+    };
+    use doorstep_domain::{
+        CloseReason, EntryKind, Money, Order, Position, PositionId, Side, Timestamp, User,
+    };
     use uuid::Uuid;
 
     use super::*;
@@ -150,16 +219,46 @@ mod tests {
         }
     }
 
+    const GIFT: Money = Money::from_minor(100_000);
+
+    /// A gift for registering, 1.00 for the first closed position and 5.00 for every third.
+    fn rules() -> RewardRules {
+        let three = NonZeroU64::new(3).unwrap();
+        RewardRules::new(GIFT, Money::from_minor(100), Money::from_minor(500), three)
+    }
+
+    fn only_a_gift() -> RewardRules {
+        RewardRules::new(GIFT, Money::ZERO, Money::ZERO, NonZeroU64::MIN)
+    }
+
+    fn closed(number: u64) -> DomainEvent {
+        let order = Order {
+            symbol: "X".parse().unwrap(),
+            side: Side::Long,
+            quantity: "1".parse().unwrap(),
+            stop_loss: None,
+            take_profit: None,
+        };
+        let (id, at) = (PositionId::new(Uuid::from_u128(7)), Timestamp::default());
+        let price = "1".parse().unwrap();
+        let position = Position::open(id, user(1), order, price, at).unwrap();
+        let position = Box::new(position.closed_at(price, CloseReason::User, at));
+        DomainEvent::PositionClosed { position, number: NonZeroU64::new(number).unwrap() }
+    }
+
     /// The handler, and the users for whom a reward was announced.
-    fn rewards(accounts: MockAccounts, gift: Money) -> (Rewards, Arc<Mutex<Vec<UserId>>>) {
+    fn rewards(accounts: MockAccounts, rules: RewardRules) -> (Rewards, Arc<Mutex<Vec<UserId>>>) {
         let announced = Arc::new(Mutex::new(Vec::new()));
         let mut events = MockEventPublisher::new();
         let log = Arc::clone(&announced);
         events.expect_publish().returning(move |event| {
-            let DomainEvent::RewardGranted { user_id, amount, reference, .. } = event else {
+            let DomainEvent::RewardGranted { user_id, reward, amount, reference, .. } = event
+            else {
                 panic!("unexpected {event:?}");
             };
-            assert_eq!((amount, reference), (Rewards::WELCOME_GIFT, user_id.to_string()));
+            if reward == EntryKind::WelcomeGift {
+                assert_eq!((amount, reference), (GIFT, user_id.to_string()));
+            }
             log.lock().unwrap().push(user_id);
             Ok(())
         });
@@ -167,13 +266,14 @@ mod tests {
         clock.expect_now().return_const(Timestamp::from_micros(9));
         let mut ids = MockIds::new();
         ids.expect_next().returning(|| Uuid::from_u128(99));
-        let rewards = Rewards::new(
-            Arc::new(accounts),
-            Arc::new(events),
-            Arc::new(clock),
-            Arc::new(ids),
-            gift,
-        );
+        let rewards = Rewards::new(RewardParts {
+            accounts: Arc::new(accounts),
+            positions: Arc::new(MockPositions::new()),
+            events: Arc::new(events),
+            clock: Arc::new(clock),
+            ids: Arc::new(ids),
+            rules,
+        });
         (rewards, announced)
     }
 
@@ -187,7 +287,7 @@ mod tests {
         {
             let mut accounts = MockAccounts::new();
             accounts.expect_grant().once().returning(move |_| Ok(grant));
-            let (rewards, announced) = rewards(accounts, Rewards::WELCOME_GIFT);
+            let (rewards, announced) = rewards(accounts, only_a_gift());
             assert!(rewards.wants(&registered(1)));
             rewards.handle(&registered(1)).await.unwrap();
             assert_eq!(*announced.lock().unwrap(), expected);
@@ -199,7 +299,7 @@ mod tests {
         let mut accounts = MockAccounts::new();
         accounts.expect_grant().times(2).returning(|_| Err(away()));
         accounts.expect_grant().once().returning(|_| Ok(Grant::Granted));
-        let (rewards, announced) = rewards(accounts, Rewards::WELCOME_GIFT);
+        let (rewards, announced) = rewards(accounts, only_a_gift());
         rewards.handle(&registered(1)).await.unwrap();
         assert_eq!(announced.lock().unwrap().len(), 1);
     }
@@ -208,7 +308,7 @@ mod tests {
     async fn a_store_that_stays_away_is_an_error_and_nothing_is_announced() {
         let mut accounts = MockAccounts::new();
         accounts.expect_grant().times(4).returning(|_| Err(away()));
-        let (rewards, announced) = rewards(accounts, Rewards::WELCOME_GIFT);
+        let (rewards, announced) = rewards(accounts, only_a_gift());
         assert!(rewards.handle(&registered(1)).await.is_err());
         assert!(announced.lock().unwrap().is_empty());
     }
@@ -226,7 +326,7 @@ mod tests {
             left.lock().unwrap().retain(|user| *user != entry.user_id);
             Ok(Grant::Granted)
         });
-        let (rewards, announced) = rewards(accounts, Rewards::WELCOME_GIFT);
+        let (rewards, announced) = rewards(accounts, only_a_gift());
         assert_eq!(rewards.reconcile().await.unwrap(), 1200);
         assert_eq!(announced.lock().unwrap().len(), 1200);
         assert_eq!(rewards.reconcile().await.unwrap(), 0);
@@ -237,14 +337,34 @@ mod tests {
         let mut accounts = MockAccounts::new();
         accounts.expect_users_without().returning(|_, _| Ok(vec![user(1)]));
         accounts.expect_grant().returning(|_| Ok(Grant::AlreadyGranted));
-        let (rewards, _) = rewards(accounts, Rewards::WELCOME_GIFT);
+        let (rewards, _) = rewards(accounts, only_a_gift());
         assert!(matches!(rewards.reconcile().await, Err(StoreError::Corrupt(_))));
     }
 
     #[tokio::test]
     async fn no_gift_configured_is_no_gift() {
-        let (rewards, _) = rewards(MockAccounts::new(), Money::ZERO);
+        let (rewards, _) = rewards(MockAccounts::new(), RewardRules::none());
         assert!(!rewards.wants(&registered(1)));
         assert_eq!(rewards.reconcile().await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn closing_earns_by_its_number_with_the_position_as_the_reason() {
+        let (first, third) = (EntryKind::FirstClose, EntryKind::CloseMilestone);
+        for (number, expected) in [(1, vec![(first, 100)]), (2, vec![]), (3, vec![(third, 500)])] {
+            let granted = Arc::new(Mutex::new(Vec::new()));
+            let mut accounts = MockAccounts::new();
+            let log = Arc::clone(&granted);
+            accounts.expect_grant().returning(move |entry| {
+                assert_eq!(entry.reference, Uuid::from_u128(7).to_string());
+                log.lock().unwrap().push((entry.kind, entry.amount.minor_units()));
+                Ok(Grant::Granted)
+            });
+            let (rewards, announced) = rewards(accounts, rules());
+            assert_eq!(rewards.wants(&closed(number)), !expected.is_empty());
+            rewards.handle(&closed(number)).await.unwrap();
+            assert_eq!(announced.lock().unwrap().len(), expected.len());
+            assert_eq!(*granted.lock().unwrap(), expected);
+        }
     }
 }

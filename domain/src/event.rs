@@ -1,4 +1,6 @@
-use crate::{Ended, EntryKind, Money, Timestamp, User, UserId};
+use std::num::NonZeroU64;
+
+use crate::{Ended, EntryKind, Money, Position, Timestamp, User, UserId};
 
 /// Something that has happened and cannot be undone. Raised after the commit that made it true.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +23,18 @@ pub enum DomainEvent {
         /// When.
         at: Timestamp,
     },
+    /// An order was filled, its cost reserved.
+    PositionOpened {
+        /// The position.
+        position: Box<Position>,
+    },
+    /// A position is closed and settled.
+    PositionClosed {
+        /// The position, with how it was closed.
+        position: Box<Position>,
+        /// The how many-th position of this user to be closed it is.
+        number: NonZeroU64,
+    },
     /// A notification came to its end.
     NotificationEnded(Ended),
 }
@@ -31,6 +45,8 @@ impl DomainEvent {
         match self {
             Self::UserRegistered { .. } => "UserRegistered",
             Self::RewardGranted { .. } => "RewardGranted",
+            Self::PositionOpened { .. } => "PositionOpened",
+            Self::PositionClosed { .. } => "PositionClosed",
             Self::NotificationEnded(_) => "NotificationEnded",
         }
     }

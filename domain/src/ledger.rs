@@ -49,17 +49,40 @@ impl fmt::Display for EntryId {
 pub enum EntryKind {
     /// The welcome gift of a new user; references the user.
     WelcomeGift,
+    /// The reward for the first position that a user closed; references the position.
+    FirstClose,
+    /// The reward for every so many positions that a user closed; references the last of them.
+    CloseMilestone,
+    /// The cost of a position is reserved; references the position.
+    PositionOpened,
+    /// The cost of a position is paid back, with what it gained or lost; references the position.
+    PositionClosed,
 }
 
 impl EntryKind {
     /// All of them.
-    pub const ALL: [Self; 1] = [Self::WelcomeGift];
+    pub const ALL: [Self; 5] = [
+        Self::WelcomeGift,
+        Self::FirstClose,
+        Self::CloseMilestone,
+        Self::PositionOpened,
+        Self::PositionClosed,
+    ];
 
     /// The word used in the store and on the wire.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::WelcomeGift => "welcome_gift",
+            Self::FirstClose => "first_close",
+            Self::CloseMilestone => "close_milestone",
+            Self::PositionOpened => "position_opened",
+            Self::PositionClosed => "position_closed",
         }
+    }
+
+    /// Whether it is money out of nowhere, given for something.
+    pub const fn is_reward(self) -> bool {
+        matches!(self, Self::WelcomeGift | Self::FirstClose | Self::CloseMilestone)
     }
 
     /// The kind with that word.

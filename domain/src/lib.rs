@@ -8,14 +8,17 @@
 //! [`ports::Pusher`].
 
 mod account;
+mod decimal;
 mod event;
 mod ledger;
 mod money;
 mod notification;
 mod outcome;
 pub mod ports;
+mod reward;
 mod session;
 mod time;
+mod trading;
 mod user;
 
 pub use account::{NewUser, PasswordHash, User, Username, UsernameError};
@@ -26,6 +29,11 @@ pub use notification::{
     Kind, KindError, Notification, NotificationId, Payload, PayloadError, Topic, TopicError,
 };
 pub use outcome::{Ended, Outcome};
+pub use reward::{EarnedBy, RewardRule, RewardRules};
 pub use session::{Session, TokenHash};
 pub use time::{Timestamp, Ttl};
+pub use trading::{
+    CloseReason, Closed, DecimalError, Order, OrderFault, Position, PositionId, Price, Quantity,
+    Quote, Side, Symbol, SymbolError, Triggers,
+};
 pub use user::{UserId, UserIdError};

@@ -3,6 +3,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::decimal::{self, Fault};
+
 /// An amount of money in minor units (hundredths): exact, no floating point anywhere near it.
 ///
 /// Written as a decimal string with two places, on the wire and everywhere else.
@@ -68,10 +70,7 @@ impl Money {
 
 impl fmt::Display for Money {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sign = if self.0 < 0 { "-" } else { "" };
-        let units = self.0.unsigned_abs();
-        let scale = Self::SCALE.unsigned_abs();
-        write!(f, "{sign}{}.{:02}", units / scale, units % scale)
+        f.write_str(&decimal::write(self.0, 2, 2))
     }
 }
 
@@ -79,32 +78,11 @@ impl FromStr for Money {
     type Err = MoneyError;
 
     fn from_str(text: &str) -> Result<Self, MoneyError> {
-        let (negative, digits) = match text.strip_prefix('-') {
-            Some(rest) => (true, rest),
-            None => (false, text),
-        };
-        let (whole, fraction) = match digits.split_once('.') {
-            Some((whole, fraction)) if !fraction.is_empty() => (whole, fraction),
-            Some(_) => return Err(MoneyError::NotDecimal),
-            None => (digits, ""),
-        };
-        let all_digits = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
-        if whole.is_empty() || !all_digits(whole) || !all_digits(fraction) {
-            return Err(MoneyError::NotDecimal);
-        }
-        if fraction.len() > 2 {
-            return Err(MoneyError::TooPrecise);
-        }
-        // Negative from the start, so that the smallest amount there is parses too.
-        let sign = if negative { -1 } else { 1 };
-        let mut units: i64 = 0;
-        for digit in whole.bytes().chain(format!("{fraction:0<2}").bytes()) {
-            units = units
-                .checked_mul(10)
-                .and_then(|u| u.checked_add(sign * i64::from(digit - b'0')))
-                .ok_or(MoneyError::OutOfRange)?;
-        }
-        Ok(Self(units))
+        decimal::read(text, 2).map(Self).map_err(|fault| match fault {
+            Fault::NotDecimal => MoneyError::NotDecimal,
+            Fault::TooPrecise => MoneyError::TooPrecise,
+            Fault::OutOfRange => MoneyError::OutOfRange,
+        })
     }
 }
 

@@ -12,4 +12,5 @@ mod process;
 mod simulation;
 mod sse;
 mod stores;
+mod trading;
 mod websocket;

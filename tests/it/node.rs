@@ -18,10 +18,12 @@ use doorstep_application::accounts::AccountViews;
 use doorstep_application::delivery::Delivery;
 use doorstep_application::notifications::Notifications;
 use doorstep_application::registration::{Registration, RegistrationParts};
-use doorstep_application::rewards::Rewards;
+use doorstep_application::rewards::{RewardParts, Rewards};
 use doorstep_application::sign_ins::{SignInParts, SignIns};
 use doorstep_domain::ports::{Clock, Ids, PasswordHasher};
-use doorstep_domain::{Kind, Notification, NotificationId, Payload, Timestamp, UserId};
+use doorstep_domain::{
+    Kind, Notification, NotificationId, Payload, RewardRules, Timestamp, UserId,
+};
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -112,13 +114,14 @@ impl Node {
 
         let wiring = Bus::wire();
         let events = wiring.publisher();
-        let rewards = Rewards::new(
-            store.clone(),
-            events.clone(),
-            the_clock.clone(),
-            ids.clone(),
-            Rewards::WELCOME_GIFT,
-        );
+        let rewards = Rewards::new(RewardParts {
+            accounts: store.clone(),
+            positions: store.clone(),
+            events: events.clone(),
+            clock: the_clock.clone(),
+            ids: ids.clone(),
+            rules: RewardRules::default(),
+        });
         let mut wiring = wiring.handler(Arc::new(rewards));
         if options.notifications {
             wiring = wiring.handler(Arc::new(Notifications::new(

@@ -117,6 +117,12 @@ macro_rules! keeps_the_contracts {
             }
 
             #[tokio::test(flavor = "multi_thread")]
+            async fn positions() {
+                let fresh = $fresh().await;
+                contract::positions(fresh.store(), fresh.store()).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
             async fn sessions() {
                 let fresh = $fresh().await;
                 contract::sessions(fresh.store(), fresh.store()).await;
@@ -137,7 +143,7 @@ macro_rules! keeps_the_contracts {
             #[tokio::test(flavor = "multi_thread")]
             async fn audit() {
                 let fresh = $fresh().await;
-                contract::audit(fresh.store(), fresh.store()).await;
+                contract::audit(fresh.store(), fresh.store(), fresh.store()).await;
             }
 
             #[tokio::test]

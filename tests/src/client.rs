@@ -73,18 +73,51 @@ impl User {
 
     /// `GET`s with the user's token: status and JSON.
     ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn try_get(&self, path: &str) -> Result<(u16, Value), reqwest::Error> {
+        let request = self.http.get(format!("{}{path}", self.server)).timeout(PATIENCE);
+        let response = request.bearer_auth(&self.token).send().await?;
+        let status = response.status().as_u16();
+        let text = response.text().await?;
+        Ok((status, serde_json::from_str(&text).unwrap_or_default()))
+    }
+
+    /// `GET`s with the user's token: status and JSON.
+    ///
     /// # Panics
     /// When there is no answer.
     pub async fn get(&self, path: &str) -> (u16, Value) {
-        let response = self
-            .http
-            .get(format!("{}{path}", self.server))
-            .timeout(PATIENCE)
-            .bearer_auth(&self.token)
-            .send()
-            .await
-            .expect("an answer");
-        (response.status().as_u16(), response.json().await.unwrap_or_default())
+        self.try_get(path).await.expect("an answer")
+    }
+
+    /// `POST`s with the user's token, with an `Idempotency-Key` if one is given: status and JSON. An error is
+    /// that no answer came, and what happened is unknown.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn try_post(
+        &self,
+        path: &str,
+        body: &Value,
+        key: Option<&str>,
+    ) -> Result<(u16, Value), reqwest::Error> {
+        let mut request = self.http.post(format!("{}{path}", self.server)).timeout(PATIENCE);
+        if let Some(key) = key {
+            request = request.header("idempotency-key", key);
+        }
+        let response = request.bearer_auth(&self.token).json(body).send().await?;
+        let status = response.status().as_u16();
+        let text = response.text().await?;
+        Ok((status, serde_json::from_str(&text).unwrap_or_default()))
+    }
+
+    /// `POST`s with the user's token: status and JSON.
+    ///
+    /// # Panics
+    /// When there is no answer.
+    pub async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+        self.try_post(path, body, None).await.expect("an answer")
     }
 
     /// The balance as the wire has it, such as `1000.00`.

@@ -1,3 +1,5 @@
+use std::fmt::Display;
+use std::str::FromStr;
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -60,6 +62,49 @@ impl Fields {
             return None;
         };
         Some(text)
+    }
+
+    /// The string of this name, understood; `None` if it is missing or cannot be, which is then a fault.
+    pub fn parsed<T: FromStr<Err: Display>>(&mut self, name: &str) -> Option<T> {
+        let text = self.text(name);
+        self.understood(name, &text)
+    }
+
+    /// As [`parsed`](Self::parsed), but for what may be left out, or `null`.
+    pub fn optional_parsed<T: FromStr<Err: Display>>(&mut self, name: &str) -> Option<T> {
+        if self.left.get(name) == Some(&Value::Null) {
+            self.left.remove(name);
+        }
+        let text = self.optional_text(name)?;
+        self.understood(name, &text)
+    }
+
+    /// One of these words, understood; `None` if it is missing or another, which is then a fault.
+    pub fn word<T: Copy>(&mut self, name: &str, words: &[(&str, T)]) -> Option<T> {
+        let text = self.text(name);
+        let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
+        if found.is_none() {
+            let all: Vec<_> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
+            self.fault_once(name, format!("must be {}", all.join(" or ")));
+        }
+        found
+    }
+
+    fn understood<T: FromStr<Err: Display>>(&mut self, name: &str, text: &str) -> Option<T> {
+        match text.parse() {
+            Ok(value) => Some(value),
+            Err(why) => {
+                self.fault_once(name, why.to_string());
+                None
+            }
+        }
+    }
+
+    /// Unless something is wrong with it already.
+    fn fault_once(&mut self, name: &str, detail: String) {
+        if self.errors.iter().all(|error| error.field != name) {
+            self.fault(name, detail);
+        }
     }
 
     /// Names a field as being at fault.

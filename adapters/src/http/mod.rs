@@ -21,6 +21,7 @@ mod parameters;
 mod problem;
 mod server;
 pub mod sessions;
+pub mod trading;
 pub mod users;
 pub mod wire;
 

@@ -25,9 +25,10 @@ const TUNING: &str = "SET application_name = 'doorstep'; \
      SET lock_timeout = '5s'; \
      SET idle_in_transaction_session_timeout = '30s';";
 
-const STEPS: [Step; 2] = [
+const STEPS: [Step; 3] = [
     (1, "accounts", include_str!("migrations/0001_accounts.sql")),
     (2, "notifications", include_str!("migrations/0002_notifications.sql")),
+    (3, "positions", include_str!("migrations/0003_positions.sql")),
 ];
 
 const DIALECT: Dialect = Dialect {

@@ -52,7 +52,8 @@ impl Accounts for Store {
 
     async fn grant(&self, entry: &LedgerEntry) -> Result<Grant, StoreError> {
         let mut transaction = self.begin().await?;
-        let grant = self.append(&mut transaction, entry).await?;
+        let held = self.hold(&mut transaction, &entry.user_id).await?;
+        let grant = ledger::append(&mut transaction, held, entry).await?;
         within(transaction.commit()).await?;
         Ok(grant)
     }

@@ -1,7 +1,7 @@
 //! The one place where money moves.
 
 use doorstep_domain::ports::{Grant, StoreError};
-use doorstep_domain::{EntryId, EntryKind, LedgerEntry, Money, Timestamp};
+use doorstep_domain::{EntryId, EntryKind, LedgerEntry, Money, Timestamp, UserId};
 use sqlx::any::AnyRow;
 use sqlx::{Any, AssertSqlSafe, Row, Transaction};
 use uuid::Uuid;
@@ -14,50 +14,67 @@ use super::text;
 /// The columns that [`read`] expects, in this order.
 pub(super) const COLUMNS: &str = "id, user_id, kind, amount, reference, created_at";
 
+/// A user whose row nobody else may change until the commit, and what they have.
+pub(super) struct Held {
+    /// The user's id, as it is kept.
+    user: String,
+    /// Their balance.
+    pub(super) balance: Money,
+}
+
 impl Store {
-    /// Writes the entry and changes the balance, as part of the transaction: unless the user, kind and
-    /// reference have their entry already, in which case nothing changes.
+    /// Holds the user's row until the commit: whoever changes the same balance waits. To be done first in
+    /// every transaction that moves money, so that two of them never wait for each other in a circle.
     ///
-    /// Holds the user's row until the commit, so a user's entries are numbered in the order in which they
-    /// become visible. [`StoreError::Corrupt`] if there is no such user, or if the balance would fall below
-    /// zero or out of range: who may be short of money looks at the balance first.
-    pub(super) async fn append(
+    /// [`StoreError::Corrupt`] if there is no such user.
+    pub(super) async fn hold(
         &self,
         transaction: &mut Transaction<'static, Any>,
-        entry: &LedgerEntry,
-    ) -> Result<Grant, StoreError> {
-        let user = text::kept(&entry.user_id.to_string());
-        let nobody = || unreadable("ledger", format!("there is no user {}", entry.user_id));
-
+        user_id: &UserId,
+    ) -> Result<Held, StoreError> {
+        let user = text::kept(&user_id.to_string());
         let sql = format!("SELECT balance FROM users WHERE id = $1{}", self.dialect.for_update);
         let query = sqlx::query(AssertSqlSafe(sql)).bind(&user);
-        let row = within(query.fetch_optional(&mut **transaction)).await?.ok_or_else(nobody)?;
-        let balance = Money::from_minor(row.try_get(0).map_err(failed)?);
-
-        let query = sqlx::query(
-            "INSERT INTO ledger (id, user_id, kind, amount, reference, created_at) \
-             VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (user_id, kind, reference) DO NOTHING",
-        )
-        .bind(entry.id.to_string())
-        .bind(&user)
-        .bind(entry.kind.as_str())
-        .bind(entry.amount.minor_units())
-        .bind(text::kept(&entry.reference))
-        .bind(entry.created_at.as_micros());
-        if within(query.execute(&mut **transaction)).await?.rows_affected() == 0 {
-            return Ok(Grant::AlreadyGranted);
-        }
-
-        let after = balance.checked_add(entry.amount).filter(|sum| !sum.is_negative());
-        let after = after.ok_or_else(|| {
-            unreadable("ledger", format!("{balance} and {} make no balance", entry.amount))
-        })?;
-        let query = sqlx::query("UPDATE users SET balance = $1 WHERE id = $2")
-            .bind(after.minor_units())
-            .bind(&user);
-        within(query.execute(&mut **transaction)).await?;
-        Ok(Grant::Granted)
+        let row = within(query.fetch_optional(&mut **transaction)).await?;
+        let row = row.ok_or_else(|| unreadable("ledger", format!("there is no user {user_id}")))?;
+        Ok(Held { user, balance: Money::from_minor(row.try_get(0).map_err(failed)?) })
     }
+}
+
+/// Writes the entry and changes the balance, as part of the transaction: unless the user, kind and reference
+/// have their entry already, in which case nothing changes.
+///
+/// As the user is held, their entries are numbered in the order in which they become visible.
+/// [`StoreError::Corrupt`] if the balance would fall below zero or out of range: who may be short of money
+/// looks at the balance first.
+pub(super) async fn append(
+    transaction: &mut Transaction<'static, Any>,
+    Held { user, balance }: Held,
+    entry: &LedgerEntry,
+) -> Result<Grant, StoreError> {
+    let query = sqlx::query(
+        "INSERT INTO ledger (id, user_id, kind, amount, reference, created_at) \
+         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (user_id, kind, reference) DO NOTHING",
+    )
+    .bind(entry.id.to_string())
+    .bind(&user)
+    .bind(entry.kind.as_str())
+    .bind(entry.amount.minor_units())
+    .bind(text::kept(&entry.reference))
+    .bind(entry.created_at.as_micros());
+    if within(query.execute(&mut **transaction)).await?.rows_affected() == 0 {
+        return Ok(Grant::AlreadyGranted);
+    }
+
+    let after = balance.checked_add(entry.amount).filter(|sum| !sum.is_negative());
+    let after = after.ok_or_else(|| {
+        unreadable("ledger", format!("{balance} and {} make no balance", entry.amount))
+    })?;
+    let query = sqlx::query("UPDATE users SET balance = $1 WHERE id = $2")
+        .bind(after.minor_units())
+        .bind(&user);
+    within(query.execute(&mut **transaction)).await?;
+    Ok(Grant::Granted)
 }
 
 /// Reads one entry back.

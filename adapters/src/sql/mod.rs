@@ -1,4 +1,4 @@
-//! The stores behind [`Accounts`], [`Sessions`], [`Inbox`], [`Handover`], [`Readiness`] and [`Audit`], in SQL.
+//! The stores behind [`Accounts`], [`Positions`], [`Sessions`], [`Inbox`], [`Handover`], [`Readiness`] and [`Audit`], in SQL.
 //!
 //! Written once, over `sqlx::Any`: one file a port, in statements that SQLite and PostgreSQL both understand.
 //! How to connect, the tuning, the migrations and the few words that differ (a `Dialect`) are in the
@@ -12,6 +12,7 @@
 //! nothing the second time; a commit never is (`run.rs`).
 //!
 //! [`Accounts`]: doorstep_domain::ports::Accounts
+//! [`Positions`]: doorstep_domain::ports::Positions
 //! [`Sessions`]: doorstep_domain::ports::Sessions
 //! [`Inbox`]: doorstep_domain::ports::Inbox
 //! [`Handover`]: doorstep_domain::ports::Handover
@@ -28,6 +29,7 @@ mod handover;
 mod inbox;
 mod ledger;
 mod notification;
+mod positions;
 mod readiness;
 mod run;
 mod sessions;

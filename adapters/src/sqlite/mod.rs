@@ -30,9 +30,10 @@ const TUNING: &str = "PRAGMA busy_timeout = 5000; \
 const READER_TUNING: &str = "PRAGMA busy_timeout = 5000; \
      PRAGMA query_only = ON;";
 
-const STEPS: [Step; 2] = [
+const STEPS: [Step; 3] = [
     (1, "accounts", include_str!("migrations/0001_accounts.sql")),
     (2, "notifications", include_str!("migrations/0002_notifications.sql")),
+    (3, "positions", include_str!("migrations/0003_positions.sql")),
 ];
 
 const DIALECT: Dialect = Dialect {

@@ -167,20 +167,24 @@ fn flatten(given: &mut Given, path: &mut Vec<String>, table: toml::Table, origin
 
 /// `DELIVERY__TTL` is `delivery.ttl`. A kind may have points, which a shell's variables may not:
 /// `DELIVERY__KINDS__POSITION_CLOSED__POLICY` means the kind that the file spells `position.closed`, and
-/// where the file has no such kind, an underscore stands for a point.
+/// where the file has no such kind, an underscore stands for a point - or, in the name of an instrument, which
+/// is in capitals, for a hyphen.
 fn environment_key(rest: &str, given: &Given) -> Key {
     let mut segments: Vec<String> = rest.split("__").map(str::to_ascii_lowercase).collect();
-    if let [delivery, kinds, kind, _] = segments.as_mut_slice()
-        && (delivery.as_str(), kinds.as_str()) == ("delivery", "kinds")
-    {
-        let shell_form = |kind: &str| kind.to_ascii_lowercase().replace(['.', '-'], "_");
+    if let [table, names, name, _] = segments.as_mut_slice() {
+        let spell: fn(&str) -> String = match (table.as_str(), names.as_str()) {
+            ("delivery", "kinds") => |kind| kind.replace('_', "."),
+            ("market", "instruments") => |symbol| symbol.to_ascii_uppercase().replace('_', "-"),
+            _ => return Key(segments),
+        };
+        let shell_form = |name: &str| name.to_ascii_lowercase().replace(['.', '-', '/'], "_");
         let in_file = given.keys().find_map(|key| match key.0.as_slice() {
-            [d, k, spelled, _] if d == "delivery" && k == "kinds" => {
-                (shell_form(spelled) == shell_form(kind)).then_some(spelled)
+            [t, n, spelled, _] if t == table && n == names => {
+                (shell_form(spelled) == shell_form(name)).then_some(spelled)
             }
             _ => None,
         });
-        *kind = in_file.cloned().unwrap_or_else(|| kind.replace('_', "."));
+        *name = in_file.cloned().unwrap_or_else(|| spell(name));
     }
     Key(segments)
 }

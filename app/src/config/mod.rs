@@ -9,20 +9,24 @@
 mod database;
 mod delivery;
 mod layers;
+mod market;
+mod notifications;
 mod reader;
 #[cfg(test)]
 mod tests;
 mod value;
 
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 
-use doorstep_domain::Money;
+use doorstep_domain::{Money, RewardRules};
 
 pub(crate) use database::DatabaseUrl;
 pub(crate) use delivery::{Delivery, OnExpiry, Overflow, Policy, Rule, Strategy};
 pub(crate) use layers::{Key, Sources};
+pub(crate) use market::{Market, Source};
+pub(crate) use notifications::{Notifications, PolicyOrKind};
 use reader::{Line, Reader};
 pub(crate) use value::Span;
 use value::words;
@@ -36,6 +40,9 @@ pub(crate) struct Config {
     pub(crate) database: DatabaseUrl,
     pub(crate) server: Server,
     pub(crate) delivery: Delivery,
+    pub(crate) notifications: Notifications,
+    pub(crate) market: Market,
+    pub(crate) trading: Trading,
     pub(crate) rewards: Rewards,
     pub(crate) sessions: Sessions,
     pub(crate) limits: Limits,
@@ -113,9 +120,37 @@ impl Limits {
 /// What is given for what.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Rewards {
-    /// To every new user; `"0.00"` gives nothing.
+    /// To every new user; `"0.00"` gives nothing, here and below.
     pub(crate) welcome_gift: Money,
+    /// For the first position that a user closes, or the price does for them.
+    pub(crate) first_close: Money,
+    /// For every so many of them.
+    pub(crate) close_milestone: Money,
+    /// How many that is.
+    pub(crate) milestone_every: NonZeroU64,
 }
+
+/// What users may do with their money.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Trading {
+    /// Positions that a user may have open.
+    pub(crate) max_open_per_user: NonZeroUsize,
+}
+
+impl Rewards {
+    fn read(reader: &mut Reader) -> Self {
+        let key = |name| ["rewards", name];
+        let money = |units: i64| Money::from_minor(units * Money::SCALE);
+        Self {
+            welcome_gift: reader.read(&key("welcome_gift"), money(1000)),
+            first_close: reader.read(&key("first_close"), money(10)),
+            close_milestone: reader.read(&key("close_milestone"), money(25)),
+            milestone_every: reader.read(&key("milestone_every"), RewardRules::MILESTONE_EVERY),
+        }
+    }
+}
+
+const MAX_OPEN: NonZeroUsize = NonZeroUsize::new(1000).unwrap();
 
 /// Who stays signed in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -246,10 +281,12 @@ impl Config {
                 allowed_origins: reader.read(&["server", "allowed_origins"], Origins::default()),
             },
             delivery: Delivery::read(reader),
-            rewards: Rewards {
-                welcome_gift: reader
-                    .read(&["rewards", "welcome_gift"], Money::from_minor(1000 * Money::SCALE)),
+            notifications: Notifications::read(reader),
+            market: Market::read(reader),
+            trading: Trading {
+                max_open_per_user: reader.read(&["trading", "max_open_per_user"], MAX_OPEN),
             },
+            rewards: Rewards::read(reader),
             sessions: Sessions {
                 ttl: reader.read(&["sessions", "ttl"], Span::from_secs(30 * 24 * 60 * 60)),
             },

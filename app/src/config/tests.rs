@@ -170,3 +170,32 @@ fn a_file_that_was_named_must_be_there_and_be_toml() {
     assert!(matches!(missing, Err(ConfigError::Unreadable { .. })));
     check_refused("listen", &[], &["is not TOML", "line 1"]);
 }
+
+#[test]
+fn an_instrument_can_be_set_and_added_from_the_file_and_the_environment() {
+    let file = "[market.instruments.\"BRK.B\"]\nprice = \"400\"";
+    let environment = [
+        ("DOORSTEP_MARKET__INSTRUMENTS__BRK_B__VOLATILITY", "0.3"),
+        ("DOORSTEP_MARKET__INSTRUMENTS__BTC_USD__PRICE", "70000"),
+    ];
+    let market = load(file, &environment, &[]).unwrap().config.market;
+    assert_eq!(market.instruments.len(), Config::defaults().market.instruments.len() + 1);
+    let find =
+        |symbol: &str| market.instruments.iter().find(|i| i.symbol.as_str() == symbol).unwrap();
+    assert_eq!(find("BTC-USD").price.to_string(), "70000.00");
+    assert_eq!(find("BRK.B").price.to_string(), "400.00");
+    assert!((find("BRK.B").volatility.to_float() - 0.3).abs() < 1e-9);
+}
+
+#[test]
+fn a_market_that_cannot_be_is_refused() {
+    check_refused("[market]\nsource = \"replay\"", &[], &["needs a market.file"]);
+    check_refused("[market.instruments.btc]\nprice = \"1\"", &[], &["a symbol is 1 to 16 capital"]);
+    check_refused("[market.instruments.X]\nprice = \"0\"", &[], &["market.instruments.X.price"]);
+    check_refused("[rewards]\nmilestone_every = 0", &[], &["a whole number from 1"]);
+    check_refused(
+        "[notifications.position_closed]\nuser = \"never\"",
+        &[],
+        &["notifications.position_closed.user = \"never\"", "expected kind"],
+    );
+}

@@ -1,7 +1,7 @@
 //! How one value is read from text, and written as text. A file's `ttl = "5s"`, an environment's
 //! `DOORSTEP_DELIVERY__TTL=5s` and a flag go the same way, so they are refused in the same words.
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::time::Duration;
 
 use bytesize::ByteSize;
@@ -98,30 +98,30 @@ impl Value for Ttl {
     }
 }
 
-impl Value for NonZeroUsize {
-    const EXPECTED: &'static str = "a whole number from 1";
-    const BARE: bool = true;
+/// Whole numbers of different sizes.
+macro_rules! whole_numbers {
+    ($($number:ty: $expected:literal,)+) => {$(
+        impl Value for $number {
+            const EXPECTED: &'static str = $expected;
+            const BARE: bool = true;
 
-    fn from_text(text: &str) -> Option<Self> {
-        text.parse().ok()
-    }
+            fn from_text(text: &str) -> Option<Self> {
+                text.parse().ok()
+            }
 
-    fn to_text(&self) -> String {
-        self.to_string()
-    }
+            fn to_text(&self) -> String {
+                self.to_string()
+            }
+        }
+    )+};
 }
 
-impl Value for u32 {
-    const EXPECTED: &'static str = "a whole number from 0";
-    const BARE: bool = true;
-
-    fn from_text(text: &str) -> Option<Self> {
-        text.parse().ok()
-    }
-
-    fn to_text(&self) -> String {
-        self.to_string()
-    }
+whole_numbers! {
+    u32: "a whole number from 0",
+    u64: "a whole number from 0",
+    NonZeroU32: "a whole number from 1",
+    NonZeroU64: "a whole number from 1",
+    NonZeroUsize: "a whole number from 1",
 }
 
 impl Value for ByteSize {

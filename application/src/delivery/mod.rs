@@ -184,13 +184,24 @@ impl Delivery {
     /// Its user needs no session, channel or subscription made beforehand. Waits only for the store, and
     /// that only for a kind whose policy is `inbox`; never for a connection.
     pub async fn send(&self, notification: Notification) -> Result<Receipt, Refused> {
+        let policy = self.cx.rules.of(&notification.kind).policy;
+        self.send_by(policy, notification).await
+    }
+
+    /// As [`send`](Self::send), by this policy instead of that of the kind's rule; all else stays as the rule
+    /// says. For a kind that is more urgent at one time than at another.
+    pub async fn send_by(
+        &self,
+        policy: Policy,
+        notification: Notification,
+    ) -> Result<Receipt, Refused> {
         if self.cx.tasks.stop().is_cancelled() {
             return Err(Refused::Stopping);
         }
         let rule = self.cx.rules.of(&notification.kind);
         let receipt = self.cx.endings.receipts.open(notification.id);
         let now_or_never = notification.ttl.unwrap_or(rule.ttl).is_zero();
-        let so_far = match rule.policy {
+        let so_far = match policy {
             Policy::Inbox => self.wake.keep(notification).await?,
             Policy::Immediate => self.now_or_never(notification)?,
             Policy::Deferred(_) if now_or_never => self.now_or_never(notification)?,

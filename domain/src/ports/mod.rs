@@ -15,7 +15,9 @@ mod ids;
 mod inbox;
 mod outcomes;
 mod passwords;
+mod positions;
 mod presence;
+mod prices;
 mod pusher;
 mod sessions;
 mod store;
@@ -29,7 +31,11 @@ pub use ids::Ids;
 pub use inbox::{EnteredBy, Inbox, InboxItem, Which};
 pub use outcomes::Outcomes;
 pub use passwords::{HasherError, PasswordHasher};
+pub use positions::{
+    Close, IdempotencyKey, IdempotencyKeyError, Open, OpenError, Opening, Positions, Status,
+};
 pub use presence::Presence;
+pub use prices::PriceFeed;
 pub use pusher::{Attempt, PushError, Pushed, Pusher};
 pub use sessions::Sessions;
 pub use store::{Audit, AuditReport, Readiness, StoreError};
@@ -45,7 +51,9 @@ pub use self::{
     inbox::MockInbox,
     outcomes::MockOutcomes,
     passwords::MockPasswordHasher,
+    positions::MockPositions,
     presence::MockPresence,
+    prices::MockPriceFeed,
     pusher::MockPusher,
     sessions::MockSessions,
     store::{MockAudit, MockReadiness},

@@ -1,5 +1,7 @@
 use async_trait::async_trait;
 
+use crate::RewardRules;
+
 /// Why a store did not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -24,8 +26,10 @@ pub trait Readiness: Send + Sync {
 #[cfg_attr(feature = "mocks", mockall::automock)]
 #[async_trait]
 pub trait Audit: Send + Sync {
-    /// Checks every invariant about money on all of the data, and changes nothing.
-    async fn audit(&self) -> Result<AuditReport, StoreError>;
+    /// Checks every invariant about money on all of the data, and changes nothing: balances and ledger,
+    /// positions and their entries, and that what these rules give was given once for each fact that
+    /// earned it.
+    async fn audit(&self, rules: &RewardRules) -> Result<AuditReport, StoreError>;
 }
 
 /// What an audit saw.
@@ -35,6 +39,8 @@ pub struct AuditReport {
     pub users: u64,
     /// Ledger entries looked at.
     pub entries: u64,
+    /// Positions looked at, open and closed.
+    pub positions: u64,
     /// What is wrong, a sentence each; empty when all is well. At most [`AuditReport::MAX_FINDINGS`].
     pub findings: Vec<String>,
 }

@@ -1,5 +1,6 @@
 //! Opening a store, again or in vain.
 
+use doorstep_domain::RewardRules;
 use std::fs;
 
 use doorstep_adapters::sql::ConnectError;
@@ -101,7 +102,7 @@ async fn opening_again_finds_everything_and_changes_nothing() {
         assert_eq!(again.entries(&ada.user.id, None, 9).await.unwrap(), [gift]);
         assert_eq!(again.balance(&ada.user.id).await.unwrap().unwrap().minor_units(), 100_000);
         assert_eq!(again.take(9).await.unwrap(), left);
-        let report = again.audit().await.unwrap();
+        let report = again.audit(&RewardRules::default()).await.unwrap();
         assert_eq!((report.users, report.entries, report.findings), (1, 1, vec![]));
         assert_eq!(session.expires_at, Timestamp::MAX);
     }

@@ -1,5 +1,6 @@
 //! What happens when somebody else is at the data, or the server goes away.
 
+use doorstep_domain::RewardRules;
 use doorstep_domain::ports::{Accounts, Audit, Grant, Handover, Readiness, RegisterError};
 use sqlx::{AnyConnection, Connection, Row};
 
@@ -31,7 +32,7 @@ async fn an_audit_finds_what_was_tampered_with() {
             fresh.store.grant(&entry(&user.user.id)).await.unwrap();
             users.push(user.user.id);
         }
-        assert_eq!(fresh.store.audit().await.unwrap().findings, [""; 0]);
+        assert_eq!(fresh.store.audit(&RewardRules::default()).await.unwrap().findings, [""; 0]);
 
         let mut connection = AnyConnection::connect(&fresh.raw_url()).await.unwrap();
         let tamper = if fresh.url.starts_with("sqlite") {
@@ -57,7 +58,7 @@ async fn an_audit_finds_what_was_tampered_with() {
             sqlx::query(sql).bind(id).execute(&mut connection).await.unwrap();
         }
 
-        let report = fresh.store.audit().await.unwrap();
+        let report = fresh.store.audit(&RewardRules::default()).await.unwrap();
         assert_eq!((report.users, report.entries), (3, 4));
         let says = |parts: &[&str]| {
             let found = |finding: &&String| parts.iter().all(|part| finding.contains(part));
@@ -68,7 +69,8 @@ async fn an_audit_finds_what_was_tampered_with() {
         says(&[&users[1].to_string(), "below zero: -5"]);
         says(&["entry x", "a ghost", "no user"]);
         says(&["entry x", "unknown kind bribe"]);
-        assert_eq!(report.findings.len(), 5, "{report:?}");
+        says(&["all balances", "are 199996", "gains are 300000"]);
+        assert_eq!(report.findings.len(), 6, "{report:?}");
     }
 }
 
@@ -106,7 +108,7 @@ async fn two_processes_on_one_file_wait_for_each_other() {
     for balance in tasks.join_all().await {
         assert_eq!(balance.minor_units(), 100_000);
     }
-    let report = stores[1].audit().await.unwrap();
+    let report = stores[1].audit(&RewardRules::default()).await.unwrap();
     assert_eq!((report.users, report.entries, report.findings), (100, 100, vec![]));
 }
 

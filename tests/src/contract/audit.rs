@@ -1,12 +1,18 @@
 use std::sync::Arc;
 
-use doorstep_domain::ports::{Accounts, Audit, AuditReport};
+use doorstep_domain::ports::{Accounts, Audit, AuditReport, Close, Positions};
+use doorstep_domain::{EntryKind, LedgerEntry, RewardRules, UserId};
 
+use super::positions::{gained, opening, position};
 use super::sample::{entry, registered};
 
-/// [`Audit`], in a store where nobody is registered; `accounts` is the same store. What a port cannot
+/// [`Audit`], in a store where nobody is registered; `accounts` and `positions` are the same store. What a port cannot
 /// bring about (a balance that is wrong) is for the adapter's own tests.
-pub async fn audit(accounts: Arc<dyn Accounts>, store: Arc<dyn Audit>) {
+pub async fn audit(
+    accounts: Arc<dyn Accounts>,
+    positions: Arc<dyn Positions>,
+    store: Arc<dyn Audit>,
+) {
     assert_eq!(report(&*store).await, AuditReport::default(), "this suite wants an empty store");
 
     let [ada, ben] = [registered(&*accounts).await.id, registered(&*accounts).await.id];
@@ -18,16 +24,20 @@ pub async fn audit(accounts: Arc<dyn Accounts>, store: Arc<dyn Audit>) {
 
     let gift = entry(&ben, 100_000, &ben.to_string());
     accounts.grant(&gift).await.expect("grants");
-    let fine = AuditReport { users: 2, entries: 2, findings: Vec::new() };
+    let fine = AuditReport { users: 2, entries: 2, ..AuditReport::default() };
     assert_eq!(report(&*store).await, fine);
     assert_eq!(report(&*store).await, fine, "an audit changes nothing");
 
+    trades(&*accounts, &*positions, &*store, &ada).await;
+
     // A second gift for another reason is one too many, and its reason is none.
-    let gift = entry(&ada, 1, "again");
+    let before = report(&*store).await.findings.len();
+    let gift = entry(&ben, 1, "again");
     accounts.grant(&gift).await.expect("grants");
     let found = report(&*store).await;
-    assert_eq!(found.findings.len(), 2, "{found:?}");
-    assert!(found.findings.iter().all(|finding| finding.contains(&ada.to_string())), "{found:?}");
+    assert_eq!(found.findings.len(), before + 2, "{found:?}");
+    let about_ben = found.findings.iter().filter(|finding| finding.contains(&ben.to_string()));
+    assert_eq!(about_ben.count(), 2, "{found:?}");
 
     for _ in 0..AuditReport::MAX_FINDINGS {
         registered(&*accounts).await;
@@ -36,8 +46,49 @@ pub async fn audit(accounts: Arc<dyn Accounts>, store: Arc<dyn Audit>) {
     assert_eq!(found.findings.len(), AuditReport::MAX_FINDINGS);
 }
 
+/// Open and closed positions, and what they earn: all is well only once it is on the ledger.
+async fn trades(
+    accounts: &dyn Accounts,
+    positions: &dyn Positions,
+    store: &dyn Audit,
+    user: &UserId,
+) {
+    positions.open(&opening(&position(user))).await.expect("opens");
+    let fine = report(store).await;
+    assert_eq!((fine.positions, fine.findings.len()), (1, 0), "{fine:?}");
+    for number in 1..=10 {
+        let open = position(user);
+        positions.open(&opening(&open)).await.expect("opens");
+        let closed = gained(&open);
+        let entry_id = opening(&open).entry;
+        let close = positions.close(&closed, entry_id).await.expect("closes");
+        assert!(matches!(close, Close::Closed(n) if n.get() == number));
+        let earned = match number {
+            1 => EntryKind::FirstClose,
+            10 => EntryKind::CloseMilestone,
+            _ => continue,
+        };
+        assert_finding(&report(store).await, &closed.id.to_string());
+        let reward = LedgerEntry { kind: earned, ..entry(user, 500, &closed.id.to_string()) };
+        accounts.grant(&reward).await.expect("grants");
+        assert_eq!(report(store).await.findings, [""; 0]);
+    }
+    // Money about positions that are none, and rewards that nothing earned, one finding each; that their sum
+    // came out of nowhere is another.
+    for kind in [EntryKind::FirstClose, EntryKind::CloseMilestone] {
+        let forged = LedgerEntry { kind, ..entry(user, 1, &position(user).id.to_string()) };
+        let before = report(store).await.findings.len();
+        accounts.grant(&forged).await.expect("grants");
+        assert_eq!(report(store).await.findings.len(), before + 1);
+    }
+    let before = report(store).await.findings.len();
+    let (kind, reference) = (EntryKind::PositionClosed, position(user).id.to_string());
+    accounts.grant(&LedgerEntry { kind, ..entry(user, 1, &reference) }).await.expect("grants");
+    assert_eq!(report(store).await.findings.len(), before + 2);
+}
+
 async fn report(store: &dyn Audit) -> AuditReport {
-    store.audit().await.expect("audits")
+    store.audit(&RewardRules::default()).await.expect("audits")
 }
 
 fn assert_finding(report: &AuditReport, about: &str) {

@@ -25,6 +25,7 @@ mod audit;
 mod handover;
 mod inbox;
 mod ledger;
+mod positions;
 mod sample;
 mod sessions;
 
@@ -33,4 +34,5 @@ pub use audit::audit;
 pub use handover::handover;
 pub use inbox::inbox;
 pub use ledger::ledger;
+pub use positions::positions;
 pub use sessions::sessions;

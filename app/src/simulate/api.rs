@@ -1,0 +1,149 @@
+use std::collections::BTreeMap;
+
+use anyhow::{Context, ensure};
+use doorstep_domain::{Money, Price};
+use reqwest::{Method, StatusCode};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::cli::Token;
+
+/// What a user does over HTTP.
+#[derive(Clone)]
+pub(super) struct Api {
+    http: reqwest::Client,
+    url: String,
+    pub(super) token: Token,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Entry {
+    pub(super) kind: String,
+    pub(super) amount: Money,
+    pub(super) reference: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Position {
+    pub(super) id: String,
+    pub(super) cost: Money,
+    pub(super) realised_pnl: Option<Money>,
+}
+
+#[derive(Deserialize)]
+struct Registered {
+    token: String,
+}
+
+#[derive(Deserialize)]
+struct Instruments {
+    instruments: Vec<Instrument>,
+}
+
+#[derive(Deserialize)]
+struct Instrument {
+    symbol: String,
+    price: String,
+}
+
+/// One page of either.
+#[derive(Deserialize)]
+struct Page<T> {
+    #[serde(alias = "entries", alias = "positions")]
+    items: Vec<T>,
+    next: Option<String>,
+}
+
+impl Api {
+    pub(super) async fn register(url: &str, username: &str) -> anyhow::Result<Self> {
+        let http = reqwest::Client::new();
+        let token = Token::from(String::new());
+        let mut api = Self { http, url: url.to_owned(), token };
+        let body = json!({ "username": username, "password": "correct horse battery" });
+        let (status, text) = api.send(Method::POST, "/v1/users", Some(&body)).await?;
+        ensure!(status == StatusCode::CREATED, "registering was answered with {status}: {text}");
+        api.token = Token::from(serde_json::from_str::<Registered>(&text)?.token);
+        Ok(api)
+    }
+
+    /// The prices of the moment, by symbol.
+    pub(super) async fn prices(&self) -> anyhow::Result<BTreeMap<String, Price>> {
+        let market: Instruments = self.get("/v1/instruments").await?;
+        let price = |quote: Instrument| Ok((quote.symbol, quote.price.parse()?));
+        market.instruments.into_iter().map(price).collect()
+    }
+
+    /// The position, or `None` if the order was refused.
+    pub(super) async fn open(&self, order: &Value) -> anyhow::Result<Option<Position>> {
+        let (status, text) = self.send(Method::POST, "/v1/positions", Some(order)).await?;
+        match status {
+            StatusCode::CREATED => Ok(Some(serde_json::from_str(&text)?)),
+            StatusCode::UNPROCESSABLE_ENTITY => Ok(None),
+            _ => anyhow::bail!("an order was answered with {status}: {text}"),
+        }
+    }
+
+    /// Whether it was this that closed it.
+    pub(super) async fn close(&self, id: &str) -> anyhow::Result<bool> {
+        let path = format!("/v1/positions/{id}/close");
+        let (status, text) = self.send(Method::POST, &path, None).await?;
+        match status {
+            StatusCode::OK => Ok(true),
+            StatusCode::CONFLICT => Ok(false),
+            _ => anyhow::bail!("closing was answered with {status}: {text}"),
+        }
+    }
+
+    pub(super) async fn balance(&self) -> anyhow::Result<Money> {
+        #[derive(Deserialize)]
+        struct Me {
+            balance: Money,
+        }
+        let me: Me = self.get("/v1/me").await?;
+        Ok(me.balance)
+    }
+
+    pub(super) async fn ledger(&self) -> anyhow::Result<Vec<Entry>> {
+        self.all("/v1/ledger?limit=100").await
+    }
+
+    pub(super) async fn positions(&self, status: &str) -> anyhow::Result<Vec<Position>> {
+        self.all(&format!("/v1/positions?limit=100&status={status}")).await
+    }
+
+    async fn all<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<Vec<T>> {
+        let (mut all, mut before) = (Vec::new(), String::new());
+        loop {
+            let page: Page<T> = self.get(&format!("{path}{before}")).await?;
+            all.extend(page.items);
+            match page.next {
+                Some(next) => before = format!("&before={next}"),
+                None => return Ok(all),
+            }
+        }
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
+        let (status, text) = self.send(Method::GET, path, None).await?;
+        ensure!(status.is_success(), "{path} was answered with {status}: {text}");
+        serde_json::from_str(&text).with_context(|| format!("the answer to {path}"))
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> anyhow::Result<(StatusCode, String)> {
+        let mut request = self.http.request(method, format!("{}{path}", self.url));
+        if !self.token.0.is_empty() {
+            request = request.bearer_auth(&self.token.0);
+        }
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let response = request.send().await?;
+        Ok((response.status(), response.text().await?))
+    }
+}

@@ -1,0 +1,58 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use doorstep_domain::Money;
+
+use super::api::{Entry, Position};
+
+/// What a popup was or must be about.
+pub(super) type Fact = String;
+
+/// The facts that a user must have been told of, from what their ledger and their closed positions say.
+pub(super) fn facts(ledger: &[Entry], closed: &[Position]) -> BTreeSet<Fact> {
+    let rewards = ledger.iter().filter(|entry| !entry.kind.starts_with("position_"));
+    let rewards = rewards.map(|entry| format!("reward.granted {} {}", entry.kind, entry.reference));
+    let closed = closed.iter().map(|position| format!("position.closed {}", position.id));
+    rewards.chain(closed).chain(["welcome".to_owned()]).collect()
+}
+
+/// What is wrong with a user's books, as far as the user can see it.
+pub(super) fn findings(
+    balance: Money,
+    ledger: &[Entry],
+    open: &[Position],
+    closed: &[Position],
+) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let sum = ledger.iter().try_fold(Money::ZERO, |sum, entry| sum.checked_add(entry.amount));
+    if sum != Some(balance) {
+        wrong.push(format!("a balance of {balance}, but entries of {sum:?}"));
+    }
+    let mut entries: BTreeMap<(&str, &str), Vec<Money>> = BTreeMap::new();
+    for entry in ledger {
+        entries.entry((&entry.kind, &entry.reference)).or_default().push(entry.amount);
+    }
+    for ((kind, reference), amounts) in &entries {
+        if amounts.len() > 1 {
+            wrong.push(format!("{} entries of the kind {kind} for {reference}", amounts.len()));
+        }
+    }
+    let one = |kind, position: &Position| {
+        entries.get(&(kind, position.id.as_str())).and_then(|amounts| amounts.first()).copied()
+    };
+    for position in open.iter().chain(closed) {
+        if one("position_opened", position) != Money::ZERO.checked_sub(position.cost) {
+            wrong.push(format!("the cost of {} is not reserved as it must be", position.id));
+        }
+    }
+    for position in closed {
+        let paid = position.realised_pnl.and_then(|pnl| position.cost.checked_add(pnl));
+        if paid.is_none() || one("position_closed", position) != paid {
+            wrong.push(format!("{} is not settled as it must be", position.id));
+        }
+    }
+    let gifts = ledger.iter().filter(|entry| entry.kind == "welcome_gift").count();
+    if gifts > 1 {
+        wrong.push(format!("{gifts} welcome gifts"));
+    }
+    wrong
+}

@@ -1,0 +1,102 @@
+//! `doorstep simulate`: a life in a running server. Users with mixed habits register, connect fast or late,
+//! come and go, keep several tabs open, and trade; prices close what they leave open. In the end each of them
+//! looks at their ledger and names every popup that is missing.
+
+mod api;
+mod books;
+mod habit;
+mod outcomes;
+mod player;
+mod table;
+mod tally;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use doorstep_adapters::sql;
+use doorstep_domain::ports::Audit;
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::SimulateArgs;
+use crate::config::Config;
+use player::{Player, Verdict};
+use tally::Tally;
+
+/// Plays, prints the table, and fails when something was lost or the books are wrong.
+pub(crate) async fn run(args: SimulateArgs, stop: CancellationToken) -> anyhow::Result<()> {
+    let length = Duration::from_secs_f64(args.minutes * 60.0);
+    let url = args.url.trim_end_matches('/').to_owned();
+    let tally = Arc::new(Tally::default());
+    let before = outcomes::of(&url).await;
+    let bar =
+        ProgressBar::new_spinner().with_style(ProgressStyle::with_template("{spinner} {msg}")?);
+    let (began, over) = (Instant::now(), CancellationToken::new());
+    // As many a second as one address may register, and some room: they come one after the other anyway.
+    let mut pace = interval(Duration::from_millis(25));
+    let mut players = JoinSet::new();
+    let mut verdicts: Vec<Verdict> = Vec::new();
+    let mut tick = interval(Duration::from_millis(250));
+    let mut coming = 0..args.users;
+    while !coming.is_empty() || !players.is_empty() {
+        tokio::select! {
+            _ = pace.tick(), if !coming.is_empty() => {
+                let Some(number) = coming.next() else { continue };
+                let player = Player::new(number, args.seed, &url, tally.clone(), over.clone());
+                players.spawn(player.play());
+            }
+            Some(verdict) = players.join_next() => {
+                verdicts.push(verdict.context("a simulated user panicked")??);
+            }
+            _ = tick.tick() => {
+                let remaining = length.saturating_sub(began.elapsed());
+                if remaining.is_zero() && !over.is_cancelled() {
+                    over.cancel();
+                    // Those that did not come in time do not come at all.
+                    coming = 0..0;
+                }
+                bar.set_message(tally.line(remaining));
+                bar.tick();
+            }
+            () = stop.cancelled(), if !over.is_cancelled() => {
+                over.cancel();
+                coming = 0..0;
+            }
+        }
+    }
+    bar.finish_and_clear();
+
+    let mut wrong: Vec<String> = verdicts.iter().flat_map(|v| v.wrong.iter().cloned()).collect();
+    if args.audits() {
+        wrong.extend(audit(args.store).await?);
+    }
+    let lost = verdicts.iter().map(|verdict| verdict.lost.len()).sum();
+    let outcomes = outcomes::since(before, outcomes::of(&url).await);
+    println!("{}", table::of(&tally, &verdicts, outcomes, lost, &wrong, began.elapsed()));
+    for what in verdicts.iter().flat_map(|verdict| &verdict.lost).chain(&wrong).take(20) {
+        println!("  {what}");
+    }
+    ensure!(!verdicts.is_empty(), "nobody came");
+    ensure!(lost == 0, "{lost} popups were lost");
+    ensure!(wrong.is_empty(), "the books are wrong: {} findings", wrong.len());
+    Ok(())
+}
+
+/// The server's own audit. What is under way while it looks is no finding, so it may look again.
+async fn audit(store: crate::cli::StoreArgs) -> anyhow::Result<Vec<String>> {
+    let config = Config::load(store.into_sources())?.config;
+    let store = sql::connect(config.database.as_str()).await?;
+    let mut findings = Vec::new();
+    for _ in 0..10 {
+        findings = store.audit(&config.rewards.rules()).await?.findings;
+        if findings.is_empty() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    store.disconnect().await;
+    Ok(findings)
+}

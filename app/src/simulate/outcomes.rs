@@ -1,0 +1,56 @@
+use std::collections::BTreeMap;
+
+/// How the server's notifications have ended since its start, by outcome; `None` where it does not say.
+pub(super) async fn of(url: &str) -> Option<BTreeMap<String, u64>> {
+    let response = reqwest::get(format!("{url}/metrics")).await.ok()?;
+    let text = response.error_for_status().ok()?.text().await.ok()?;
+    Some(read(&text))
+}
+
+/// Out of Prometheus' text format.
+fn read(text: &str) -> BTreeMap<String, u64> {
+    let mut outcomes = BTreeMap::new();
+    for line in text.lines() {
+        let Some(labels) = line.strip_prefix("doorstep_notifications_ended_total{") else {
+            continue;
+        };
+        let Some((labels, value)) = labels.rsplit_once("} ") else { continue };
+        let outcome = labels.split(',').find_map(|label| label.strip_prefix("outcome="));
+        if let (Some(outcome), Ok(count)) = (outcome, value.trim().parse::<u64>()) {
+            *outcomes.entry(outcome.trim_matches('"').to_owned()).or_default() += count;
+        }
+    }
+    outcomes
+}
+
+/// What has come since.
+pub(super) fn since(
+    before: Option<BTreeMap<String, u64>>,
+    after: Option<BTreeMap<String, u64>>,
+) -> String {
+    let (Some(before), Some(after)) = (before, after) else {
+        return "the server has no /metrics".to_owned();
+    };
+    let more = after.iter().filter_map(|(outcome, count)| {
+        let more = count.saturating_sub(before.get(outcome).copied().unwrap_or(0));
+        (more > 0).then(|| format!("{more} {outcome}"))
+    });
+    more.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outcomes_are_summed_over_kinds_and_counted_from_the_beginning() {
+        let before =
+            "doorstep_notifications_ended_total{kind=\"welcome\",outcome=\"delivered\"} 3\n";
+        let after = "# TYPE doorstep_notifications_ended_total counter\n\
+            doorstep_notifications_ended_total{kind=\"welcome\",outcome=\"delivered\"} 5\n\
+            doorstep_notifications_ended_total{outcome=\"delivered\",kind=\"reward.granted\"} 4\n\
+            doorstep_notifications_ended_total{kind=\"welcome\",outcome=\"expired\"} 1\n\
+            doorstep_notifications_waiting 9\n";
+        assert_eq!(since(Some(read(before)), Some(read(after))), "6 delivered, 1 expired");
+    }
+}

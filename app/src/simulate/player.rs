@@ -1,0 +1,279 @@
+use std::collections::{BTreeSet, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context;
+use doorstep_domain::Price;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout_at};
+use tokio_tungstenite::tungstenite::http::Uri;
+use tokio_util::sync::CancellationToken;
+
+use super::api::Api;
+use super::books::{self, Fact};
+use super::habit::Habit;
+use super::tally::{Tally, count};
+use crate::client::{Connection, Frame, Notification, Protocol, Received, websocket_uri};
+
+/// So long everybody waits in the end for what they were not told of yet.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// One simulated user.
+pub(super) struct Player {
+    name: String,
+    url: String,
+    habit: Habit,
+    dice: fastrand::Rng,
+    tally: Arc<Tally>,
+    over: CancellationToken,
+}
+
+/// What a user says in the end.
+#[derive(Default)]
+pub(super) struct Verdict {
+    /// What happened and has to be told: of those, this many.
+    pub(super) facts: usize,
+    /// What they were never told.
+    pub(super) lost: Vec<String>,
+    /// What is wrong with their books.
+    pub(super) wrong: Vec<String>,
+}
+
+/// What a user has been shown, on whichever connection.
+#[derive(Default)]
+struct Seen {
+    ids: HashSet<String>,
+    facts: BTreeSet<Fact>,
+}
+
+type Shown = Arc<Mutex<Seen>>;
+
+fn lock(shown: &Shown) -> MutexGuard<'_, Seen> {
+    shown.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Player {
+    pub(super) fn new(
+        number: u32,
+        seed: u64,
+        url: &str,
+        tally: Arc<Tally>,
+        over: CancellationToken,
+    ) -> Self {
+        // Names of another run on the same server must not be in the way.
+        let run = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_millis() % 1_000_000_000;
+        Self {
+            name: format!("sim-{run}-{number}"),
+            url: url.to_owned(),
+            habit: Habit::of(number),
+            dice: fastrand::Rng::with_seed(seed.wrapping_add(u64::from(number))),
+            tally,
+            over,
+        }
+    }
+
+    /// Registers, lives until it is over, and counts up.
+    pub(super) async fn play(mut self) -> anyhow::Result<Verdict> {
+        let api = Api::register(&self.url, &self.name).await?;
+        count(&self.tally.users);
+        let shown = Shown::default();
+        let uri = websocket_uri(&self.url)?;
+        let mut tabs = JoinSet::new();
+        for _ in 0..self.habit.tabs {
+            let tab = Tab {
+                api: api.clone(),
+                uri: uri.clone(),
+                habit: self.habit,
+                dice: self.dice.fork(),
+                shown: shown.clone(),
+                tally: self.tally.clone(),
+            };
+            tabs.spawn(tab.come_and_go(self.over.clone()));
+        }
+        self.trade(&api).await?;
+        while let Some(tab) = tabs.join_next().await {
+            tab.context("a tab panicked")??;
+        }
+        self.count_up(&api, uri, shown).await
+    }
+
+    async fn trade(&mut self, api: &Api) -> anyhow::Result<()> {
+        let mut open: Vec<String> = Vec::new();
+        while !self.over.is_cancelled() {
+            let pause = Duration::from_millis(self.dice.u64(300..1500));
+            if self.over.run_until_cancelled(sleep(pause)).await.is_none() {
+                break;
+            }
+            if self.dice.u8(0..3) == 0 && !open.is_empty() {
+                let id = open.swap_remove(self.dice.usize(0..open.len()));
+                if api.close(&id).await? {
+                    count(&self.tally.closed);
+                }
+                continue;
+            }
+            let prices: Vec<_> = api.prices().await?.into_iter().collect();
+            let Some((symbol, price)) = self.dice.choice(&prices) else { continue };
+            match api.open(&order(symbol, *price, &mut self.dice)).await? {
+                Some(position) => {
+                    count(&self.tally.opened);
+                    open.push(position.id);
+                }
+                // No money yet, or the price has moved over a trigger meanwhile.
+                None => count(&self.tally.refused),
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes what is open, waits on one last connection for what is still to come, and says what is missing.
+    async fn count_up(&mut self, api: &Api, uri: Uri, shown: Shown) -> anyhow::Result<Verdict> {
+        let over = CancellationToken::new();
+        let tab = Tab {
+            api: api.clone(),
+            uri,
+            habit: Habit { connect_after: Duration::ZERO, tabs: 1, ..Habit::of(0) },
+            dice: self.dice.fork(),
+            shown: shown.clone(),
+            tally: self.tally.clone(),
+        };
+        let last = tokio::spawn(tab.come_and_go(over.clone()));
+        for position in api.positions("open").await? {
+            if api.close(&position.id).await? {
+                count(&self.tally.closed);
+            }
+        }
+        let deadline = Instant::now() + PATIENCE;
+        let verdict = loop {
+            let verdict = self.verdict(api, &shown).await?;
+            if (verdict.lost.is_empty() && verdict.wrong.is_empty()) || Instant::now() >= deadline {
+                break verdict;
+            }
+            sleep(Duration::from_millis(200)).await;
+        };
+        over.cancel();
+        last.await.context("a tab panicked")??;
+        Ok(verdict)
+    }
+
+    async fn verdict(&self, api: &Api, shown: &Shown) -> anyhow::Result<Verdict> {
+        // The balance is looked at on both sides of the ledger: if it moved meanwhile, neither belongs to it.
+        let before = api.balance().await?;
+        let (ledger, closed) = (api.ledger().await?, api.positions("closed").await?);
+        let open = api.positions("open").await?;
+        let balance = api.balance().await?;
+        let facts = books::facts(&ledger, &closed);
+        let missing =
+            facts.difference(&lock(shown).facts).map(|fact| format!("lost: {fact}")).collect();
+        let mut wrong = books::findings(balance, &ledger, &open, &closed);
+        if before != balance {
+            wrong.push("the balance does not come to rest".to_owned());
+        }
+        let wrong = wrong.into_iter().map(|what| format!("{}: {what}", self.name)).collect();
+        Ok(Verdict { facts: facts.len(), lost: missing, wrong })
+    }
+}
+
+/// About ten in money, with triggers so near that the price soon crosses one.
+fn order(symbol: &str, price: Price, dice: &mut fastrand::Rng) -> Value {
+    let micros = price.as_micros();
+    let near = micros / 1000 * dice.i64(1..8) / 2;
+    let trigger = |micros| Price::from_micros(micros).map(|price| price.to_string());
+    let (below, above) = (trigger(micros - near.max(1)), trigger(micros + near.max(1)));
+    let quantity = i128::from(dice.i64(2..20)) * 1_000_000 * 1_000_000 / i128::from(micros);
+    let quantity = i64::try_from(quantity).ok().and_then(doorstep_domain::Quantity::from_micros);
+    let quantity = quantity.unwrap_or(doorstep_domain::Quantity::MIN).to_string();
+    let (side, stop_loss, take_profit) =
+        if dice.bool() { ("long", below, above) } else { ("short", above, below) };
+    json!({
+        "symbol": symbol, "side": side, "quantity": quantity,
+        "stop_loss": stop_loss, "take_profit": take_profit,
+    })
+}
+
+/// One tab of a user's browser.
+struct Tab {
+    api: Api,
+    uri: Uri,
+    habit: Habit,
+    dice: fastrand::Rng,
+    shown: Shown,
+    tally: Arc<Tally>,
+}
+
+impl Tab {
+    async fn come_and_go(mut self, over: CancellationToken) -> anyhow::Result<()> {
+        let mut away = self.habit.connect_after;
+        while over.run_until_cancelled(sleep(away)).await.is_some() {
+            let mut connection =
+                Connection::open(&self.uri, &self.api.token, self.habit.protocol).await?;
+            let since = SystemTime::now();
+            count(&self.tally.connections);
+            count(&self.tally.connected);
+            let until = Instant::now() + self.about(self.habit.stays);
+            let listen = self.listen(&mut connection, since, until);
+            let listened = over.run_until_cancelled(listen).await;
+            self.tally.connected.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+            connection.close().await;
+            listened.transpose()?;
+            away = self.about(self.habit.away);
+        }
+        Ok(())
+    }
+
+    /// Somewhere between half of it and half as much again.
+    fn about(&mut self, time: Duration) -> Duration {
+        time / 2 + time.mul_f64(self.dice.f64())
+    }
+
+    async fn listen(
+        &self,
+        connection: &mut Connection,
+        since: SystemTime,
+        until: Instant,
+    ) -> anyhow::Result<()> {
+        while let Ok(received) = timeout_at(until, connection.next()).await {
+            match received {
+                Received::Frame(Frame::Notification(notification)) => {
+                    self.show(&notification, since);
+                    if self.habit.protocol == Protocol::Acks {
+                        connection.acknowledge(&notification.id).await;
+                    }
+                }
+                Received::Frame(_) | Received::Beat => {}
+                Received::Closed(frame) => {
+                    anyhow::bail!("the server closed a connection: {frame:?}")
+                }
+                Received::Broken(why) => anyhow::bail!("a connection broke: {why}"),
+            }
+        }
+        Ok(())
+    }
+
+    fn show(&self, notification: &Notification, since: SystemTime) {
+        let now = SystemTime::now();
+        let mut seen = lock(&self.shown);
+        if !seen.ids.insert(notification.id.clone()) {
+            // In another tab, or on an earlier connection that ended before the acknowledgement got through.
+            count(&self.tally.repeated);
+            return;
+        }
+        seen.facts.insert(fact(notification));
+        drop(seen);
+        let made = humantime::parse_rfc3339(&notification.created_at).ok();
+        let was_there = made.is_some_and(|made| made >= since);
+        let from = if was_there { made.unwrap_or(since) } else { since };
+        self.tally.popup(was_there, now.duration_since(from).unwrap_or_default());
+    }
+}
+
+/// What the popup is about.
+fn fact(notification: &Notification) -> Fact {
+    let payload: Value = serde_json::from_str(notification.payload.get()).unwrap_or_default();
+    let text = |name: &str| payload[name].as_str().unwrap_or_default().to_owned();
+    match notification.kind.as_str() {
+        "reward.granted" => format!("reward.granted {} {}", text("reward"), text("reference")),
+        "position.closed" => format!("position.closed {}", text("position_id")),
+        other => other.to_owned(),
+    }
+}

@@ -1,0 +1,188 @@
+use std::num::NonZeroU64;
+use std::sync::Mutex;
+
+use doorstep_domain::ports::{MockEventPublisher, MockPositions, MockPriceFeed};
+use doorstep_domain::{Quote, Side, Timestamp};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::*;
+
+/// Time and names that go on by one.
+#[derive(Default)]
+struct Counter(std::sync::atomic::AtomicU32);
+
+impl Counter {
+    fn count(&self) -> u32 {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+    }
+}
+
+impl Clock for Counter {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(self.count().into())
+    }
+}
+
+impl Ids for Counter {
+    fn next(&self) -> Uuid {
+        Uuid::from_u128(self.count().into())
+    }
+}
+
+fn price(units: i64) -> Price {
+    Price::from_micros(units * Price::SCALE).unwrap()
+}
+
+fn quote(units: i64) -> Quote {
+    Quote { symbol: "X".parse().unwrap(), price: price(units), at: Timestamp::default() }
+}
+
+fn order(symbol: &str, stop_loss: Option<i64>) -> Order {
+    Order {
+        symbol: symbol.parse().unwrap(),
+        side: Side::Long,
+        quantity: "1".parse().unwrap(),
+        stop_loss: stop_loss.map(price),
+        take_profit: None,
+    }
+}
+
+fn ada() -> UserId {
+    UserId::from(Uuid::from_u128(1))
+}
+
+/// Trading in X at 100, and what it announced.
+fn trading(positions: MockPositions) -> (Trading, Arc<Mutex<Vec<DomainEvent>>>) {
+    let announced = Arc::new(Mutex::new(Vec::new()));
+    let mut events = MockEventPublisher::new();
+    let log = Arc::clone(&announced);
+    events.expect_publish().returning(move |event| {
+        log.lock().unwrap().push(event);
+        Ok(())
+    });
+    let trading = Trading::new(TradingParts {
+        positions: Arc::new(positions),
+        market: Arc::new(Market::opening_with([quote(100)])),
+        events: Arc::new(events),
+        clock: Arc::new(Counter::default()),
+        ids: Arc::new(Counter::default()),
+        max_open: Trading::MAX_OPEN,
+    });
+    (trading, announced)
+}
+
+#[tokio::test]
+async fn an_order_is_filled_at_the_price_and_announced() {
+    let mut positions = MockPositions::new();
+    positions.expect_open().once().returning(|_| Ok(Open::Opened));
+    let (trading, announced) = trading(positions);
+    let position = trading.open(ada(), order("X", Some(90)), None).await.unwrap();
+    assert_eq!((position.fill_price, position.cost.to_string()), (price(100), "100.00".into()));
+    let expected = DomainEvent::PositionOpened { position: Box::new(position) };
+    assert_eq!(*announced.lock().unwrap(), [expected]);
+}
+
+#[tokio::test]
+async fn what_cannot_be_filled_never_reaches_the_store() {
+    let (trading, announced) = trading(MockPositions::new());
+    let unknown = trading.open(ada(), order("Y", None), None).await;
+    assert!(matches!(unknown, Err(OrderError::UnknownSymbol)));
+    let wrong = trading.open(ada(), order("X", Some(100)), None).await;
+    assert!(matches!(wrong, Err(OrderError::Fault(OrderFault::StopLoss { .. }))));
+    assert!(announced.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_key_answers_what_it_answered_and_only_for_the_same_order() {
+    let key: IdempotencyKey = "k".parse().unwrap();
+    // Found before the order is looked at, or only when it is to be kept: the answer is the same.
+    for found_early in [true, false] {
+        let id = PositionId::new(Uuid::from_u128(5));
+        let now = Timestamp::default();
+        let then = Position::open(id, ada(), order("X", Some(90)), price(95), now).unwrap();
+        let closed = then.clone().closed_at(price(80), CloseReason::StopLoss, now);
+        let mut positions = MockPositions::new();
+        let early = found_early.then(|| closed.clone());
+        positions.expect_opened_with().returning(move |_, _, _| Ok(early.clone()));
+        positions
+            .expect_open()
+            .times(if found_early { 0 } else { 2 })
+            .returning(move |_| Ok(Open::Before(Box::new(closed.clone()))));
+        let (trading, announced) = trading(positions);
+        let again = trading.open(ada(), order("X", Some(90)), Some(key.clone())).await;
+        assert_eq!(again.unwrap(), then, "as it was: open");
+        let other = trading.open(ada(), order("X", Some(91)), Some(key.clone())).await;
+        assert!(matches!(other, Err(OrderError::KeyReused)));
+        assert!(announced.lock().unwrap().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn who_comes_second_closes_nothing() {
+    let open = Position::open(
+        PositionId::new(Uuid::from_u128(5)),
+        ada(),
+        order("X", None),
+        price(95),
+        Timestamp::default(),
+    );
+    let open = open.unwrap();
+    for (close, closed) in [(Close::AlreadyClosed, false), (Close::Closed(NonZeroU64::MIN), true)] {
+        let mut positions = MockPositions::new();
+        let found = open.clone();
+        positions.expect_find().returning(move |_, _| Ok(Some(found.clone())));
+        positions.expect_close().once().returning(move |_, _| Ok(close));
+        let (trading, announced) = trading(positions);
+        let done = trading.close(&ada(), open.id).await;
+        assert_eq!(done.is_ok(), closed);
+        if let Ok(position) = done {
+            assert_eq!(position.closed.unwrap().realised_pnl.to_string(), "5.00");
+        }
+        assert_eq!(announced.lock().unwrap().len(), usize::from(closed));
+    }
+}
+
+/// The prices go from 95 over 80 back to 100; a store that is away at first closes the position all the same,
+/// at the price that crossed, and before the watcher ends.
+#[tokio::test(start_paused = true)]
+async fn the_watcher_closes_at_the_price_that_crossed_also_when_the_store_is_away_for_a_while() {
+    let id = PositionId::new(Uuid::from_u128(5));
+    let now = Timestamp::default();
+    let open = Position::open(id, ada(), order("X", Some(90)), price(100), now).unwrap();
+    let mut positions = MockPositions::new();
+    positions
+        .expect_all_open()
+        .returning(move |after, _| Ok(if after.is_some() { vec![] } else { vec![open.clone()] }));
+    let closed = Arc::new(Notify::new());
+    let (tries, told) = (Mutex::new(0), Arc::clone(&closed));
+    positions.expect_close().times(3).returning(move |position, _| {
+        let ended = position.closed.unwrap();
+        assert_eq!((ended.exit_price, ended.reason), (price(80), CloseReason::StopLoss));
+        let mut tries = tries.lock().unwrap();
+        *tries += 1;
+        if *tries < 3 {
+            return Err(StoreError::Unavailable("away".into()));
+        }
+        told.notify_one();
+        Ok(Close::Closed(NonZeroU64::MIN))
+    });
+    let (trading, announced) = trading(positions);
+    let market = Arc::clone(&trading.market);
+    let watcher = Arc::new(Watcher::new(trading));
+    assert_eq!(watcher.take_up().await.unwrap(), 1);
+    assert_eq!(watcher.watched(), 1);
+
+    let mut feed = MockPriceFeed::new();
+    let mut prices = [95, 80, 100].into_iter();
+    feed.expect_next().returning(move || prices.next().map(quote));
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(Arc::clone(&watcher).run(Box::new(feed), stop.clone()));
+    closed.notified().await;
+    stop.cancel();
+    running.await.unwrap();
+    assert_eq!(announced.lock().unwrap().len(), 1);
+    assert_eq!(watcher.watched(), 0);
+    assert_eq!(market.quote(&"X".parse().unwrap()).unwrap().price, price(100));
+}

@@ -1,0 +1,185 @@
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use doorstep_domain::ports::{EventHandler, HandlerError, PriceFeed, StoreError};
+use doorstep_domain::{DomainEvent, Position, PositionId, Quote, Symbol};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::Trading;
+use super::book::{Book, Crossed};
+
+/// Watches the prices, and closes each position at the price that crosses its stop-loss or take-profit or
+/// eats up its cost.
+///
+/// A handler on the bus, where it hears of positions opened and closed; [`take_up`](Watcher::take_up) tells
+/// it of those from before. Prices never wait for closings: what a price crosses leaves the books at once
+/// and is settled by a few tasks beside.
+pub struct Watcher {
+    trading: Trading,
+    books: Mutex<HashMap<Symbol, Book>>,
+    /// Unbounded, and yet it holds no more than there were open positions: what is put here has left the books.
+    crossed: mpsc::UnboundedSender<Crossed>,
+    to_settle: Mutex<Option<mpsc::UnboundedReceiver<Crossed>>>,
+}
+
+/// So many closings are under way at once.
+const AT_ONCE: u32 = 8;
+/// While the store is away, a closing is tried again so often.
+const RETRY: Duration = Duration::from_millis(500);
+/// So many open positions are taken up at a time.
+const BATCH: usize = 1000;
+
+impl Watcher {
+    /// A watcher that closes through this trading service.
+    pub fn new(trading: Trading) -> Self {
+        let (crossed, to_settle) = mpsc::unbounded_channel();
+        let to_settle = Mutex::new(Some(to_settle));
+        Self { trading, books: Mutex::default(), crossed, to_settle }
+    }
+
+    /// Takes up the positions that an earlier process left open; says how many. To be called before
+    /// [`run`](Self::run).
+    pub async fn take_up(&self) -> Result<u64, StoreError> {
+        let (mut after, mut taken_up) = (None, 0);
+        loop {
+            let open = self.trading.positions.all_open(after, BATCH).await?;
+            let Some(last) = open.last() else { return Ok(taken_up) };
+            after = Some(last.id);
+            for position in open {
+                taken_up += 1;
+                self.watch(position);
+            }
+        }
+    }
+
+    /// Follows the prices until there are no more or `stop`, and ends when what they crossed is settled.
+    pub async fn run(self: Arc<Self>, mut feed: Box<dyn PriceFeed>, stop: CancellationToken) {
+        let to_settle = self.to_settle.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(to_settle) = to_settle else { return };
+        let settling = tokio::spawn(self.clone().settle_all(to_settle, stop.clone()));
+        while let Some(Some(quote)) = stop.run_until_cancelled(feed.next()).await {
+            self.price(quote);
+        }
+        if let Err(error) = settling.await {
+            tracing::error!(%error, "no more positions are closed by the price");
+        }
+    }
+
+    /// From now on this is the price. Costs by the number of positions that it crosses.
+    pub fn price(&self, quote: Quote) {
+        let (symbol, price) = (quote.symbol.clone(), quote.price);
+        // The market first, then the time, then the book: who still fills at the old price has looked at the
+        // clock before this moment, so when they come in, the book knows that this price came afterwards.
+        self.trading.market.set(quote);
+        let at = self.trading.clock.now();
+        let crossed = self.books().entry(symbol).or_default().price(price, at);
+        for crossed in crossed {
+            self.hand_over(crossed);
+        }
+    }
+
+    /// How many positions it watches.
+    pub fn watched(&self) -> usize {
+        self.books().values().map(Book::len).sum()
+    }
+
+    fn watch(&self, position: Position) {
+        let crossed = self.books().entry(position.order.symbol.clone()).or_default().add(position);
+        if let Some(crossed) = crossed {
+            self.hand_over(crossed);
+        }
+    }
+
+    fn forget(&self, symbol: &Symbol, id: PositionId) {
+        if let Some(book) = self.books().get_mut(symbol) {
+            book.remove(id);
+        }
+    }
+
+    fn hand_over(&self, crossed: Crossed) {
+        if let Err(crossed) = self.crossed.send(crossed) {
+            // Stopping: it is open still, and the next start takes it up.
+            tracing::debug!(position = %crossed.0.position.id, "crossed, but not settled any more");
+        }
+    }
+
+    async fn settle_all(
+        self: Arc<Self>,
+        mut to_settle: mpsc::UnboundedReceiver<Crossed>,
+        stop: CancellationToken,
+    ) {
+        let (tasks, places) = (TaskTracker::new(), Arc::new(Semaphore::new(AT_ONCE as usize)));
+        loop {
+            let crossed = tokio::select! {
+                crossed = to_settle.recv() => crossed,
+                () = stop.cancelled(), if !to_settle.is_closed() => {
+                    // What was crossed before is settled at the price that crossed it.
+                    to_settle.close();
+                    continue;
+                }
+            };
+            let Some(crossed) = crossed else { break };
+            let Ok(place) = places.clone().acquire_owned().await else { break };
+            let (trading, stop) = (self.trading.clone(), stop.clone());
+            tasks.spawn(async move {
+                settle(&trading, crossed, &stop).await;
+                drop(place);
+            });
+        }
+        tasks.close();
+        tasks.wait().await;
+    }
+
+    fn books(&self) -> MutexGuard<'_, HashMap<Symbol, Book>> {
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Until it is done, or never will be, or we are to stop.
+async fn settle(trading: &Trading, crossed: Crossed, stop: &CancellationToken) {
+    let Crossed { position, price, reason } = crossed;
+    let id = position.id;
+    loop {
+        match trading.settle(position.clone(), price, reason).await {
+            // Closed by us, or by its user a moment before.
+            Ok(_) => return,
+            Err(error @ StoreError::Unavailable(_)) => {
+                tracing::warn!(position = %id, %error, "a closing has to be tried again");
+                let wait = tokio::time::sleep(RETRY);
+                if stop.run_until_cancelled(wait).await.is_none() {
+                    return;
+                }
+            }
+            Err(error) => {
+                tracing::error!(position = %id, %error, "a position was not closed by the price");
+                return;
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl EventHandler for Watcher {
+    fn name(&self) -> &'static str {
+        "watcher"
+    }
+
+    fn wants(&self, event: &DomainEvent) -> bool {
+        matches!(event, DomainEvent::PositionOpened { .. } | DomainEvent::PositionClosed { .. })
+    }
+
+    async fn handle(&self, event: &DomainEvent) -> Result<(), HandlerError> {
+        match event {
+            DomainEvent::PositionOpened { position } => self.watch(Position::clone(position)),
+            DomainEvent::PositionClosed { position, .. } => {
+                self.forget(&position.order.symbol, position.id);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,9 @@
+//! Trading: what is traded, at which price, and the rules by which a position gains and loses.
+
+mod position;
+mod price;
+mod symbol;
+
+pub use position::{CloseReason, Closed, Order, OrderFault, Position, PositionId, Side, Triggers};
+pub use price::{DecimalError, Price, Quantity, Quote};
+pub use symbol::{Symbol, SymbolError};
