@@ -5,8 +5,6 @@ import { $, clock, element, money, says, words } from "./dom.js";
 
 const SHOWN = 20;
 const POPUP_MS = 9000;
-/** More at once would hide what they are about; each is in the list below. */
-const POPUPS = matchMedia("(max-width: 52rem)").matches ? 2 : 5;
 let hasInbox = true;
 let due = null;
 
@@ -80,7 +78,6 @@ export function popup(notification) {
   const leave = () => (shown.matches(":hover, :focus-within") ? setTimeout(leave, 1000) : shown.remove());
   setTimeout(leave, POPUP_MS);
   $("popups").append(shown);
-  while ($("popups").children.length > POPUPS) $("popups").firstChild.remove();
   $("seen").prepend(element("li", { data: { id, kind } },
     element("span", {}, title, element("small", {}, `${kind} · ${clock(Date.now())}`))));
   while ($("seen").children.length > SHOWN) $("seen").lastChild.remove();

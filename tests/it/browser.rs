@@ -2,6 +2,8 @@
 
 mod page;
 
+use std::fmt::Write as _;
+
 use doorstep_tests::browser::target_dir;
 use doorstep_tests::server::{Doorstep, SqliteFile};
 use serde_json::{Value, json};
@@ -156,6 +158,52 @@ async fn offline_it_sleeps_and_wakes_with_what_waited() {
     page.browser.offline(false).await;
     page.until("document.querySelector('#seen [data-kind=\"demo.inbox\"]')").await;
     page.until("document.querySelector('#link').dataset.state === 'open'").await;
+}
+
+#[tokio::test]
+async fn a_stop_loss_that_fires_while_the_tab_is_closed_is_told_on_return() {
+    let mut prices = "symbol,time,price\nSTILL,2026-01-01T00:00:00Z,100\n".to_owned();
+    for tick in 0..1200 {
+        let price = if tick % 2 == 0 { 100 } else { 80 };
+        let (minute, second, millis) = (tick / 240, tick / 4 % 60, tick % 4 * 250);
+        writeln!(prices, "SAW,2026-01-01T00:{minute:02}:{second:02}.{millis:03}Z,{price}").unwrap();
+    }
+    let database = SqliteFile::new();
+    let server = Doorstep::serve(&database.url())
+        .env("DOORSTEP_MARKET__SOURCE", "replay")
+        .env("DOORSTEP_MARKET__FILE", "prices.csv")
+        .file("prices.csv", &prices)
+        .start()
+        .await;
+    let page = Page::open(server.url()).await;
+    page.register_late("ada", 0).await;
+    page.until("document.querySelector('#balance').textContent === '1,000.00'").await;
+    page.until("document.querySelectorAll('#symbol option').length === 2").await;
+    page.browser.run("document.querySelector('#symbol').value = 'STILL'").await;
+    page.browser.fill("#quantity", "2").await;
+    page.browser.fill("#stop_loss", "120").await;
+    page.browser.run("document.querySelector('#desk').scrollIntoView()").await;
+    page.browser.click("#order button").await;
+    page.until("document.querySelector('#stop_loss-fault').textContent !== ''").await;
+    page.browser.fill("#stop_loss", "90").await;
+    page.browser.click("#order button").await;
+    page.until("document.querySelector('#positions [data-status=\"open\"]')").await;
+    page.until("document.querySelector('#balance').textContent === '800.00'").await;
+    page.until("document.querySelector('#popups').children.length === 0").await;
+    page.browser.run("document.querySelector('#desk').scrollIntoView()").await;
+    page.browser.screenshot("desk").await;
+
+    let ada = page.user().await;
+    page.browser.goto("about:blank").await;
+    // The stop-loss has to be below the price, which is so every other quarter of a second.
+    let order = json!({ "symbol": "SAW", "side": "long", "quantity": "1", "stop_loss": "90" });
+    while ada.post("/v1/positions", &order).await.0 != 201 {}
+    while ada.get("/v1/positions?status=closed").await.1["positions"][0].is_null() {}
+    page.browser.goto(server.url()).await;
+    page.until("document.querySelector('#seen [data-kind=\"position.closed\"]')").await;
+    let said = "document.querySelector('#seen [data-kind=\"position.closed\"]').innerText";
+    page.until(&format!("{said}.includes('SAW long closed')")).await;
+    page.until("document.querySelector('#positions [data-status=\"closed\"]')").await;
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
 use doorstep_tests::browser::Browser;
+use doorstep_tests::client::User;
 use serde_json::{Value, json};
 
 pub(super) const PASSWORD: &str = "correct horse battery";
@@ -105,6 +106,14 @@ impl Page {
                 .any(|path| error.contains(path))
         });
         errors
+    }
+
+    /// The signed-in user, to be used without the browser.
+    pub(super) async fn user(&self) -> User {
+        let token = self.token().await;
+        let script = "return JSON.parse(localStorage.getItem('doorstep.session')).user.id";
+        let id = self.browser.run(script).await.as_str().unwrap().to_owned();
+        User::signed_in(&self.url, &id, &token)
     }
 
     async fn token(&self) -> String {
