@@ -6,6 +6,8 @@ pub mod bus;
 pub mod http;
 #[cfg(feature = "market")]
 pub mod market;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "security")]

@@ -11,27 +11,29 @@ use std::time::Duration;
 use doorstep_adapters::bus::Bus;
 use doorstep_adapters::http::{self, AddressLimit, Router, ServerSettings};
 use doorstep_adapters::market::{Replay, Simulation};
+use doorstep_adapters::metrics::Metrics;
 use doorstep_adapters::security::{Argon2Passwords, HashingLimits, RandomTokens};
 use doorstep_adapters::sql;
 use doorstep_adapters::sse::{self, SseParts, Streams};
 use doorstep_adapters::system::{SystemClock, V7Ids};
 use doorstep_adapters::transports::Transports;
 use doorstep_adapters::websocket::{self, Connections, WebSocketParts};
+use doorstep_application::Announce;
 use doorstep_application::accounts::AccountViews;
 use doorstep_application::delivery::Delivery;
 use doorstep_application::demo::Demo;
+use doorstep_application::inbox::InboxViews;
 use doorstep_application::notifications::Notifications;
 use doorstep_application::registration::{Registration, RegistrationParts};
 use doorstep_application::rewards::{RewardParts, Rewards};
 use doorstep_application::sign_ins::{SignInParts, SignIns};
 use doorstep_application::trading::{Market, Trading, TradingParts, Watcher};
-use doorstep_domain::ports::{Clock, PriceFeed};
+use doorstep_domain::ports::{Clock, PriceFeed, StoreError};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use crate::announce::Announce;
 use crate::config::{self, Config, Source};
 use crate::{housekeeping, page};
 
@@ -69,20 +71,31 @@ fn feed(config: &config::Market, clock: &Arc<dyn Clock>) -> anyhow::Result<Box<d
 }
 
 impl Node {
-    /// Puts the parts together and serves. When it returns, what an earlier process left is taken up.
-    #[expect(clippy::too_many_lines, reason = "one thing after the other, and no rule among them")]
+    /// Opens the store and starts with it.
     pub(crate) async fn start(
         config: &Config,
+        listener: TcpListener,
+        options: Options,
+    ) -> anyhow::Result<Self> {
+        Self::with_store(config, open_store(config).await?, listener, options).await
+    }
+
+    /// Puts the parts together and serves. When it returns, what an earlier process left is taken up.
+    ///
+    /// Not to be dropped half-way: what has been taken up is in memory only.
+    #[expect(clippy::too_many_lines, reason = "one thing after the other, and no rule among them")]
+    pub(crate) async fn with_store(
+        config: &Config,
+        store: Arc<sql::Store>,
         listener: TcpListener,
         options: Options,
     ) -> anyhow::Result<Self> {
         let address = listener.local_addr()?;
         let stopping = CancellationToken::new();
 
-        // What the machine gives, and where everything durable is.
+        // What the machine gives.
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
         let ids = Arc::new(V7Ids);
-        let store = Arc::new(sql::connect(config.database.as_str()).await?);
         let passwords = Arc::new(Argon2Passwords::new(HashingLimits::default())?);
         let tokens = Arc::new(RandomTokens);
 
@@ -92,12 +105,14 @@ impl Node {
         let transports = Arc::new(Transports::new(vec![connections.clone(), streams.clone()]));
         let events = Bus::wire();
         let publisher = events.publisher();
+        let metrics = Arc::new(Metrics::new()?);
         let delivery = Delivery::builder(transports.clone(), transports.clone(), clock.clone())
             .rules(config.rules()?)
             .limits(config.delivery.limits())
             .inbox(store.clone())
             .handover(store.clone())
-            .outcomes(Arc::new(Announce(publisher.clone())))
+            .outcomes(metrics.outcomes())
+            .outcomes(Arc::new(Announce::new(publisher.clone())))
             .start();
         let delivery = Arc::new(delivery);
 
@@ -135,18 +150,15 @@ impl Node {
             events = events.handler(Arc::new(demo.clone()));
         }
         let bus = events.start();
+        metrics.delivery(delivery.clone())?;
+        metrics.connections(connections.clone())?;
+        metrics.bus(bus.clone())?;
 
         // What an earlier process could not finish, before anybody can connect.
-        let taken_up = delivery.take_up().await?;
-        let granted = rewards.reconcile().await?;
-        let open = watcher.take_up().await?;
-        if taken_up > 0 || granted > 0 || open > 0 {
-            tracing::info!(
-                notifications = taken_up,
-                rewards = granted,
-                open_positions = open,
-                "took up what was left"
-            );
+        if let Err(error) = take_up(&delivery, &rewards, &watcher).await {
+            // It goes back to where it was taken from.
+            delivery.stop(config.server.stop_within.0).await;
+            return Err(error.into());
         }
         let closing = CancellationToken::new();
         let prices = tokio::spawn(watcher.run(prices, closing.clone()));
@@ -171,6 +183,7 @@ impl Node {
             session_ttl: config.sessions.ttl.0,
         });
         let views = AccountViews::new(store.clone(), Some(store.clone()));
+        let inbox = InboxViews::new(store.clone(), delivery.clone());
 
         // How they do it.
         let sockets = WebSocketParts {
@@ -198,6 +211,8 @@ impl Node {
             ))
             .merge(http::accounts::router(views, sign_ins.clone()))
             .merge(http::trading::router(trading, market, sign_ins.clone()))
+            .merge(http::inbox::router(inbox, sign_ins.clone()))
+            .merge(http::metrics::router(metrics))
             .merge(websocket::router(sockets))
             .merge(sse::router(event_streams));
         if let Some(demo) = demo {
@@ -208,6 +223,7 @@ impl Node {
         let http =
             tokio::spawn(http::serve(listener, http::api(families), settings, stopping.clone()));
         tokio::spawn(housekeeping::forget_dead_sessions(sign_ins, stopping.clone()));
+        tokio::spawn(housekeeping::reconcile_rewards(rewards, stopping.clone()));
 
         let stop_within = config.server.stop_within.0;
         Ok(Self {
@@ -265,4 +281,23 @@ impl Node {
         }
         tracing::info!(handed_over = stopped.handed_over, took = ?begun.elapsed(), "stopped");
     }
+}
+
+/// Opens what everything durable is kept in. Dropping this half-way leaves nothing behind.
+pub(crate) async fn open_store(config: &Config) -> anyhow::Result<Arc<sql::Store>> {
+    Ok(Arc::new(sql::connect(config.database.as_str()).await?))
+}
+
+async fn take_up(
+    delivery: &Delivery,
+    rewards: &Rewards,
+    watcher: &Watcher,
+) -> Result<(), StoreError> {
+    let notifications = delivery.take_up().await?;
+    let rewards = rewards.reconcile().await?;
+    let open_positions = watcher.take_up().await?;
+    if notifications > 0 || rewards > 0 || open_positions > 0 {
+        tracing::info!(notifications, rewards, open_positions, "took up what was left");
+    }
+    Ok(())
 }

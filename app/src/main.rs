@@ -3,7 +3,6 @@
 //! `main` parses, loads the configuration and hands over to a command; `composition` shows how the parts
 //! are put together. Everything else is in the crates beside this one.
 
-mod announce;
 mod audit;
 mod cli;
 mod client;

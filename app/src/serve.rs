@@ -7,21 +7,26 @@ use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::composition::{Node, Options};
+use crate::composition::{self, Node, Options};
 use crate::config::{Config, LogFormat};
 
 /// Serves until asked to stop.
 pub(crate) async fn run(config: &Config, stop: CancellationToken) -> anyhow::Result<()> {
     let listener = bind(config.listen).await?;
-    let node = tokio::select! {
-        node = Node::start(config, listener, Options::default()) => node?,
+    let store = tokio::select! {
+        store = composition::open_store(config) => store?,
         // A store that does not answer must not keep Ctrl-C waiting.
         () = stop.cancelled() => return Ok(()),
     };
-    announce(node.address(), config.log.format).context("standard output is closed")?;
-    stop.cancelled().await;
+    // From here on it holds what an earlier process left: it is started to the end, and then stopped.
+    let node = Node::with_store(config, store, listener, Options::default()).await?;
+    let announced =
+        announce(node.address(), config.log.format).context("standard output is closed");
+    if announced.is_ok() {
+        stop.cancelled().await;
+    }
     node.stop().await;
-    Ok(())
+    announced
 }
 
 async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {

@@ -8,13 +8,16 @@
 //! raises the events: either can be left out of the composition root.
 
 pub mod accounts;
+mod announce;
 mod credentials;
 pub mod delivery;
 pub mod demo;
+pub mod inbox;
 pub mod notifications;
 pub mod registration;
 pub mod rewards;
 pub mod sign_ins;
 pub mod trading;
 
+pub use announce::Announce;
 pub use credentials::{Caller, Credentials, Fault, SignedIn};

@@ -204,6 +204,12 @@ async fn a_stop_loss_that_fires_while_the_tab_is_closed_is_told_on_return() {
     let said = "document.querySelector('#seen [data-kind=\"position.closed\"]').innerText";
     page.until(&format!("{said}.includes('SAW long closed')")).await;
     page.until("document.querySelector('#positions [data-status=\"closed\"]')").await;
+    // It is in the inbox until it is read.
+    page.until("document.querySelector('#inbox .unread[data-kind=\"position.closed\"]')").await;
+    page.until("document.querySelector('#unread').textContent === '2 unread'").await;
+    page.browser.click("#read-all").await;
+    page.until("document.querySelector('#inbox .read[data-kind=\"position.closed\"]')").await;
+    page.until("document.querySelector('#unread').hidden").await;
 }
 
 #[tokio::test]

@@ -8,19 +8,23 @@ use std::time::Duration;
 use doorstep_adapters::bus::Bus;
 use doorstep_adapters::http::assets::{self, Asset};
 use doorstep_adapters::http::{
-    self, AddressLimit, Rate, Router, ServerSettings, accounts, health, sessions, users,
+    self, AddressLimit, Rate, Router, ServerSettings, accounts, health, inbox,
+    metrics as metrics_of, sessions, users,
 };
+use doorstep_adapters::metrics::Metrics;
 use doorstep_adapters::security::{Argon2Passwords, HashingLimits, RandomTokens};
 use doorstep_adapters::sql::{Store, connect};
 use doorstep_adapters::system::{SystemClock, V7Ids};
 use doorstep_adapters::websocket::{self, Connections, Settings, WebSocketParts};
+use doorstep_application::Announce;
 use doorstep_application::accounts::AccountViews;
-use doorstep_application::delivery::Delivery;
+use doorstep_application::delivery::{Delivery, Limits, Rules, Stopped};
+use doorstep_application::inbox::InboxViews;
 use doorstep_application::notifications::Notifications;
 use doorstep_application::registration::{Registration, RegistrationParts};
 use doorstep_application::rewards::{RewardParts, Rewards};
 use doorstep_application::sign_ins::{SignInParts, SignIns};
-use doorstep_domain::ports::{Clock, Ids, PasswordHasher};
+use doorstep_domain::ports::{Clock, EventHandler, Ids, Inbox, PasswordHasher};
 use doorstep_domain::{
     Kind, Notification, NotificationId, Payload, RewardRules, Timestamp, UserId,
 };
@@ -55,8 +59,16 @@ pub(crate) struct Options {
     pub(crate) rate: Rate,
     pub(crate) server: ServerSettings,
     pub(crate) hashing: HashingLimits,
-    /// Whether anybody is told about anything.
+    /// Whether anybody is told about anything that happens.
     pub(crate) notifications: bool,
+    pub(crate) rules: Rules,
+    pub(crate) limits: Limits,
+    /// The database's URL.
+    pub(crate) database: String,
+    /// What stands between delivery and the inbox in the store.
+    pub(crate) inbox: fn(Arc<Store>) -> Arc<dyn Inbox>,
+    /// Another handler on the bus.
+    pub(crate) handler: Option<Arc<dyn EventHandler>>,
     /// Routes beside the usual ones.
     pub(crate) more: Router,
 }
@@ -69,6 +81,11 @@ impl Default for Options {
             server: ServerSettings::default(),
             hashing: HashingLimits::default(),
             notifications: true,
+            rules: Rules::default(),
+            limits: Limits::default(),
+            database: "sqlite::memory:".to_owned(),
+            inbox: |store| store,
+            handler: None,
             more: Router::new(),
         }
     }
@@ -80,6 +97,7 @@ pub(crate) struct Node {
     pub(crate) store: Arc<Store>,
     pub(crate) clock: Arc<MovableClock>,
     pub(crate) connections: Arc<Connections>,
+    pub(crate) bus: Bus,
     pub(crate) delivery: Arc<Delivery>,
     pub(crate) stopping: CancellationToken,
     pub(crate) server: JoinHandle<()>,
@@ -100,7 +118,7 @@ impl Node {
     }
 
     pub(crate) async fn with(options: Options) -> Self {
-        let store = Arc::new(connect("sqlite::memory:").await.unwrap());
+        let store = Arc::new(connect(&options.database).await.unwrap());
         let clock =
             Arc::new(MovableClock { real: SystemClock::start(), moved_micros: AtomicU64::new(0) });
         let the_clock: Arc<dyn Clock> = clock.clone();
@@ -109,11 +127,18 @@ impl Node {
             Arc::new(Argon2Passwords::new(options.hashing).unwrap());
 
         let connections = Arc::new(Connections::new(options.websocket));
-        let delivery = Delivery::builder(connections.clone(), connections.clone(), clock.clone());
-        let delivery = Arc::new(delivery.start());
-
         let wiring = Bus::wire();
         let events = wiring.publisher();
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let delivery = Delivery::builder(connections.clone(), connections.clone(), clock.clone())
+            .rules(options.rules)
+            .limits(options.limits)
+            .inbox((options.inbox)(store.clone()))
+            .handover(store.clone())
+            .outcomes(metrics.outcomes())
+            .outcomes(Arc::new(Announce::new(events.clone())))
+            .start();
+        let delivery = Arc::new(delivery);
         let rewards = Rewards::new(RewardParts {
             accounts: store.clone(),
             positions: store.clone(),
@@ -130,7 +155,14 @@ impl Node {
                 ids.clone(),
             )));
         }
-        wiring.start();
+        if let Some(handler) = options.handler {
+            wiring = wiring.handler(handler);
+        }
+        let bus = wiring.start();
+        metrics.delivery(delivery.clone()).unwrap();
+        metrics.connections(connections.clone()).unwrap();
+        metrics.bus(bus.clone()).unwrap();
+        delivery.take_up().await.unwrap();
 
         let session_ttl = Duration::from_hours(1);
         let registration = Registration::new(RegistrationParts {
@@ -165,6 +197,11 @@ impl Node {
                     AccountViews::new(store.clone(), Some(store.clone())),
                     sign_ins.clone(),
                 ))
+                .merge(inbox::router(
+                    InboxViews::new(store.clone(), delivery.clone()),
+                    sign_ins.clone(),
+                ))
+                .merge(metrics_of::router(metrics))
                 .merge(health::router(store.clone(), stopping.clone()))
                 .merge(assets::router(&[page]))
                 .merge(websocket::router(WebSocketParts {
@@ -180,7 +217,22 @@ impl Node {
         let serving = http::serve(listener, routes, options.server, stopping.clone());
         let server = tokio::spawn(serving);
         let http = reqwest::Client::new();
-        Self { address, store, clock, connections, delivery, stopping, server, http }
+        Self { address, store, clock, connections, bus, delivery, stopping, server, http }
+    }
+
+    /// `http://ADDR`, for clients.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Stops as the service does: the transports, the events, and last what waits.
+    pub(crate) async fn stop(self, patience: Duration) -> Stopped {
+        self.stopping.cancel();
+        self.connections.stop(patience / 5).await;
+        self.bus.stop().await;
+        let stopped = self.delivery.stop(patience).await;
+        self.store.disconnect().await;
+        stopped
     }
 
     pub(crate) fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {

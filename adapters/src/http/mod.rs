@@ -15,7 +15,10 @@ mod auth;
 pub mod demo;
 mod fields;
 pub mod health;
+pub mod inbox;
 mod limit;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 mod observe;
 mod parameters;
 mod problem;

@@ -1,4 +1,4 @@
-//! Tells the bus how notifications end.
+//! The end of a notification as a domain event.
 
 use std::sync::Arc;
 
@@ -6,8 +6,18 @@ use async_trait::async_trait;
 use doorstep_domain::ports::{EventPublisher, Outcomes};
 use doorstep_domain::{DomainEvent, Ended};
 
-/// Makes each end of a notification a domain event.
-pub(crate) struct Announce(pub(crate) Arc<dyn EventPublisher>);
+/// Raises [`DomainEvent::NotificationEnded`] for every notification that a delivery ends.
+///
+/// Delivery waits for it while a handler's queue is full, so a handler that wants these events must not wait
+/// for a delivery: the two would wait for each other.
+pub struct Announce(Arc<dyn EventPublisher>);
+
+impl Announce {
+    /// Raises the events here.
+    pub fn new(events: Arc<dyn EventPublisher>) -> Self {
+        Self(events)
+    }
+}
 
 #[async_trait]
 impl Outcomes for Announce {

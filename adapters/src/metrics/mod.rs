@@ -1,0 +1,165 @@
+//! What a node counts, as Prometheus text.
+//!
+//! What happens is counted where it happens: how notifications end and how long they waited, by
+//! [`Outcomes`](doorstep_domain::ports::Outcomes). What is known elsewhere is read when somebody asks, so
+//! that it costs nothing between two scrapes. Every label has a bounded set of values, and each [`Metrics`]
+//! has a registry of its own: two nodes in a process do not mix.
+
+mod outcomes;
+mod read;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use doorstep_application::delivery::Delivery;
+use prometheus::{Registry, TextEncoder};
+
+use self::outcomes::OutcomeCounts;
+use self::read::{Kind, Read, Sample};
+use crate::bus::Bus;
+use crate::websocket::Connections;
+
+/// The media type of [`Metrics::text`].
+pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
+
+/// The figures of one node.
+pub struct Metrics {
+    registry: Registry,
+    outcomes: Arc<OutcomeCounts>,
+}
+
+/// The figures could not be put together: two of one name, or a name that is none.
+#[derive(Debug, thiserror::Error)]
+#[error("the metrics are wrong: {0}")]
+pub struct MetricsError(#[from] prometheus::Error);
+
+impl Metrics {
+    /// So many kinds of notifications are told apart; the rest are `other`. Kinds are open, and each costs
+    /// whoever keeps the figures a time series for every outcome.
+    pub const MAX_KINDS: usize = 50;
+
+    /// Nothing counted yet.
+    pub fn new() -> Result<Self, MetricsError> {
+        let registry = Registry::new();
+        let outcomes = Arc::new(OutcomeCounts::new(&registry)?);
+        Ok(Self { registry, outcomes })
+    }
+
+    /// Counts how notifications end: for the builder of a delivery.
+    pub fn outcomes(&self) -> Arc<dyn doorstep_domain::ports::Outcomes> {
+        self.outcomes.clone()
+    }
+
+    /// Reads what this delivery holds and does.
+    pub fn delivery(&self, delivery: Arc<Delivery>) -> Result<(), MetricsError> {
+        let held = |of: fn(&Delivery) -> usize| {
+            let delivery = delivery.clone();
+            move || vec![Sample::plain(of(&delivery))]
+        };
+        self.gauge(
+            "doorstep_notifications_waiting",
+            "Notifications that wait for their user.",
+            held(|delivery| delivery.held().waiting),
+        )?;
+        self.gauge(
+            "doorstep_notifications_in_flight",
+            "Notifications that were pushed and are not acknowledged yet.",
+            held(|delivery| delivery.held().in_flight),
+        )?;
+        self.gauge(
+            "doorstep_mailboxes",
+            "Users for whom something waits.",
+            held(|delivery| delivery.held().mailboxes),
+        )?;
+        self.gauge(
+            "doorstep_pending_bytes",
+            "Payload of all that waits or is in flight, in bytes.",
+            held(|delivery| delivery.held().bytes),
+        )?;
+        self.counter(
+            "doorstep_presence_checks_total",
+            "How often delivery looked whether a user is there.",
+            move || vec![Sample::plain(delivery.presence_checks())],
+        )
+    }
+
+    /// Reads what these connections count.
+    pub fn connections(&self, connections: Arc<Connections>) -> Result<(), MetricsError> {
+        let live = connections.clone();
+        self.gauge("doorstep_connections", "Live connections.", move || {
+            vec![Sample::plain(live.stats().connections)]
+        })?;
+        self.counter(
+            "doorstep_frames_queued_total",
+            "Frames handed to connections; one notification is one for each connection of its user.",
+            move || vec![Sample::plain(connections.stats().frames_queued)],
+        )
+    }
+
+    /// Reads what the handlers of this bus have done.
+    pub fn bus(&self, bus: Bus) -> Result<(), MetricsError> {
+        let events = bus.clone();
+        self.counter(
+            "doorstep_handler_events_total",
+            "Events that a handler has dealt with, by what came of it.",
+            move || {
+                let each = |stats: crate::bus::HandlerStats| {
+                    [
+                        ("handled", stats.handled),
+                        ("failed", stats.failed),
+                        ("panicked", stats.panicked),
+                    ]
+                    .map(|(result, count)| {
+                        Sample::plain(count).label("handler", stats.name).label("result", result)
+                    })
+                };
+                events.stats().into_iter().flat_map(each).collect()
+            },
+        )?;
+        let queues = bus.clone();
+        self.gauge(
+            "doorstep_handler_queue_events",
+            "Events that wait in a handler's queue.",
+            move || {
+                let each = |stats: crate::bus::HandlerStats| {
+                    Sample::plain(stats.queued).label("handler", stats.name)
+                };
+                queues.stats().into_iter().map(each).collect()
+            },
+        )?;
+        self.counter(
+            "doorstep_handler_backpressure_total",
+            "Publishes that had to wait because a handler's queue was full.",
+            move || {
+                let each = |stats: crate::bus::HandlerStats| {
+                    Sample::plain(stats.backpressure_waits).label("handler", stats.name)
+                };
+                bus.stats().into_iter().map(each).collect()
+            },
+        )
+    }
+
+    /// All figures as they are now, in the Prometheus text format 0.0.4.
+    pub fn text(&self) -> Result<String, MetricsError> {
+        Ok(TextEncoder::new().encode_to_string(&self.registry.gather())?)
+    }
+
+    fn gauge(
+        &self,
+        name: &str,
+        help: &str,
+        read: impl Fn() -> Vec<Sample> + Send + Sync + 'static,
+    ) -> Result<(), MetricsError> {
+        Ok(self.registry.register(Box::new(Read::new(Kind::Gauge, name, help, read)?))?)
+    }
+
+    fn counter(
+        &self,
+        name: &str,
+        help: &str,
+        read: impl Fn() -> Vec<Sample> + Send + Sync + 'static,
+    ) -> Result<(), MetricsError> {
+        Ok(self.registry.register(Box::new(Read::new(Kind::Counter, name, help, read)?))?)
+    }
+}

@@ -1,0 +1,226 @@
+//! The eighth promise: a planned stop loses nothing, and a crash only what was deferred.
+//!
+//! The hundred thousand reach a real process through its own store: a stopped node has left them there.
+
+use std::time::Duration;
+
+use doorstep_adapters::sql::{Store, connect};
+use doorstep_adapters::system::{SystemClock, V7Ids};
+use doorstep_domain::ports::{Clock as _, Handover as _, Ids as _};
+use doorstep_domain::{Notification, NotificationId, Outcome, Payload, Timestamp, Ttl, UserId};
+use doorstep_tests::client::User;
+use doorstep_tests::postgres::Postgres;
+use doorstep_tests::server::{Doorstep, SqliteFile};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::node::{Node, Options, eventually};
+
+const ACKS: &str = "doorstep.v1";
+/// The promise: a stopping process is gone by then.
+const GONE_WITHIN: Duration = Duration::from_secs(10);
+const HOUR: Ttl = Ttl::from_secs(60 * 60);
+
+fn waiting(user: &UserId, created_at: Timestamp) -> Notification {
+    Notification {
+        id: NotificationId::new(V7Ids.next()),
+        user_id: user.clone(),
+        kind: "test".parse().unwrap(),
+        topic: None,
+        payload: Payload::new(&"x".repeat(200)).unwrap(),
+        created_at,
+        ttl: Some(HOUR),
+    }
+}
+
+async fn leave(store: &Store, notifications: &[Notification]) {
+    for batch in notifications.chunks(1_000) {
+        store.leave(batch).await.unwrap();
+    }
+}
+
+fn id_of(frame: &Value) -> String {
+    frame["id"].as_str().unwrap().to_owned()
+}
+
+async fn check_a_stop_loses_nothing(database: &str) {
+    const COUNT: usize = 100_000;
+    const HERS: usize = 40;
+    // Her welcome and her reward wait when the first process stops.
+    let serve = || Doorstep::serve(database).env("DOORSTEP_DELIVERY__TTL", "1h");
+    let server = serve().start().await;
+    let ada = User::register(server.url(), "ada").await;
+    ada.has("1000.00").await;
+    server.terminate();
+    assert_eq!(server.wait().await.code, Some(0));
+
+    let now = SystemClock::start().now();
+    let store = connect(database).await.unwrap();
+    let her_id: UserId = ada.id.parse().unwrap();
+    let hers: Vec<_> = (0..HERS).map(|_| waiting(&her_id, now)).collect();
+    let long_ago = Timestamp::from_micros(now.as_micros() - 2 * 60 * 60 * 1_000_000);
+    let mut left = vec![waiting(&her_id, long_ago)];
+    left.extend(hers.iter().cloned());
+    left.extend((0..COUNT).map(|_| waiting(&UserId::from(Uuid::now_v7()), now)));
+    leave(&store, &left).await;
+    store.disconnect().await;
+
+    // All of them wait in this process, and all of them leave it. What had come to its end meanwhile has.
+    let server = serve().start().await;
+    let all = COUNT + HERS + 2;
+    let held = format!("doorstep_notifications_waiting {all}");
+    eventually("what is over has expired", async || {
+        let figures = reqwest::get(format!("{}/metrics", server.url())).await.unwrap();
+        figures.text().await.unwrap().lines().any(|line| line == held)
+    })
+    .await;
+    server.terminate();
+    let gone = tokio::time::timeout(GONE_WITHIN, server.wait()).await;
+    let finished = gone.expect("the process is gone within 10 s");
+    assert_eq!(finished.code, Some(0));
+    assert!(finished.stderr.contains(&format!("handed_over={all}")), "{}", finished.stderr);
+    assert!(finished.stderr.contains("handed over so far"), "progress is logged");
+
+    // The next one has them, with the time that is left.
+    let server = serve().start().await;
+    let ada = ada.at(server.url());
+    let mut socket = ada.connect(ACKS).await;
+    let mut seen = Vec::new();
+    for _ in 0..HERS + 2 {
+        let frame = socket.notification().await;
+        socket.acknowledge(&frame).await;
+        seen.push(frame);
+    }
+    assert_eq!((&seen[0]["kind"], &seen[1]["kind"]), (&"welcome".into(), &"reward.granted".into()));
+    let order: Vec<_> = hers.iter().map(|n| n.id.to_string()).collect();
+    assert_eq!(seen[2..].iter().map(id_of).collect::<Vec<_>>(), order);
+    assert!(socket.round_trip().await.is_empty(), "not what was over");
+    server.kill().await;
+}
+
+#[tokio::test]
+async fn promise_8_a_stop_with_100_000_waiting_loses_nothing_on_sqlite() {
+    check_a_stop_loses_nothing(&SqliteFile::new().url()).await;
+}
+
+#[tokio::test]
+async fn promise_8_a_stop_with_100_000_waiting_loses_nothing_on_postgres() {
+    check_a_stop_loses_nothing(&Postgres::shared().await.database().await).await;
+}
+
+#[tokio::test]
+async fn promise_8_what_is_in_flight_is_handed_over_too() {
+    let file = SqliteFile::new();
+    let options = || Options { notifications: false, database: file.url(), ..Options::default() };
+    let node = Node::with(options()).await;
+    let ada = User::register(&node.url(), "ada").await;
+    let mut socket = ada.connect(ACKS).await;
+    socket.round_trip().await;
+    let id = ada.id.parse().unwrap();
+    let sent = node.notification(&id, 3);
+    let sent_id = sent.id.to_string();
+    let receipt = node.delivery.send(sent).await.unwrap();
+    assert_eq!(id_of(&socket.notification().await), sent_id);
+    // The stop comes between frame and ack.
+    let stopped = node.stop(GONE_WITHIN).await;
+    assert_eq!((stopped.handed_over, stopped.dropped), (1, 0));
+    assert_eq!(receipt.outcome().await, None, "whoever takes it up will know");
+    assert_eq!(socket.close_code().await, 1012);
+
+    let node = Node::with(options()).await;
+    let mut socket = ada.at(&node.url()).connect(ACKS).await;
+    let frame = socket.notification().await;
+    assert_eq!(id_of(&frame), sent_id);
+    socket.acknowledge(&frame).await;
+    eventually("delivered", async || node.delivery.ended(Outcome::Delivered) == 1).await;
+    let stopped = node.stop(GONE_WITHIN).await;
+    assert_eq!((stopped.handed_over, stopped.dropped), (0, 0));
+}
+
+async fn check_two_nodes_share_what_was_left(database: &str) {
+    const USERS: usize = 10;
+    const EACH: usize = 90;
+    let options =
+        || Options { notifications: false, database: database.to_owned(), ..Options::default() };
+    let first = Node::with(options()).await;
+    let mut users = Vec::new();
+    for number in 0..USERS {
+        users.push(User::register(&first.url(), &format!("user-{number}")).await);
+    }
+    let now = SystemClock::start().now();
+    let left: Vec<_> = (0..USERS * EACH)
+        .map(|number| waiting(&users[number % USERS].id.parse().unwrap(), now))
+        .collect();
+    // Enough for several batches each, from strangers.
+    let strangers: Vec<_> =
+        (0..3_600).map(|_| waiting(&UserId::from(Uuid::now_v7()), now)).collect();
+    for (one, others) in left.chunks(100).zip(strangers.chunks(400)) {
+        leave(&first.store, one).await;
+        leave(&first.store, others).await;
+    }
+    first.stop(GONE_WITHIN).await;
+
+    let (one, two) = tokio::join!(Node::with(options()), Node::with(options()));
+    let held = [&one, &two].map(|node| node.delivery.held().waiting);
+    assert_eq!(held[0] + held[1], left.len() + strangers.len(), "{held:?}");
+    // Everybody comes to both, and takes what there is.
+    let mut sockets = Vec::new();
+    for user in &users {
+        for node in [&one, &two] {
+            sockets.push(user.clone().at(&node.url()).connect(ACKS).await);
+        }
+    }
+    let mut seen = Vec::new();
+    eventually("all are delivered", async || {
+        for socket in &mut sockets {
+            for frame in socket.round_trip().await {
+                let frame = serde_json::from_str(&frame).unwrap();
+                socket.acknowledge(&frame).await;
+                seen.push(id_of(&frame));
+            }
+        }
+        let delivered = [&one, &two].map(|node| node.delivery.ended(Outcome::Delivered));
+        delivered.iter().sum::<u64>() == left.len() as u64
+    })
+    .await;
+    seen.sort_unstable();
+    let mut expected: Vec<_> = left.iter().map(|n| n.id.to_string()).collect();
+    expected.sort_unstable();
+    assert_eq!(seen, expected, "each of them once");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn promise_8_two_nodes_that_start_at_once_deliver_nothing_twice() {
+    check_two_nodes_share_what_was_left(&Postgres::shared().await.database().await).await;
+}
+
+#[tokio::test]
+async fn promise_8_a_crash_loses_only_what_was_deferred() {
+    let file = SqliteFile::new();
+    let serve = || {
+        Doorstep::serve(&file.url())
+            .file("doorstep.toml", "[delivery.kinds.welcome]\npolicy = \"inbox\"")
+    };
+    let server = serve().start().await;
+    let ada = User::register(server.url(), "ada").await;
+    ada.has("1000.00").await;
+    eventually("one is kept, one is deferred", async || {
+        let figures = reqwest::get(format!("{}/metrics", server.url())).await.unwrap();
+        let deferred = figures.text().await.unwrap().contains("\ndoorstep_notifications_waiting 1");
+        deferred && ada.get("/v1/me").await.1["unread"] == 1
+    })
+    .await;
+    server.kill().await;
+
+    let server = serve().start().await;
+    let ada = ada.at(server.url());
+    let mut socket = ada.connect(ACKS).await;
+    let welcome = socket.notification().await;
+    assert_eq!(welcome["kind"], "welcome");
+    socket.acknowledge(&welcome).await;
+    assert!(socket.round_trip().await.is_empty());
+    // The popup is lost. The money is not.
+    ada.has("1000.00").await;
+    server.terminate();
+    assert_eq!(server.wait().await.code, Some(0));
+}
