@@ -52,11 +52,29 @@ if ! has_postgres; then
     has_postgres || fail "PostgreSQL was installed, but initdb and postgres are not where they were looked for"
 fi
 
-# The backends in docs/ are run as they are.
-if ! command -v python3 >/dev/null || ! command -v node >/dev/null; then
-    say "installing Python and Node, for the example backends"
-    install_apt python3 nodejs || install_brew python node \
-        || fail "no Python or no Node (18 or later): install both, then run this again"
+if ! command -v python3 >/dev/null; then
+    say "installing Python, for an example backend"
+    install_apt python3 || install_brew python || fail "no Python: install version 3, then run this again"
+fi
+
+if ! command -v chromedriver >/dev/null || ! { command -v chromium || command -v google-chrome; } >/dev/null; then
+    say "installing Chromium and its driver, for the tests of the page"
+    install_apt chromium chromium-driver || install_brew chromium chromedriver \
+        || fail "no Chromium: install it and its chromedriver, then run this again"
+fi
+
+if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
+    say "installing Node, for the JavaScript client and an example backend"
+    install_apt nodejs npm || install_brew node || fail "no Node: install version 20 or later, then run this again"
+fi
+[ "$(node -p 'Number(process.versions.node.split(".")[0])')" -ge 20 ] \
+    || fail "node is $(node --version): install version 20 or later (https://nodejs.org), then run this again"
+
+npm_dir="${CARGO_TARGET_DIR:-target}/npm"
+if [ ! -f "$npm_dir/node_modules/axe-core/axe.min.js" ]; then
+    say "installing axe-core, which looks whether the page is accessible"
+    mkdir -p "$npm_dir"
+    npm install --silent --no-audit --no-fund --prefix "$npm_dir" axe-core@4
 fi
 
 # `cargo test` alone does not build the binary, which tests start as a process of its own. Both in one go, so

@@ -20,7 +20,10 @@ pub mod security;
 pub mod sql;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+#[cfg(feature = "sse")]
+pub mod sse;
 pub mod system;
+pub mod transports;
 #[cfg(feature = "webhook")]
 pub mod webhook;
 #[cfg(feature = "websocket")]

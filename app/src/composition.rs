@@ -18,11 +18,14 @@ use doorstep_adapters::metrics::Metrics;
 use doorstep_adapters::publish;
 use doorstep_adapters::security::{Argon2Passwords, HashingLimits, RandomTokens};
 use doorstep_adapters::sql::{self, Tables};
+use doorstep_adapters::sse::{self, SseParts, Streams};
 use doorstep_adapters::system::{SystemClock, V7Ids};
+use doorstep_adapters::transports::Transports;
 use doorstep_adapters::websocket::{self, Connections, WebSocketParts};
 use doorstep_application::Announce;
 use doorstep_application::accounts::AccountViews;
 use doorstep_application::delivery::Delivery;
+use doorstep_application::demo::Demo;
 use doorstep_application::inbox::InboxViews;
 use doorstep_application::notifications::Notifications;
 use doorstep_application::registration::{Registration, RegistrationParts};
@@ -54,6 +57,7 @@ pub(crate) struct Node {
     store: Option<Arc<sql::Store>>,
     bus: Bus,
     connections: Arc<Connections>,
+    streams: Arc<Streams>,
     delivery: Arc<Delivery>,
     backends: Backends,
     stopping: CancellationToken,
@@ -111,15 +115,16 @@ impl Node {
 
         // Live connections, and the delivery that pushes through them.
         let connections = Arc::new(Connections::new(config.websocket()));
+        let streams = Arc::new(Streams::new(config.sse()));
+        let transports = Arc::new(Transports::new(vec![connections.clone(), streams.clone()]));
         let events = Bus::wire();
         let publisher = events.publisher();
         let metrics = Arc::new(Metrics::new()?);
-        let mut delivery =
-            Delivery::builder(connections.clone(), connections.clone(), clock.clone())
-                .rules(config.delivery.rules())
-                .limits(config.delivery.limits())
-                .outcomes(metrics.outcomes())
-                .outcomes(Arc::new(Announce::new(publisher.clone())));
+        let mut delivery = Delivery::builder(transports.clone(), transports.clone(), clock.clone())
+            .rules(config.rules()?)
+            .limits(config.delivery.limits())
+            .outcomes(metrics.outcomes())
+            .outcomes(Arc::new(Announce::new(publisher.clone())));
         if config.inbox.enabled {
             delivery = delivery.inbox(store.clone());
         }
@@ -156,6 +161,11 @@ impl Node {
                 .position_closed(config.position_closed());
             events = events.handler(Arc::new(notifications));
         }
+        let demo =
+            config.has_demo().then(|| Demo::new(delivery.clone(), clock.clone(), ids.clone()));
+        if let Some(demo) = &demo {
+            events = events.handler(Arc::new(demo.clone()));
+        }
         let bus = events.start();
         metrics.delivery(delivery.clone())?;
         metrics.connections(connections.clone())?;
@@ -186,7 +196,7 @@ impl Node {
             passwords,
             tokens,
             clock: clock.clone(),
-            session_end: connections.clone(),
+            session_end: transports.clone(),
             session_ttl: config.sessions.ttl.0,
         });
         let views = AccountViews::new(
@@ -198,6 +208,12 @@ impl Node {
         // How they do it.
         let sockets = WebSocketParts {
             connections: connections.clone(),
+            delivery: delivery.clone(),
+            authenticator: authenticator.clone(),
+            clock: clock.clone(),
+        };
+        let event_streams = SseParts {
+            streams: streams.clone(),
             delivery: delivery.clone(),
             authenticator: authenticator.clone(),
             clock,
@@ -215,9 +231,10 @@ impl Node {
             ))
             .merge(http::accounts::router(views, sign_ins.clone()))
             .merge(http::trading::router(trading, market, sign_ins.clone()))
-            .merge(backends.router(delivery.clone(), connections.clone(), stopping.clone()))
+            .merge(backends.router(delivery.clone(), transports.clone(), stopping.clone()))
             .merge(http::metrics::router(metrics))
-            .merge(websocket::router(sockets));
+            .merge(websocket::router(sockets))
+            .merge(sse::router(event_streams));
         let mut descriptions = vec![
             http::health::Description::openapi(),
             http::users::Description::openapi(),
@@ -227,11 +244,17 @@ impl Node {
             http::metrics::Description::openapi(),
             publish::Description::openapi(),
             websocket::Description::openapi(),
+            sse::Description::openapi(),
         ];
         if config.inbox.enabled {
             let inbox = InboxViews::new(store.clone(), delivery.clone());
             families = families.merge(http::inbox::router(inbox, authenticator));
             descriptions.push(http::inbox::Description::openapi());
+        }
+        if let Some(demo) = demo {
+            let limit = AddressLimit::new(config.limits.registrations());
+            families = families.merge(http::demo::router(demo, sign_ins.clone(), limit));
+            descriptions.push(http::demo::Description::openapi());
         }
         let families = families.merge(http::openapi::router(descriptions));
         let settings = ServerSettings::default();
@@ -247,6 +270,7 @@ impl Node {
             store,
             bus,
             connections,
+            streams,
             delivery,
             backends,
             stopping,
@@ -278,6 +302,7 @@ impl Node {
         let begun = Instant::now();
         let share = self.stop_within / 10;
         self.stopping.cancel();
+        self.streams.stop();
         let left = self.connections.stop(share * 2).await;
         if left > 0 {
             tracing::warn!(connections = left, "did not say goodbye in time");

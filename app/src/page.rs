@@ -1,27 +1,36 @@
-//! The first page: files that are part of the binary, so that there is nothing to install beside it.
+//! The page and the JavaScript client: files that are part of the binary, so that there is nothing to
+//! install beside it, and nothing to build before it.
 
 use doorstep_adapters::http::assets::Asset;
 
+const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
+
+/// One file of `app/web`, under its own name.
+macro_rules! file {
+    ($name:literal, $content_type:expr) => {
+        Asset {
+            path: concat!("/", $name),
+            content_type: $content_type,
+            body: include_bytes!(concat!("../web/", $name)),
+        }
+    };
+}
+
 /// Everything that a browser asks for.
-pub(crate) const ASSETS: [Asset; 4] = [
+pub(crate) const ASSETS: [Asset; 11] = [
     Asset {
         path: "/",
         content_type: "text/html; charset=utf-8",
         body: include_bytes!("../web/index.html"),
     },
-    Asset {
-        path: "/style.css",
-        content_type: "text/css; charset=utf-8",
-        body: include_bytes!("../web/style.css"),
-    },
-    Asset {
-        path: "/page.js",
-        content_type: "text/javascript; charset=utf-8",
-        body: include_bytes!("../web/page.js"),
-    },
-    Asset {
-        path: "/icon.svg",
-        content_type: "image/svg+xml",
-        body: include_bytes!("../web/icon.svg"),
-    },
+    file!("style.css", "text/css; charset=utf-8"),
+    file!("icon.svg", "image/svg+xml"),
+    file!("doorstep.js", JAVASCRIPT),
+    file!("doorstep.d.ts", "text/plain; charset=utf-8"),
+    file!("page.js", JAVASCRIPT),
+    file!("api.js", JAVASCRIPT),
+    file!("dom.js", JAVASCRIPT),
+    file!("story.js", JAVASCRIPT),
+    file!("books.js", JAVASCRIPT),
+    file!("desk.js", JAVASCRIPT),
 ];

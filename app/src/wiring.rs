@@ -3,7 +3,9 @@
 use doorstep_adapters::http::Rate;
 use doorstep_adapters::jwt;
 use doorstep_adapters::market::{Instrument, SimulationSettings};
+use doorstep_adapters::sse;
 use doorstep_adapters::websocket;
+use doorstep_application::demo::Lane;
 use doorstep_application::{delivery, notifications};
 use doorstep_domain::RewardRules;
 
@@ -92,6 +94,28 @@ impl From<Algorithm> for jwt::Algorithm {
     }
 }
 
+impl Config {
+    /// How streams are treated: what is said about connections holds for them too.
+    pub(crate) fn sse(&self) -> sse::Settings {
+        sse::Settings {
+            max_per_user: self.limits.connections_per_user.get(),
+            max_per_address: self.limits.connections_per_address.get(),
+            ..sse::Settings::default()
+        }
+    }
+
+    /// Which rule governs which kind, those of the demonstration included.
+    pub(crate) fn rules(&self) -> anyhow::Result<delivery::Rules> {
+        let mut rules = self.delivery.rules();
+        if self.has_demo() {
+            for lane in Lane::ALL {
+                rules.kinds.entry(lane.kind()?).or_insert(lane.rule());
+            }
+        }
+        Ok(rules)
+    }
+}
+
 impl Limits {
     /// How fast one address may register users.
     pub(crate) fn registrations(&self) -> Rate {
@@ -161,6 +185,7 @@ mod tests {
         assert_eq!(config.delivery.rules(), delivery::Rules::default());
         assert_eq!(config.delivery.limits(), delivery::Limits::default());
         assert_eq!(config.websocket(), websocket::Settings::default());
+        assert_eq!(config.sse(), sse::Settings::default());
         assert_eq!(config.rewards.rules(), RewardRules::default());
         assert_eq!(config.position_closed(), notifications::PositionClosed::default());
         assert_eq!(config.trading.max_open_per_user, Trading::MAX_OPEN);

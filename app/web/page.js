@@ -1,171 +1,169 @@
-// Plays the client that comes late: registers, is busy for as long as the slider says, opens a plain
-// WebSocket, and shows what it is pushed.
+// The page: who is signed in, the connection, and what both set in motion.
 
-const PATIENCE_MS = 5000; // after connecting: poll looks every 500 ms, wake needs less than one
+import { Doorstep } from "./doorstep.js";
+import { call, ended, has, keep, random, session } from "./api.js";
+import { elsewhere, forget, popup, refresh as refreshBooks } from "./books.js";
+import * as desk from "./desk.js";
+import { $ } from "./dom.js";
+import { Story } from "./story.js";
 
-const form = document.getElementById("register");
-const slider = document.getElementById("late");
-const problem = document.getElementById("problem");
-const verdict = document.getElementById("verdict");
-const steps = new Map([...document.querySelectorAll("#timeline li")].map((li) => [li.dataset.step, li]));
-const unwritten = new Map([...steps].map(([name, li]) => [name, li.querySelector(".detail").textContent]));
+const STATES = {
+  idle: "not connected",
+  connecting: "connecting",
+  open: "connected",
+  waiting: "coming back",
+  sleeping: "offline",
+  "signed-out": "signed out",
+  closed: "not connected",
+};
 
-let socket = null;
+const form = $("door");
+const story = new Story();
+let door = null;
+let hasDemo = false;
 
-suggestName();
-showLate();
-slider.addEventListener("input", showLate);
-form.addEventListener("submit", async (event) => {
+form.username.value = `guest-${random(3)}`;
+form.password.value = random(8);
+form.late.addEventListener("input", showLate);
+for (const way of form.way) way.addEventListener("change", showWay);
+form.addEventListener("submit", (event) => {
   event.preventDefault();
-  const button = document.getElementById("go");
-  button.disabled = true;
-  try {
-    await story(form.username.value, Number(slider.value) * 1000);
-  } catch (error) {
-    problem.textContent = error.message;
-  } finally {
-    button.disabled = false;
-  }
+  play();
 });
+$("sign-out").addEventListener("click", async () => {
+  await call("DELETE", "/v1/sessions/current").catch(() => {});
+  leave("");
+});
+ended.addEventListener("expired", () => leave("Your session has ended. Sign in again; what came meanwhile waits."));
+ended.addEventListener("changed", () => location.reload());
 
-async function story(username, lateMs) {
-  reset();
-  const started = performance.now();
-  const since = () => performance.now() - started;
+showLate();
+has("/v1/demo/record").then((there) => {
+  hasDemo = there;
+  $("lanes-chosen").hidden = !there;
+  $("late-hint").hidden = !there;
+});
+showWho();
+if (session()) {
+  connect().catch(() => {});
+  refreshBooks();
+}
+desk.start();
 
-  const { token } = await call("POST", "/v1/users", null, { username, password: madeUpPassword() });
-  const committed = since();
-  mark("committed", "done", committed);
-  suggestName();
+async function play() {
+  const user = session();
+  const registers = !user && form.way.value === "register";
+  const lanes = hasDemo ? [...$("lanes-chosen").querySelectorAll(":checked")].map((box) => box.value) : [];
+  faults([]);
+  $("go").disabled = true;
+  try {
+    await story.play({ lateMs: Number(form.late.value) * 1000, lanes, registers, enter: () => user || enter(registers), connect, disconnect });
+  } catch (problem) {
+    faults(problem.errors ?? [], problem.message);
+    if (session() && !door) connect().catch(() => {});
+  } finally {
+    $("go").disabled = false;
+    if (session()) refreshBooks();
+  }
+}
 
-  mark("waiting", "now", since());
-  await busy(lateMs);
-  mark("waiting", "done", since());
+async function enter(registers) {
+  const body = { username: form.username.value, password: form.password.value };
+  keep(await call("POST", registers ? "/v1/users" : "/v1/sessions", body));
+  showWho();
+  refreshBooks();
+  desk.refresh().catch(() => {});
+}
 
-  const popups = [];
-  let connected = null;
-  await new Promise((resolve, reject) => {
-    socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/v1/ws`,
-      ["doorstep.plain.v1", `bearer.${token}`]);
-    let patience = null;
-    socket.addEventListener("open", () => {
-      connected = since();
-      mark("connected", "done", connected);
-      mark("popup", "now");
-      patience = setTimeout(resolve, PATIENCE_MS);
-    });
-    socket.addEventListener("message", ({ data }) => {
-      const frame = JSON.parse(data);
-      if (frame.type !== "notification") return;
-      popups.push(frame.kind);
-      knock(frame);
-      if (popups.length === 1) {
-        const ms = since() - connected;
-        mark("popup", "done", since(), `${ms.toFixed(ms < 10 ? 1 : 0)} ms after you connected`);
-      }
-      // The welcome and the reward: all there is to wait for.
-      if (popups.includes("welcome") && popups.includes("reward.granted")) {
-        clearTimeout(patience);
+/** Connects; done when the connection stands. */
+function connect() {
+  disconnect();
+  const opening = new Doorstep({ token: session().token });
+  door = opening;
+  opening.on("notification", (notification) => {
+    popup(notification);
+    story.popup(notification);
+    refreshBooks();
+    if (notification.kind === "position.closed") desk.refresh().catch(() => {});
+  });
+  // Another tab showed it; what it changed is to be seen here too.
+  opening.on("duplicate", () => {
+    elsewhere();
+    refreshBooks();
+  });
+  opening.on("signed-out", () => leave("Your session has ended. Sign in again; what came meanwhile waits."));
+  const stands = new Promise((resolve, reject) => {
+    opening.on("state", (state) => {
+      showLink(state, opening.transport);
+      if (state === "open") {
+        story.opened(opening.transport);
+        refreshBooks();
         resolve();
       }
-    });
-    socket.addEventListener("close", ({ code }) => {
-      clearTimeout(patience);
-      if (connected === null) reject(new Error("The WebSocket did not open."));
-      else if (popups.length === 0) reject(new Error(`The server closed the WebSocket (${code}).`));
-      else resolve();
+      if (state === "signed-out" || state === "closed") reject(new Error("The connection was given up."));
     });
   });
+  opening.connect();
+  return stands;
+}
 
-  const { balance } = await call("GET", "/v1/me", token);
-  if (popups.length > 0) {
-    say("good", `It waited at the door. Your balance: ${balance}.`);
-  } else {
-    mark("popup", "lost", since(), "lost: it was pushed while you were away, and found nobody");
-    say("bad", `The popup is lost. The money is not: your balance is ${balance}.`);
+function disconnect() {
+  door?.close();
+  door = null;
+}
+
+/** Back to the door; what waits for the user goes on waiting. */
+function leave(why) {
+  if (!session() && $("who").hidden) return;
+  const username = session()?.user.username;
+  disconnect();
+  keep(null);
+  forget();
+  showWho();
+  showLink("idle");
+  desk.refresh().catch(() => {});
+  if (username) {
+    form.username.value = username;
+    form.password.value = "";
+    form.way.value = "sign-in";
+    showWay();
+    (why ? form.password : form.username).focus();
   }
+  $("problem").textContent = why;
 }
 
-async function call(method, path, token, body) {
-  const headers = {};
-  if (token) headers.authorization = `Bearer ${token}`;
-  if (body) headers["content-type"] = "application/json";
-  const response = await fetch(path, { method, headers, body: body && JSON.stringify(body) });
-  const answer = await response.json().catch(() => ({}));
-  if (!response.ok) {
-    throw new Error(answer.detail ?? answer.title ?? `The server answered ${response.status}.`);
-  }
-  return answer;
+function showWho() {
+  const user = session()?.user;
+  $("who").hidden = !user;
+  $("books").hidden = !user;
+  $("credentials").hidden = Boolean(user);
+  for (const input of [form.username, form.password]) input.disabled = Boolean(user);
+  $("who-name").textContent = user?.username ?? "";
+  showWay();
 }
 
-function busy(ms) {
-  const bar = document.getElementById("wait");
-  const started = performance.now();
-  return new Promise((resolve) => {
-    const tick = () => {
-      const passed = performance.now() - started;
-      bar.value = ms === 0 ? 1 : Math.min(1, passed / ms);
-      if (passed >= ms) resolve();
-      else setTimeout(tick, Math.min(50, ms - passed));
-    };
-    tick();
-  });
+function showWay() {
+  const registers = form.way.value === "register";
+  $("password-hint").hidden = !registers;
+  form.password.autocomplete = registers ? "new-password" : "current-password";
+  $("go").textContent = session() ? "Leave, and come late again" : registers ? "Register and come late" : "Sign in and come late";
 }
 
-function mark(step, state, at, detail) {
-  const li = steps.get(step);
-  li.className = state;
-  if (at !== undefined) li.querySelector(".at").textContent = `${(at / 1000).toFixed(2)} s`;
-  if (detail) li.querySelector(".detail").textContent = detail;
-}
-
-function knock({ kind, payload }) {
-  const popup = document.createElement("div");
-  popup.className = "popup";
-  const title = document.createElement("strong");
-  title.textContent = titleOf(kind, payload);
-  const detail = document.createElement("span");
-  detail.textContent = kind;
-  popup.append(title, detail);
-  document.getElementById("popups").append(popup);
-  setTimeout(() => popup.remove(), 8000);
-}
-
-function titleOf(kind, payload) {
-  if (kind === "welcome") return payload?.username ? `Welcome, ${payload.username}!` : "Welcome!";
-  if (kind === "reward.granted") return payload?.amount ? `You were given ${payload.amount}` : "A reward for you";
-  return kind;
-}
-
-function say(mood, text) {
-  verdict.className = `verdict ${mood}`;
-  verdict.textContent = text;
-}
-
-function reset() {
-  socket?.close();
-  problem.textContent = "";
-  verdict.textContent = "";
-  document.getElementById("popups").replaceChildren();
-  for (const [name, li] of steps) {
-    li.className = "";
-    li.querySelector(".at").textContent = "";
-    li.querySelector(".detail").textContent = unwritten.get(name);
-  }
+function showLink(state, transport) {
+  $("link").dataset.state = state;
+  $("link-text").textContent = state === "open" && transport === "sse" ? "connected (SSE)" : STATES[state];
 }
 
 function showLate() {
-  document.getElementById("late-shown").textContent = Number(slider.value).toFixed(1);
+  $("late-shown").textContent = Number(form.late.value).toFixed(1);
 }
 
-function random(bytes) {
-  return [...crypto.getRandomValues(new Uint8Array(bytes))].map((b) => b.toString(16).padStart(2, "0")).join("");
-}
-
-function suggestName() {
-  form.username.value = `guest-${random(3)}`;
-}
-
-function madeUpPassword() {
-  return random(16);
+function faults(errors, message = "") {
+  for (const field of ["username", "password"]) {
+    const fault = errors.find((error) => error.field === field);
+    $(`${field}-fault`).textContent = fault?.detail ?? "";
+    if (fault) form[field].setAttribute("aria-invalid", "true");
+    else form[field].removeAttribute("aria-invalid");
+  }
+  $("problem").textContent = errors.length ? "" : message;
 }

@@ -12,6 +12,7 @@ mod announce;
 mod authenticator;
 mod credentials;
 pub mod delivery;
+pub mod demo;
 pub mod inbox;
 pub mod notifications;
 pub mod publishing;

@@ -3,15 +3,18 @@
 #![allow(clippy::unwrap_used, reason = "what cannot be had in a test is that test's failure")]
 
 mod backends;
+mod browser;
 mod handover;
 mod http;
 mod inbox;
+mod javascript;
 mod kill;
 mod layers;
 mod node;
 mod process;
 mod promises;
 mod simulation;
+mod sse;
 mod stores;
 mod trading;
 mod websocket;

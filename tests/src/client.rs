@@ -71,6 +71,12 @@ impl User {
         Self::try_register(server, name).await.expect("registered")
     }
 
+    /// A user who has this token already.
+    pub fn signed_in(server: &str, id: &str, token: &str) -> Self {
+        let (id, token) = (id.to_owned(), token.to_owned());
+        Self { server: server.to_owned(), http: reqwest::Client::new(), id, token }
+    }
+
     /// The same user at another server, or the same one after its restart.
     pub fn at(mut self, server: &str) -> Self {
         server.clone_into(&mut self.server);

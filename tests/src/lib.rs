@@ -1,5 +1,6 @@
 //! What Doorstep's tests are made with: the harness and the port contract suites.
 
+pub mod browser;
 pub mod client;
 pub mod contract;
 pub mod memory;

@@ -12,6 +12,7 @@
 pub mod accounts;
 pub mod assets;
 mod auth;
+pub mod demo;
 mod fields;
 pub mod health;
 pub mod inbox;
@@ -35,7 +36,7 @@ pub use axum::Router;
 pub use fields::Fields;
 #[cfg(feature = "publish")]
 pub(crate) use fields::json_bytes;
-#[cfg(feature = "websocket")]
+#[cfg(any(feature = "sse", feature = "websocket"))]
 pub(crate) use limit::peer;
 pub use limit::{AddressLimit, Rate};
 pub use parameters::Parameters;

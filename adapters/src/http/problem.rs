@@ -98,6 +98,13 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(Duration::from_secs(1))
     }
 
+    /// 405: asking for the head alone would begin what it asks about.
+    #[cfg(feature = "sse")]
+    pub(crate) fn no_head() -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "a stream has no head of its own: GET it")
+            .with_header(header::ALLOW, HeaderValue::from_static("GET"))
+    }
+
     /// 500: it is our fault, and the log knows more.
     pub fn internal() -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "something went wrong on our side")

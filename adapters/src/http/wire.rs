@@ -4,7 +4,7 @@ use axum::Json;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use doorstep_application::SignedIn;
-use doorstep_domain::{Timestamp, User};
+use doorstep_domain::{Notification, Timestamp, User};
 use serde::Serialize;
 
 /// A moment as RFC 3339 in UTC, with microseconds. What lies beyond the year 9999 is shown as its end.
@@ -17,6 +17,21 @@ use serde::Serialize;
 pub fn rfc3339(at: Timestamp) -> String {
     let at = jiff::Timestamp::from_microsecond(at.as_micros()).unwrap_or(jiff::Timestamp::MAX);
     format!("{at:.6}")
+}
+
+/// A notification as every transport that pushes carries it (DESIGN section 5), on one line.
+#[cfg(any(feature = "sse", feature = "websocket"))]
+pub(crate) fn notification_frame(notification: &Notification) -> String {
+    let Notification { id, kind, topic, payload, created_at, .. } = notification;
+    // Ids, kinds and times have no characters that JSON would escape; a topic may have.
+    let topic = match topic {
+        Some(topic) => serde_json::Value::from(topic.as_str()).to_string(),
+        None => "null".into(),
+    };
+    let (created_at, payload) = (rfc3339(*created_at), payload.as_str());
+    format!(
+        r#"{{"type":"notification","id":"{id}","kind":"{kind}","topic":{topic},"created_at":"{created_at}","payload":{payload}}}"#
+    )
 }
 
 /// A user, as everybody who is one sees it.

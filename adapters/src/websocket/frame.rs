@@ -2,7 +2,7 @@ use doorstep_domain::{Notification, NotificationId, Timestamp};
 use serde::Deserialize;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-use crate::http::wire::rfc3339;
+use crate::http::wire::notification_frame;
 
 /// A notification as it goes over the wire: written once, shared by all connections of its user.
 #[derive(Debug)]
@@ -15,17 +15,7 @@ pub(super) struct Frame {
 
 impl Frame {
     pub(super) fn new(notification: &Notification, deadline: Timestamp) -> Self {
-        let Notification { id, kind, topic, payload, created_at, .. } = notification;
-        // Ids, kinds and times have no characters that JSON would escape; a topic may have.
-        let topic = match topic {
-            Some(topic) => serde_json::Value::from(topic.as_str()).to_string(),
-            None => "null".into(),
-        };
-        let (created_at, payload) = (rfc3339(*created_at), payload.as_str());
-        let text = format!(
-            r#"{{"type":"notification","id":"{id}","kind":"{kind}","topic":{topic},"created_at":"{created_at}","payload":{payload}}}"#
-        );
-        Self { id: *id, deadline, text: text.into() }
+        Self { id: notification.id, deadline, text: notification_frame(notification).into() }
     }
 }
 

@@ -9,7 +9,9 @@ use doorstep_adapters::http::{self, Router, ServerSettings};
 use doorstep_adapters::metrics::Metrics;
 use doorstep_adapters::publish;
 use doorstep_adapters::sql;
+use doorstep_adapters::sse::{self, SseParts, Streams};
 use doorstep_adapters::system::{NothingKept, SystemClock};
+use doorstep_adapters::transports::Transports;
 use doorstep_adapters::websocket::{self, Connections, WebSocketParts};
 use doorstep_application::Announce;
 use doorstep_application::delivery::Delivery;
@@ -38,11 +40,13 @@ pub(super) async fn start(
 
     // Live connections, and the delivery that pushes through them.
     let connections = Arc::new(Connections::new(config.websocket()));
+    let streams = Arc::new(Streams::new(config.sse()));
+    let transports = Arc::new(Transports::new(vec![connections.clone(), streams.clone()]));
     let events = Bus::wire();
     let announce = Announce::new(events.publisher());
     let bus = events.start();
     let metrics = Arc::new(Metrics::new()?);
-    let mut delivery = Delivery::builder(connections.clone(), connections.clone(), clock.clone())
+    let mut delivery = Delivery::builder(transports.clone(), transports.clone(), clock.clone())
         .rules(config.delivery.rules())
         .limits(config.delivery.limits())
         .outcomes(metrics.outcomes())
@@ -77,18 +81,26 @@ pub(super) async fn start(
         connections: connections.clone(),
         delivery: delivery.clone(),
         authenticator: authenticator.clone(),
+        clock: clock.clone(),
+    };
+    let event_streams = SseParts {
+        streams: streams.clone(),
+        delivery: delivery.clone(),
+        authenticator: authenticator.clone(),
         clock,
     };
     let mut families = Router::new()
         .merge(http::health::router(readiness, stopping.clone()))
         .merge(http::metrics::router(metrics))
-        .merge(backends.router(delivery.clone(), connections.clone(), stopping.clone()))
-        .merge(websocket::router(sockets));
+        .merge(backends.router(delivery.clone(), transports, stopping.clone()))
+        .merge(websocket::router(sockets))
+        .merge(sse::router(event_streams));
     let mut descriptions = vec![
         http::health::Description::openapi(),
         http::metrics::Description::openapi(),
         publish::Description::openapi(),
         websocket::Description::openapi(),
+        sse::Description::openapi(),
     ];
     if let Some(store) = store.clone().filter(|_| config.inbox.enabled) {
         let inbox = InboxViews::new(store, delivery.clone());
@@ -103,6 +115,7 @@ pub(super) async fn start(
         store,
         bus,
         connections,
+        streams,
         delivery,
         backends,
         stopping,

@@ -53,6 +53,7 @@ pub(crate) struct Config {
     /// Leaving what waits at a stop to the node that starts next.
     pub(crate) handover: Part,
     pub(crate) backends: Backends,
+    pub(crate) demo: Demo,
     pub(crate) log: Log,
 }
 
@@ -179,6 +180,21 @@ impl Part {
     }
 }
 
+/// What the page needs to show the policies side by side: users may send notifications to themselves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Demo {
+    pub(crate) enabled: DemoEnabled,
+}
+
+words! {
+    /// Whether there is a demonstration.
+    DemoEnabled, "auto (only where nobody but this machine can connect), true or false", {
+        Auto = "auto",
+        Always = "true",
+        Never = "false",
+    }
+}
+
 /// What goes to standard error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Log {
@@ -258,6 +274,15 @@ impl Config {
         self.trading.enabled || self.inbox.enabled || self.handover.enabled
     }
 
+    /// Whether the page may show the policies side by side.
+    pub(crate) fn has_demo(&self) -> bool {
+        match self.demo.enabled {
+            DemoEnabled::Auto => self.listen.ip().is_loopback(),
+            DemoEnabled::Always => true,
+            DemoEnabled::Never => false,
+        }
+    }
+
     /// Reads file, environment and flags.
     pub(crate) fn load(sources: Sources) -> Result<Loaded, ConfigError> {
         let (given, strangers) = layers::gather(sources)?;
@@ -301,6 +326,7 @@ impl Config {
             inbox: Part::read(reader, "inbox"),
             handover: Part::read(reader, "handover"),
             backends: Backends::read(reader),
+            demo: Demo { enabled: reader.read(&["demo", "enabled"], DemoEnabled::Auto) },
             log: Log {
                 filter: reader.read(&["log", "filter"], LogFilter("info".to_owned())),
                 format: reader.read(&["log", "format"], LogFormat::Human),

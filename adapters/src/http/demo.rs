@@ -1,0 +1,120 @@
+//! `POST /v1/demo/notifications` and `GET /v1/demo/record`: for the page that shows the policies side by
+//! side. Not part of the interface that DESIGN promises, and only there where `[demo]` is enabled.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::middleware::from_fn_with_state;
+use axum::response::IntoResponse;
+use axum::routing::{get, post};
+use axum::{Extension, Router};
+use doorstep_application::Caller;
+use doorstep_application::delivery::Refused;
+use doorstep_application::demo::{Demo, Lane, NotSent, Step};
+use doorstep_application::sign_ins::SignIns;
+use serde::Serialize;
+use utoipa::{OpenApi, ToSchema};
+
+use super::limit::within_limit;
+use super::wire::{private_json, rfc3339};
+use super::{AddressLimit, Fields, Parameters, Problem, signed_in};
+
+/// The longest text, in bytes.
+const MAX_TEXT: usize = 500;
+
+/// The routes, with so many notifications an address.
+pub fn router(demo: Demo, sign_ins: SignIns, limit: AddressLimit) -> Router {
+    let send = post(send).route_layer(from_fn_with_state(limit, within_limit));
+    let routes = Router::new()
+        .route("/v1/demo/notifications", send)
+        .route("/v1/demo/record", get(record))
+        .with_state(demo);
+    signed_in(routes, sign_ins)
+}
+
+#[derive(Serialize, ToSchema)]
+struct StepBody {
+    at: String,
+    what: &'static str,
+    kind: Option<String>,
+    detail: String,
+}
+
+impl From<Step> for StepBody {
+    fn from(Step { at, what, kind, detail }: Step) -> Self {
+        Self { at: rfc3339(at), what, kind: kind.map(|kind| kind.to_string()), detail }
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+struct RecordBody {
+    now: String,
+    steps: Vec<StepBody>,
+}
+
+/// How the family is described in `/openapi.json`.
+#[derive(OpenApi)]
+#[openapi(paths(send, record))]
+pub struct Description;
+
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only described: the body is read field by field")]
+struct Wanted {
+    policy: String,
+    text: Option<String>,
+}
+
+/// Send yourself a notification
+///
+/// By one of the policies, to see what becomes of it. Only where the demonstration is on.
+#[utoipa::path(
+    post, path = "/v1/demo/notifications", tag = "demo", security(("token" = [])),
+    request_body = Wanted,
+    responses((status = 202, description = "It is on its way.", body = StepBody)),
+)]
+async fn send(
+    State(demo): State<Demo>,
+    Extension(caller): Extension<Caller>,
+    body: Fields,
+) -> Result<impl IntoResponse, Problem> {
+    let (lane, text) = body.read(|fields| {
+        let wanted = fields.text("policy");
+        let lane = Lane::ALL.into_iter().find(|lane| lane.as_str() == wanted);
+        if lane.is_none() {
+            fields.fault("policy", "must be immediate, poll, wake, promote or inbox");
+        }
+        let text = fields.optional_text("text").unwrap_or_default();
+        if text.len() > MAX_TEXT {
+            fields.fault("text", format!("must have at most {MAX_TEXT} bytes"));
+        }
+        (lane.unwrap_or(Lane::Wake), text)
+    })?;
+    let step = demo.send(&caller.user_id, lane, &text).await?;
+    Ok((StatusCode::ACCEPTED, private_json(&StepBody::from(step))))
+}
+
+/// What the server did for you
+#[utoipa::path(
+    get, path = "/v1/demo/record", tag = "demo", security(("token" = [])),
+    responses((status = 200, description = "Step by step.", body = RecordBody)),
+)]
+async fn record(
+    State(demo): State<Demo>,
+    Extension(caller): Extension<Caller>,
+    query: Parameters,
+) -> Result<impl IntoResponse, Problem> {
+    query.read(|_| ())?;
+    let (now, steps) = demo.record(&caller.user_id);
+    let steps = steps.into_iter().map(StepBody::from).collect();
+    Ok(private_json(&RecordBody { now: rfc3339(now), steps }))
+}
+
+impl From<NotSent> for Problem {
+    fn from(error: NotSent) -> Self {
+        match error {
+            NotSent::Refused(Refused::Store(error)) => error.into(),
+            NotSent::Refused(refused) => Self::try_later(&refused.to_string()),
+            // The text is short, and the lanes are fixed.
+            NotSent::Payload(_) | NotSent::Kind(_) => Self::internal(),
+        }
+    }
+}

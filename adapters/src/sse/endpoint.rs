@@ -1,0 +1,95 @@
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::Response;
+use axum::routing::get;
+use doorstep_application::Authenticator;
+use doorstep_application::delivery::Delivery;
+use doorstep_domain::NotificationId;
+use doorstep_domain::ports::Clock;
+use utoipa::OpenApi;
+
+use super::Streams;
+use super::events::Events;
+use super::streams::NotTaken;
+use crate::http::openapi::ProblemBody;
+use crate::http::{Problem, authenticate, bearer_token, peer};
+
+/// What the endpoint is built from.
+#[derive(Clone)]
+pub struct SseParts {
+    /// Where streams are registered.
+    pub streams: Arc<Streams>,
+    /// What hears of arrivals, departures and acknowledgements; it pushes through `streams`.
+    pub delivery: Arc<Delivery>,
+    /// Recognises tokens.
+    pub authenticator: Arc<dyn Authenticator>,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// The route. The token comes in the `Authorization` header and nowhere else, so no page elsewhere can open
+/// a stream with somebody's credentials, and `Origin` need not be looked at.
+pub fn router(parts: SseParts) -> Router {
+    // Without the HEAD that comes with `get`: it would be an arrival.
+    let stream = get(stream).head(|| async { Problem::no_head() });
+    Router::new().route("/v1/notifications/stream", stream).with_state(parts)
+}
+
+/// How the endpoint is described in `/openapi.json`.
+#[derive(OpenApi)]
+#[openapi(paths(stream))]
+pub struct Description;
+
+/// Receive notifications where WebSocket does not pass
+///
+/// Server-Sent Events, an event a notification, its id as the event's. A `Last-Event-ID` acknowledges.
+#[utoipa::path(
+    get, path = "/v1/notifications/stream", tag = "users", security(("token" = [])),
+    responses(
+        (status = 200, description = "The stream.", body = String, content_type = "text/event-stream"),
+        (status = 503, description = "Too many streams, or this node is stopping.",
+            body = ProblemBody, content_type = "application/problem+json"),
+    ),
+)]
+async fn stream(State(parts): State<SseParts>, request: Request) -> Result<Response, Problem> {
+    let SseParts { streams, delivery, authenticator, clock } = parts;
+    let session_ends = streams.session_ends();
+    let token = bearer_token(request.headers()).ok_or_else(Problem::no_token)?;
+    let caller = authenticate(&*authenticator, token).await?;
+    let address = peer(request.extensions());
+    let (registered, queue) =
+        streams.register(&caller, address, Arc::clone(&delivery)).map_err(|why| match why {
+            NotTaken::Stopping => Problem::try_later("this node is stopping; come back soon"),
+            NotTaken::OverLimit => Problem::try_later("too many streams; try again later"),
+        })?;
+    if streams.session_ends() != session_ends {
+        // Some session was ended meanwhile. If it was this one, nobody else will notice.
+        if !authenticator.is_alive(&caller).await? {
+            return Err(Problem::dead_token());
+        }
+    }
+    if let Some(last) = last_event_id(request.headers()) {
+        delivery.acknowledged(&caller.user_id, last);
+    }
+    tracing::debug!(user = %caller.user_id, "streaming");
+    // Registered first, then announced: whatever was waiting, or is accepted from now on, finds it.
+    delivery.arrived(&caller.user_id);
+    let heartbeat = streams.settings().heartbeat;
+    let expires_at = caller.expires_at;
+    let events = Events { registered, queue, clock, expires_at, heartbeat, written: None };
+    let mut response = Response::new(Body::from_stream(events.into_body()));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // The word by which nginx is told not to collect an answer before it passes it on.
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    Ok(response)
+}
+
+fn last_event_id(headers: &HeaderMap) -> Option<NotificationId> {
+    headers.get("last-event-id")?.to_str().ok()?.parse().ok()
+}

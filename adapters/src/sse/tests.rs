@@ -1,0 +1,158 @@
+//! A stream without a network: what it says, when it counts as delivered, and how it ends.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use doorstep_application::Caller;
+use doorstep_application::delivery::Delivery;
+use doorstep_application::sign_ins::SessionEnd as _;
+use doorstep_domain::ports::{Clock, Presence as _};
+use doorstep_domain::{
+    Notification, NotificationId, Outcome, Payload, Timestamp, TokenHash, UserId,
+};
+use futures_util::StreamExt as _;
+use futures_util::stream::BoxStream;
+use uuid::Uuid;
+
+use super::events::Events;
+use super::streams::NotTaken;
+use super::{Settings, Streams};
+use crate::system::SystemClock;
+
+struct Rig {
+    streams: Arc<Streams>,
+    delivery: Arc<Delivery>,
+    clock: Arc<dyn Clock>,
+}
+
+fn user() -> UserId {
+    UserId::from(Uuid::from_u128(1))
+}
+
+fn caller(expires_at: Timestamp) -> Caller {
+    Caller { user_id: user(), session: TokenHash::new([1; 32]), expires_at }
+}
+
+impl Rig {
+    fn new(settings: Settings) -> Self {
+        let streams = Arc::new(Streams::new(settings));
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+        let delivery = Delivery::builder(streams.clone(), streams.clone(), clock.clone()).start();
+        Self { streams, delivery: Arc::new(delivery), clock }
+    }
+
+    fn open(&self) -> BoxStream<'static, String> {
+        self.open_until(Timestamp::MAX)
+    }
+
+    fn open_until(&self, expires_at: Timestamp) -> BoxStream<'static, String> {
+        let address = [127, 0, 0, 1].into();
+        let registered = self.streams.register(&caller(expires_at), address, self.delivery.clone());
+        let (registered, queue) = registered.map_err(|why| format!("{why:?}")).unwrap();
+        self.delivery.arrived(&user());
+        let (clock, heartbeat) = (self.clock.clone(), self.streams.settings().heartbeat);
+        let events = Events { registered, queue, clock, expires_at, heartbeat, written: None };
+        let text = |bytes: Result<axum::body::Bytes, _>| {
+            let Ok(bytes) = bytes;
+            String::from_utf8(bytes.to_vec()).unwrap()
+        };
+        Box::pin(events.into_body().map(text))
+    }
+
+    async fn send(&self, number: u128, payload: &str) {
+        let notification = Notification {
+            id: NotificationId::new(Uuid::from_u128(number)),
+            user_id: user(),
+            kind: "welcome".parse().unwrap(),
+            topic: None,
+            payload: Payload::parse(payload).unwrap(),
+            created_at: self.clock.now(),
+            ttl: None,
+        };
+        drop(self.delivery.send(notification).await.unwrap());
+    }
+}
+
+#[tokio::test]
+async fn what_waited_comes_first_and_counts_when_more_is_asked_for() {
+    let rig = Rig::new(Settings::default());
+    rig.send(7, "{\n\"two\":\r\n\"lines\"}").await;
+    let mut stream = rig.open();
+    assert_eq!(stream.next().await.unwrap(), "retry: 1000\n\n");
+    let event = stream.next().await.unwrap();
+    let id = Uuid::from_u128(7);
+    assert!(event.starts_with(&format!("id: {id}\ndata: {{\"type\":\"notification\"")), "{event}");
+    assert!(event.ends_with("\"payload\":{ \"two\":  \"lines\"}}\n\n"), "one line: {event}");
+    assert_eq!(rig.delivery.ended(Outcome::Delivered), 0, "not known to be written yet");
+    rig.send(8, "{}").await;
+    assert!(stream.next().await.unwrap().contains(&Uuid::from_u128(8).to_string()));
+    assert_eq!(rig.delivery.ended(Outcome::Delivered), 1);
+}
+
+#[tokio::test]
+async fn what_a_stream_took_with_it_comes_again_to_the_next() {
+    let rig = Rig::new(Settings::default());
+    let mut first = rig.open();
+    rig.send(7, "{}").await;
+    first.next().await.unwrap();
+    assert!(first.next().await.unwrap().starts_with("id: "));
+    drop(first);
+    assert!(!rig.streams.is_online(&user()).await, "it has departed");
+    let mut second = rig.open();
+    second.next().await.unwrap();
+    assert!(second.next().await.unwrap().contains(&Uuid::from_u128(7).to_string()));
+}
+
+#[tokio::test]
+async fn each_end_has_the_code_of_a_websocket_s_close() {
+    let rig = Rig::new(Settings::default());
+    let expired = rig.open_until(rig.clock.now());
+    let signed_out = rig.open();
+    rig.streams.ended(&user(), &TokenHash::new([1; 32]));
+    let late = Rig::new(Settings { queue_events: 1, ..Settings::default() });
+    let slow = late.open();
+    late.send(7, "{}").await;
+    late.send(8, "{}").await;
+    let stopping = Rig::new(Settings::default());
+    let stopped = stopping.open();
+    stopping.streams.stop();
+    for (stream, code) in [(expired, 4401), (signed_out, 4401), (stopped, 1012)] {
+        let said: Vec<String> = stream.collect().await;
+        let goodbye = format!("event: closing\ndata: {{\"code\":{code}}}\n\n");
+        assert_eq!(said.last(), Some(&goodbye));
+    }
+    let said: Vec<String> = slow.collect().await;
+    assert!(said.last().unwrap().contains("4408"), "{said:?}");
+    for rig in [&rig, &late, &stopping] {
+        assert_eq!(rig.streams.count(), 0);
+    }
+    let refused = stopping.streams.register(
+        &caller(Timestamp::MAX),
+        [127, 0, 0, 1].into(),
+        stopping.delivery.clone(),
+    );
+    assert_eq!(refused.err(), Some(NotTaken::Stopping));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_with_nothing_to_say_shows_that_it_lives() {
+    let rig = Rig::new(Settings { heartbeat: Duration::from_secs(25), ..Settings::default() });
+    let mut stream = rig.open();
+    stream.next().await.unwrap();
+    let begun = tokio::time::Instant::now();
+    assert_eq!(stream.next().await.unwrap(), ":\n\n");
+    assert_eq!(begun.elapsed().as_secs(), 25);
+}
+
+#[tokio::test]
+async fn there_are_only_so_many() {
+    let rig = Rig::new(Settings { max_per_user: 2, ..Settings::default() });
+    let (_one, two) = (rig.open(), rig.open());
+    let register = || {
+        let address = [127, 0, 0, 1].into();
+        rig.streams.register(&caller(Timestamp::MAX), address, rig.delivery.clone())
+    };
+    assert_eq!(register().err(), Some(NotTaken::OverLimit));
+    drop(two);
+    assert!(register().is_ok());
+}

@@ -1,0 +1,102 @@
+// What the user has: balance, ledger, inbox, and the popups that were shown.
+
+import { call } from "./api.js";
+import { $, clock, element, money, says, words } from "./dom.js";
+
+const SHOWN = 20;
+const POPUP_MS = 9000;
+let hasInbox = true;
+let due = null;
+
+/** Reads everything again; several wishes at once are one. */
+export function refresh() {
+  due ??= Promise.resolve().then(async () => {
+    due = null;
+    await Promise.allSettled([me(), ledger(), inbox()]);
+  });
+  return due;
+}
+
+async function me() {
+  const { username, balance, unread } = await call("GET", "/v1/me");
+  $("who-name").textContent = username;
+  $("balance").textContent = money(balance);
+  const badge = $("unread");
+  badge.hidden = unread === 0;
+  badge.textContent = `${unread} unread`;
+  $("read-all").hidden = unread === 0;
+}
+
+async function ledger() {
+  const { entries } = await call("GET", `/v1/ledger?limit=${SHOWN}`);
+  fill("ledger", entries.map(({ kind, amount, created_at }) =>
+    element("li", {}, element("span", {}, words(kind), element("small", { class: "number" }, clock(created_at))),
+      element("strong", { class: `number ${amount.startsWith("-") ? "down" : "up"}` }, money(amount)))));
+}
+
+async function inbox() {
+  if (!hasInbox) return;
+  let page;
+  try {
+    page = await call("GET", `/v1/inbox?limit=${SHOWN}`);
+  } catch (problem) {
+    if (problem.status === 404) hasInbox = false;
+    return;
+  }
+  $("inbox-card").hidden = false;
+  fill("inbox", page.notifications.map((item) => {
+    const { title, line } = says(item);
+    const read = element("button", { type: "button", class: "quiet", "aria-label": `Mark read: ${title}`, on: { click: () => markRead(item.id) } }, "Read");
+    return element("li", { class: item.read_at ? "read" : "unread", data: { id: item.id, kind: item.kind } },
+      element("span", {}, title, element("small", {}, `${line} · ${clock(item.created_at)}`)), item.read_at ? null : read);
+  }));
+}
+
+async function markRead(id) {
+  await call("POST", `/v1/inbox/${id}/read`).catch(() => {});
+  refresh();
+}
+
+$("read-all").addEventListener("click", async () => {
+  await call("POST", "/v1/inbox/read").catch(() => {});
+  refresh();
+});
+
+function fill(list, rows) {
+  $(list).replaceChildren(...rows);
+  $(`${list}-none`).hidden = rows.length > 0;
+}
+
+/** Shows a popup, and notes it in the list of those that were seen. */
+export function popup(notification) {
+  const { title, line } = says(notification);
+  const { id, kind } = notification;
+  const shown = element("div", { class: "popup", data: { id, kind } },
+    element("div", {}, element("strong", {}, title), element("span", {}, line)),
+    element("button", { type: "button", class: "quiet", "aria-label": `Dismiss: ${title}`, on: { click: () => shown.remove() } }, "×"));
+  // Who points at it, or is in it with the keyboard, is not done with it.
+  const leave = () => (shown.matches(":hover, :focus-within") ? setTimeout(leave, 1000) : shown.remove());
+  setTimeout(leave, POPUP_MS);
+  $("popups").append(shown);
+  $("seen").prepend(element("li", { data: { id, kind } },
+    element("span", {}, title, element("small", {}, `${kind} · ${clock(Date.now())}`))));
+  while ($("seen").children.length > SHOWN) $("seen").lastChild.remove();
+  $("seen-none").hidden = true;
+}
+
+/** One was pushed here too, and had been shown in another tab or before a reload. */
+export function elsewhere() {
+  const note = $("seen-elsewhere");
+  note.dataset.count = Number(note.dataset.count ?? 0) + 1;
+  note.textContent = `${note.dataset.count} more you saw in another tab, or before a reload.`;
+}
+
+/** Forgets a user who left. */
+export function forget() {
+  delete $("seen-elsewhere").dataset.count;
+  $("seen-elsewhere").textContent = "";
+  for (const list of ["ledger", "inbox", "seen"]) fill(list, []);
+  $("popups").replaceChildren();
+  $("unread").hidden = true;
+  $("balance").textContent = "-";
+}

@@ -1,0 +1,280 @@
+// The story of a client that comes late: one lane for the server, one for each policy, one for the client.
+
+import { call } from "./api.js";
+import { $, element, money } from "./dom.js";
+
+const NAMES = {
+  own: "welcome & gift",
+  immediate: "immediate",
+  poll: "poll",
+  wake: "wake",
+  promote: "wake, then inbox",
+  inbox: "inbox",
+};
+/** The longest look at lanes that are still open once the client has connected. */
+const PATIENCE_MS = 4000;
+const LOOK_EVERY_MS = 250;
+
+const calm = matchMedia("(prefers-reduced-motion: reduce)");
+
+export class Story {
+  #door;
+  #lanes = new Map();
+  #popups = new Map();
+  #told = new Set();
+  #heard = () => {};
+  #span = 5000;
+  #started = 0;
+  #connected = null;
+  #running = false;
+
+  constructor() {
+    this.#draw([]);
+  }
+
+  get running() { return this.#running; }
+
+  /**
+   * Plays it. `enter` signs the user in or registers them; `connect` and `disconnect` are the client's.
+   * `since` is when the story's first moment was, by `performance.now()`.
+   */
+  async play({ lateMs, lanes, registers, enter, connect, disconnect }) {
+    this.#running = true;
+    this.#popups.clear();
+    this.#told.clear();
+    this.#connected = null;
+    this.#span = Math.max(4000, lateMs + 1500);
+    $("log").replaceChildren();
+    this.#verdict("", "");
+    const shown = registers ? ["own", ...lanes] : lanes;
+    this.#draw(shown);
+    this.#state("entering");
+    disconnect();
+    this.#started = performance.now();
+    this.#tick();
+    try {
+      await enter();
+      const accepted = lanes.map((policy) => call("POST", "/v1/demo/notifications", { policy, text: `Knock, knock: ${NAMES[policy]}` }));
+      if (registers) this.#lane("own").begin(this.#now());
+      for (const policy of lanes) this.#lane(policy).begin(this.#now());
+      await Promise.all(accepted);
+      this.#state("busy");
+      const left = lateMs - this.#now();
+      this.#tell(this.#now(), "client", "your client is busy: it loads, stores its token, starts its SDK");
+      this.#look();
+      await new Promise((resolve) => setTimeout(resolve, Math.max(0, left)));
+      await connect();
+      this.#state("connected");
+      await this.#settle();
+      this.#conclude(registers);
+    } finally {
+      this.#running = false;
+      if ($("story").dataset.state !== "done") this.#state("idle");
+    }
+  }
+
+  /** The client's connection stands. */
+  opened(transport) {
+    if (!this.#running || this.#connected !== null) return;
+    this.#connected = this.#now();
+    this.#lane("client").end(this.#connected, "done", `connected by ${transport === "sse" ? "SSE" : "WebSocket"}`);
+    this.#tell(this.#connected, "client", "connected");
+  }
+
+  /** A popup was shown. */
+  popup({ kind }) {
+    if (!this.#running) return;
+    const at = this.#now();
+    const lane = laneOf(kind);
+    this.#popups.set(lane, at);
+    const after = this.#connected === null ? "" : `, ${(at - this.#connected).toFixed(0)} ms after connecting`;
+    this.#tell(at, "client", `popup: ${kind}${after}`);
+    this.#lane(lane)?.end(at, "delivered", this.#connected === null ? "popup" : `popup after ${(at - this.#connected).toFixed(0)} ms`);
+    this.#heard();
+  }
+
+  /** Waits until each lane has come to its end, or will not soon. */
+  async #settle() {
+    const until = performance.now() + PATIENCE_MS;
+    do {
+      await this.#look();
+      const open = [...this.#lanes.values()].filter((lane) => lane.open && lane.name !== "server");
+      if (open.length === 0) return;
+      await new Promise((resolve) => {
+        this.#heard = resolve;
+        setTimeout(resolve, LOOK_EVERY_MS);
+      });
+    } while (performance.now() < until);
+  }
+
+  /** Reads what the server did. Its clock need not be ours: the answer says what time it is there. */
+  async #look() {
+    const asked = performance.now();
+    let record;
+    try {
+      record = await call("GET", "/v1/demo/record");
+    } catch {
+      return; // No demonstration here: the client's side of the story is told all the same.
+    }
+    const answered = (asked + performance.now()) / 2;
+    for (const step of record.steps) {
+      const at = answered - this.#started - (Date.parse(record.now) - Date.parse(step.at));
+      const key = `${step.at} ${step.what} ${step.kind}`;
+      if (at < -1000 || this.#told.has(key)) continue;
+      this.#told.add(key);
+      this.#server(step, Math.max(0, at));
+    }
+  }
+
+  #server({ what, kind, detail }, at) {
+    const lane = kind && this.#lane(laneOf(kind));
+    if (what === "committed") {
+      this.#lane("server").say(at, "committed");
+      this.#tell(at, "server", "committed: the user is in the database");
+    } else if (what === "event") {
+      this.#tell(at, "server", `event ${detail}`);
+    } else if (what === "ledger") {
+      this.#lane("server").say(at, `+${money(detail)} on the ledger`);
+      this.#tell(at, "server", `reward on the ledger: ${money(detail)}`);
+    } else if (what === "accepted") {
+      this.#tell(at, "server", `${kind} accepted; ${kind === "demo.immediate" ? "push tried at once" : detail}`);
+      lane?.begin(at);
+    } else if (what === "ended") {
+      this.#tell(at, "server", `${kind}: ${kind === "demo.immediate" && detail === "expired" ? "nobody was there, dropped" : detail}`);
+      if (detail === "promoted") lane?.end(at, "promoted", "not lost: in your inbox");
+      else if (detail !== "delivered") lane?.end(at, "lost", kind === "demo.immediate" ? "lost: nobody was there" : `lost: ${detail}`);
+    }
+  }
+
+  #conclude(registers) {
+    this.#state("done");
+    const ends = [...this.#lanes.values()].filter((lane) => !["server", "client"].includes(lane.name));
+    for (const lane of ends) if (lane.open) lane.end(this.#now(), "lost", "lost");
+    const lost = ends.filter((lane) => lane.result === "lost").map((lane) => NAMES[lane.name]);
+    const money = registers ? " The money was on the ledger all along." : "";
+    if (lost.length === 0) this.#verdict("good", `Nothing was lost: what was too early waited at the door.${money}`);
+    else if (lost.length === ends.length) this.#verdict("bad", `Every popup was lost: nobody was there when it came.${money}`);
+    else this.#verdict("mixed", `Lost: ${lost.join(", ")}. The rest reached you.${money}`);
+  }
+
+  #draw(shown) {
+    const chart = $("chart");
+    this.#lanes.clear();
+    const lanes = ["server", ...shown, "client"].map((name) => {
+      const lane = new Lane(name, this.#span);
+      this.#lanes.set(name, lane);
+      return lane.row;
+    });
+    const axis = element("div", { class: "axis" });
+    const seconds = this.#span / 1000;
+    const step = seconds > 8 ? 2 : 1;
+    for (let s = 0; s <= seconds; s += step) {
+      const tick = element("span", { class: "number" }, `${s} s`);
+      tick.style.setProperty("--at", s / seconds);
+      axis.append(tick);
+    }
+    chart.replaceChildren(...lanes, element("div", { class: "row axis-row" }, element("span"), axis));
+  }
+
+  #tick() {
+    const now = this.#now();
+    for (const lane of this.#lanes.values()) lane.grow(now);
+    if (this.#running && $("story").dataset.state !== "done") {
+      if (calm.matches) setTimeout(() => this.#tick(), 500);
+      else requestAnimationFrame(() => this.#tick());
+    }
+  }
+
+  #lane(name) { return this.#lanes.get(name); }
+  #now() { return performance.now() - this.#started; }
+
+  #state(state) {
+    $("story").dataset.state = state;
+    if (state === "entering") this.#lane("client").begin(0);
+  }
+
+  #tell(at, who, text) {
+    const line = element("li", { class: who, data: { at } },
+      element("span", { class: "at number" }, `${(at / 1000).toFixed(3)} s`),
+      element("span", { class: "who-did" }, who), element("span", {}, text));
+    const later = [...$("log").children].find((other) => Number(other.dataset.at) > at);
+    $("log").insertBefore(line, later ?? null);
+    $("log").scrollTop = $("log").scrollHeight;
+  }
+
+  #verdict(mood, text) {
+    $("verdict").className = `verdict ${mood}`;
+    $("verdict").textContent = text;
+  }
+}
+
+const laneOf = (kind) => (kind.startsWith("demo.") ? kind.slice(5) : "own");
+
+/** One row of the chart. */
+class Lane {
+  open = true;
+  result = "waiting";
+  #from = null;
+  #to = null;
+  #span;
+  #track = element("div", { class: "track" });
+  #bar = element("div", { class: "span" });
+  #note = element("span", { class: "note" });
+
+  constructor(name, span) {
+    this.name = name;
+    this.#span = span;
+    const label = { server: "server", client: "your client" }[name] ?? NAMES[name];
+    this.#track.append(this.#bar, this.#note);
+    this.row = element("div", { class: `row lane ${name}`, data: { lane: name, result: "waiting" } },
+      element("span", { class: "label" }, label), this.#track);
+    this.#bar.hidden = true;
+  }
+
+  begin(at) {
+    if (!this.open) return;
+    this.#from = Math.min(at, this.#from ?? at);
+    this.#bar.hidden = false;
+    this.#place(this.#bar, this.#from);
+  }
+
+  grow(now) {
+    if (this.#from === null || this.#to !== null) return;
+    this.#bar.style.setProperty("--long", Math.max(0, Math.min(now, this.#span) - this.#from) / this.#span);
+  }
+
+  end(at, result, note) {
+    if (!this.open) return;
+    this.open = false;
+    this.begin(at);
+    this.#to = at;
+    this.#from ??= at;
+    this.#bar.hidden = false;
+    this.#bar.style.setProperty("--long", Math.max(0, Math.min(at, this.#span) - this.#from) / this.#span);
+    this.result = result;
+    this.row.dataset.result = result;
+    this.#note.textContent = note;
+    this.#place(this.#note, at);
+    this.dot(at);
+  }
+
+  dot(at) {
+    const dot = element("span", { class: "mark" });
+    this.#place(dot, at);
+    this.#track.append(dot);
+  }
+
+  /** One more thing that happened here, beside those before it. */
+  say(at, what) {
+    this.dot(at);
+    this.#note.textContent = [this.#note.textContent, what].filter(Boolean).join(" · ");
+    this.#place(this.#note, at);
+  }
+
+  #place(what, at) {
+    const share = Math.min(1, Math.max(0, at / this.#span));
+    what.style.setProperty("--at", share);
+    // Past the middle there is no room to the right of it.
+    what.classList.toggle("left", share > 0.5);
+  }
+}

@@ -1,0 +1,336 @@
+//! The page in a real browser, used as a person would.
+
+mod page;
+
+use std::fmt::Write as _;
+
+use doorstep_tests::browser::target_dir;
+use doorstep_tests::server::{Doorstep, SqliteFile};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+
+use page::Page;
+
+#[tokio::test]
+async fn who_comes_late_sees_each_popup_once_and_the_bug_loses_its_own() {
+    let database = SqliteFile::new();
+    let server = Doorstep::serve(&database.url()).start().await;
+    let page = Page::open(server.url()).await;
+    page.register_late("ada", 3).await;
+    for lane in ["own", "poll", "wake", "promote", "inbox"] {
+        assert_eq!(page.lane(lane).await, "delivered", "{lane}");
+    }
+    assert_eq!(page.lane("immediate").await, "lost");
+    let kinds =
+        ["demo.inbox", "demo.poll", "demo.promote", "demo.wake", "reward.granted", "welcome"];
+    assert_eq!(page.seen().await, kinds, "each once");
+    page.until("document.getElementById('balance').textContent === '1,000.00'").await;
+    page.browser.run("scrollTo(0, 0)").await;
+    page.browser.screenshot("late-3s").await;
+    assert_eq!(page.unexpected_errors().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn who_comes_later_than_the_ttl_finds_the_rest_in_the_inbox() {
+    let database = SqliteFile::new();
+    let server = Doorstep::serve(&database.url()).start().await;
+    let page = Page::open(server.url()).await;
+    page.register_late("ada", 10).await;
+    let lanes = ["own", "immediate", "poll", "wake", "promote", "inbox"];
+    let ends = ["delivered", "lost", "lost", "lost", "promoted", "delivered"];
+    for (lane, end) in lanes.into_iter().zip(ends) {
+        assert_eq!(page.lane(lane).await, end, "{lane}");
+    }
+    page.browser.run("scrollTo(0, 0)").await;
+    page.browser.screenshot("late-10s").await;
+}
+
+#[tokio::test]
+async fn the_policy_immediate_loses_the_popup_and_never_the_money() {
+    let database = SqliteFile::new();
+    let call = Doorstep::serve(&database.url())
+        .env("DOORSTEP_DELIVERY__POLICY", "immediate")
+        .env("DOORSTEP_DEMO__ENABLED", "false");
+    let server = call.start().await;
+    let page = Page::open(server.url()).await;
+    page.register_late("ada", 3).await;
+    assert_eq!(page.lane("own").await, "lost");
+    assert_eq!(page.seen().await, Vec::<String>::new());
+    page.until("document.getElementById('balance').textContent === '1,000.00'").await;
+    let hidden = page.browser.run("return document.getElementById('lanes-chosen').hidden").await;
+    assert_eq!(hidden, true, "there is nothing to choose without the demonstration");
+}
+
+/// The tab is reloaded when the frame has come, has not been acknowledged, and (by `freeze`) was shown or
+/// was not.
+async fn reload_between_frame_and_ack(freeze: &str, arrived: &str, seen_after: &[&str]) {
+    let database = SqliteFile::new();
+    let server = Doorstep::serve(&database.url()).start().await;
+    let page = Page::open(server.url()).await;
+    page.register_late("ada", 0).await;
+    page.until("document.querySelectorAll('#seen li').length >= 2").await;
+    page.browser.run("WebSocket.prototype.send = () => {}").await;
+    page.browser.run(freeze).await;
+    page.send("wake", "between").await;
+    page.until(arrived).await;
+    page.browser.reload().await;
+    page.until_ended("demo.wake", "delivered").await;
+    page.until("document.querySelector('#link').dataset.state === 'open'").await;
+    page.until(match seen_after {
+        [] => "document.querySelector('#seen-elsewhere').dataset.count === '1'",
+        _ => "document.querySelectorAll('#seen li').length > 0",
+    })
+    .await;
+    assert_eq!(page.seen().await, seen_after);
+}
+
+#[tokio::test]
+async fn what_was_seen_before_a_reload_is_not_seen_again() {
+    let arrived =
+        "[...document.querySelectorAll('#seen li')].some((li) => li.dataset.kind === 'demo.wake')";
+    reload_between_frame_and_ack("", arrived, &[]).await;
+}
+
+#[tokio::test]
+async fn what_came_but_was_not_seen_before_a_reload_is_seen_after_it() {
+    let freeze =
+        "navigator.locks.request = () => { window.held = true; return new Promise(() => {}); }";
+    reload_between_frame_and_ack(freeze, "window.held", &["demo.wake"]).await;
+}
+
+#[tokio::test]
+async fn two_tabs_show_a_popup_once() {
+    let database = SqliteFile::new();
+    let server = Doorstep::serve(&database.url()).start().await;
+    let page = Page::open(server.url()).await;
+    page.register_late("ada", 0).await;
+    let first = page.browser.new_tab().await;
+    page.browser.goto(server.url()).await;
+    page.until("document.querySelector('#link').dataset.state === 'open'").await;
+    let second = page.browser.tab().await;
+    page.send("wake", "for both").await;
+    let here = "[...document.querySelectorAll('#seen li')].filter((li) => li.innerText.includes('for both')).length";
+    let mut shown = 0;
+    for tab in [&first, &second] {
+        page.browser.switch(tab).await;
+        // Either it was shown here, or this tab knows that it was shown in the other.
+        let elsewhere = "Number(document.querySelector('#seen-elsewhere').dataset.count) > 0";
+        page.until(&format!("{here} > 0 || {elsewhere}")).await;
+        shown += page.browser.run(&format!("return {here}")).await.as_u64().unwrap();
+    }
+    assert_eq!(shown, 1);
+}
+
+#[tokio::test]
+async fn a_page_whose_server_restarts_comes_back_and_gets_what_waited() {
+    let database = SqliteFile::new();
+    let server = Doorstep::serve(&database.url()).start().await;
+    let address = server.url().trim_start_matches("http://").to_owned();
+    let page = Page::open(server.url()).await;
+    page.register_late("ada", 0).await;
+    server.terminate();
+    server.wait().await;
+    page.until("['waiting', 'connecting'].includes(document.querySelector('#link').dataset.state)")
+        .await;
+    // Held off, so that what comes now has to wait.
+    page.browser.offline(true).await;
+    page.until("document.querySelector('#link').dataset.state === 'sleeping'").await;
+    let server = Doorstep::new(&["serve", "--listen", &address])
+        .env("DATABASE_URL", &database.url())
+        .start()
+        .await;
+    page.send("inbox", "while you were away").await;
+    page.browser.offline(false).await;
+    page.until("document.querySelector('#seen [data-kind=\"demo.inbox\"]')").await;
+    drop(server);
+}
+
+#[tokio::test]
+async fn offline_it_sleeps_and_wakes_with_what_waited() {
+    let database = SqliteFile::new();
+    let server = Doorstep::serve(&database.url()).start().await;
+    let page = Page::open(server.url()).await;
+    page.register_late("ada", 0).await;
+    page.browser.offline(true).await;
+    page.until("document.querySelector('#link').dataset.state === 'sleeping'").await;
+    page.send("inbox", "while you were away").await;
+    page.browser.offline(false).await;
+    page.until("document.querySelector('#seen [data-kind=\"demo.inbox\"]')").await;
+    page.until("document.querySelector('#link').dataset.state === 'open'").await;
+}
+
+#[tokio::test]
+async fn a_stop_loss_that_fires_while_the_tab_is_closed_is_told_on_return() {
+    let mut prices = "symbol,time,price\nSTILL,2026-01-01T00:00:00Z,100\n".to_owned();
+    for tick in 0..1200 {
+        let price = if tick % 2 == 0 { 100 } else { 80 };
+        let (minute, second, millis) = (tick / 240, tick / 4 % 60, tick % 4 * 250);
+        writeln!(prices, "SAW,2026-01-01T00:{minute:02}:{second:02}.{millis:03}Z,{price}").unwrap();
+    }
+    let database = SqliteFile::new();
+    let server = Doorstep::serve(&database.url())
+        .env("DOORSTEP_MARKET__SOURCE", "replay")
+        .env("DOORSTEP_MARKET__FILE", "prices.csv")
+        .file("prices.csv", &prices)
+        .start()
+        .await;
+    let page = Page::open(server.url()).await;
+    page.register_late("ada", 0).await;
+    page.until("document.querySelector('#balance').textContent === '1,000.00'").await;
+    page.until("document.querySelectorAll('#symbol option').length === 2").await;
+    page.browser.run("document.querySelector('#symbol').value = 'STILL'").await;
+    page.browser.fill("#quantity", "2").await;
+    page.browser.fill("#stop_loss", "120").await;
+    page.browser.run("document.querySelector('#desk').scrollIntoView()").await;
+    page.browser.click("#order button").await;
+    page.until("document.querySelector('#stop_loss-fault').textContent !== ''").await;
+    page.browser.fill("#stop_loss", "90").await;
+    page.browser.click("#order button").await;
+    page.until("document.querySelector('#positions [data-status=\"open\"]')").await;
+    page.until("document.querySelector('#balance').textContent === '800.00'").await;
+    page.until("document.querySelector('#popups').children.length === 0").await;
+    page.browser.run("document.querySelector('#desk').scrollIntoView()").await;
+    page.browser.screenshot("desk").await;
+
+    let ada = page.user().await;
+    page.browser.goto("about:blank").await;
+    // The stop-loss has to be below the price, which is so every other quarter of a second.
+    let order = json!({ "symbol": "SAW", "side": "long", "quantity": "1", "stop_loss": "90" });
+    while ada.post("/v1/positions", &order).await.0 != 201 {}
+    while ada.get("/v1/positions?status=closed").await.1["positions"][0].is_null() {}
+    page.browser.goto(server.url()).await;
+    page.until("document.querySelector('#seen [data-kind=\"position.closed\"]')").await;
+    let said = "document.querySelector('#seen [data-kind=\"position.closed\"]').innerText";
+    page.until(&format!("{said}.includes('SAW long closed')")).await;
+    page.until("document.querySelector('#positions [data-status=\"closed\"]')").await;
+    // It is in the inbox until it is read.
+    page.until("document.querySelector('#inbox .unread[data-kind=\"position.closed\"]')").await;
+    page.until("document.querySelector('#unread').textContent === '2 unread'").await;
+    page.browser.click("#read-all").await;
+    page.until("document.querySelector('#inbox .read[data-kind=\"position.closed\"]')").await;
+    page.until("document.querySelector('#unread').hidden").await;
+}
+
+#[tokio::test]
+async fn markup_in_a_payload_is_text() {
+    let database = SqliteFile::new();
+    let server = Doorstep::serve(&database.url()).start().await;
+    let page = Page::open(server.url()).await;
+    page.register_late("ada", 0).await;
+    let evil = [
+        "<script>window.ran = 1</script>",
+        "<img src=x onerror='window.ran = 1'>",
+        "<svg/onload=window.ran=1>",
+        "\"><a href=javascript:window.ran=1 autofocus onfocus=window.ran=1>",
+    ];
+    for text in evil {
+        page.send("wake", text).await;
+    }
+    page.until("document.querySelectorAll('#seen [data-kind=\"demo.wake\"]').length === 5").await;
+    for list in ["#popups", "#seen"] {
+        let script = format!(
+            "const list = document.querySelector('{list}'); \
+             return [list.innerText, list.querySelectorAll('script, img, svg, a').length]"
+        );
+        let answer = page.browser.run(&script).await;
+        assert_eq!(answer[1], 0, "{list}");
+        for text in evil {
+            assert!(answer[0].as_str().unwrap().contains(text), "{text} in {list}: {answer}");
+        }
+    }
+    assert_eq!(page.browser.run("return window.ran === undefined").await, true);
+}
+
+#[tokio::test]
+async fn a_session_that_expires_leads_back_to_sign_in_and_loses_nothing() {
+    let database = SqliteFile::new();
+    let call = Doorstep::serve(&database.url()).env("DOORSTEP_SESSIONS__TTL", "10s");
+    let server = call.start().await;
+    let page = Page::open(server.url()).await;
+    page.begin("ada", 0).await;
+    page.until("!document.querySelector('#who').hidden").await;
+    page.until("document.querySelector('#who').hidden").await;
+    page.until("document.querySelector('#problem').textContent.includes('has ended')").await;
+    page.sign_in_and_send("ada", "wake", "you were away").await;
+    page.browser.fill("#password", page::PASSWORD).await;
+    page.browser.click("#go").await;
+    page.until("document.querySelector('#seen [data-kind=\"demo.wake\"]')").await;
+}
+
+#[tokio::test]
+async fn a_page_elsewhere_opens_no_socket() {
+    // A page of another origin, with no policy of its own that would keep it from trying.
+    let elsewhere = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let origin = format!("http://{}", elsewhere.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = elsewhere.accept().await {
+            let _ = stream.read(&mut [0; 4096]).await;
+            let page = "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 2\r\nconnection: close\r\n\r\nhi";
+            let _ = stream.write_all(page.as_bytes()).await;
+        }
+    });
+    let database = SqliteFile::new();
+    for (allowed, expected) in [("", "refused"), (origin.as_str(), "open")] {
+        let call =
+            Doorstep::serve(&database.url()).env("DOORSTEP_SERVER__ALLOWED_ORIGINS", allowed);
+        let server = call.start().await;
+        let name = format!("ada-{expected}");
+        let user = doorstep_tests::client::User::register(server.url(), &name).await;
+        let page = Page::open(&origin).await;
+        let (socket, token) = (server.url().replace("http", "ws"), &user.token);
+        let script = format!(
+            "const done = arguments[0]; \
+             const socket = new WebSocket('{socket}/v1/ws', ['doorstep.v1', 'bearer.{token}']); \
+             socket.onopen = () => done('open'); socket.onerror = () => done('refused');"
+        );
+        assert_eq!(page.browser.run_async(&script).await, expected);
+    }
+}
+
+#[tokio::test]
+async fn axe_finds_nothing_serious() {
+    let axe = target_dir().join("npm/node_modules/axe-core/axe.min.js");
+    let axe = std::fs::read_to_string(&axe)
+        .unwrap_or_else(|e| panic!("no {}: {e}; tests/run.sh installs it", axe.display()));
+    let database = SqliteFile::new();
+    let server = Doorstep::serve(&database.url()).start().await;
+    let page = Page::open(server.url()).await;
+    check_axe(&page, &axe, "at the door").await;
+    page.register_late("ada", 0).await;
+    page.send("inbox", "for the inbox").await;
+    page.until("document.querySelector('#seen [data-kind=\"demo.inbox\"]')").await;
+    check_axe(&page, &axe, "signed in").await;
+    let dark = json!({ "features": [{ "name": "prefers-color-scheme", "value": "dark" }] });
+    page.browser.devtools("Emulation.setEmulatedMedia", dark).await;
+    check_axe(&page, &axe, "signed in, dark").await;
+    page.browser.screenshot("dark").await;
+    let phone = json!({ "width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": true });
+    page.browser.devtools("Emulation.setDeviceMetricsOverride", phone).await;
+    check_axe(&page, &axe, "signed in, dark, on a phone").await;
+    page.browser.run("scrollTo(0, document.getElementById('story').offsetTop - 70)").await;
+    page.until("document.querySelector('#popups').children.length === 0").await;
+    page.browser.screenshot("phone").await;
+    let wide = "return document.documentElement.scrollWidth > innerWidth";
+    assert_eq!(page.browser.run(wide).await, false, "a phone need not scroll sideways");
+}
+
+/// No violation that axe calls serious or critical; those below are printed.
+async fn check_axe(page: &Page, axe: &str, when: &str) {
+    // Colours on their way from one to another have no contrast that could be measured.
+    page.until("document.getAnimations().length === 0").await;
+    let script = format!(
+        "{axe}; const done = arguments[arguments.length - 1]; \
+         axe.run().then((found) => done(found.violations.map(({{ id, impact, nodes }}) => \
+         ({{ id, impact, nodes: nodes.map((node) => node.html + ' ' + node.failureSummary) }}))), \
+         (error) => done([{{ impact: 'critical', id: String(error) }}]));"
+    );
+    let violations = page.browser.run_async(&script).await;
+    let all: Vec<&Value> = violations.as_array().unwrap().iter().collect();
+    let serious: Vec<_> = all
+        .iter()
+        .filter(|violation| violation["impact"] == "serious" || violation["impact"] == "critical")
+        .collect();
+    eprintln!("{when}: {} violations, {} serious", all.len(), serious.len());
+    assert!(serious.is_empty(), "{when}: {serious:#?}");
+}

@@ -1,0 +1,258 @@
+// The client in Node, against the real server whose address is in DOORSTEP_URL.
+
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { createServer } from "node:http";
+import { test } from "node:test";
+
+import { Doorstep, EventParser } from "../../app/web/doorstep.js";
+
+const url = process.env.DOORSTEP_URL;
+let users = 0;
+
+async function post(path, body, token) {
+  const headers = { "content-type": "application/json", ...(token && { authorization: `Bearer ${token}` }) };
+  const response = await fetch(url + path, { method: "POST", headers, body: JSON.stringify(body) });
+  assert.ok(response.ok, `${path}: ${response.status} ${await response.clone().text()}`);
+  return response.json();
+}
+
+const register = () => post("/v1/users", { username: `node-${process.pid}-${++users}`, password: "correct horse battery" });
+const send = (token, policy, text) => post("/v1/demo/notifications", { policy, text }, token);
+
+/** Waits until `door` says this, and `when` holds of it. */
+const heard = (door, name, when = () => true) => new Promise((resolve) => {
+  const off = door.on(name, (value) => {
+    if (!when(value)) return;
+    off();
+    resolve(value);
+  });
+});
+
+/** How each notification of a user has ended, in the server's own record. */
+async function ended(token, kind) {
+  for (;;) {
+    const headers = { authorization: `Bearer ${token}` };
+    const { steps } = await (await fetch(`${url}/v1/demo/record`, { headers })).json();
+    const step = steps.findLast((step) => step.what === "ended" && step.kind === kind);
+    if (step) return step.detail;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+for (const transport of ["websocket", "sse"]) {
+  test(`what waited is shown once, in order, and acknowledged, over ${transport}`, async () => {
+    const { token } = await register();
+    await send(token, "wake", "one");
+    await send(token, "wake", "two");
+    const door = new Doorstep({ url, token, transport });
+    const texts = [];
+    door.on("demo.wake", ({ payload }) => texts.push(payload.text));
+    const kinds = [];
+    door.on("notification", ({ kind }) => kinds.push(kind));
+    // Whether the gift was accepted before or after ours is no promise.
+    const all = heard(door, "notification", () => kinds.length === 4);
+    door.connect();
+    const { createdAt, id } = await all;
+    assert.equal(door.transport, transport);
+    assert.ok(createdAt instanceof Date && id.length === 36);
+    assert.deepEqual(texts, ["one", "two"]);
+    assert.deepEqual([...kinds].sort(), ["demo.wake", "demo.wake", "reward.granted", "welcome"]);
+    assert.equal(await ended(token, "demo.wake"), "delivered");
+    door.close();
+    assert.equal(door.state, "closed");
+  });
+}
+
+test("a session that is signed out ends it, without coming back", async () => {
+  for (const transport of ["websocket", "sse"]) {
+    const { token } = await register();
+    const door = new Doorstep({ url, token, transport });
+    const open = heard(door, "state", (state) => state === "open");
+    door.connect();
+    await open;
+    const out = heard(door, "signed-out");
+    await fetch(`${url}/v1/sessions/current`, { method: "DELETE", headers: { authorization: `Bearer ${token}` } });
+    await out;
+    assert.equal(door.state, "signed-out");
+  }
+});
+
+test("a token that was never good leads to signed-out, not to trying for ever", async () => {
+  for (const transport of ["websocket", "sse"]) {
+    const door = new Doorstep({ url, token: "nobody", transport });
+    const out = heard(door, "signed-out");
+    door.connect();
+    await out;
+  }
+});
+
+/** A proxy that lets HTTP through and no upgrade, as some networks do. */
+async function proxyWithoutUpgrades() {
+  const server = createServer(async (request, response) => {
+    const headers = { ...request.headers };
+    for (const name of ["host", "connection", "upgrade", "keep-alive", "transfer-encoding"]) delete headers[name];
+    const abort = new AbortController();
+    response.on("close", () => abort.abort());
+    try {
+      const answer = await fetch(url + request.url, { headers, signal: abort.signal });
+      response.writeHead(answer.status, { "content-type": answer.headers.get("content-type") ?? "text/plain" });
+      response.flushHeaders();
+      for await (const chunk of answer.body) response.write(chunk);
+      response.end();
+    } catch {
+      response.destroy();
+    }
+  });
+  server.on("upgrade", (_, socket) => socket.destroy());
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  return server;
+}
+
+test("where no WebSocket passes it falls back to Server-Sent Events by itself", async () => {
+  const proxy = await proxyWithoutUpgrades();
+  const { token } = await register();
+  const door = new Doorstep({ url: `http://127.0.0.1:${proxy.address().port}`, token, baseDelay: 10 });
+  const welcome = heard(door, "welcome");
+  door.connect();
+  await welcome;
+  assert.equal(door.transport, "sse");
+  door.close();
+  proxy.closeAllConnections();
+  proxy.close();
+});
+
+/** Stands in for the network: each socket is under the test's control. */
+function fakeSockets() {
+  const sockets = [];
+  const waiting = [];
+  class Fake {
+    readyState = 0;
+    sent = [];
+    constructor(...args) {
+      this.args = args;
+      sockets.push(this);
+      waiting.shift()?.(this);
+    }
+    open() { this.readyState = 1; this.onopen(); }
+    send(text) { this.sent.push(JSON.parse(text)); }
+    close() { this.readyState = 3; }
+    closed(code) { this.readyState = 3; this.onclose({ code }); }
+    push(frame) { this.onmessage({ data: JSON.stringify(frame) }); }
+  }
+  const next = (n) => sockets[n] ?? new Promise((resolve) => waiting.push(resolve));
+  return { Fake, sockets, next };
+}
+
+const frame = (id, more = {}) => ({ type: "notification", id, kind: "welcome", topic: null, created_at: "2026-01-01T00:00:00.000001Z", payload: {}, ...more });
+const settled = () => new Promise((resolve) => setImmediate(resolve));
+
+test("duplicates are acknowledged and not shown; what it does not know is ignored", async () => {
+  const { Fake, next } = fakeSockets();
+  const door = new Doorstep({ url, token: "t", WebSocket: Fake });
+  const [shown, again] = [[], []];
+  door.on("notification", ({ id }) => shown.push(id));
+  door.on("duplicate", ({ id }) => again.push(id));
+  door.connect();
+  const socket = await next(0);
+  assert.deepEqual(socket.args[1], ["doorstep.v1", "bearer.t"]);
+  assert.ok(!socket.args[0].includes("bearer"), "the token is not in the URL");
+  socket.open();
+  socket.push(frame("a"));
+  socket.push(frame("a"));
+  socket.push({ type: "newer" });
+  socket.onmessage({ data: "not json" });
+  socket.push(frame("b"));
+  await settled();
+  assert.deepEqual(shown, ["a", "b"]);
+  assert.deepEqual(again, ["a"]);
+  assert.deepEqual(socket.sent.map(({ type, id }) => [type, id]), [["ack", "a"], ["ack", "a"], ["ack", "b"]]);
+  door.close();
+});
+
+test("a listener that throws keeps nobody from the notification, nor the server from its ack", async (t) => {
+  t.mock.method(console, "error", () => {});
+  const { Fake, next } = fakeSockets();
+  const door = new Doorstep({ url, token: "t", WebSocket: Fake });
+  const shown = [];
+  door.on("welcome", () => { throw new Error("mine"); });
+  door.on("notification", ({ id }) => shown.push(id));
+  door.connect();
+  const socket = await next(0);
+  socket.open();
+  socket.push(frame("a"));
+  await settled();
+  assert.deepEqual(shown, ["a"]);
+  assert.equal(socket.sent.length, 1);
+  door.close();
+});
+
+test("it comes back with growing, jittered waits, longer after 1013 and at the longest after a fault of its own", async (t) => {
+  t.mock.method(Math, "random", () => 1);
+  t.mock.method(Date, "now", () => 0);
+  t.mock.method(globalThis, "fetch", async () => { throw new TypeError("away"); });
+  const { Fake, next } = fakeSockets();
+  const door = new Doorstep({ url, token: "t", WebSocket: Fake, baseDelay: 4, maxDelay: 100 });
+  const waits = [];
+  door.on("state", (state) => state === "waiting" && waits.push(door.retryAt));
+  door.connect();
+  // 1012, then 1013, then twice nobody answers, then 1007.
+  const codes = [1012, 1013, undefined, undefined, 1007];
+  for (const [n, code] of codes.entries()) {
+    const socket = await next(n);
+    if (code) socket.open();
+    socket.closed(code);
+  }
+  await next(codes.length);
+  assert.deepEqual(waits, [4, 32, 16, 32, 100]);
+  door.close();
+});
+
+test("a token may be a function, asked at each attempt", async () => {
+  const { Fake, next } = fakeSockets();
+  let asked = 0;
+  const door = new Doorstep({ url, token: async () => `t${++asked}`, WebSocket: Fake, baseDelay: 1 });
+  door.connect();
+  (await next(0)).open();
+  (await next(0)).closed(1012);
+  assert.deepEqual((await next(1)).args[1], ["doorstep.v1", "bearer.t2"]);
+  door.close();
+});
+
+test("4401 signs out and a new connect goes on", async () => {
+  const { Fake, next, sockets } = fakeSockets();
+  const door = new Doorstep({ url, token: "t", WebSocket: Fake });
+  const out = heard(door, "signed-out");
+  door.connect();
+  const socket = await next(0);
+  socket.open();
+  socket.closed(4401);
+  await out;
+  assert.equal(sockets.length, 1);
+  door.connect();
+  (await next(1)).open();
+  assert.equal(door.state, "open");
+  door.close();
+});
+
+test("without a token or a server's address it says so at once", () => {
+  assert.throws(() => new Doorstep({ url }), /token/);
+  assert.throws(() => new Doorstep({ token: "t" }), /url/);
+});
+
+test("events are read however they are cut, as the standard has them", () => {
+  const text = ":comment\n\nid: 1\ndata: a\r\ndata:b\r\n\r\nevent: closing\rdata: {}\r\rdata\n\nid:2\n\ndata:  x\n\nunfinished: 1\ndata: no";
+  const expected = [
+    { id: "1", event: "message", data: "a\nb" },
+    { id: "1", event: "closing", data: "{}" },
+    { id: "1", event: "message", data: "" },
+    { id: "2", event: "message", data: " x" },
+  ];
+  for (let size = 1; size <= text.length; size++) {
+    const events = [];
+    const parser = new EventParser((event) => events.push(event));
+    for (let at = 0; at < text.length; at += size) parser.push(text.slice(at, at + size));
+    assert.deepEqual(events, expected, `pieces of ${size}`);
+  }
+});
