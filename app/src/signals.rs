@@ -45,7 +45,7 @@ impl Reloads {
         if self.hang_up.recv().await.is_some() {
             return;
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

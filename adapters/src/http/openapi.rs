@@ -1,4 +1,4 @@
-//! `GET /openapi.json`: what is served here, in OpenAPI 3.1, from the code itself.
+//! `GET /openapi.json`: what is served here, in `OpenAPI` 3.1, from the code itself.
 //!
 //! Each family describes its own handlers (`#[utoipa::path]`) and has a `Description`; [`router`] puts together
 //! those of the families that are served, and adds what [`api`](super::api) and the extractors answer to all
@@ -105,8 +105,7 @@ fn problem(status: u16, description: &str) -> Value {
 
 /// The whole document.
 fn document(families: Vec<Document>) -> Value {
-    let document =
-        families.into_iter().fold(Shared::openapi(), |all, family| all.merge_from(family));
+    let document = families.into_iter().fold(Shared::openapi(), Document::merge_from);
     // What is left to do is the same everywhere, and easier on the finished tree.
     let mut document = serde_json::to_value(document).unwrap_or_default();
     let scheme =

@@ -76,8 +76,8 @@ impl Jwts {
         let keys = Arc::clone(&*self.keys.read().unwrap_or_else(PoisonError::into_inner));
         // With a key id the one that has it, without one all that fit: while keys are rotated, there are two.
         let named = |key: &&Key| header.kid.as_deref().is_none_or(|kid| kid == key.id());
-        let fitting = keys.iter().filter(|key| key.algorithm().is(header.alg)).filter(named);
-        let claims = fitting.filter_map(|key| self.verified(token, key)).next()?;
+        let mut fitting = keys.iter().filter(|key| key.algorithm().is(header.alg)).filter(named);
+        let claims = fitting.find_map(|key| self.verified(token, key))?;
         self.judge(token, &claims)
     }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use doorstep_application::publishing::{Draft, WantedPolicy};
-use doorstep_domain::{NotificationId, Ttl};
+use doorstep_domain::{NotificationId, Payload, Ttl};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
@@ -85,14 +85,13 @@ pub(super) fn draft(
     let topic = reader.optional("topic", 3, said);
     let policy = reader.optional("policy", 5, |word| policy(word, bounds.inbox));
     let ttl = reader.ttl(bounds.max_ttl);
-    let payload = match reader.members.values[2] {
-        Some(raw) => doorstep_domain::Payload::parse(raw.get())
+    let payload = if let Some(raw) = reader.members.values[2] {
+        Payload::parse(raw.get())
             .map_err(|e| reader.faults.push(fault("payload", e.to_string())))
-            .ok(),
-        None => {
-            reader.faults.push(fault("payload", "missing"));
-            None
-        }
+            .ok()
+    } else {
+        reader.faults.push(fault("payload", "missing"));
+        None
     };
     let mut faults = reader.faults;
     faults.extend(reader.members.faults);

@@ -95,9 +95,10 @@ pub(super) async fn publish(
     let wait = super::wait(query)?;
     // Who does not say how much it is gets a place too: the extractor cuts it at the limit.
     let large = declared_bytes(&request).is_none_or(|bytes| bytes > LARGE_BODY_BYTES);
-    let place = match large {
-        true => Some(api.large.acquire().await.map_err(|_| Problem::internal())?),
-        false => None,
+    let place = if large {
+        Some(api.large.acquire().await.map_err(|_| Problem::internal())?)
+    } else {
+        None
     };
     let bytes = json_bytes(request, &()).await?;
     let body = Body::read(&bytes).map_err(|error| {

@@ -261,7 +261,7 @@ impl Worker {
             .send()
             .await
             // The URL may hold a secret of the receiver's.
-            .map_err(|e| said(e.without_url()))?;
+            .map_err(|e| said(&e.without_url()))?;
         match response.status() {
             status if status.is_success() => Ok(()),
             status => Err(format!("it answered {status}")),
@@ -270,12 +270,8 @@ impl Worker {
 }
 
 /// An error and what it comes from, in one line.
-fn said(error: reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(&error);
-    while let Some(cause) = source {
-        text.push_str(&format!(": {cause}"));
-        source = cause.source();
-    }
-    text
+fn said(error: &reqwest::Error) -> String {
+    let first: &(dyn std::error::Error + 'static) = error;
+    let chain = std::iter::successors(Some(first), |error| error.source());
+    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -168,7 +168,7 @@ async fn delivery_never_waits_and_memory_is_bounded() {
         queue: 10,
         batch: 5,
         linger: Duration::ZERO,
-        timeout: Duration::from_secs(3600),
+        timeout: Duration::from_hours(1),
         ..Settings::new(url, SECRET.parse().unwrap())
     });
     webhook.ended(vec![ended(0)]).await;
@@ -185,11 +185,11 @@ async fn delivery_never_waits_and_memory_is_bounded() {
 async fn a_stop_sends_what_is_left_and_waits_no_longer_than_it_may() {
     let (url, mut received) = receiver(vec![]).await;
     let webhook = start_with(Settings {
-        linger: Duration::from_secs(3600),
+        linger: Duration::from_hours(1),
         ..Settings::new(url, SECRET.parse().unwrap())
     });
     webhook.ended((0..1200).map(ended).collect()).await;
-    webhook.stop(Duration::from_secs(60)).await;
+    webhook.stop(Duration::from_mins(1)).await;
     let mut got = 0;
     while got < 1200 {
         got += received.recv().await.unwrap().ids().len();

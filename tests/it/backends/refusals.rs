@@ -17,7 +17,7 @@ async fn every_field_out_of_range_names_itself() {
     let long = "x".repeat(129);
     let payload = "x".repeat(32 * 1024);
     let cases: Vec<(String, u16, &[&str])> = vec![
-        ("".into(), 400, &[]),
+        (String::new(), 400, &[]),
         ("{".into(), 400, &[]),
         ("[{".into(), 400, &[]),
         (format!("{{{DRAFT}}} {{}}"), 400, &[]),
