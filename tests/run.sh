@@ -52,6 +52,12 @@ if ! has_postgres; then
     has_postgres || fail "PostgreSQL was installed, but initdb and postgres are not where they were looked for"
 fi
 
+# The backends in docs/ are run as they are.
+if ! command -v python3 >/dev/null; then
+    say "installing Python, for the example backends"
+    install_apt python3 || install_brew python || fail "no Python: install it, then run this again"
+fi
+
 if ! command -v chromedriver >/dev/null || ! { command -v chromium || command -v google-chrome; } >/dev/null; then
     say "installing Chromium and its driver, for the tests of the page"
     install_apt chromium chromium-driver || install_brew chromium chromedriver \

@@ -4,12 +4,16 @@
 pub mod bus;
 #[cfg(feature = "http")]
 pub mod http;
+#[cfg(feature = "jwt")]
+pub mod jwt;
 #[cfg(feature = "market")]
 pub mod market;
 #[cfg(feature = "metrics")]
 pub mod metrics;
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(feature = "publish")]
+pub mod publish;
 #[cfg(feature = "security")]
 pub mod security;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
@@ -20,5 +24,7 @@ mod sqlite;
 pub mod sse;
 pub mod system;
 pub mod transports;
+#[cfg(feature = "webhook")]
+pub mod webhook;
 #[cfg(feature = "websocket")]
 pub mod websocket;

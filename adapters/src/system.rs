@@ -3,7 +3,7 @@
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use doorstep_domain::Timestamp;
-use doorstep_domain::ports::{Clock, Ids};
+use doorstep_domain::ports::{Clock, Ids, Readiness, StoreError};
 use uuid::Uuid;
 
 /// The wall clock as it was at the start, carried on by the monotonic clock: a step of the machine's time
@@ -37,6 +37,17 @@ pub struct V7Ids;
 impl Ids for V7Ids {
     fn next(&self) -> Uuid {
         Uuid::now_v7()
+    }
+}
+
+/// The readiness of a node that keeps nothing: there is no store that could be away.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NothingKept;
+
+#[async_trait::async_trait]
+impl Readiness for NothingKept {
+    async fn check(&self) -> Result<(), StoreError> {
+        Ok(())
     }
 }
 

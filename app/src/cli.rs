@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::config::backends::{KEY_NAME, is_key_name};
 use crate::config::{Key, Sources};
 
 /// Pushes that wait at the door.
@@ -45,6 +46,9 @@ pub(crate) enum Command {
     Listen(ListenArgs),
     /// Check that the books are right: one gift a user, each balance the sum of its entries
     Audit(StoreArgs),
+    /// Make service keys, with which other backends publish notifications
+    #[command(subcommand)]
+    Key(KeyCommand),
     /// Print the configuration in effect as a file, with the source of each setting
     Config(ServeArgs),
 }
@@ -56,6 +60,24 @@ const DATABASE: &str = "Where the data is: sqlite://FILE or postgres://USER:PASS
      [env: DATABASE_URL] [default: sqlite://doorstep.db]";
 const CONFIG: &str =
     "The configuration file [env: DOORSTEP_CONFIG] [default: doorstep.toml, if there is one]";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyCommand {
+    /// Print a new key, and the line of the configuration that makes it good
+    #[command(after_help = "\
+Example:
+  doorstep key new shop                       the key, and its line for [keys] in doorstep.toml
+  kill -HUP PID                               a running server reads [keys] again")]
+    New {
+        /// Whose key it is: lower-case letters, digits and underscores
+        #[arg(value_parser = key_name)]
+        name: String,
+    },
+}
+
+fn key_name(text: &str) -> Result<String, String> {
+    if is_key_name(text) { Ok(text.to_owned()) } else { Err(KEY_NAME.to_owned()) }
+}
 
 /// What every command that reads the configuration takes.
 #[derive(Debug, Args)]

@@ -1,6 +1,8 @@
 //! The composition root: which adapter stands behind which port, and who hears of what. Read it from top
 //! to bottom and you have seen the whole service.
 
+mod backends;
+mod bare;
 #[cfg(test)]
 mod tests;
 
@@ -9,11 +11,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use doorstep_adapters::bus::Bus;
+use doorstep_adapters::http::openapi::OpenApi as _;
 use doorstep_adapters::http::{self, AddressLimit, Router, ServerSettings};
 use doorstep_adapters::market::{Replay, Simulation};
 use doorstep_adapters::metrics::Metrics;
+use doorstep_adapters::publish;
 use doorstep_adapters::security::{Argon2Passwords, HashingLimits, RandomTokens};
-use doorstep_adapters::sql;
+use doorstep_adapters::sql::{self, Tables};
 use doorstep_adapters::sse::{self, SseParts, Streams};
 use doorstep_adapters::system::{SystemClock, V7Ids};
 use doorstep_adapters::transports::Transports;
@@ -28,7 +32,7 @@ use doorstep_application::registration::{Registration, RegistrationParts};
 use doorstep_application::rewards::{RewardParts, Rewards};
 use doorstep_application::sign_ins::{SignInParts, SignIns};
 use doorstep_application::trading::{Market, Trading, TradingParts, Watcher};
-use doorstep_domain::ports::{Clock, PriceFeed, StoreError};
+use doorstep_domain::ports::{Clock, Inbox, PriceFeed, StoreError};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
@@ -36,6 +40,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, Config, Source};
 use crate::{housekeeping, page};
+
+use self::backends::Backends;
 
 /// What can be left out, because nothing else rests on it.
 #[derive(Debug, Clone, Copy, Default)]
@@ -47,15 +53,18 @@ pub(crate) struct Options {
 /// One running service.
 pub(crate) struct Node {
     address: SocketAddr,
-    store: Arc<sql::Store>,
+    /// None where nothing is kept.
+    store: Option<Arc<sql::Store>>,
     bus: Bus,
     connections: Arc<Connections>,
     streams: Arc<Streams>,
     delivery: Arc<Delivery>,
+    backends: Backends,
     stopping: CancellationToken,
     /// Stops the market. Later than the rest: what a price has crossed is settled at that price.
     closing: CancellationToken,
-    prices: JoinHandle<()>,
+    /// None where there is no market.
+    prices: Option<JoinHandle<()>>,
     http: JoinHandle<()>,
     stop_within: Duration,
 }
@@ -86,10 +95,14 @@ impl Node {
     #[expect(clippy::too_many_lines, reason = "one thing after the other, and no rule among them")]
     pub(crate) async fn with_store(
         config: &Config,
-        store: Arc<sql::Store>,
+        store: Option<Arc<sql::Store>>,
         listener: TcpListener,
         options: Options,
     ) -> anyhow::Result<Self> {
+        let store = match store {
+            Some(store) if config.trading.enabled => store,
+            store => return bare::start(config, store, listener).await,
+        };
         let address = listener.local_addr()?;
         let stopping = CancellationToken::new();
 
@@ -98,6 +111,7 @@ impl Node {
         let ids = Arc::new(V7Ids);
         let passwords = Arc::new(Argon2Passwords::new(HashingLimits::default())?);
         let tokens = Arc::new(RandomTokens);
+        let backends = Backends::start(config, clock.clone())?;
 
         // Live connections, and the delivery that pushes through them.
         let connections = Arc::new(Connections::new(config.websocket()));
@@ -106,15 +120,18 @@ impl Node {
         let events = Bus::wire();
         let publisher = events.publisher();
         let metrics = Arc::new(Metrics::new()?);
-        let delivery = Delivery::builder(transports.clone(), transports.clone(), clock.clone())
+        let mut delivery = Delivery::builder(transports.clone(), transports.clone(), clock.clone())
             .rules(config.rules()?)
             .limits(config.delivery.limits())
-            .inbox(store.clone())
-            .handover(store.clone())
             .outcomes(metrics.outcomes())
-            .outcomes(Arc::new(Announce::new(publisher.clone())))
-            .start();
-        let delivery = Arc::new(delivery);
+            .outcomes(Arc::new(Announce::new(publisher.clone())));
+        if config.inbox.enabled {
+            delivery = delivery.inbox(store.clone());
+        }
+        if config.handover.enabled {
+            delivery = delivery.handover(store.clone());
+        }
+        let delivery = Arc::new(backends.observe(delivery).start());
 
         // Prices, and the positions that they close.
         let prices = feed(&config.market, &clock)?;
@@ -179,23 +196,26 @@ impl Node {
             passwords,
             tokens,
             clock: clock.clone(),
-            session_end: transports,
+            session_end: transports.clone(),
             session_ttl: config.sessions.ttl.0,
         });
-        let views = AccountViews::new(store.clone(), Some(store.clone()));
-        let inbox = InboxViews::new(store.clone(), delivery.clone());
+        let views = AccountViews::new(
+            store.clone(),
+            config.inbox.enabled.then(|| store.clone() as Arc<dyn Inbox>),
+        );
+        let authenticator = backends.authenticator(Some(sign_ins.clone().into()));
 
         // How they do it.
         let sockets = WebSocketParts {
             connections: connections.clone(),
             delivery: delivery.clone(),
-            sign_ins: sign_ins.clone(),
+            authenticator: authenticator.clone(),
             clock: clock.clone(),
         };
         let event_streams = SseParts {
             streams: streams.clone(),
             delivery: delivery.clone(),
-            sign_ins: sign_ins.clone(),
+            authenticator: authenticator.clone(),
             clock,
         };
         let mut families = Router::new()
@@ -211,7 +231,7 @@ impl Node {
             ))
             .merge(http::accounts::router(views, sign_ins.clone()))
             .merge(http::trading::router(trading, market, sign_ins.clone()))
-            .merge(http::inbox::router(inbox, sign_ins.clone()))
+            .merge(backends.router(delivery.clone(), transports.clone(), stopping.clone()))
             .merge(http::metrics::router(metrics))
             .merge(websocket::router(sockets))
             .merge(sse::router(event_streams));
@@ -219,6 +239,23 @@ impl Node {
             let limit = AddressLimit::new(config.limits.registrations());
             families = families.merge(http::demo::router(demo, sign_ins.clone(), limit));
         }
+        let mut descriptions = vec![
+            http::health::Description::openapi(),
+            http::users::Description::openapi(),
+            http::sessions::Description::openapi(),
+            http::accounts::Description::openapi(),
+            http::trading::Description::openapi(),
+            http::metrics::Description::openapi(),
+            publish::Description::openapi(),
+            websocket::Description::openapi(),
+            sse::Description::openapi(),
+        ];
+        if config.inbox.enabled {
+            let inbox = InboxViews::new(store.clone(), delivery.clone());
+            families = families.merge(http::inbox::router(inbox, authenticator));
+            descriptions.push(http::inbox::Description::openapi());
+        }
+        let families = families.merge(http::openapi::router(descriptions));
         let settings = ServerSettings::default();
         let http =
             tokio::spawn(http::serve(listener, http::api(families), settings, stopping.clone()));
@@ -226,6 +263,7 @@ impl Node {
         tokio::spawn(housekeeping::reconcile_rewards(rewards, stopping.clone()));
 
         let stop_within = config.server.stop_within.0;
+        let (store, prices) = (Some(store), Some(prices));
         Ok(Self {
             address,
             store,
@@ -233,6 +271,7 @@ impl Node {
             connections,
             streams,
             delivery,
+            backends,
             stopping,
             closing,
             prices,
@@ -251,6 +290,11 @@ impl Node {
         self.delivery.presence_checks()
     }
 
+    /// Takes over what can be changed while serving.
+    pub(crate) fn reload(&self, config: &Config) -> anyhow::Result<()> {
+        self.backends.reload(config)
+    }
+
     /// Stops without losing what waits: nobody new, the connections told to come back, the events handled,
     /// the rest handed over. Takes no longer than configured; each step leaves time for those after it.
     pub(crate) async fn stop(self) {
@@ -266,7 +310,9 @@ impl Node {
             tracing::warn!("requests were cut short");
         }
         self.closing.cancel();
-        if timeout_at(begun + share * 5, self.prices).await.is_err() {
+        if let Some(prices) = self.prices
+            && timeout_at(begun + share * 5, prices).await.is_err()
+        {
             tracing::warn!(
                 "positions that the price had crossed were left open; the next start closes them"
             );
@@ -276,16 +322,23 @@ impl Node {
         }
         let patience = (begun + self.stop_within).saturating_duration_since(Instant::now());
         let stopped = self.delivery.stop(patience).await;
-        if timeout_at(begun + self.stop_within, self.store.disconnect()).await.is_err() {
+        self.backends.stop(share).await;
+        if let Some(store) = self.store
+            && timeout_at(begun + self.stop_within, store.disconnect()).await.is_err()
+        {
             tracing::debug!("the store was still busy");
         }
         tracing::info!(handed_over = stopped.handed_over, took = ?begun.elapsed(), "stopped");
     }
 }
 
-/// Opens what everything durable is kept in. Dropping this half-way leaves nothing behind.
-pub(crate) async fn open_store(config: &Config) -> anyhow::Result<Arc<sql::Store>> {
-    Ok(Arc::new(sql::connect(config.database.as_str()).await?))
+/// Opens what everything durable is kept in, if anything is. Dropping this half-way leaves nothing behind.
+pub(crate) async fn open_store(config: &Config) -> anyhow::Result<Option<Arc<sql::Store>>> {
+    if !config.needs_store() {
+        return Ok(None);
+    }
+    let tables = if config.trading.enabled { Tables::All } else { Tables::OfDelivery };
+    Ok(Some(Arc::new(sql::connect_to(config.database.as_str(), tables).await?)))
 }
 
 async fn take_up(

@@ -10,6 +10,7 @@ mod composition;
 mod config;
 mod demo;
 mod housekeeping;
+mod key;
 mod listen;
 mod page;
 mod serve;
@@ -22,7 +23,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use cli::{Cli, Command};
+use cli::{Cli, Command, KeyCommand};
 use config::{Config, ConfigError, Loaded, LogFilter};
 
 /// Stopped as asked is 0, as everywhere.
@@ -45,10 +46,11 @@ fn main() -> ExitCode {
 async fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command.unwrap_or(Command::Serve(cli.serve)) {
         Command::Serve(args) => {
-            let loaded = Config::load(args.into_sources())?;
+            let sources = args.into_sources();
+            let loaded = Config::load(sources.clone())?;
             telemetry::init(&loaded.config.log);
             warn_of_strangers(&loaded);
-            serve::run(&loaded.config, signals::stop_requested()?).await
+            serve::run(&loaded.config, sources, signals::stop_requested()?).await
         }
         Command::Demo(args) => {
             telemetry::init(&quiet());
@@ -66,6 +68,10 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             let loaded = Config::load(args.into_sources())?;
             telemetry::init(&quiet());
             audit::run(&loaded.config).await
+        }
+        Command::Key(KeyCommand::New { name }) => {
+            key::new(&name);
+            Ok(())
         }
         Command::Config(args) => {
             let loaded = Config::load(args.into_sources())?;

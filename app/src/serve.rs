@@ -8,10 +8,18 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::composition::{self, Node, Options};
-use crate::config::{Config, LogFormat};
+use crate::config::{Config, LogFormat, Sources};
+use crate::signals::Reloads;
 
 /// Serves until asked to stop.
-pub(crate) async fn run(config: &Config, stop: CancellationToken) -> anyhow::Result<()> {
+///
+/// `sources` is where the configuration came from: read again when somebody asks for that.
+pub(crate) async fn run(
+    config: &Config,
+    sources: Sources,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let mut reloads = Reloads::new()?;
     let listener = bind(config.listen).await?;
     let store = tokio::select! {
         store = composition::open_store(config) => store?,
@@ -22,11 +30,22 @@ pub(crate) async fn run(config: &Config, stop: CancellationToken) -> anyhow::Res
     let node = Node::with_store(config, store, listener, Options::default()).await?;
     let announced =
         announce(node.address(), config.log.format).context("standard output is closed");
-    if announced.is_ok() {
-        stop.cancelled().await;
+    while announced.is_ok() {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            () = reloads.next() => reload(&node, sources.clone()),
+        }
     }
     node.stop().await;
     announced
+}
+
+/// What cannot be read leaves everything as it was: a slip of the pen must not lock every backend out.
+fn reload(node: &Node, sources: Sources) {
+    let reloaded = Config::load(sources).map_err(Into::into);
+    if let Err(error) = reloaded.and_then(|loaded| node.reload(&loaded.config)) {
+        tracing::error!("nothing was reloaded: {error:#}");
+    }
 }
 
 async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {

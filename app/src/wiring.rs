@@ -1,6 +1,7 @@
 //! From what is configured to what the parts take: the one place that knows both.
 
 use doorstep_adapters::http::Rate;
+use doorstep_adapters::jwt;
 use doorstep_adapters::market::{Instrument, SimulationSettings};
 use doorstep_adapters::sse;
 use doorstep_adapters::websocket;
@@ -8,6 +9,7 @@ use doorstep_application::demo::Lane;
 use doorstep_application::{delivery, notifications};
 use doorstep_domain::RewardRules;
 
+use crate::config::backends::Algorithm;
 use crate::config::{
     Config, Delivery, Limits, Market, OnExpiry, Overflow, Policy, PolicyOrKind, Rewards, Rule,
     Strategy,
@@ -100,6 +102,17 @@ impl Config {
             }
         }
         Ok(rules)
+    }
+}
+
+impl From<Algorithm> for jwt::Algorithm {
+    fn from(algorithm: Algorithm) -> Self {
+        match algorithm {
+            Algorithm::Hs256 => Self::Hs256,
+            Algorithm::Rs256 => Self::Rs256,
+            Algorithm::Es256 => Self::Es256,
+            Algorithm::EdDsa => Self::EdDsa,
+        }
     }
 }
 

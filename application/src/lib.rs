@@ -9,15 +9,18 @@
 
 pub mod accounts;
 mod announce;
+mod authenticator;
 mod credentials;
 pub mod delivery;
 pub mod demo;
 pub mod inbox;
 pub mod notifications;
+pub mod publishing;
 pub mod registration;
 pub mod rewards;
 pub mod sign_ins;
 pub mod trading;
 
 pub use announce::Announce;
+pub use authenticator::{AnyOf, Authenticator};
 pub use credentials::{Caller, Credentials, Fault, SignedIn};

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what cannot be had in a test is that test's failure")]
 
+mod backends;
 mod browser;
 mod handover;
 mod http;

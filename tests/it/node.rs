@@ -207,7 +207,7 @@ impl Node {
                 .merge(websocket::router(WebSocketParts {
                     connections: connections.clone(),
                     delivery: delivery.clone(),
-                    sign_ins,
+                    authenticator: sign_ins.into(),
                     clock: the_clock,
                 }))
                 .merge(options.more),

@@ -200,7 +200,9 @@ async fn the_demo_plays_every_policy_and_keeps_its_promises() {
     let Finished { code, stdout, stderr } =
         Doorstep::new(&["demo", "--connect-after", "300ms", "--runs", "2"]).run().await;
     assert_eq!(code, Some(0), "{stderr}");
-    for row in ["immediate", "deferred, poll", "deferred, wake"] {
+    for row in
+        ["immediate", "deferred, poll", "deferred, wake ", "deferred, wake; cut before", "inbox"]
+    {
         let row = stdout.lines().find(|line| line.contains(row)).unwrap_or_default();
         assert!(row.contains("1000.00"), "{stdout}");
         let popup = if row.contains("immediate") { "lost by 2 of 2" } else { "seen by 2 of 2" };

@@ -161,12 +161,12 @@ async fn promise_1_each_notification_ends_in_one_outcome_that_can_be_seen() {
     ends.push((first, Outcome::Replaced));
     ends.push((send(&node, second).await, Outcome::Expired));
     let oldest = send(&node, node.notification(&crowded, 3)).await;
-    let newer = send(&node, with_ttl(SOON, node.notification(&crowded, 3))).await;
+    let latest = send(&node, with_ttl(SOON, node.notification(&crowded, 3))).await;
     ends.push((oldest, Outcome::Dropped));
     let rejected = of_kind("picky", node.notification(&crowded, 3));
     let rejected_id = rejected.id;
     assert!(matches!(node.delivery.send(rejected).await, Err(Refused::MailboxFull)));
-    ends.push((newer, Outcome::Expired));
+    ends.push((latest, Outcome::Expired));
 
     let mut expected = vec![(rejected_id, Outcome::Rejected)];
     for (receipt, outcome) in ends {

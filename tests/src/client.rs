@@ -57,6 +57,12 @@ impl User {
         }
     }
 
+    /// A user of some other backend, whose token it has signed.
+    pub fn with_token(server: &str, id: &str, token: &str) -> Self {
+        let (server, http) = (server.to_owned(), reqwest::Client::new());
+        Self { server, http, id: id.to_owned(), token: token.to_owned() }
+    }
+
     /// Registers, as nothing stands in the way of it.
     ///
     /// # Panics

@@ -191,6 +191,16 @@ impl Server {
         self.process.terminate();
     }
 
+    /// `kill -HUP`: asks it to read its keys again.
+    pub fn hang_up(&self) {
+        self.process.signal(Signal::SIGHUP);
+    }
+
+    /// The process's id.
+    pub fn pid(&self) -> Option<u32> {
+        self.process.child.id()
+    }
+
     /// `kill -9`: ends it here and now, and waits until it is gone.
     pub async fn kill(self) -> Finished {
         self.process.signal(Signal::SIGKILL);

@@ -9,6 +9,7 @@ use doorstep_application::accounts::{AccountViews, LedgerPage, Me};
 use doorstep_application::sign_ins::SignIns;
 use doorstep_domain::{EntryId, Money};
 use serde::Serialize;
+use utoipa::{OpenApi, ToSchema};
 
 use super::wire::{UserBody, private_json, rfc3339};
 use super::{Parameters, Problem, signed_in};
@@ -20,14 +21,27 @@ pub fn router(views: AccountViews, sign_ins: SignIns) -> Router {
     signed_in(routes, sign_ins)
 }
 
-#[derive(Serialize)]
+/// How the family is described in `/openapi.json`.
+#[derive(OpenApi)]
+#[openapi(paths(me, ledger))]
+pub struct Description;
+
+/// Who one is, and what one has.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Me)]
 struct MeBody {
     #[serde(flatten)]
     user: UserBody,
+    #[schema(value_type = String)]
     balance: Money,
     unread: u64,
 }
 
+/// Who am I
+#[utoipa::path(
+    get, path = "/v1/me", tag = "users", security(("token" = [])),
+    responses((status = 200, description = "The user.", body = MeBody)),
+)]
 async fn me(
     State(views): State<AccountViews>,
     Extension(caller): Extension<Caller>,
@@ -38,24 +52,41 @@ async fn me(
     Ok(private_json(&MeBody { user: user.into(), balance, unread }))
 }
 
-#[derive(Serialize)]
+/// A page of the ledger, newest first.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Ledger)]
 struct LedgerBody {
     entries: Vec<EntryBody>,
+    /// The `before` of the next page; null on the last.
+    #[schema(required)]
     next: Option<String>,
 }
 
-#[derive(Serialize)]
+/// A ledger entry.
+#[derive(Serialize, ToSchema)]
+#[schema(as = LedgerEntry)]
 struct EntryBody {
     id: String,
     kind: &'static str,
+    #[schema(value_type = String)]
     amount: Money,
     reference: String,
+    #[schema(format = "date-time")]
     created_at: String,
 }
 
 /// So many entries a page, unless the client says otherwise.
 const PAGE: usize = 50;
 
+/// What has been paid, and for what
+#[utoipa::path(
+    get, path = "/v1/ledger", tag = "users", security(("token" = [])),
+    params(
+        ("limit" = Option<u32>, Query, description = "So many entries at most."),
+        ("before" = Option<String>, Query, description = "Older than this entry: the `next` of a page."),
+    ),
+    responses((status = 200, description = "A page.", body = LedgerBody)),
+)]
 async fn ledger(
     State(views): State<AccountViews>,
     Extension(caller): Extension<Caller>,

@@ -1,27 +1,41 @@
+use std::sync::Arc;
+
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
-use doorstep_application::sign_ins::SignIns;
+use doorstep_application::publishing::ServiceKeys;
+use doorstep_application::{Authenticator, Caller};
 
 use super::Problem;
 
-/// Lets only signed-in callers through to these routes, which find the caller as an
+/// Lets only callers with a user's token through to these routes, which find the caller as an
 /// `Extension<doorstep_application::Caller>`.
-pub fn signed_in(routes: Router, sign_ins: SignIns) -> Router {
-    routes.route_layer(from_fn_with_state(sign_ins, require_token))
+pub fn signed_in(routes: Router, authenticator: impl Into<Arc<dyn Authenticator>>) -> Router {
+    routes.route_layer(from_fn_with_state(authenticator.into(), require_token))
 }
 
 async fn require_token(
-    State(sign_ins): State<SignIns>,
+    State(authenticator): State<Arc<dyn Authenticator>>,
     mut request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
     let token = bearer_token(request.headers()).ok_or_else(Problem::no_token)?;
-    let caller = sign_ins.authenticate(token).await?.ok_or_else(Problem::dead_token)?;
+    let caller = authenticate(&*authenticator, token).await?;
     request.extensions_mut().insert(caller);
     Ok(next.run(request).await)
+}
+
+/// Whose token this is, or the problem that says why it is nobody's.
+pub(crate) async fn authenticate(
+    authenticator: &dyn Authenticator,
+    token: &str,
+) -> Result<Caller, Problem> {
+    if token.starts_with(ServiceKeys::PREFIX) {
+        return Err(Problem::key_for_token());
+    }
+    authenticator.authenticate(token).await?.ok_or_else(Problem::dead_token)
 }
 
 /// The token in `Authorization: Bearer <token>` (RFC 6750 section 2.1); `None` if there is none, or more

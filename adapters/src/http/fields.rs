@@ -9,6 +9,9 @@ use serde_json::{Map, Value};
 
 use super::{FieldError, Problem};
 
+/// A client that needs longer than this for its body is not sending one.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// The fields of a JSON body, read one by one, so that the answer to a bad one can name it, and all of them.
 ///
 /// ```
@@ -26,8 +29,6 @@ pub struct Fields {
 }
 
 impl Fields {
-    /// A client that needs longer than this for its body is not sending one.
-    const PATIENCE: Duration = Duration::from_secs(10);
     /// So many faults are named.
     const MAX_ERRORS: usize = 20;
 
@@ -62,6 +63,27 @@ impl Fields {
             return None;
         };
         Some(text)
+    }
+
+    /// Takes a body's text apart.
+    fn parse(body: &[u8]) -> Result<Self, Problem> {
+        match serde_json::from_slice(body) {
+            Ok(Value::Object(left)) => Ok(Self { left, errors: Vec::new() }),
+            Ok(_) => Err(Problem::fields(vec![FieldError {
+                place: "body",
+                field: String::new(),
+                detail: "must be a JSON object".into(),
+            }])),
+            Err(error) => {
+                let detail = format!("the body is not JSON: {error}");
+                Err(Problem::new(StatusCode::BAD_REQUEST, detail))
+            }
+        }
+    }
+
+    /// Whatever has this name, if anything has.
+    pub(crate) fn optional_value(&mut self, name: &str) -> Option<Value> {
+        self.left.remove(name)
     }
 
     /// The string of this name, understood; `None` if it is missing or cannot be, which is then a fault.
@@ -119,35 +141,29 @@ impl<S: Send + Sync> FromRequest<S> for Fields {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        if !is_json(request.headers()) {
-            let detail = "the body must be JSON and say so: `Content-Type: application/json`";
-            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
+        Self::parse(&json_bytes(request, state).await?)
+    }
+}
+
+/// The body of a request that says it is JSON, within the route's limit and [`PATIENCE`]; not looked into.
+pub(crate) async fn json_bytes<S: Send + Sync>(
+    request: Request,
+    state: &S,
+) -> Result<Bytes, Problem> {
+    if !is_json(request.headers()) {
+        let detail = "the body must be JSON and say so: `Content-Type: application/json`";
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
+    }
+    let body = tokio::time::timeout(PATIENCE, Bytes::from_request(request, state));
+    match body.await {
+        Ok(Ok(body)) => Ok(body),
+        Ok(Err(rejection)) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+            Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large"))
         }
-        let body = tokio::time::timeout(Self::PATIENCE, Bytes::from_request(request, state));
-        let body = match body.await {
-            Ok(Ok(body)) => body,
-            Ok(Err(rejection)) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-                return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large"));
-            }
-            Ok(Err(_)) => {
-                return Err(Problem::new(StatusCode::BAD_REQUEST, "the body broke off"));
-            }
-            Err(_) => {
-                let detail = "the body took too long to come";
-                return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, detail));
-            }
-        };
-        match serde_json::from_slice(&body) {
-            Ok(Value::Object(left)) => Ok(Self { left, errors: Vec::new() }),
-            Ok(_) => Err(Problem::fields(vec![FieldError {
-                place: "body",
-                field: String::new(),
-                detail: "must be a JSON object".into(),
-            }])),
-            Err(error) => {
-                let detail = format!("the body is not JSON: {error}");
-                Err(Problem::new(StatusCode::BAD_REQUEST, detail))
-            }
+        Ok(Err(_)) => Err(Problem::new(StatusCode::BAD_REQUEST, "the body broke off")),
+        Err(_) => {
+            let detail = "the body took too long to come";
+            Err(Problem::new(StatusCode::REQUEST_TIMEOUT, detail))
         }
     }
 }

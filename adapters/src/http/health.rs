@@ -10,7 +10,10 @@ use doorstep_domain::ports::Readiness;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use utoipa::OpenApi;
+
 use super::Problem;
+use super::openapi::ProblemBody;
 
 /// A store that needs longer than this for a sign of life has none.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -29,10 +32,38 @@ pub fn router(store: Arc<dyn Readiness>, stopping: CancellationToken) -> Router 
         .with_state(Health { store, stopping })
 }
 
+/// How the family is described in `/openapi.json`.
+#[derive(OpenApi)]
+#[openapi(paths(live, ready))]
+pub struct Description;
+
+/// Whether a probe is well.
+#[derive(utoipa::ToSchema)]
+#[schema(as = Health)]
+#[expect(dead_code, reason = "the description of a literal")]
+struct HealthBody {
+    /// `live` or `ready`.
+    status: String,
+}
+
+/// Whether the process lives
+#[utoipa::path(
+    get, path = "/health/live", tag = "node",
+    responses((status = 200, description = "It lives.", body = HealthBody)),
+)]
 async fn live() -> Json<Value> {
     Json(json!({"status": "live"}))
 }
 
+/// Whether the node can serve
+#[utoipa::path(
+    get, path = "/health/ready", tag = "node",
+    responses(
+        (status = 200, description = "It can.", body = HealthBody),
+        (status = 503, description = "It is stopping, or the store does not answer.",
+            body = ProblemBody, content_type = "application/problem+json"),
+    ),
+)]
 async fn ready(State(health): State<Health>) -> Result<Json<Value>, Problem> {
     if health.stopping.is_cancelled() {
         return Err(Problem::try_later("this node is stopping"));

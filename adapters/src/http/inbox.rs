@@ -1,34 +1,53 @@
 //! `GET /v1/inbox`, `POST /v1/inbox/{id}/read` and `POST /v1/inbox/read`: what is kept until it is read.
 
+use std::sync::Arc;
+
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use axum::{Extension, Router};
-use doorstep_application::Caller;
 use doorstep_application::inbox::{InboxPage, InboxViews};
-use doorstep_application::sign_ins::SignIns;
+use doorstep_application::{Authenticator, Caller};
 use doorstep_domain::NotificationId;
 use doorstep_domain::ports::{InboxItem, Which};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use utoipa::{OpenApi, ToSchema};
+
+use super::openapi::ProblemBody;
 use super::wire::{private_json, rfc3339};
 use super::{Parameters, Problem, signed_in};
 
 /// The routes.
-pub fn router(views: InboxViews, sign_ins: SignIns) -> Router {
+pub fn router(views: InboxViews, authenticator: impl Into<Arc<dyn Authenticator>>) -> Router {
     let routes = Router::new()
         .route("/v1/inbox", get(page))
         .route("/v1/inbox/read", post(read_all))
         .route("/v1/inbox/{id}/read", post(read_one))
         .with_state(views);
-    signed_in(routes, sign_ins)
+    signed_in(routes, authenticator)
 }
 
 /// So many notifications a page, unless the client says otherwise.
 const PAGE: usize = 50;
 
+/// How the family is described in `/openapi.json`.
+#[derive(OpenApi)]
+#[openapi(paths(page, read_one, read_all))]
+pub struct Description;
+
+/// What is kept
+#[utoipa::path(
+    get, path = "/v1/inbox", tag = "users", security(("token" = [])),
+    params(
+        ("unread" = Option<bool>, Query, description = "Only what has not been read."),
+        ("limit" = Option<u32>, Query, description = "So many at most."),
+        ("before" = Option<String>, Query, description = "Older than this one: the `next` of a page."),
+    ),
+    responses((status = 200, description = "A page.", body = InboxBody)),
+)]
 async fn page(
     State(views): State<InboxViews>,
     Extension(caller): Extension<Caller>,
@@ -45,6 +64,15 @@ async fn page(
     Ok(private_json(&InboxBody { notifications, next: next.map(|id| id.to_string()) }))
 }
 
+/// One has been read
+#[utoipa::path(
+    post, path = "/v1/inbox/{id}/read", tag = "users", security(("token" = [])),
+    params(("id" = String, Path, description = "The notification.")),
+    responses(
+        (status = 204, description = "It is read."),
+        (status = 404, description = "The inbox has no such notification.", body = ProblemBody, content_type = "application/problem+json"),
+    ),
+)]
 async fn read_one(
     State(views): State<InboxViews>,
     Extension(caller): Extension<Caller>,
@@ -63,6 +91,11 @@ async fn read_one(
     Err(Problem::new(StatusCode::NOT_FOUND, "your inbox has no such notification"))
 }
 
+/// All have been read
+#[utoipa::path(
+    post, path = "/v1/inbox/read", tag = "users", security(("token" = [])),
+    responses((status = 204, description = "They are read.")),
+)]
 async fn read_all(
     State(views): State<InboxViews>,
     Extension(caller): Extension<Caller>,
@@ -73,20 +106,29 @@ async fn read_all(
     Ok(StatusCode::NO_CONTENT)
 }
 
-#[derive(Serialize)]
+/// A page of the inbox, newest first.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Inbox)]
 struct InboxBody<'a> {
     notifications: Vec<ItemBody<'a>>,
+    /// The `before` of the next page; null on the last.
+    #[schema(required)]
     next: Option<String>,
 }
 
 /// A notification as it is pushed, and whether it has been read.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = InboxItem)]
 struct ItemBody<'a> {
     id: String,
     kind: &'a str,
+    #[schema(required)]
     topic: Option<&'a str>,
+    #[schema(format = "date-time")]
     created_at: String,
+    #[schema(value_type = serde_json::Value)]
     payload: &'a RawValue,
+    #[schema(format = "date-time", required)]
     read_at: Option<String>,
 }
 

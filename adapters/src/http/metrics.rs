@@ -8,6 +8,8 @@ use axum::http::header;
 use axum::response::IntoResponse;
 use axum::routing::get;
 
+use utoipa::OpenApi;
+
 use super::Problem;
 use crate::metrics::{CONTENT_TYPE, Metrics};
 
@@ -16,6 +18,16 @@ pub fn router(metrics: Arc<Metrics>) -> Router {
     Router::new().route("/metrics", get(text)).with_state(metrics)
 }
 
+/// How the family is described in `/openapi.json`.
+#[derive(OpenApi)]
+#[openapi(paths(text))]
+pub struct Description;
+
+/// The node's figures, for Prometheus
+#[utoipa::path(
+    get, path = "/metrics", tag = "node",
+    responses((status = 200, description = "Figures.", body = String, content_type = "text/plain")),
+)]
 async fn text(State(metrics): State<Arc<Metrics>>) -> Result<impl IntoResponse, Problem> {
     match metrics.text() {
         Ok(text) => Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], text)),

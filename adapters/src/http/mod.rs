@@ -20,6 +20,7 @@ mod limit;
 #[cfg(feature = "metrics")]
 pub mod metrics;
 mod observe;
+pub mod openapi;
 mod parameters;
 mod problem;
 mod server;
@@ -28,9 +29,13 @@ pub mod trading;
 pub mod users;
 pub mod wire;
 
+#[cfg(feature = "websocket")]
+pub(crate) use auth::authenticate;
 pub use auth::{bearer_token, signed_in};
 pub use axum::Router;
 pub use fields::Fields;
+#[cfg(feature = "publish")]
+pub(crate) use fields::json_bytes;
 #[cfg(any(feature = "sse", feature = "websocket"))]
 pub(crate) use limit::peer;
 pub use limit::{AddressLimit, Rate};

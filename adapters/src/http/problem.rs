@@ -19,9 +19,9 @@ pub struct Problem {
 }
 
 /// One field or parameter at fault.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct FieldError {
-    /// Where it stands: `body`, `query` or `header`.
+    /// Where it stands: `body`, `query`, `path` or `header`.
     #[serde(rename = "in")]
     pub place: &'static str,
     /// Its name.
@@ -65,6 +65,19 @@ impl Problem {
     /// 401: the token is nobody's, or no longer.
     pub fn dead_token() -> Self {
         let detail = "the token is unknown, expired or signed out";
+        Self::unauthorized(detail, r#"Bearer error="invalid_token""#)
+    }
+
+    /// 401: a service key where a user's token belongs.
+    pub(crate) fn key_for_token() -> Self {
+        let detail = "this is a service key; a user's token belongs here";
+        Self::unauthorized(detail, r#"Bearer error="invalid_token""#)
+    }
+
+    /// 401: what was shown is no service key, or no longer.
+    #[cfg(feature = "publish")]
+    pub(crate) fn no_service_key() -> Self {
+        let detail = "this needs a service key, and what was shown is none that is good here";
         Self::unauthorized(detail, r#"Bearer error="invalid_token""#)
     }
 

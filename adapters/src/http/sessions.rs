@@ -9,8 +9,11 @@ use axum::{Extension, Router};
 use doorstep_application::Caller;
 use doorstep_application::sign_ins::SignIns;
 
+use utoipa::OpenApi;
+
 use super::limit::within_limit;
-use super::users::credentials;
+use super::openapi::ProblemBody;
+use super::users::{CredentialsBody, credentials};
 use super::wire::SignedInBody;
 use super::{AddressLimit, Fields, Problem, signed_in};
 
@@ -25,6 +28,22 @@ pub fn router(sign_ins: SignIns, limit: AddressLimit) -> Router {
         .merge(signed_in(sign_out, sign_ins))
 }
 
+/// How the family is described in `/openapi.json`.
+#[derive(OpenApi)]
+#[openapi(paths(sign_in, sign_out))]
+pub struct Description;
+
+/// Sign in
+#[utoipa::path(
+    post, path = "/v1/sessions", tag = "users", request_body = CredentialsBody,
+    responses(
+        (status = 201, description = "The user, signed in.", body = SignedInBody),
+        (status = 401, description = "The username or the password is wrong.",
+            body = ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "Too many from this address.",
+            body = ProblemBody, content_type = "application/problem+json"),
+    ),
+)]
 async fn sign_in(
     State(sign_ins): State<SignIns>,
     body: Fields,
@@ -33,6 +52,11 @@ async fn sign_in(
     Ok((StatusCode::CREATED, SignedInBody::from(signed_in)))
 }
 
+/// Sign out
+#[utoipa::path(
+    delete, path = "/v1/sessions/current", tag = "users", security(("token" = [])),
+    responses((status = 204, description = "The token is dead, and its connections are closed.")),
+)]
 async fn sign_out(
     State(sign_ins): State<SignIns>,
     Extension(caller): Extension<Caller>,

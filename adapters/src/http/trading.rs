@@ -16,6 +16,9 @@ use doorstep_domain::{
 };
 use serde::Serialize;
 
+use utoipa::{OpenApi, ToSchema};
+
+use super::openapi::ProblemBody;
 use super::wire::{private_json, rfc3339};
 use super::{FieldError, Fields, Parameters, Problem, signed_in};
 
@@ -29,18 +32,32 @@ pub fn router(trading: Trading, market: Arc<Market>, sign_ins: SignIns) -> Route
     open_to_all.merge(signed_in(positions, sign_ins))
 }
 
-#[derive(Serialize)]
+/// How the family is described in `/openapi.json`.
+#[derive(OpenApi)]
+#[openapi(paths(instruments, open, list, close))]
+pub struct Description;
+
+/// What is traded.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Instruments)]
 struct InstrumentsBody {
     instruments: Vec<InstrumentBody>,
 }
 
-#[derive(Serialize)]
+/// An instrument and its last price.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Instrument)]
 struct InstrumentBody {
     symbol: String,
     price: String,
     at: String,
 }
 
+/// What is traded, and at which price
+#[utoipa::path(
+    get, path = "/v1/instruments", tag = "trading",
+    responses((status = 200, description = "The instruments.", body = InstrumentsBody)),
+)]
 async fn instruments(
     State(market): State<Arc<Market>>,
     query: Parameters,
@@ -55,21 +72,29 @@ async fn instruments(
 }
 
 /// A position on the wire; what belongs to its end is `null` while it is open.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Position)]
 struct PositionBody {
     id: String,
     symbol: String,
     side: &'static str,
     quantity: String,
     fill_price: String,
+    #[schema(required)]
     stop_loss: Option<String>,
+    #[schema(required)]
     take_profit: Option<String>,
+    #[schema(value_type = String)]
     cost: Money,
     status: &'static str,
     opened_at: String,
+    #[schema(required)]
     exit_price: Option<String>,
+    #[schema(value_type = Option<String>, required)]
     realised_pnl: Option<Money>,
+    #[schema(required)]
     close_reason: Option<&'static str>,
+    #[schema(required)]
     closed_at: Option<String>,
 }
 
@@ -95,6 +120,26 @@ impl From<Position> for PositionBody {
     }
 }
 
+/// An order.
+#[derive(ToSchema)]
+#[schema(as = Order)]
+#[expect(dead_code, reason = "the description of what `order` reads")]
+struct OrderBody {
+    symbol: String,
+    /// `long` or `short`.
+    side: String,
+    quantity: String,
+    stop_loss: Option<String>,
+    take_profit: Option<String>,
+}
+
+/// Open a position
+#[utoipa::path(
+    post, path = "/v1/positions", tag = "trading", security(("token" = [])),
+    params(("Idempotency-Key" = Option<String>, Header, description = "The same order again opens nothing new.")),
+    request_body = OrderBody,
+    responses((status = 201, description = "The position, filled.", body = PositionBody)),
+)]
 async fn open(
     State(trading): State<Trading>,
     Extension(caller): Extension<Caller>,
@@ -140,15 +185,29 @@ fn key_fault(detail: &str) -> Problem {
     Problem::fields(vec![FieldError { place: "header", field, detail: detail.to_owned() }])
 }
 
-#[derive(Serialize)]
+/// A page of positions, newest first.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Positions)]
 struct PositionsBody {
     positions: Vec<PositionBody>,
+    /// The `before` of the next page; null on the last.
+    #[schema(required)]
     next: Option<String>,
 }
 
 /// So many positions a page, unless the client says otherwise.
 const PAGE: usize = 50;
 
+/// One's positions
+#[utoipa::path(
+    get, path = "/v1/positions", tag = "trading", security(("token" = [])),
+    params(
+        ("status" = Option<String>, Query, description = "`open` or `closed`."),
+        ("limit" = Option<u32>, Query, description = "So many at most."),
+        ("before" = Option<String>, Query, description = "Older than this one: the `next` of a page."),
+    ),
+    responses((status = 200, description = "A page.", body = PositionsBody)),
+)]
 async fn list(
     State(trading): State<Trading>,
     Extension(caller): Extension<Caller>,
@@ -167,6 +226,16 @@ async fn list(
     Ok(private_json(&PositionsBody { positions, next: next.map(|id| id.to_string()) }))
 }
 
+/// Close a position
+#[utoipa::path(
+    post, path = "/v1/positions/{id}/close", tag = "trading", security(("token" = [])),
+    params(("id" = String, Path, description = "The position.")),
+    responses(
+        (status = 200, description = "The closed position.", body = PositionBody),
+        (status = 404, description = "There is no such position.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "It is closed already.", body = ProblemBody, content_type = "application/problem+json"),
+    ),
+)]
 async fn close(
     State(trading): State<Trading>,
     Extension(caller): Extension<Caller>,

@@ -9,7 +9,10 @@ use axum::routing::post;
 use doorstep_application::Credentials;
 use doorstep_application::registration::Registration;
 
+use utoipa::OpenApi;
+
 use super::limit::within_limit;
+use super::openapi::ProblemBody;
 use super::wire::SignedInBody;
 use super::{AddressLimit, Fields, Problem};
 
@@ -19,6 +22,31 @@ pub fn router(registration: Registration, limit: AddressLimit) -> Router {
     Router::new().route("/v1/users", register).with_state(registration)
 }
 
+/// What a user signs in with.
+#[derive(utoipa::ToSchema)]
+#[schema(as = Credentials)]
+#[expect(dead_code, reason = "the description of what `credentials` reads")]
+pub(super) struct CredentialsBody {
+    username: String,
+    password: String,
+}
+
+/// How the family is described in `/openapi.json`.
+#[derive(OpenApi)]
+#[openapi(paths(register))]
+pub struct Description;
+
+/// Register
+#[utoipa::path(
+    post, path = "/v1/users", tag = "users", request_body = CredentialsBody,
+    responses(
+        (status = 201, description = "The user, signed in.", body = SignedInBody),
+        (status = 409, description = "The name is taken.",
+            body = ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "Too many from this address.",
+            body = ProblemBody, content_type = "application/problem+json"),
+    ),
+)]
 async fn register(
     State(registration): State<Registration>,
     body: Fields,

@@ -35,13 +35,15 @@ pub(crate) fn notification_frame(notification: &Notification) -> String {
 }
 
 /// A user, as everybody who is one sees it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+#[schema(as = User)]
 pub struct UserBody {
     /// The id, a UUID.
     pub id: String,
     /// The name as they spelled it.
     pub username: String,
     /// When they registered.
+    #[schema(format = "date-time")]
     pub created_at: String,
 }
 
@@ -56,10 +58,12 @@ impl From<User> for UserBody {
 }
 
 /// A user and their fresh session.
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = SignedIn)]
 pub(crate) struct SignedInBody {
     user: UserBody,
     token: String,
+    #[schema(format = "date-time")]
     expires_at: String,
 }
 

@@ -7,7 +7,7 @@ use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AnyConnection, AnyPool, Connection};
 
-use crate::sql::{ConnectError, Dialect, Step, Store, migrate, said};
+use crate::sql::{ConnectError, Dialect, Step, Store, Tables, migrate, said};
 
 /// More would only make them wait for each other inside the server.
 const CONNECTIONS: u32 = 16;
@@ -41,7 +41,7 @@ const DIALECT: Dialect = Dialect {
 };
 
 /// Connects to the server and brings the schema up to date.
-pub(crate) async fn open(url: &str) -> Result<Store, ConnectError> {
+pub(crate) async fn open(url: &str, tables: Tables) -> Result<Store, ConnectError> {
     sqlx::any::install_default_drivers();
     let place = Place::read(url)?;
     // One of its own: told as it is what is wrong, and without the limits below, as migrations may take long.
@@ -50,7 +50,7 @@ pub(crate) async fn open(url: &str) -> Result<Store, ConnectError> {
         Ok(connection) => connection.map_err(|e| place.explain(e))?,
         Err(_) => return Err(place.unreachable("no answer within 5 s")),
     };
-    migrate(&mut connection, &STEPS).await?;
+    migrate(&mut connection, &STEPS, tables).await?;
     connection.close().await.map_err(|e| place.explain(e))?;
     let pool = pool(place.any);
     Ok(Store { writers: pool.clone(), readers: pool, dialect: &DIALECT })

@@ -13,11 +13,26 @@ use super::Store;
 /// `sqlite://path/of/file.db`, `sqlite::memory:` (gone when the store is), or
 /// `postgres://user:password@host:port/database`.
 pub async fn connect(url: &str) -> Result<Store, ConnectError> {
+    connect_to(url, Tables::All).await
+}
+
+/// Which tables are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tables {
+    /// All there are.
+    All,
+    /// Those of the inbox and the handover only. Ports that need others find none: their calls fail.
+    OfDelivery,
+}
+
+/// As [`connect`], but makes only these tables. Those that are there already stay, and the others can be made
+/// later.
+pub async fn connect_to(url: &str, tables: Tables) -> Result<Store, ConnectError> {
     match url.split_once(':').map(|(scheme, _)| scheme) {
         #[cfg(feature = "sqlite")]
-        Some("sqlite") => crate::sqlite::open(url).await,
+        Some("sqlite") => crate::sqlite::open(url, tables).await,
         #[cfg(feature = "postgres")]
-        Some("postgres" | "postgresql") => crate::postgres::open(url).await,
+        Some("postgres" | "postgresql") => crate::postgres::open(url, tables).await,
         #[cfg(not(feature = "sqlite"))]
         Some("sqlite") => Err(ConnectError::NotBuiltIn("sqlite")),
         #[cfg(not(feature = "postgres"))]
@@ -107,6 +122,9 @@ pub enum ConnectError {
     Broken(String),
 }
 
+/// What the migrations of the inbox and the handover are about.
+const OF_DELIVERY: &str = "notifications";
+
 /// A migration: its number, what it is about, and its SQL. Once released it is never edited.
 pub(crate) type Step = (i64, &'static str, &'static str);
 
@@ -115,17 +133,32 @@ pub(crate) type Step = (i64, &'static str, &'static str);
 pub(crate) async fn migrate(
     connection: &mut AnyConnection,
     steps: &[Step],
+    tables: Tables,
 ) -> Result<(), ConnectError> {
+    let wanted = |(_, about, _): &&Step| tables == Tables::All || *about == OF_DELIVERY;
     let migration = |&(number, about, sql): &Step| {
         let sql = sql.into_sql_str();
         Migration::new(number, about.into(), MigrationType::Simple, sql, false)
     };
-    let migrator = Migrator::with_migrations(steps.iter().map(migration).collect());
+    let migrations = steps.iter().filter(wanted).map(migration).collect();
+    let mut migrator = Migrator::with_migrations(migrations);
+    // Those that are not wanted here may have been made by whoever wanted them.
+    migrator.set_ignore_missing(tables != Tables::All);
     // Not `run`: the compiler cannot tell that its future is `Send`.
     migrator.run_direct(None, connection, false).await.map_err(|e| match e {
         MigrateError::VersionMissing(number) => ConnectError::Newer(number),
         e => ConnectError::Schema(said(&e)),
-    })
+    })?;
+    let latest = "SELECT MAX(version) FROM _sqlx_migrations";
+    let latest: Option<i64> = sqlx::query_scalar(latest)
+        .fetch_one(connection)
+        .await
+        .map_err(|e| ConnectError::Schema(said(&e)))?;
+    let known = steps.iter().map(|(number, ..)| *number).max();
+    match latest {
+        Some(number) if Some(number) > known => Err(ConnectError::Newer(number)),
+        _ => Ok(()),
+    }
 }
 
 /// What an error says, in one line.

@@ -39,7 +39,7 @@ use std::fmt;
 
 use sqlx::AnyPool;
 
-pub use connect::{ConnectError, connect};
+pub use connect::{ConnectError, Tables, connect, connect_to};
 pub(crate) use connect::{Step, migrate, said};
 pub(crate) use dialect::Dialect;
 

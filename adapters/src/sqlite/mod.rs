@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::{AnyConnection, AnyPool, Connection};
 
-use crate::sql::{ConnectError, Dialect, Step, Store, migrate, said};
+use crate::sql::{ConnectError, Dialect, Step, Store, Tables, migrate, said};
 
 /// How many read at the same time.
 const READERS: u32 = 4;
@@ -47,17 +47,17 @@ const DIALECT: Dialect = Dialect {
 };
 
 /// Opens the file, making it if it is missing.
-pub(crate) async fn open(url: &str) -> Result<Store, ConnectError> {
+pub(crate) async fn open(url: &str, tables: Tables) -> Result<Store, ConnectError> {
     sqlx::any::install_default_drivers();
     let place = Place::read(url)?;
     let writers = pool(&place, 1, TUNING);
     let readers = if place.in_memory {
         // What another connection would open is another, empty database.
         let mut connection = writers.acquire().await.map_err(|e| place.explain(&e))?;
-        migrate(&mut connection, &STEPS).await?;
+        migrate(&mut connection, &STEPS, tables).await?;
         writers.clone()
     } else {
-        prepare(&place).await?;
+        prepare(&place, tables).await?;
         pool(&place, READERS, READER_TUNING)
     };
     Ok(Store { writers, readers, dialect: &DIALECT })
@@ -81,7 +81,7 @@ fn pool(place: &Place, connections: u32, tuning: &'static str) -> AnyPool {
 /// Makes the file if it is missing and brings its schema up to date, over a connection of its own: what is
 /// wrong with the file is then told as it is, where a pool would try again until it knows only that it
 /// took too long.
-async fn prepare(place: &Place) -> Result<(), ConnectError> {
+async fn prepare(place: &Place, tables: Tables) -> Result<(), ConnectError> {
     let explain = |e| place.explain(&e);
     let mut connection = AnyConnection::connect_with(&place.options).await.map_err(explain)?;
     let started = Instant::now();
@@ -94,7 +94,7 @@ async fn prepare(place: &Place) -> Result<(), ConnectError> {
     }
     // The write lock, so that of two processes only one makes the schema, and the other finds it made.
     let mut alone = connection.begin_with(DIALECT.begin).await.map_err(explain)?;
-    migrate(&mut alone, &STEPS).await?;
+    migrate(&mut alone, &STEPS, tables).await?;
     alone.commit().await.map_err(explain)?;
     connection.close().await.map_err(explain)
 }

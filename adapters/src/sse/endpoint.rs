@@ -6,15 +6,18 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
 use axum::routing::get;
+use doorstep_application::Authenticator;
 use doorstep_application::delivery::Delivery;
-use doorstep_application::sign_ins::SignIns;
 use doorstep_domain::NotificationId;
 use doorstep_domain::ports::Clock;
+
+use utoipa::OpenApi;
 
 use super::Streams;
 use super::events::Events;
 use super::streams::NotTaken;
-use crate::http::{Problem, bearer_token, peer};
+use crate::http::openapi::ProblemBody;
+use crate::http::{Problem, authenticate, bearer_token, peer};
 
 /// What the endpoint is built from.
 #[derive(Clone)]
@@ -24,7 +27,7 @@ pub struct SseParts {
     /// What hears of arrivals, departures and acknowledgements; it pushes through `streams`.
     pub delivery: Arc<Delivery>,
     /// Recognises tokens.
-    pub sign_ins: SignIns,
+    pub authenticator: Arc<dyn Authenticator>,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
 }
@@ -37,11 +40,28 @@ pub fn router(parts: SseParts) -> Router {
     Router::new().route("/v1/notifications/stream", stream).with_state(parts)
 }
 
+/// How the endpoint is described in `/openapi.json`.
+#[derive(OpenApi)]
+#[openapi(paths(stream))]
+pub struct Description;
+
+/// Receive notifications as Server-Sent Events
+///
+/// For where a WebSocket does not pass. Each event's `id` is the notification's; on return, the last one goes
+/// into `Last-Event-ID`. The last event of a stream that the server ends is `closing`, with a WebSocket's code.
+#[utoipa::path(
+    get, path = "/v1/notifications/stream", tag = "users", security(("token" = [])),
+    responses(
+        (status = 200, description = "The stream.", content_type = "text/event-stream"),
+        (status = 503, description = "Too many streams, or the node is stopping: come back later.",
+            body = ProblemBody, content_type = "application/problem+json"),
+    ),
+)]
 async fn stream(State(parts): State<SseParts>, request: Request) -> Result<Response, Problem> {
-    let SseParts { streams, delivery, sign_ins, clock } = parts;
+    let SseParts { streams, delivery, authenticator, clock } = parts;
     let session_ends = streams.session_ends();
     let token = bearer_token(request.headers()).ok_or_else(Problem::no_token)?;
-    let caller = sign_ins.authenticate(token).await?.ok_or_else(Problem::dead_token)?;
+    let caller = authenticate(&*authenticator, token).await?;
     let address = peer(request.extensions());
     let (registered, queue) =
         streams.register(&caller, address, Arc::clone(&delivery)).map_err(|why| match why {
@@ -50,7 +70,9 @@ async fn stream(State(parts): State<SseParts>, request: Request) -> Result<Respo
         })?;
     if streams.session_ends() != session_ends {
         // Some session was ended meanwhile. If it was this one, nobody else will notice.
-        sign_ins.alive(&caller.session).await?.ok_or_else(Problem::dead_token)?;
+        if !authenticator.is_alive(&caller).await? {
+            return Err(Problem::dead_token());
+        }
     }
     if let Some(last) = last_event_id(request.headers()) {
         delivery.acknowledged(&caller.user_id, last);

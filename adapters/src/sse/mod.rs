@@ -22,5 +22,5 @@ mod streams;
 #[cfg(test)]
 mod tests;
 
-pub use endpoint::{SseParts, router};
+pub use endpoint::{Description, SseParts, router};
 pub use streams::{Settings, Streams};

@@ -24,4 +24,4 @@ mod upgrade;
 pub use close::CloseReason;
 pub use connections::{Connections, Stats};
 pub use settings::Settings;
-pub use upgrade::{WebSocketParts, router};
+pub use upgrade::{Description, WebSocketParts, router};

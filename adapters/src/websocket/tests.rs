@@ -288,7 +288,7 @@ async fn a_session_that_ends_between_the_look_at_its_token_and_the_registration_
         let parts = WebSocketParts {
             connections: node.connections.clone(),
             delivery: node.delivery.clone(),
-            sign_ins: sign_ins(&node, session),
+            authenticator: sign_ins(&node, session).into(),
             clock: node.clock.clone(),
         };
         let address = [127, 0, 0, 1].into();

@@ -6,9 +6,8 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::get;
-use doorstep_application::Caller;
 use doorstep_application::delivery::Delivery;
-use doorstep_application::sign_ins::SignIns;
+use doorstep_application::{Authenticator, Caller};
 use doorstep_domain::ports::Clock;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
@@ -16,9 +15,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
+use utoipa::OpenApi;
+
 use super::connection::{Connection, Mode, close};
 use super::{CloseReason, Connections, Settings, handshake};
-use crate::http::{Problem, peer};
+use crate::http::openapi::ProblemBody;
+use crate::http::{Problem, authenticate, peer};
 
 /// What the endpoint is built from.
 #[derive(Clone)]
@@ -28,7 +30,7 @@ pub struct WebSocketParts {
     /// What hears of arrivals, departures and acknowledgements; it pushes through `connections`.
     pub delivery: Arc<Delivery>,
     /// Recognises tokens.
-    pub sign_ins: SignIns,
+    pub authenticator: Arc<dyn Authenticator>,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
 }
@@ -41,6 +43,29 @@ pub fn router(parts: WebSocketParts) -> Router {
     Router::new().route("/v1/ws", get(connect)).with_state(parts)
 }
 
+/// How the endpoint is described in `/openapi.json`.
+#[derive(OpenApi)]
+#[openapi(paths(connect))]
+pub struct Description;
+
+/// Receive notifications
+///
+/// A WebSocket. The token comes in `Authorization`, or as an offered subprotocol `bearer.TOKEN`; beside it
+/// `doorstep.v1` (the client acknowledges) or `doorstep.plain.v1` (it does not) may be offered.
+#[utoipa::path(
+    get, path = "/v1/ws", tag = "users", security(("token" = [])),
+    responses(
+        (status = 101, description = "The connection is a WebSocket now."),
+        (status = 400, description = "The opening handshake is not one.",
+            body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "Pages of this origin may not connect.",
+            body = ProblemBody, content_type = "application/problem+json"),
+        (status = 426, description = "This is a WebSocket, version 13.",
+            body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "Who it is cannot be looked up now.",
+            body = ProblemBody, content_type = "application/problem+json"),
+    ),
+)]
 async fn connect(
     State(parts): State<WebSocketParts>,
     mut request: Request,
@@ -52,7 +77,7 @@ async fn connect(
     }
     let session_ends = parts.connections.session_ends();
     let token = handshake::token(request.headers()).ok_or_else(Problem::no_token)?;
-    let caller = parts.sign_ins.authenticate(token).await?.ok_or_else(Problem::dead_token)?;
+    let caller = authenticate(&*parts.authenticator, token).await?;
 
     let (mode, protocol) = handshake::mode(request.headers());
     let answer = handshake::answer(request.method(), request.headers(), protocol)?;
@@ -83,7 +108,7 @@ pub(super) async fn live<S>(
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let WebSocketParts { connections, delivery, sign_ins, clock } = parts;
+    let WebSocketParts { connections, delivery, authenticator, clock } = parts;
     let settings = connections.settings();
     let config = Some(config(settings));
     let socket = WebSocketStream::from_raw_socket(io, Role::Server, config).await;
@@ -97,8 +122,8 @@ pub(super) async fn live<S>(
     };
     if connections.session_ends() != session_ends {
         // Some session was ended meanwhile. If it was this one, nobody else will notice.
-        let alive = sign_ins.alive(&caller.session).await;
-        if !matches!(alive, Ok(Some(_))) {
+        let alive = authenticator.is_alive(&caller).await;
+        if !matches!(alive, Ok(true)) {
             drop(registered);
             return close(socket, CloseReason::SessionEnded, settings.close_grace).await;
         }

@@ -36,7 +36,7 @@ async fn check_registration(options: Options) -> (String, usize) {
     let registered: Registered = response.json().await.unwrap();
     node.bus.stop().await;
 
-    let balance = node.store.balance(&registered.user.id).await.unwrap().unwrap();
+    let balance = node.store.as_ref().unwrap().balance(&registered.user.id).await.unwrap().unwrap();
     let ended: u64 = Outcome::ALL.iter().map(|outcome| node.delivery.ended(*outcome)).sum();
     assert_eq!(ended, 0, "nobody was there to be pushed to");
     let waiting = node.delivery.held().waiting;

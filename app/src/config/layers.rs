@@ -73,6 +73,7 @@ pub(crate) enum Text {
 pub(crate) type Given = BTreeMap<Key, (Text, Origin)>;
 
 /// Where settings come from, apart from the file: injected, so that tests need not touch the process.
+#[derive(Clone)]
 pub(crate) struct Sources {
     /// The environment.
     pub(crate) environment: Vec<(String, String)>,

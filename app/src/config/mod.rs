@@ -6,6 +6,7 @@
 //! wanted of each that a structure cannot carry: where it came from, what would have been allowed, and a
 //! spelling in the environment also for kinds that have points in their names.
 
+pub(crate) mod backends;
 mod database;
 mod delivery;
 mod layers;
@@ -14,7 +15,7 @@ mod notifications;
 mod reader;
 #[cfg(test)]
 mod tests;
-mod value;
+pub(crate) mod value;
 
 use std::net::SocketAddr;
 use std::num::{NonZeroU64, NonZeroUsize};
@@ -22,6 +23,7 @@ use std::path::PathBuf;
 
 use doorstep_domain::{Money, RewardRules};
 
+pub(crate) use backends::Backends;
 pub(crate) use database::DatabaseUrl;
 pub(crate) use delivery::{Delivery, OnExpiry, Overflow, Policy, Rule, Strategy};
 pub(crate) use layers::{Key, Sources};
@@ -47,6 +49,11 @@ pub(crate) struct Config {
     pub(crate) sessions: Sessions,
     pub(crate) limits: Limits,
     pub(crate) demo: Demo,
+    /// Keeping notifications until they are read.
+    pub(crate) inbox: Part,
+    /// Leaving what waits at a stop to the node that starts next.
+    pub(crate) handover: Part,
+    pub(crate) backends: Backends,
     pub(crate) log: Log,
 }
 
@@ -133,6 +140,8 @@ pub(crate) struct Rewards {
 /// What users may do with their money.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Trading {
+    /// Whether there is a simulation at all, with its users and their ledger.
+    pub(crate) enabled: bool,
     /// Positions that a user may have open.
     pub(crate) max_open_per_user: NonZeroUsize,
 }
@@ -171,6 +180,18 @@ words! {
         Auto = "auto",
         Always = "true",
         Never = "false",
+    }
+}
+
+/// Something that can be left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Part {
+    pub(crate) enabled: bool,
+}
+
+impl Part {
+    fn read(reader: &mut Reader, table: &str) -> Self {
+        Self { enabled: reader.read(&[table, "enabled"], true) }
     }
 }
 
@@ -248,13 +269,19 @@ pub(crate) enum ConfigError {
 }
 
 impl Config {
-    /// Whether the page may show the policies side by side.
+    /// Whether the page may show the policies side by side. Without an inbox there is nothing to compare.
     pub(crate) fn has_demo(&self) -> bool {
-        match self.demo.enabled {
+        let wanted = match self.demo.enabled {
             DemoEnabled::Auto => self.listen.ip().is_loopback(),
             DemoEnabled::Always => true,
             DemoEnabled::Never => false,
-        }
+        };
+        wanted && self.inbox.enabled
+    }
+
+    /// Whether anything that is wanted needs a database.
+    pub(crate) fn needs_store(&self) -> bool {
+        self.trading.enabled || self.inbox.enabled || self.handover.enabled
     }
 
     /// Reads file, environment and flags.
@@ -262,6 +289,11 @@ impl Config {
         let (given, strangers) = layers::gather(sources)?;
         let mut reader = Reader::new(given);
         let config = Self::read(&mut reader);
+        if !config.inbox.enabled && config.delivery.rules().use_inbox() {
+            let what =
+                "inbox.enabled is false, but a policy or an on_expiry of [delivery] is inbox";
+            reader.refuse(what.to_owned());
+        }
         let lines = reader.finish().map_err(ConfigError::Wrong)?;
         Ok(Loaded { config, strangers, lines })
     }
@@ -284,6 +316,7 @@ impl Config {
             notifications: Notifications::read(reader),
             market: Market::read(reader),
             trading: Trading {
+                enabled: reader.read(&["trading", "enabled"], true),
                 max_open_per_user: reader.read(&["trading", "max_open_per_user"], MAX_OPEN),
             },
             rewards: Rewards::read(reader),
@@ -292,6 +325,9 @@ impl Config {
             },
             limits: Limits::read(reader),
             demo: Demo { enabled: reader.read(&["demo", "enabled"], DemoEnabled::Auto) },
+            inbox: Part::read(reader, "inbox"),
+            handover: Part::read(reader, "handover"),
+            backends: Backends::read(reader),
             log: Log {
                 filter: reader.read(&["log", "filter"], LogFilter("info".to_owned())),
                 format: reader.read(&["log", "format"], LogFormat::Human),

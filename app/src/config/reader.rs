@@ -66,6 +66,14 @@ impl Reader {
         names
     }
 
+    /// The settings straight under this place, such as the names under `keys`.
+    pub(crate) fn names(&self, under: &[&str]) -> Vec<String> {
+        let inside = |key: &&Key| {
+            key.0.len() == under.len() + 1 && key.0.iter().zip(under).all(|(a, b)| a == b)
+        };
+        self.given.keys().filter(inside).map(|key| key.0[under.len()].clone()).collect()
+    }
+
     /// Notes something wrong with a key as a whole.
     pub(crate) fn refuse(&mut self, problem: String) {
         self.problems.push(problem);

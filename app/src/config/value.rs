@@ -82,6 +82,64 @@ impl Value for Span {
     }
 }
 
+/// Text that may be given; empty where it is not.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Given(pub(crate) String);
+
+impl Given {
+    /// The text, if it was given.
+    pub(crate) fn text(&self) -> Option<String> {
+        (!self.0.is_empty()).then(|| self.0.clone())
+    }
+}
+
+impl Value for Given {
+    const EXPECTED: &'static str = "text";
+
+    fn from_text(text: &str) -> Option<Self> {
+        Some(Self(text.to_owned()))
+    }
+
+    fn to_text(&self) -> String {
+        self.0.clone()
+    }
+}
+
+/// As [`Given`], but never shown. What it must be is judged by whoever takes it, so that no message repeats it.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub(crate) struct Secret(pub(crate) String);
+
+impl Value for Secret {
+    const EXPECTED: &'static str = "text";
+
+    fn from_text(text: &str) -> Option<Self> {
+        Some(Self(text.to_owned()))
+    }
+
+    fn to_text(&self) -> String {
+        if self.0.is_empty() { String::new() } else { "***".to_owned() }
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.to_text())
+    }
+}
+
+impl Value for bool {
+    const EXPECTED: &'static str = "true or false";
+    const BARE: bool = true;
+
+    fn from_text(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+
+    fn to_text(&self) -> String {
+        self.to_string()
+    }
+}
+
 impl Value for Ttl {
     const EXPECTED: &'static str =
         "a duration up to 24 hours, like \"60s\" or \"500ms\" (\"0s\": now or never)";

@@ -9,7 +9,7 @@ use indicatif::ProgressBar;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use super::client::{self, Story};
+use super::client::{self, Manner, Story};
 use crate::composition::{Node, Options};
 use crate::config::{Config, DatabaseUrl, Policy, Strategy};
 
@@ -19,6 +19,7 @@ pub(super) struct Act {
     pub(super) name: &'static str,
     policy: Policy,
     strategy: Strategy,
+    manner: Manner,
 }
 
 /// What came of it.
@@ -32,12 +33,16 @@ pub(super) struct Played {
 pub(super) const GIFT: Money = Money::from_minor(1000 * Money::SCALE);
 
 impl Act {
-    pub(super) fn all() -> [Self; 3] {
-        let act = |name, policy, strategy| Self { name, policy, strategy };
+    pub(super) fn all() -> [Self; 5] {
+        let act = |name, policy, strategy| Self { name, policy, strategy, manner: Manner::Plain };
+        let wake = act("deferred, wake", Policy::Deferred, Strategy::Wake);
+        let cut = Self { name: "deferred, wake; cut before its ack", manner: Manner::Cut, ..wake };
         [
             act("immediate", Policy::Immediate, Strategy::Wake),
             act("deferred, poll", Policy::Deferred, Strategy::Poll),
-            act("deferred, wake", Policy::Deferred, Strategy::Wake),
+            wake,
+            cut,
+            act("inbox", Policy::Inbox, Strategy::Wake),
         ]
     }
 
@@ -83,7 +88,7 @@ impl Act {
             bar.set_message(format!("{}: client {run} of {runs} registers", self.name));
             // One after the other: what is measured is the wait for the popup, not the hashing of passwords.
             let client = client::register(node.address(), &format!("visitor-{run}")).await?;
-            clients.spawn(client.come_late(connect_after + spread(run, runs)));
+            clients.spawn(client.come_late(connect_after + spread(run, runs), self.manner));
         }
         let mut stories = Vec::new();
         loop {

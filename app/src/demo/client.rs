@@ -24,9 +24,20 @@ pub(super) struct Client {
     registered: Instant,
 }
 
+/// How a client behaves once it is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Manner {
+    /// It does not acknowledge: what is written to it is delivered.
+    Plain,
+    /// It acknowledges - but the first time its line goes dead between the popup and the ack, so that the
+    /// popup must come again.
+    Cut,
+}
+
 /// What a client saw.
 pub(super) struct Story {
-    /// From connected to the popup; `None` when it did not come.
+    /// From connected to the popup; `None` when it did not come. Of a line that was cut: from connected
+    /// again to the popup again.
     pub(super) popup: Option<Duration>,
     /// What the ledger says.
     pub(super) balance: Money,
@@ -52,31 +63,59 @@ pub(super) async fn register(server: SocketAddr, username: &str) -> anyhow::Resu
 
 impl Client {
     /// Is busy until so long after the registration, connects, waits for the popup, and looks at its money.
-    pub(super) async fn come_late(self, connect_after: Duration) -> anyhow::Result<Story> {
+    pub(super) async fn come_late(
+        self,
+        connect_after: Duration,
+        manner: Manner,
+    ) -> anyhow::Result<Story> {
         sleep_until(self.registered + connect_after).await;
-        let uri = websocket_uri(&format!("ws://{}", self.server))?;
-        let mut connection = Connection::open(&uri, &self.token, Protocol::Plain).await?;
-        let connected = Instant::now();
-        let popup = match timeout(PATIENCE, popup(&mut connection)).await {
-            Ok(popup) => {
-                popup?;
-                Some(connected.elapsed())
+        let (protocol, cut_after) = match manner {
+            Manner::Plain => (Protocol::Plain, None),
+            Manner::Cut => {
+                let mut connection = self.connect(Protocol::Acks).await?;
+                let id = popup(&mut connection).await?;
+                // Without a word: neither an ack nor a goodbye.
+                drop(connection);
+                (Protocol::Acks, Some(id.context("no popup came that could have been cut off")?))
             }
-            Err(_) => None,
         };
+        let mut connection = self.connect(protocol).await?;
+        let connected = Instant::now();
+        let shown = popup(&mut connection).await?;
+        let waited = shown.as_ref().map(|_| connected.elapsed());
+        let same = cut_after.is_none() || shown.is_none() || shown == cut_after;
+        anyhow::ensure!(same, "the popup came again under another id");
+        if let (Some(id), Protocol::Acks) = (&shown, protocol) {
+            connection.acknowledge(id).await;
+        }
         connection.close().await;
         let request = reqwest::Client::new()
             .get(format!("http://{}/v1/me", self.server))
             .bearer_auth(&self.token.0);
         let Me { balance } = answer(request).await.context("looking at the balance")?;
-        Ok(Story { popup, balance })
+        Ok(Story { popup: waited, balance })
+    }
+
+    async fn connect(&self, protocol: Protocol) -> anyhow::Result<Connection> {
+        let uri = websocket_uri(&format!("ws://{}", self.server))?;
+        Ok(Connection::open(&uri, &self.token, protocol).await?)
     }
 }
 
-async fn popup(connection: &mut Connection) -> anyhow::Result<()> {
+/// Waits for the popup and answers its id; `None` when it does not come.
+async fn popup(connection: &mut Connection) -> anyhow::Result<Option<String>> {
+    match timeout(PATIENCE, next_popup(connection)).await {
+        Ok(id) => id.map(Some),
+        Err(_) => Ok(None),
+    }
+}
+
+async fn next_popup(connection: &mut Connection) -> anyhow::Result<String> {
     loop {
         match connection.next().await {
-            Received::Frame(Frame::Notification(shown)) if shown.kind == POPUP => return Ok(()),
+            Received::Frame(Frame::Notification(shown)) if shown.kind == POPUP => {
+                return Ok(shown.id);
+            }
             Received::Frame(_) | Received::Beat => {}
             Received::Closed(frame) => anyhow::bail!("the server closed the connection: {frame:?}"),
             Received::Broken(why) => anyhow::bail!("the connection broke: {why}"),

@@ -39,7 +39,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use doorstep_domain::ports::{
     Attempt, Clock, Handover, Inbox, Outcomes, Presence, Pushed, Pusher, StoreError, Which,
 };
-use doorstep_domain::{Notification, NotificationId, Outcome, UserId};
+use doorstep_domain::{Kind, Notification, NotificationId, Outcome, UserId};
 
 use self::context::Context;
 use self::endings::Endings;
@@ -184,12 +184,14 @@ impl Delivery {
     /// Its user needs no session, channel or subscription made beforehand. Waits only for the store, and
     /// that only for a kind whose policy is `inbox`; never for a connection.
     pub async fn send(&self, notification: Notification) -> Result<Receipt, Refused> {
-        let policy = self.cx.rules.of(&notification.kind).policy;
+        let policy = self.rule_of(&notification.kind).policy;
         self.send_by(policy, notification).await
     }
 
     /// As [`send`](Self::send), by this policy instead of that of the kind's rule; all else stays as the rule
     /// says. For a kind that is more urgent at one time than at another.
+    ///
+    /// The node that takes a notification up after a stop does not know of it: there it goes by its kind.
     pub async fn send_by(
         &self,
         policy: Policy,
@@ -198,7 +200,7 @@ impl Delivery {
         if self.cx.tasks.stop().is_cancelled() {
             return Err(Refused::Stopping);
         }
-        let rule = self.cx.rules.of(&notification.kind);
+        let rule = self.rule_of(&notification.kind);
         let receipt = self.cx.endings.receipts.open(notification.id);
         let now_or_never = notification.ttl.unwrap_or(rule.ttl).is_zero();
         let so_far = match policy {
@@ -209,6 +211,18 @@ impl Delivery {
             Policy::Deferred(Strategy::Poll) => self.poll.accept(notification, rule)?,
         };
         Ok(self.cx.endings.receipts.with_state(receipt, so_far))
+    }
+
+    /// The rule that governs a kind.
+    pub fn rule_of(&self, kind: &Kind) -> &Rule {
+        self.cx.rules.of(kind)
+    }
+
+    /// Whether a notification that waits in this node's memory is in flight now; `None` if it is not there.
+    pub fn state_of(&self, user: &UserId, id: NotificationId) -> Option<Acceptance> {
+        let state = self.wake.rooms.with(user, (0, 0), |room| room.state(user, id))?;
+        let in_flight = matches!(state, entry::State::InFlight);
+        Some(if in_flight { Acceptance::InFlight } else { Acceptance::Waiting })
     }
 
     /// TTL 0: what a connection takes is delivered, what nobody takes has expired.

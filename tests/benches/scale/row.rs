@@ -26,7 +26,7 @@ pub(crate) struct Figures {
 }
 
 const PAYLOAD: f64 = 200.0;
-const WAIT: Duration = Duration::from_secs(3600);
+const WAIT: Duration = Duration::from_hours(1);
 const BATCH: u64 = 1000;
 
 #[allow(clippy::cast_precision_loss)]
@@ -78,7 +78,8 @@ async fn row(name: String, strategy: Strategy, count: usize, idle: u64) -> Figur
     let bytes_each = (float(resident()) - float(before)) / float(count) - PAYLOAD;
     let cpu_before = cpu();
     tokio::time::sleep(Duration::from_secs(idle)).await;
-    let idle_cpu = (cpu() - cpu_before).as_secs_f64() / Duration::from_secs(idle).as_secs_f64();
+    let idle_cpu =
+        cpu().saturating_sub(cpu_before).as_secs_f64() / Duration::from_secs(idle).as_secs_f64();
     let pushes = arrive(&world, &delivery, strategy, count).await;
     let expire_all_ms = expire(&world, &delivery, deadline).await;
     let at = |quantile: f64| {

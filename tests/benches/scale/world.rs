@@ -76,14 +76,15 @@ pub(crate) fn notification(n: u64, now: Timestamp, deadline: Timestamp) -> Notif
     thread_local! {
         static KIND: doorstep_domain::Kind = "reward.granted".parse().expect("a kind");
     }
-    let ttl = deadline.since(now);
+    // Whole milliseconds, so that all end at the very same moment.
+    let ttl = Ttl::new(deadline.since(now)).expect("within a day");
     Notification {
         id: NotificationId::new(Uuid::from_u64_pair(n, n.wrapping_mul(0xD134_2543_DE82_EF95))),
         user_id: user(n),
         kind: KIND.with(Clone::clone),
         topic: None,
         payload: Payload::new(&format!("{n:0198}")).expect("a payload"),
-        created_at: deadline - ttl,
-        ttl: Ttl::new(ttl),
+        created_at: deadline - ttl.as_duration(),
+        ttl: Some(ttl),
     }
 }

@@ -16,12 +16,9 @@ struct Wanted {
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let wanted = match parse(&arguments) {
-        Some(wanted) => wanted,
-        None => {
-            eprintln!("usage: simulation --seed N | --schedules N [--from SEED]");
-            return ExitCode::from(2);
-        }
+    let Some(wanted) = parse(&arguments) else {
+        eprintln!("usage: simulation --seed N | --schedules N [--from SEED]");
+        return ExitCode::from(2);
     };
     match play(&wanted) {
         None => {
@@ -29,7 +26,9 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Some(Broken { seed, step, what, story }) => {
-            story.iter().for_each(|line| println!("{line}"));
+            for line in story {
+                println!("{line}");
+            }
             println!("seed {seed}, step {step}: {what}");
             println!(
                 "again: cargo run --release -p doorstep-tests --bin simulation -- --seed {seed}"

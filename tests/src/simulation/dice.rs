@@ -1,4 +1,4 @@
-/// Seeded randomness: SplitMix64 (Steele, Lea, Flood 2014). The same seed throws the same dice everywhere.
+/// Seeded randomness: `SplitMix64` (Steele, Lea, Flood 2014). The same seed throws the same dice everywhere.
 pub(super) struct Dice(u64);
 
 impl Dice {

@@ -71,6 +71,9 @@ pub fn run(seed: u64) -> Result<Played, Broken> {
 }
 
 /// The same; a broken promise comes with the story of how it came about.
+///
+/// # Panics
+/// When there is no runtime to play on.
 pub fn run_telling(seed: u64, tell: bool) -> Result<Played, Broken> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -168,13 +171,13 @@ async fn finish(world: &Arc<World>, node: &mut Node) -> Result<(), String> {
         client::disconnect_all(world, node, user);
         client::connect(world, node, user, true);
     }
-    tokio::time::sleep(Duration::from_secs(120)).await;
+    tokio::time::sleep(Duration::from_mins(2)).await;
     settle().await;
     world.check(node)?;
     for user in 0..world::USERS {
         client::disconnect_all(world, node, user);
     }
-    tokio::time::sleep(Duration::from_secs(120)).await;
+    tokio::time::sleep(Duration::from_mins(2)).await;
     settle().await;
     world.check_end(node).await
 }

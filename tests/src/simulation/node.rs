@@ -1,6 +1,5 @@
 //! The node: the real delivery on simulated ports, started, stopped and killed.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,7 +33,7 @@ fn rules() -> Rules {
     let now = Rule { policy: Policy::Immediate, ..plain };
     let kinds = KINDS.into_iter().zip([plain, brief, few, inbox, promote, now]);
     let named = kinds.map(|(kind, rule)| (kind.parse().expect("a kind"), rule));
-    Rules { default: plain, kinds: HashMap::from_iter(named) }
+    Rules { default: plain, kinds: named.collect() }
 }
 
 impl Node {

@@ -62,6 +62,7 @@ impl Presence for Ports {
 
 #[async_trait]
 impl Pusher for Ports {
+    #[expect(clippy::similar_names, reason = "what is asked of a pusher, and what it answers")]
     async fn push(
         &self,
         n: &Notification,

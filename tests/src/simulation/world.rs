@@ -54,6 +54,7 @@ pub(super) struct Connection {
 }
 
 /// A notification's life, seen from outside.
+#[expect(clippy::struct_excessive_bools, reason = "what has happened to it, in any combination")]
 pub(super) struct Life {
     pub(super) notification: Notification,
     pub(super) user: u64,

@@ -1,0 +1,138 @@
+//! `GET /openapi.json`: what is served here, in OpenAPI 3.1, from the code itself.
+//!
+//! Each family describes its own handlers (`#[utoipa::path]`) and has a `Description`; [`router`] puts together
+//! those of the families that are served, and adds what [`api`](super::api) and the extractors answer to all
+//! of them: the problems. To add a family: a `Description` beside its `router`, one entry in the composition
+//! root.
+
+use axum::Router;
+use axum::http::header;
+use axum::routing::get;
+use serde_json::{Map, Value, json};
+pub use utoipa::OpenApi;
+use utoipa::ToSchema;
+pub use utoipa::openapi::OpenApi as Document;
+
+use super::FieldError;
+
+/// An error answer, as in RFC 9457.
+#[derive(ToSchema)]
+#[schema(as = Problem)]
+#[expect(dead_code, reason = "the description of what `problem::Problem` answers")]
+pub(crate) struct ProblemBody {
+    /// `about:blank`, where it is not said: the problem is what its status says.
+    #[schema(rename = "type")]
+    r#type: Option<String>,
+    /// The status in words.
+    title: String,
+    /// The status.
+    status: u16,
+    /// What is wrong, in a sentence.
+    detail: String,
+    /// The fields or parameters at fault.
+    errors: Option<Vec<FieldError>>,
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Doorstep",
+        description = "Pushes that wait at the door. Times are RFC 3339 in UTC, money is decimal \
+                       strings, errors are RFC 9457 problems."
+    ),
+    components(schemas(ProblemBody)),
+    paths(describe)
+)]
+struct Shared;
+
+/// This description
+#[utoipa::path(
+    get, path = "/openapi.json", tag = "node",
+    responses((status = 200, description = "An OpenAPI 3.1 document.", body = Value)),
+)]
+#[expect(dead_code, reason = "only its description is used: the answer is made once")]
+fn describe() {}
+
+/// The route, describing these families.
+pub fn router(families: Vec<Document>) -> Router {
+    let text = bytes::Bytes::from(document(families).to_string());
+    let answer = ([(header::CONTENT_TYPE, "application/json")], text);
+    Router::new().route("/openapi.json", get(move || async move { answer }))
+}
+
+/// Which problems an operation may answer beside those that it describes itself.
+fn shared_problems(path: &str, operation: &Map<String, Value>) -> Vec<u16> {
+    let mut statuses = vec![500];
+    if operation.contains_key("security") {
+        statuses.push(401);
+    }
+    if path.starts_with("/v1/") && path != "/v1/ws" {
+        // Every query string is read, and what nobody asked for is refused.
+        statuses.extend([503, 400, 422]);
+    }
+    if operation.contains_key("requestBody") {
+        statuses.extend([408, 413, 415]);
+    }
+    statuses
+}
+
+const PROBLEMS: [(u16, &str); 8] = [
+    (400, "The request cannot be read."),
+    (401, "No token, or one that is not good here."),
+    (408, "The body took too long to come."),
+    (413, "The body is too large."),
+    (415, "The body does not say that it is JSON."),
+    (422, "Fields or parameters are not as they must be; each is named."),
+    (500, "It is our fault."),
+    (503, "It may work later."),
+];
+
+fn problem(status: u16, description: &str) -> Value {
+    let mut problem = json!({
+        "description": description,
+        "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    });
+    let header = match status {
+        401 => Some(("WWW-Authenticate", "string")),
+        503 => Some(("Retry-After", "integer")),
+        _ => None,
+    };
+    if let Some((name, of_type)) = header {
+        problem["headers"] = json!({name: {"schema": {"type": of_type}}});
+    }
+    problem
+}
+
+/// The whole document.
+fn document(families: Vec<Document>) -> Value {
+    let document =
+        families.into_iter().fold(Shared::openapi(), |all, family| all.merge_from(family));
+    // What is left to do is the same everywhere, and easier on the finished tree.
+    let mut document = serde_json::to_value(document).unwrap_or_default();
+    let scheme =
+        |description| json!({"type": "http", "scheme": "bearer", "description": description});
+    document["components"]["securitySchemes"] = json!({
+        "token": scheme("A user's token: of a session, or one that the backend signed."),
+        "service_key": scheme("A backend's service key, made by `doorstep key new`."),
+    });
+    for (status, description) in PROBLEMS {
+        document["components"]["responses"][format!("Problem{status}")] =
+            problem(status, description);
+    }
+    let paths = document["paths"].as_object_mut().into_iter().flatten();
+    for (path, methods) in paths {
+        for (_, operation) in methods.as_object_mut().into_iter().flatten() {
+            let Some(operation) = operation.as_object_mut() else { continue };
+            let problems = shared_problems(path, operation);
+            let Some(responses) = operation.get_mut("responses").and_then(Value::as_object_mut)
+            else {
+                continue;
+            };
+            for status in problems {
+                let known = json!({"$ref": format!("#/components/responses/Problem{status}")});
+                responses.entry(status.to_string()).or_insert(known);
+            }
+        }
+    }
+    document
+}

@@ -1,0 +1,227 @@
+use doorstep_domain::ports::MockClock;
+use jsonwebtoken::{Algorithm as Name, EncodingKey, Header, encode};
+use serde_json::{Value, json};
+
+use super::*;
+
+const NOW: i64 = 1_700_000_000;
+const SECRET: &[u8] = b"a secret of thirty-two bytes ok!";
+const RSA: (&[u8], &[u8]) =
+    (include_bytes!("testdata/rsa.pem"), include_bytes!("testdata/rsa.pub.pem"));
+const EC: (&[u8], &[u8]) =
+    (include_bytes!("testdata/ec.pem"), include_bytes!("testdata/ec.pub.pem"));
+const ED: (&[u8], &[u8]) =
+    (include_bytes!("testdata/ed.pem"), include_bytes!("testdata/ed.pub.pem"));
+
+fn key(id: &str, algorithm: Algorithm) -> Key {
+    let material = match algorithm {
+        Algorithm::Hs256 => SECRET,
+        Algorithm::Rs256 => RSA.1,
+        Algorithm::Es256 => EC.1,
+        Algorithm::EdDsa => ED.1,
+    };
+    Key::new(id, algorithm, material).unwrap()
+}
+
+fn signing(name: Name) -> EncodingKey {
+    match name {
+        Name::RS256 => EncodingKey::from_rsa_pem(RSA.0).unwrap(),
+        Name::ES256 => EncodingKey::from_ec_pem(EC.0).unwrap(),
+        Name::EdDSA => EncodingKey::from_ed_pem(ED.0).unwrap(),
+        _ => EncodingKey::from_secret(SECRET),
+    }
+}
+
+fn token(name: Name, kid: Option<&str>, claims: &Value) -> String {
+    let header = Header { kid: kid.map(str::to_owned), ..Header::new(name) };
+    encode(&header, claims, &signing(name)).unwrap()
+}
+
+fn jwts(keys: Vec<Key>) -> Jwts {
+    let expected = Expected {
+        issuer: Some("shop".into()),
+        audience: Some("doorstep".into()),
+        leeway: Duration::from_secs(30),
+    };
+    let mut clock = MockClock::new();
+    clock.expect_now().return_const(Timestamp::from_micros(NOW * 1_000_000));
+    Jwts::new(keys, expected, Arc::new(clock))
+}
+
+fn claims() -> Value {
+    json!({"sub": "customer/42", "iss": "shop", "aud": "doorstep", "exp": NOW + 60})
+}
+
+fn with(name: &str, value: Value) -> Value {
+    let mut claims = claims();
+    claims[name] = value;
+    claims
+}
+
+fn without(name: &str) -> Value {
+    let mut claims = claims();
+    claims.as_object_mut().unwrap().remove(name);
+    claims
+}
+
+async fn who(jwts: &Jwts, token: &str) -> Option<String> {
+    jwts.authenticate(token).await.unwrap().map(|caller| caller.user_id.to_string())
+}
+
+const ALL: [(Algorithm, Name); 4] = [
+    (Algorithm::Hs256, Name::HS256),
+    (Algorithm::Rs256, Name::RS256),
+    (Algorithm::Es256, Name::ES256),
+    (Algorithm::EdDsa, Name::EdDSA),
+];
+
+#[tokio::test]
+async fn a_token_of_each_algorithm_says_who_and_until_when() {
+    for (algorithm, name) in ALL {
+        let jwts = jwts(vec![key("one", algorithm)]);
+        let caller = jwts.authenticate(&token(name, Some("one"), &claims())).await.unwrap();
+        let caller = caller.unwrap_or_else(|| panic!("{name:?}"));
+        assert_eq!(caller.user_id.to_string(), "customer/42");
+        assert_eq!(caller.expires_at.as_micros(), (NOW + 60 + 30) * 1_000_000);
+        assert_eq!(who(&jwts, &token(name, None, &claims())).await.as_deref(), Some("customer/42"));
+    }
+}
+
+#[tokio::test]
+async fn a_user_id_is_any_string_up_to_128_bytes() {
+    let jwts = jwts(vec![key("one", Algorithm::Hs256)]);
+    for id in ["zoë", "a b/c\u{1F600}", &"é".repeat(64)] {
+        let token = token(Name::HS256, None, &with("sub", json!(id)));
+        assert_eq!(who(&jwts, &token).await.as_deref(), Some(id));
+    }
+    for id in [json!(""), json!("é".repeat(65)), json!(42), Value::Null] {
+        let token = token(Name::HS256, None, &with("sub", id.clone()));
+        assert_eq!(who(&jwts, &token).await, None, "{id}");
+    }
+}
+
+#[tokio::test]
+async fn claims_that_are_wrong_or_missing_let_nobody_in() {
+    let jwts = jwts(vec![key("one", Algorithm::Hs256)]);
+    let cases = [
+        with("iss", json!("another shop")),
+        without("iss"),
+        with("aud", json!("another service")),
+        with("aud", json!(["one", "two"])),
+        without("aud"),
+        without("sub"),
+        without("exp"),
+        with("exp", json!(NOW - 30)),
+        with("exp", json!("tomorrow")),
+        with("exp", json!(1e300)),
+        with("exp", json!(-1)),
+        with("nbf", json!(NOW + 31)),
+        json!([]),
+    ];
+    for case in cases {
+        assert_eq!(who(&jwts, &token(Name::HS256, None, &case)).await, None, "{case}");
+    }
+    let within_leeway = [
+        with("exp", json!(NOW - 29)),
+        with("nbf", json!(NOW + 30)),
+        with("exp", json!(1_700_000_060.5)),
+        with("aud", json!(["one", "doorstep"])),
+    ];
+    for case in within_leeway {
+        assert!(who(&jwts, &token(Name::HS256, None, &case)).await.is_some(), "{case}");
+    }
+}
+
+#[tokio::test]
+async fn keys_are_rotated_by_their_ids() {
+    let other = Key::new("new", Algorithm::Hs256, b"another secret of thirty-two byt").unwrap();
+    let jwts = jwts(vec![key("old", Algorithm::Hs256), other]);
+    let old = token(Name::HS256, Some("old"), &claims());
+    assert!(who(&jwts, &old).await.is_some());
+    assert!(
+        who(&jwts, &token(Name::HS256, None, &claims())).await.is_some(),
+        "without an id any fits"
+    );
+    // The id says which key, and no other is tried then.
+    assert_eq!(who(&jwts, &token(Name::HS256, Some("new"), &claims())).await, None);
+    assert_eq!(who(&jwts, &token(Name::HS256, Some("none"), &claims())).await, None);
+    jwts.replace_keys(vec![Key::new("new", Algorithm::Hs256, SECRET).unwrap()]);
+    assert_eq!(who(&jwts, &old).await, None, "its key has been taken away");
+    assert!(who(&jwts, &token(Name::HS256, Some("new"), &claims())).await.is_some());
+}
+
+fn segment(value: &Value) -> String {
+    use base64ct::{Base64UrlUnpadded, Encoding as _};
+    Base64UrlUnpadded::encode_string(value.to_string().as_bytes())
+}
+
+#[tokio::test]
+async fn the_algorithm_none_is_refused_in_every_spelling() {
+    let jwts = jwts(ALL.map(|(algorithm, _)| key("one", algorithm)).into());
+    let signature = token(Name::HS256, None, &claims()).rsplit('.').next().unwrap().to_owned();
+    for alg in ["none", "None", "NONE", "nOnE", "", "HS1"] {
+        for signature in ["", "AA", &signature] {
+            let header = segment(&json!({"alg": alg, "typ": "JWT", "kid": "one"}));
+            let forged = format!("{header}.{}.{signature}", segment(&claims()));
+            assert_eq!(who(&jwts, &forged).await, None, "{alg:?} {signature:?}");
+        }
+    }
+    let header = segment(&json!({"typ": "JWT"}));
+    assert_eq!(who(&jwts, &format!("{header}.{}.", segment(&claims()))).await, None);
+}
+
+#[tokio::test]
+async fn a_public_key_is_never_taken_for_a_secret() {
+    // Signed with what everybody knows, the public key, as if it were an HMAC secret.
+    for (public, algorithm) in
+        [(RSA.1, Algorithm::Rs256), (EC.1, Algorithm::Es256), (ED.1, Algorithm::EdDsa)]
+    {
+        for keys in [vec![key("one", algorithm)], ALL.map(|(a, _)| key("one", a)).into()] {
+            let jwts = jwts(keys);
+            for kid in [None, Some("one".to_owned())] {
+                let header = Header { kid, ..Header::new(Name::HS256) };
+                let forged = encode(&header, &claims(), &EncodingKey::from_secret(public)).unwrap();
+                assert_eq!(who(&jwts, &forged).await, None, "{algorithm:?}");
+            }
+        }
+    }
+    // A token that is right, at a node that has only keys of other algorithms, under the same id.
+    for (algorithm, name) in ALL {
+        let others = ALL.iter().filter(|(a, _)| *a != algorithm);
+        let jwts = jwts(others.map(|(a, _)| key("one", *a)).collect());
+        assert_eq!(who(&jwts, &token(name, Some("one"), &claims())).await, None, "{name:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_token_is_nobody() {
+    let jwts = jwts(vec![key("one", Algorithm::Hs256)]);
+    let good = token(Name::HS256, None, &claims());
+    let (signed, signature) = good.rsplit_once('.').unwrap();
+    let (header, _) = signed.split_once('.').unwrap();
+    let changed = format!("{header}.{}.{signature}", segment(&with("sub", json!("eve"))));
+    let long = format!("{good}{}", "A".repeat(Jwts::MAX_TOKEN_BYTES));
+    for bad in ["", ".", "..", "a.b.c", signed, &changed, &long, &good[..good.len() - 4]] {
+        assert_eq!(who(&jwts, bad).await, None, "{bad}");
+    }
+    let critical = Header { crit: Some(vec!["exp".into()]), ..Header::new(Name::HS256) };
+    let critical = encode(&critical, &claims(), &signing(Name::HS256)).unwrap();
+    assert_eq!(who(&jwts, &critical).await, None, "asks for what is not understood");
+}
+
+#[test]
+fn what_is_no_key_is_refused_when_it_is_configured() {
+    let refused = |algorithm, material: &[u8]| Key::new("one", algorithm, material).unwrap_err();
+    assert_eq!(refused(Algorithm::Hs256, b"short"), KeyError::SecretTooShort(5));
+    assert_eq!(refused(Algorithm::Hs256, RSA.1), KeyError::PemAsSecret);
+    for (algorithm, material) in [
+        (Algorithm::Rs256, EC.1),
+        (Algorithm::Rs256, RSA.0),
+        (Algorithm::Es256, ED.1),
+        (Algorithm::EdDsa, RSA.1),
+        (Algorithm::EdDsa, SECRET),
+    ] {
+        assert_eq!(refused(algorithm, material), KeyError::NotAPublicKey(algorithm));
+    }
+    assert!(!format!("{:?}", key("one", Algorithm::Hs256)).contains("secret"));
+}

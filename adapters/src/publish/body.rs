@@ -1,0 +1,252 @@
+//! What a publisher sends, read so that each notification is judged by itself: one that is wrong is named in
+//! its place, and those beside it are not held up.
+
+use std::fmt;
+use std::time::Duration;
+
+use doorstep_application::publishing::{Draft, WantedPolicy};
+use doorstep_domain::{NotificationId, Ttl};
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::MAX_BATCH;
+use crate::http::FieldError;
+
+/// A body: one notification or several, not looked into any further.
+pub(super) enum Body<'a> {
+    One(&'a RawValue),
+    Many(Vec<&'a RawValue>),
+    /// More than [`MAX_BATCH`].
+    TooMany,
+}
+
+impl<'a> Body<'a> {
+    pub(super) fn read(text: &'a [u8]) -> Result<Self, serde_json::Error> {
+        let begins = text.iter().find(|byte| !byte.is_ascii_whitespace());
+        if begins == Some(&b'[') {
+            let Batch { items, over } = serde_json::from_slice(text)?;
+            return Ok(if over { Self::TooMany } else { Self::Many(items) });
+        }
+        serde_json::from_slice(text).map(Self::One)
+    }
+}
+
+/// An array, of which no more is kept than may be in it.
+struct Batch<'a> {
+    items: Vec<&'a RawValue>,
+    over: bool,
+}
+
+impl<'de> Deserialize<'de> for Batch<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Items;
+        impl<'de> Visitor<'de> for Items {
+            type Value = Batch<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an array")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Batch<'de>, A::Error> {
+                let mut items = Vec::new();
+                while let Some(item) = seq.next_element()? {
+                    if items.len() == MAX_BATCH {
+                        while seq.next_element::<IgnoredAny>()?.is_some() {}
+                        return Ok(Batch { items: Vec::new(), over: true });
+                    }
+                    items.push(item);
+                }
+                Ok(Batch { items, over: false })
+            }
+        }
+        deserializer.deserialize_seq(Items)
+    }
+}
+
+/// What a draft is judged against.
+#[derive(Clone, Copy)]
+pub(super) struct Bounds {
+    pub(super) max_ttl: Ttl,
+    pub(super) inbox: bool,
+}
+
+/// A draft, or everything that is wrong with it and, if it has a readable one, its id.
+pub(super) fn draft(
+    item: &RawValue,
+    bounds: Bounds,
+) -> Result<Draft, (Option<NotificationId>, Vec<FieldError>)> {
+    let Ok(members) = serde_json::from_str::<Members<'_>>(item.get()) else {
+        return Err((None, vec![fault("", "must be a JSON object")]));
+    };
+    let mut reader = Reader { members, faults: Vec::new() };
+    let id = reader.optional("id", 6, |text| text.parse().map_err(|_| "must be a UUID".to_owned()));
+    let user_id = reader.required("user_id", 0, said);
+    let kind = reader.required("kind", 1, said);
+    let topic = reader.optional("topic", 3, said);
+    let policy = reader.optional("policy", 5, |word| policy(word, bounds.inbox));
+    let ttl = reader.ttl(bounds.max_ttl);
+    let payload = match reader.members.values[2] {
+        Some(raw) => doorstep_domain::Payload::parse(raw.get())
+            .map_err(|e| reader.faults.push(fault("payload", e.to_string())))
+            .ok(),
+        None => {
+            reader.faults.push(fault("payload", "missing"));
+            None
+        }
+    };
+    let mut faults = reader.faults;
+    faults.extend(reader.members.faults);
+    match (user_id, kind, payload) {
+        (Some(user_id), Some(kind), Some(payload)) if faults.is_empty() => {
+            Ok(Draft { user_id, kind, payload, topic, ttl, policy, id })
+        }
+        _ => {
+            faults.truncate(MAX_FAULTS);
+            Err((id, faults))
+        }
+    }
+}
+
+/// So many faults of one draft are named.
+const MAX_FAULTS: usize = 20;
+
+fn policy(word: &str, inbox: bool) -> Result<WantedPolicy, String> {
+    match WantedPolicy::WORDS.iter().find(|(known, _)| *known == word) {
+        Some((_, WantedPolicy::Inbox)) if !inbox => Err("there is no inbox here".to_owned()),
+        Some((_, policy)) => Ok(*policy),
+        None => Err("must be \"immediate\", \"deferred\" or \"inbox\"".to_owned()),
+    }
+}
+
+fn said<T: std::str::FromStr<Err: fmt::Display>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|e: T::Err| e.to_string())
+}
+
+fn fault(field: &str, detail: impl Into<String>) -> FieldError {
+    FieldError { place: "body", field: field.to_owned(), detail: detail.into() }
+}
+
+const NAMES: [&str; 7] = ["user_id", "kind", "payload", "topic", "ttl", "policy", "id"];
+
+/// The members of a draft by their place in [`NAMES`], not looked into.
+struct Members<'a> {
+    values: [Option<&'a RawValue>; NAMES.len()],
+    faults: Vec<FieldError>,
+}
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
+                let mut members = Members { values: [None; NAMES.len()], faults: Vec::new() };
+                while let Some(name) = map.next_key::<Name>()? {
+                    let value = map.next_value::<&RawValue>()?;
+                    let fault = match name {
+                        Name::Known(place) if members.values[place].is_none() => {
+                            members.values[place] = Some(value);
+                            continue;
+                        }
+                        Name::Known(place) => fault(NAMES[place], "given more than once"),
+                        Name::Unknown(name) => fault(&name, "unknown field"),
+                    };
+                    if members.faults.len() < MAX_FAULTS {
+                        members.faults.push(fault);
+                    }
+                }
+                Ok(members)
+            }
+        }
+        deserializer.deserialize_map(Object)
+    }
+}
+
+enum Name {
+    Known(usize),
+    Unknown(String),
+}
+
+impl<'de> Deserialize<'de> for Name {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Word;
+        impl Visitor<'_> for Word {
+            type Value = Name;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a name")
+            }
+
+            fn visit_str<E>(self, name: &str) -> Result<Name, E> {
+                Ok(match NAMES.iter().position(|known| *known == name) {
+                    Some(place) => Name::Known(place),
+                    // A name may have any length; the answer need not repeat all of it.
+                    None => Name::Unknown(name.chars().take(64).collect()),
+                })
+            }
+        }
+        deserializer.deserialize_str(Word)
+    }
+}
+
+struct Reader<'a> {
+    members: Members<'a>,
+    faults: Vec<FieldError>,
+}
+
+impl Reader<'_> {
+    fn required<T>(
+        &mut self,
+        name: &str,
+        place: usize,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        if self.members.values[place].is_none() {
+            self.faults.push(fault(name, "missing"));
+        }
+        self.text(name, place, parse)
+    }
+
+    /// As wanted or not given; `null` is not given.
+    fn optional<T>(
+        &mut self,
+        name: &str,
+        place: usize,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        if self.members.values[place].is_some_and(|raw| raw.get() == "null") {
+            return None;
+        }
+        self.text(name, place, parse)
+    }
+
+    fn text<T>(
+        &mut self,
+        name: &str,
+        place: usize,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let raw = self.members.values[place]?;
+        let parsed = serde_json::from_str::<String>(raw.get())
+            .map_err(|_| "must be a string".to_owned())
+            .and_then(|text| parse(&text));
+        parsed.map_err(|detail| self.faults.push(fault(name, detail))).ok()
+    }
+
+    fn ttl(&mut self, most: Ttl) -> Option<Ttl> {
+        let raw = self.members.values[4].filter(|raw| raw.get() != "null")?;
+        let seconds = serde_json::from_str::<u64>(raw.get()).ok();
+        let ttl = seconds.and_then(|s| Ttl::new(Duration::from_secs(s))).filter(|ttl| *ttl <= most);
+        if ttl.is_none() {
+            let most = most.as_duration().as_secs();
+            let detail = format!("must be a whole number of seconds from 0 to {most}");
+            self.faults.push(fault("ttl", detail));
+        }
+        ttl
+    }
+}

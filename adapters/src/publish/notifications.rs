@@ -1,0 +1,244 @@
+//! `POST /v1/notifications` and `GET /v1/notifications/{id}`.
+
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Request, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use doorstep_application::delivery::Acceptance;
+use doorstep_application::publishing::{Progress, Published, Record, Rejection};
+use doorstep_domain::NotificationId;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::body::{Body, Bounds, draft};
+use super::{Api, LARGE_BODY_BYTES, MAX_BATCH};
+use crate::http::wire::{private_json, rfc3339};
+use crate::http::{FieldError, Parameters, Problem, json_bytes};
+
+/// A notification to publish.
+#[derive(ToSchema)]
+#[schema(as = Draft)]
+#[expect(dead_code, reason = "the description of what `body::draft` reads")]
+pub(super) struct DraftBody {
+    /// Whom it is for: any string of 1 to 128 bytes of UTF-8.
+    #[schema(min_length = 1, max_length = 128)]
+    user_id: String,
+    /// What happened; chooses the rule by which it is delivered.
+    #[schema(pattern = "^[A-Za-z0-9._-]{1,64}$")]
+    kind: String,
+    /// What the client shows: any JSON of at most 32 KiB.
+    payload: serde_json::Value,
+    /// A newer notification of the same topic replaces this one while it waits.
+    #[schema(pattern = "^[!-~]{1,64}$")]
+    topic: Option<String>,
+    /// How long it may wait, in seconds; 0 is now or never.
+    #[schema(maximum = 86400)]
+    ttl: Option<u32>,
+    /// Instead of the policy of its kind: `immediate`, `deferred` or `inbox`.
+    policy: Option<String>,
+    /// Its id and idempotency key: sent again, it gets its first answer again and is not pushed twice.
+    #[schema(format = "uuid")]
+    id: Option<String>,
+}
+
+/// One notification, or up to 1,000, each judged by itself.
+#[derive(ToSchema)]
+#[schema(as = OneOrMany)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "the description of what `body::Body` reads")]
+pub(super) enum OneOrMany {
+    One(DraftBody),
+    Many(Vec<DraftBody>),
+}
+
+/// What became of each, in the order in which they came.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Published)]
+pub(super) struct PublishedBody {
+    notifications: Vec<ItemBody>,
+}
+
+/// What became of one notification at once, or by the end of `wait`.
+#[derive(Serialize, ToSchema)]
+#[schema(as = PublishedNotification)]
+struct ItemBody {
+    /// Its id; null where it was rejected and has no readable one.
+    #[schema(format = "uuid", required)]
+    id: Option<String>,
+    /// `delivered`, `in_flight`, `waiting` or `rejected`; or, where it has ended otherwise, how: `expired`,
+    /// `promoted`, `replaced`, `dropped`.
+    state: &'static str,
+    /// Why it was rejected: `invalid`, `mailbox_full`, `node_full`, `no_inbox`, `inbox_away` or `stopping`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    /// Of an invalid one, what is wrong.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    errors: Vec<FieldError>,
+}
+
+/// Publish one notification or several
+///
+/// The answer comes at once, or with `wait` when every outcome is known or so many seconds have passed. One
+/// that is rejected may be sent again with the same id.
+#[utoipa::path(
+    post, path = "/v1/notifications", tag = "publish", security(("service_key" = [])),
+    params(("wait" = Option<u32>, Query, description = "Seconds to wait for the outcomes.", maximum = 60)),
+    request_body = OneOrMany,
+    responses((status = 202, description = "Each was judged.", body = PublishedBody)),
+)]
+pub(super) async fn publish(
+    State(api): State<Api>,
+    query: Parameters,
+    request: Request,
+) -> Result<Response, Problem> {
+    let wait = super::wait(query)?;
+    // Who does not say how much it is gets a place too: the extractor cuts it at the limit.
+    let large = declared_bytes(&request).is_none_or(|bytes| bytes > LARGE_BODY_BYTES);
+    let place = match large {
+        true => Some(api.large.acquire().await.map_err(|_| Problem::internal())?),
+        false => None,
+    };
+    let bytes = json_bytes(request, &()).await?;
+    let body = Body::read(&bytes).map_err(|error| {
+        Problem::new(StatusCode::BAD_REQUEST, format!("the body is not JSON: {error}"))
+    })?;
+    let bounds = Bounds { max_ttl: api.max_ttl, inbox: api.inbox };
+    let mut items = match body {
+        Body::One(one) => match draft(one, bounds) {
+            Ok(draft) => vec![ItemBody::from(api.publishing.publish(draft).await)],
+            Err((_, errors)) => return Err(Problem::fields(errors)),
+        },
+        Body::Many(many) => {
+            let mut items = Vec::with_capacity(many.len());
+            for one in many {
+                // One after the other: a user's notifications are pushed in this order.
+                items.push(match draft(one, bounds) {
+                    Ok(draft) => api.publishing.publish(draft).await.into(),
+                    Err((id, errors)) => ItemBody::invalid(id, errors),
+                });
+            }
+            items
+        }
+        Body::TooMany => {
+            let detail = format!("must have at most {MAX_BATCH} notifications");
+            let error = FieldError { place: "body", field: String::new(), detail };
+            return Err(Problem::fields(vec![error]));
+        }
+    };
+    drop((bytes, place));
+    if !wait.is_zero() {
+        wait_for(&api, &mut items, wait).await;
+    }
+    let body = PublishedBody { notifications: items };
+    Ok((StatusCode::ACCEPTED, private_json(&body)).into_response())
+}
+
+fn declared_bytes(request: &Request) -> Option<usize> {
+    request.headers().get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+async fn wait_for(api: &Api, items: &mut [ItemBody], wait: std::time::Duration) {
+    let id = |item: &ItemBody| -> Option<NotificationId> {
+        if item.reason.is_some() { None } else { item.id.as_deref()?.parse().ok() }
+    };
+    api.publishing.wait_for(items.iter().filter_map(id), wait).await;
+    for item in items {
+        let known = id(item).and_then(|id| api.publishing.look_up(id));
+        if let Some(Record { progress, .. }) = known {
+            item.state = state(progress);
+        }
+    }
+}
+
+impl ItemBody {
+    fn invalid(id: Option<NotificationId>, errors: Vec<FieldError>) -> Self {
+        let id = id.map(|id| id.to_string());
+        Self { id, state: "rejected", reason: Some("invalid"), errors }
+    }
+}
+
+impl From<Published> for ItemBody {
+    fn from(Published { id, state }: Published) -> Self {
+        let (state, reason) = match state {
+            Ok(accepted) => (word(accepted), None),
+            Err(rejection) => ("rejected", Some(Rejection::as_str(rejection))),
+        };
+        Self { id: Some(id.to_string()), state, reason, errors: Vec::new() }
+    }
+}
+
+fn word(accepted: Acceptance) -> &'static str {
+    match accepted {
+        Acceptance::Waiting => "waiting",
+        Acceptance::InFlight => "in_flight",
+        Acceptance::Ended(outcome) => outcome.as_str(),
+    }
+}
+
+fn state(progress: Progress) -> &'static str {
+    match progress {
+        Progress::Open(so_far) => word(so_far),
+        Progress::Ended(outcome, _) => outcome.as_str(),
+    }
+}
+
+/// What is known of a notification.
+#[derive(Serialize, ToSchema)]
+#[schema(as = NotificationState)]
+pub(super) struct RecordBody {
+    #[schema(format = "uuid")]
+    id: String,
+    /// `waiting`, `in_flight`, or its outcome: `delivered`, `expired`, `promoted`, `replaced`, `dropped` or
+    /// `rejected`.
+    state: &'static str,
+    #[schema(format = "date-time")]
+    created_at: String,
+    /// When it ended; null while it has not.
+    #[schema(format = "date-time", required)]
+    ended_at: Option<String>,
+}
+
+/// What became of a notification
+///
+/// Known from its acceptance until an hour after its end, on the node that accepted it and as far as memory
+/// goes.
+#[utoipa::path(
+    get, path = "/v1/notifications/{id}", tag = "publish", security(("service_key" = [])),
+    params(
+        ("id" = String, Path, description = "The id that was given, or answered."),
+        ("wait" = Option<u32>, Query, description = "Seconds to wait for the outcome.", maximum = 60),
+    ),
+    responses(
+        (status = 200, description = "Its state or outcome.", body = RecordBody),
+        (status = 404, description = "No such notification, or no longer known.",
+            body = crate::http::openapi::ProblemBody, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn look_up(
+    State(api): State<Api>,
+    id: Result<Path<String>, PathRejection>,
+    query: Parameters,
+) -> Result<Response, Problem> {
+    let wait = super::wait(query)?;
+    let id: Option<NotificationId> = id.ok().and_then(|Path(id)| id.parse().ok());
+    let unknown = || {
+        let detail = "no notification of this id is known here";
+        Problem::new(StatusCode::NOT_FOUND, detail)
+    };
+    let id = id.ok_or_else(unknown)?;
+    if !wait.is_zero() {
+        api.publishing.wait_for([id], wait).await;
+    }
+    let Record { created_at, progress, .. } = api.publishing.look_up(id).ok_or_else(unknown)?;
+    let ended_at = match progress {
+        Progress::Ended(_, at) => Some(rfc3339(at)),
+        Progress::Open(_) => None,
+    };
+    Ok(private_json(&RecordBody {
+        id: id.to_string(),
+        state: state(progress),
+        created_at: rfc3339(created_at),
+        ended_at,
+    }))
+}

@@ -1,0 +1,109 @@
+//! `GET /v1/users/{user_id}/presence` and `POST /v1/presence`.
+
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use doorstep_domain::{UserId, UserIdError};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::{Api, MAX_BATCH};
+use crate::http::wire::private_json;
+use crate::http::{FieldError, Fields, Parameters, Problem};
+
+/// Whether a user has a live connection, as far as the node knows.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Presence)]
+pub(super) struct PresenceBody {
+    user_id: String,
+    online: bool,
+}
+
+/// The same for several users, in the order in which they were asked for.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Presences)]
+pub(super) struct PresencesBody {
+    presence: Vec<PresenceBody>,
+}
+
+/// Whose presence is asked for.
+#[derive(ToSchema)]
+#[schema(as = PresenceQuestion)]
+#[expect(dead_code, reason = "the description of what `of_many` reads")]
+pub(super) struct QuestionBody {
+    #[schema(max_items = 1000)]
+    user_ids: Vec<String>,
+}
+
+/// Whether a user is there
+#[utoipa::path(
+    get, path = "/v1/users/{user_id}/presence", tag = "publish", security(("service_key" = [])),
+    params(("user_id" = String, Path, description = "The user, percent-encoded.")),
+    responses((status = 200, description = "Whether the user is there.", body = PresenceBody)),
+)]
+pub(super) async fn of_one(
+    State(api): State<Api>,
+    user_id: Result<Path<String>, PathRejection>,
+    query: Parameters,
+) -> Result<Response, Problem> {
+    query.read(|_| ())?;
+    let fault = |detail: String| {
+        Problem::fields(vec![FieldError { place: "path", field: "user_id".into(), detail }])
+    };
+    let Path(user_id) = user_id.map_err(|_| fault("must be UTF-8".to_owned()))?;
+    let user_id = user_id.parse().map_err(|e: UserIdError| fault(e.to_string()))?;
+    Ok(private_json(&presence(&api, user_id).await))
+}
+
+/// Which of many users are there
+#[utoipa::path(
+    post, path = "/v1/presence", tag = "publish", security(("service_key" = [])),
+    request_body = QuestionBody,
+    responses((status = 200, description = "Who is there.", body = PresencesBody)),
+)]
+pub(super) async fn of_many(
+    State(api): State<Api>,
+    query: Parameters,
+    body: Fields,
+) -> Result<Response, Problem> {
+    query.read(|_| ())?;
+    let users = body.read(user_ids)?;
+    let mut body = PresencesBody { presence: Vec::with_capacity(users.len()) };
+    for user in users {
+        body.presence.push(presence(&api, user).await);
+    }
+    Ok(private_json(&body))
+}
+
+fn user_ids(fields: &mut Fields) -> Vec<UserId> {
+    let Some(value) = fields.optional_value("user_ids") else {
+        fields.fault("user_ids", "missing");
+        return Vec::new();
+    };
+    let Value::Array(ids) = value else {
+        fields.fault("user_ids", "must be an array of strings");
+        return Vec::new();
+    };
+    if ids.len() > MAX_BATCH {
+        fields.fault("user_ids", format!("must have at most {MAX_BATCH} ids"));
+        return Vec::new();
+    }
+    let mut users = Vec::with_capacity(ids.len());
+    for (at, id) in ids.iter().enumerate() {
+        match id.as_str().map(str::parse) {
+            Some(Ok(user)) => users.push(user),
+            Some(Err(e)) => {
+                let e: UserIdError = e;
+                fields.fault(&format!("user_ids[{at}]"), e.to_string());
+            }
+            None => fields.fault(&format!("user_ids[{at}]"), "must be a string"),
+        }
+    }
+    users
+}
+
+async fn presence(api: &Api, user: UserId) -> PresenceBody {
+    let online = api.publishing.is_online(&user).await;
+    PresenceBody { user_id: user.to_string(), online }
+}

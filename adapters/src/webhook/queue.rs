@@ -1,0 +1,81 @@
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use doorstep_domain::Ended;
+use tokio::sync::Notify;
+
+/// Outcomes that wait to be sent. Whoever puts some in never waits; what is too much pushes out the oldest.
+pub(super) struct Queue {
+    waiting: Mutex<VecDeque<Ended>>,
+    most: usize,
+    bell: Notify,
+    lost: AtomicU64,
+}
+
+impl Queue {
+    pub(super) fn new(most: usize) -> Self {
+        let (waiting, bell) = (Mutex::default(), Notify::new());
+        Self { waiting, most: most.max(1), bell, lost: AtomicU64::new(0) }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, VecDeque<Ended>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn put(&self, ended: Vec<Ended>) {
+        let mut waiting = self.waiting();
+        waiting.extend(ended);
+        let over = waiting.len().saturating_sub(self.most);
+        waiting.drain(..over);
+        drop(waiting);
+        self.bell.notify_one();
+        if over > 0 {
+            let before = self.count_lost(over);
+            // Not a line for each: the first, and then every thousandth.
+            if before == 0 || before / 1000 < self.lost() / 1000 {
+                tracing::warn!(
+                    lost = self.lost(),
+                    "the webhook's queue is full; outcomes are lost"
+                );
+            }
+        }
+    }
+
+    /// Waits until there is something. For one waiter.
+    pub(super) async fn filled(&self) {
+        while self.waiting().is_empty() {
+            self.bell.notified().await;
+        }
+    }
+
+    pub(super) fn take(&self, most: usize) -> Vec<Ended> {
+        let mut waiting = self.waiting();
+        let count = most.min(waiting.len());
+        let taken = waiting.drain(..count).collect();
+        if waiting.is_empty() {
+            waiting.shrink_to(1024);
+        }
+        taken
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.waiting().len()
+    }
+
+    /// Loses what is left; says how much that was.
+    pub(super) fn give_up(&self) -> usize {
+        let left = self.take(usize::MAX).len();
+        self.count_lost(left);
+        left
+    }
+
+    /// Answers how many had been lost before.
+    pub(super) fn count_lost(&self, count: usize) -> u64 {
+        self.lost.fetch_add(u64::try_from(count).unwrap_or(u64::MAX), Relaxed)
+    }
+
+    pub(super) fn lost(&self) -> u64 {
+        self.lost.load(Relaxed)
+    }
+}

@@ -1,0 +1,212 @@
+use std::collections::BTreeSet;
+
+use doorstep_domain::ports::MockClock;
+use doorstep_domain::{NotificationId, Outcome, Timestamp};
+use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+
+use super::*;
+
+const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+/// What the receiver does with a request.
+#[derive(Debug, Clone, Copy)]
+enum Does {
+    Answers(u16),
+    Hangs,
+    HangsUp,
+}
+
+/// A request as it came.
+struct Received {
+    head: String,
+    body: String,
+}
+
+impl Received {
+    fn header(&self, name: &str) -> &str {
+        let line = self.head.lines().find_map(|line| line.strip_prefix(&format!("{name}: ")));
+        line.unwrap_or_else(|| panic!("no {name} in {}", self.head))
+    }
+
+    fn ids(&self) -> Vec<String> {
+        let body: Value = serde_json::from_str(&self.body).unwrap();
+        assert_eq!(body["type"], "notifications.ended");
+        let ended = body["data"]["notifications"].as_array().unwrap();
+        ended.iter().map(|one| one["id"].as_str().unwrap().to_owned()).collect()
+    }
+}
+
+/// A receiver that does these things in turn, and then answers 204; every request can be looked at.
+async fn receiver(does: Vec<Does>) -> (String, mpsc::UnboundedReceiver<Received>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/hook", listener.local_addr().unwrap());
+    let (sender, received) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        let mut does = does.into_iter();
+        let mut hanging = Vec::new();
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let Some(request) = read(&mut stream).await else { continue };
+            match does.next().unwrap_or(Does::Answers(204)) {
+                Does::Answers(status) => {
+                    let answer = format!(
+                        "HTTP/1.1 {status} x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+                    );
+                    stream.write_all(answer.as_bytes()).await.ok();
+                }
+                Does::Hangs => hanging.push(stream),
+                Does::HangsUp => drop(stream),
+            }
+            sender.send(request).ok();
+        }
+    });
+    (url, received)
+}
+
+async fn read(stream: &mut TcpStream) -> Option<Received> {
+    let mut text = Vec::new();
+    loop {
+        let mut some = [0; 4096];
+        let n = stream.read(&mut some).await.ok().filter(|n| *n > 0)?;
+        text.extend_from_slice(&some[..n]);
+        let so_far = String::from_utf8_lossy(&text).into_owned();
+        let Some((head, body)) = so_far.split_once("\r\n\r\n") else { continue };
+        let received = Received { head: head.to_lowercase(), body: body.to_owned() };
+        if received.body.len() >= received.header("content-length").parse().unwrap() {
+            return Some(Received { head: head.to_owned(), ..received });
+        }
+    }
+}
+
+fn start(url: &str) -> Webhook {
+    start_with(Settings {
+        linger: Duration::from_millis(1),
+        timeout: Duration::from_secs(2),
+        first_pause: Duration::from_millis(1),
+        longest_pause: Duration::from_millis(2),
+        ..Settings::new(url.to_owned(), SECRET.parse().unwrap())
+    })
+}
+
+fn start_with(settings: Settings) -> Webhook {
+    let mut clock = MockClock::new();
+    clock.expect_now().return_const(Timestamp::from_micros(1_614_265_330_000_000));
+    Webhook::start(settings, Arc::new(clock)).unwrap()
+}
+
+fn ended(n: u128) -> Ended {
+    Ended {
+        id: NotificationId::new(Uuid::from_u128(n)),
+        user_id: "ada".parse().unwrap(),
+        kind: "news".parse().unwrap(),
+        outcome: Outcome::Delivered,
+        at: Timestamp::from_micros(1),
+        waited: Duration::from_millis(3),
+    }
+}
+
+fn id(n: u128) -> String {
+    ended(n).id.to_string()
+}
+
+#[tokio::test]
+async fn a_message_is_signed_over_its_id_its_time_and_its_body() {
+    let (url, mut received) = receiver(vec![]).await;
+    let webhook = start(&url);
+    webhook.ended(vec![ended(1), ended(2)]).await;
+    let message = received.recv().await.unwrap();
+    assert_eq!(message.ids(), [id(1), id(2)]);
+    let (name, time) = (message.header("webhook-id"), message.header("webhook-timestamp"));
+    assert_eq!(time, "1614265330");
+    let secret: Secret = SECRET.parse().unwrap();
+    let expected = secret.sign(name, 1_614_265_330, message.body.as_bytes());
+    assert_eq!(message.header("webhook-signature"), expected);
+    let body: Value = serde_json::from_str(&message.body).unwrap();
+    let one = &body["data"]["notifications"][0];
+    assert_eq!((&one["outcome"], &one["user_id"]), (&"delivered".into(), &"ada".into()));
+    assert_eq!(one["waited_ms"], 3);
+}
+
+#[tokio::test]
+async fn one_that_hangs_fails_or_hangs_up_is_told_again_under_the_same_id() {
+    let does = vec![Does::Answers(500), Does::Hangs, Does::HangsUp, Does::Answers(302)];
+    let times = does.len();
+    let (url, mut received) = receiver(does).await;
+    let webhook = start(&url);
+    webhook.ended(vec![ended(1)]).await;
+    let mut names = BTreeSet::new();
+    for _ in 0..=times {
+        let message = received.recv().await.unwrap();
+        assert_eq!(message.ids(), [id(1)]);
+        names.insert(message.header("webhook-id").to_owned());
+    }
+    assert_eq!(names.len(), 1);
+    webhook.ended(vec![ended(2)]).await;
+    assert_eq!(received.recv().await.unwrap().ids(), [id(2)], "and then it goes on");
+    assert_eq!(webhook.lost(), 0);
+}
+
+#[tokio::test]
+async fn one_that_is_gone_is_given_up_and_the_next_batch_gets_its_turn() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    drop(listener);
+    let webhook = start(&url);
+    webhook.ended(vec![ended(1)]).await;
+    while webhook.lost() == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(webhook.lost(), 1);
+}
+
+#[tokio::test]
+async fn delivery_never_waits_and_memory_is_bounded() {
+    let (url, mut received) = receiver(vec![Does::Hangs]).await;
+    let webhook = start_with(Settings {
+        queue: 10,
+        batch: 5,
+        linger: Duration::ZERO,
+        timeout: Duration::from_secs(3600),
+        ..Settings::new(url, SECRET.parse().unwrap())
+    });
+    webhook.ended(vec![ended(0)]).await;
+    assert_eq!(received.recv().await.unwrap().ids(), [id(0)]);
+    // The receiver has it and does not answer. What ends meanwhile is taken without a moment's wait.
+    for n in 1..=100 {
+        let put = futures_util::FutureExt::now_or_never(webhook.ended(vec![ended(n)]));
+        assert!(put.is_some());
+    }
+    assert_eq!((webhook.queue.len(), webhook.lost()), (10, 90), "the newest ten are left");
+}
+
+#[tokio::test]
+async fn a_stop_sends_what_is_left_and_waits_no_longer_than_it_may() {
+    let (url, mut received) = receiver(vec![]).await;
+    let webhook = start_with(Settings {
+        linger: Duration::from_secs(3600),
+        ..Settings::new(url, SECRET.parse().unwrap())
+    });
+    webhook.ended((0..1200).map(ended).collect()).await;
+    webhook.stop(Duration::from_secs(60)).await;
+    let mut got = 0;
+    while got < 1200 {
+        got += received.recv().await.unwrap().ids().len();
+    }
+    assert_eq!((got, webhook.lost()), (1200, 0));
+
+    let (url, _received) = receiver(vec![Does::Hangs]).await;
+    let webhook = start_with(Settings::new(url, SECRET.parse().unwrap()));
+    webhook.ended(vec![ended(1)]).await;
+    webhook.stop(Duration::from_millis(1)).await;
+}
+
+#[test]
+fn only_what_can_be_posted_to_is_taken() {
+    for url in ["", "hook", "https://example.com", "ftp://example.com"] {
+        let settings = Settings::new(url.to_owned(), SECRET.parse().unwrap());
+        let refused = Webhook::start(settings, Arc::new(MockClock::new()));
+        assert!(matches!(refused, Err(WebhookError::Url)), "{url:?}");
+    }
+}

@@ -1,0 +1,155 @@
+//! What other backends need of this node: the publish API, their users' tokens, and the webhook.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use doorstep_adapters::http::Router;
+use doorstep_adapters::jwt::{Expected, Jwts, Key};
+use doorstep_adapters::publish::{self, PublishParts};
+use doorstep_adapters::security::RandomTokens;
+use doorstep_adapters::system::V7Ids;
+use doorstep_adapters::webhook::{self, Webhook};
+use doorstep_application::delivery::{self, Delivery};
+use doorstep_application::publishing::{Book, KeyRing, Publishing, PublishingParts, ServiceKeys};
+use doorstep_application::{AnyOf, Authenticator};
+use doorstep_domain::Ttl;
+use doorstep_domain::ports::{Clock, Presence};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{self, Config, ConfigError};
+
+/// All of it.
+pub(crate) struct Backends {
+    clock: Arc<dyn Clock>,
+    book: Arc<Book>,
+    keys: Arc<ServiceKeys>,
+    jwts: Arc<Jwts>,
+    webhook: Option<Arc<Webhook>>,
+    max_ttl: Ttl,
+    inbox: bool,
+}
+
+impl Backends {
+    /// Reads the keys, and starts the webhook if there is one.
+    pub(crate) fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
+        let config::Backends { max_ttl, remember, jwt, .. } = &config.backends;
+        let expected = Expected {
+            issuer: jwt.issuer.text(),
+            audience: jwt.audience.text(),
+            leeway: jwt.leeway.0,
+        };
+        let jwts = Arc::new(Jwts::new(token_keys(config)?, expected, clock.clone()));
+        let keys = Arc::new(ServiceKeys::new(Arc::new(RandomTokens), ring(config)));
+        let webhook = start_webhook(config, &clock)?.map(Arc::new);
+        let book = Arc::new(Book::new(Book::KEEP, remember.get()));
+        let (max_ttl, inbox) = (*max_ttl, config.inbox.enabled);
+        Ok(Self { clock, book, keys, jwts, webhook, max_ttl, inbox })
+    }
+
+    /// Lets those hear of outcomes who want to.
+    pub(crate) fn observe(&self, delivery: delivery::Builder) -> delivery::Builder {
+        let delivery = delivery.outcomes(self.book.clone());
+        match &self.webhook {
+            Some(webhook) => delivery.outcomes(webhook.clone()),
+            None => delivery,
+        }
+    }
+
+    /// Who users are: those with a session, where there are sessions, and those with a token of their backend.
+    pub(crate) fn authenticator(
+        &self,
+        sessions: Option<Arc<dyn Authenticator>>,
+    ) -> Arc<dyn Authenticator> {
+        let jwts: Arc<dyn Authenticator> = self.jwts.clone();
+        Arc::new(AnyOf(sessions.into_iter().chain([jwts]).collect()))
+    }
+
+    /// The publish API.
+    pub(crate) fn router(
+        &self,
+        delivery: Arc<Delivery>,
+        presence: Arc<dyn Presence>,
+        stopping: CancellationToken,
+    ) -> Router {
+        let publishing = Publishing::new(PublishingParts {
+            delivery,
+            presence,
+            book: self.book.clone(),
+            clock: self.clock.clone(),
+            ids: Arc::new(V7Ids),
+            stopping,
+        });
+        publish::router(PublishParts {
+            publishing,
+            keys: self.keys.clone(),
+            max_ttl: self.max_ttl,
+            inbox: self.inbox,
+        })
+    }
+
+    /// Takes over what can be changed while serving: the service keys and the tokens' keys.
+    pub(crate) fn reload(&self, config: &Config) -> anyhow::Result<()> {
+        // All of the new is there before any of the old goes.
+        let (token_keys, ring) = (token_keys(config)?, ring(config));
+        tracing::info!(
+            service_keys = ring.len(),
+            token_keys = token_keys.len(),
+            "reloaded the keys; everything else needs a restart"
+        );
+        self.jwts.replace_keys(token_keys);
+        self.keys.replace(ring);
+        Ok(())
+    }
+
+    /// Tells the webhook what it has not heard, for at most so long.
+    pub(crate) async fn stop(&self, within: Duration) {
+        if let Some(webhook) = &self.webhook {
+            webhook.stop(within).await;
+        }
+    }
+}
+
+fn ring(config: &Config) -> KeyRing {
+    let keys = &config.backends.keys;
+    keys.iter().map(|(name, hash)| (hash.0, name.as_str().into())).collect()
+}
+
+fn start_webhook(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Option<Webhook>> {
+    let config::backends::Webhook { url, secret } = &config.backends.webhook;
+    if url.0.is_empty() && secret.0.is_empty() {
+        return Ok(None);
+    }
+    let secret = secret.0.parse().map_err(|e| wrong(format!("webhook.secret: {e}")))?;
+    let settings = webhook::Settings::new(url.0.clone(), secret);
+    let webhook = Webhook::start(settings, clock.clone());
+    Ok(Some(webhook.map_err(|e| wrong(format!("webhook.url: {e}")))?))
+}
+
+fn token_keys(config: &Config) -> Result<Vec<Key>, ConfigError> {
+    let (mut keys, mut problems) = (Vec::new(), Vec::new());
+    for (id, key) in &config.backends.jwt.keys {
+        match token_key(id, key) {
+            Ok(key) => keys.push(key),
+            Err(why) => problems.push(format!("jwt.keys.{id}: {why}")),
+        }
+    }
+    if problems.is_empty() { Ok(keys) } else { Err(ConfigError::Wrong(problems)) }
+}
+
+fn token_key(id: &str, key: &config::backends::JwtKey) -> Result<Key, String> {
+    let material = match key.key_file.text() {
+        None => key.key.0.clone().into_bytes(),
+        Some(file) => {
+            let bytes = std::fs::read(Path::new(&file));
+            let bytes = bytes.map_err(|e| format!("{file} cannot be read: {e}"))?;
+            // An editor ends a file with a line break, which is no part of the secret.
+            bytes.trim_ascii_end().to_vec()
+        }
+    };
+    Key::new(id, key.algorithm.into(), &material).map_err(|e| e.to_string())
+}
+
+fn wrong(problem: String) -> ConfigError {
+    ConfigError::Wrong(vec![problem])
+}

@@ -1,0 +1,127 @@
+//! Doorstep without its simulation: the door, for the users of other backends. No users, sessions, ledger or
+//! page of its own; and where neither inbox nor handover is wanted, no database.
+
+use std::sync::Arc;
+
+use doorstep_adapters::bus::Bus;
+use doorstep_adapters::http::openapi::OpenApi as _;
+use doorstep_adapters::http::{self, Router, ServerSettings};
+use doorstep_adapters::metrics::Metrics;
+use doorstep_adapters::publish;
+use doorstep_adapters::sql;
+use doorstep_adapters::sse::{self, SseParts, Streams};
+use doorstep_adapters::system::{NothingKept, SystemClock};
+use doorstep_adapters::transports::Transports;
+use doorstep_adapters::websocket::{self, Connections, WebSocketParts};
+use doorstep_application::Announce;
+use doorstep_application::delivery::Delivery;
+use doorstep_application::inbox::InboxViews;
+use doorstep_domain::ports::{Clock, Readiness};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::{Backends, Node};
+use crate::config::Config;
+
+/// Puts the parts together and serves. When it returns, what an earlier process left is taken up.
+pub(super) async fn start(
+    config: &Config,
+    store: Option<Arc<sql::Store>>,
+    listener: TcpListener,
+) -> anyhow::Result<Node> {
+    let address = listener.local_addr()?;
+    let stopping = CancellationToken::new();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+    let backends = Backends::start(config, clock.clone())?;
+    let readiness: Arc<dyn Readiness> = match &store {
+        Some(store) => store.clone(),
+        None => Arc::new(NothingKept),
+    };
+
+    // Live connections, and the delivery that pushes through them.
+    let connections = Arc::new(Connections::new(config.websocket()));
+    let streams = Arc::new(Streams::new(config.sse()));
+    let transports = Arc::new(Transports::new(vec![connections.clone(), streams.clone()]));
+    let events = Bus::wire();
+    let announce = Announce::new(events.publisher());
+    let bus = events.start();
+    let metrics = Arc::new(Metrics::new()?);
+    let mut delivery = Delivery::builder(transports.clone(), transports.clone(), clock.clone())
+        .rules(config.delivery.rules())
+        .limits(config.delivery.limits())
+        .outcomes(metrics.outcomes())
+        .outcomes(Arc::new(announce));
+    if let Some(store) = store.clone().filter(|_| config.inbox.enabled) {
+        delivery = delivery.inbox(store);
+    }
+    if let Some(store) = store.clone().filter(|_| config.handover.enabled) {
+        delivery = delivery.handover(store);
+    }
+    let delivery = Arc::new(backends.observe(delivery).start());
+    metrics.delivery(delivery.clone())?;
+    metrics.connections(connections.clone())?;
+    metrics.bus(bus.clone())?;
+
+    // What an earlier process could not finish, before anybody can connect.
+    match delivery.take_up().await {
+        Ok(0) => {}
+        Ok(notifications) => tracing::info!(notifications, "took up what was left"),
+        Err(error) => {
+            // It goes back to where it was taken from.
+            delivery.stop(config.server.stop_within.0).await;
+            return Err(error.into());
+        }
+    }
+    if config.backends.jwt.keys.is_empty() {
+        tracing::warn!("nobody can connect: there is neither a simulation nor a key for tokens");
+    }
+
+    let authenticator = backends.authenticator(None);
+    let sockets = WebSocketParts {
+        connections: connections.clone(),
+        delivery: delivery.clone(),
+        authenticator: authenticator.clone(),
+        clock: clock.clone(),
+    };
+    let event_streams = SseParts {
+        streams: streams.clone(),
+        delivery: delivery.clone(),
+        authenticator: authenticator.clone(),
+        clock,
+    };
+    let mut families = Router::new()
+        .merge(http::health::router(readiness, stopping.clone()))
+        .merge(http::metrics::router(metrics))
+        .merge(backends.router(delivery.clone(), transports.clone(), stopping.clone()))
+        .merge(websocket::router(sockets))
+        .merge(sse::router(event_streams));
+    let mut descriptions = vec![
+        http::health::Description::openapi(),
+        http::metrics::Description::openapi(),
+        publish::Description::openapi(),
+        websocket::Description::openapi(),
+        sse::Description::openapi(),
+    ];
+    if let Some(store) = store.clone().filter(|_| config.inbox.enabled) {
+        let inbox = InboxViews::new(store, delivery.clone());
+        families = families.merge(http::inbox::router(inbox, authenticator));
+        descriptions.push(http::inbox::Description::openapi());
+    }
+    let families = http::api(families.merge(http::openapi::router(descriptions)));
+    let settings = ServerSettings::default();
+    let http = tokio::spawn(http::serve(listener, families, settings, stopping.clone()));
+    Ok(Node {
+        address,
+        store,
+        bus,
+        connections,
+        streams,
+        delivery,
+        backends,
+        stopping,
+        closing: CancellationToken::new(),
+        prices: None,
+        http,
+        stop_within: config.server.stop_within.0,
+    })
+}

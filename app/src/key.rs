@@ -1,0 +1,19 @@
+//! `doorstep key new NAME`: a service key for a backend.
+
+use doorstep_adapters::security::RandomTokens;
+use doorstep_application::publishing::ServiceKeys;
+
+use crate::config::backends::KeyHash;
+use crate::config::value::Value;
+
+/// Prints a new key and, on the next line, what makes it good; what to do with them goes to standard error.
+pub(crate) fn new(name: &str) {
+    let (key, hash) = ServiceKeys::mint(&RandomTokens);
+    println!("{key}\n{name} = {:?}", KeyHash(hash).to_text());
+    eprintln!(
+        "\nThe first line is the key: give it to the backend; it is not shown again. The second, which \
+         knows only its hash,\nbelongs into doorstep.toml under [keys], or into the environment as \
+         DOORSTEP_KEYS__{}. A running\nserver takes it over on SIGHUP, and forgets a key whose line is gone.",
+        name.to_ascii_uppercase()
+    );
+}

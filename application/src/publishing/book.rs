@@ -1,0 +1,322 @@
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use doorstep_domain::ports::Outcomes;
+use doorstep_domain::{Ended, NotificationId, Outcome, Timestamp, UserId};
+use tokio::sync::oneshot;
+
+use crate::delivery::Acceptance;
+
+/// Remembers what was published: the first answer, so that a repeat gets the same, and the end, for a while
+/// after it. In bounded memory: when it is full, the oldest end is forgotten first, then the oldest of those
+/// that have not ended.
+pub struct Book {
+    shards: Box<[Mutex<Shard>]>,
+    keep: Duration,
+    most_a_shard: usize,
+}
+
+/// What is known of one published notification.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Whose it is.
+    pub user_id: UserId,
+    /// When it was accepted.
+    pub created_at: Timestamp,
+    /// How far it is.
+    pub progress: Progress,
+}
+
+/// How far a published notification is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// It was accepted, as this, and has not ended.
+    Open(Acceptance),
+    /// It has ended.
+    Ended(Outcome, Timestamp),
+}
+
+#[derive(Default)]
+struct Shard {
+    entries: HashMap<NotificationId, Entry>,
+    /// In the order in which they were begun; some may have ended or gone since.
+    begun: VecDeque<(NotificationId, Timestamp)>,
+    /// In the order in which they ended; some may have been begun again since.
+    ended: VecDeque<(NotificationId, Timestamp)>,
+    waiting: HashMap<NotificationId, Vec<oneshot::Sender<()>>>,
+}
+
+struct Entry {
+    user_id: UserId,
+    created_at: Timestamp,
+    /// None while it is being sent.
+    answer: Option<Acceptance>,
+    end: Option<(Outcome, Timestamp)>,
+}
+
+/// What became of the wish to send something under an id.
+pub(super) enum Begun {
+    /// Send it, and say what came of it.
+    New(Sending),
+    /// It was sent before, and this was the answer.
+    Known(Acceptance),
+    /// Somebody is sending it now; ask again when this is ready.
+    Busy(oneshot::Receiver<()>),
+}
+
+/// An id that is taken. Dropped without an answer it is free again.
+pub(super) struct Sending {
+    book: Arc<Book>,
+    id: NotificationId,
+}
+
+const SHARDS: usize = 64;
+
+impl Book {
+    /// How long an end is remembered.
+    pub const KEEP: Duration = Duration::from_hours(1);
+
+    /// An empty book with room for `most` notifications, at some 200 bytes each; at least 64.
+    pub fn new(keep: Duration, most: usize) -> Self {
+        let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
+        Self { shards, keep, most_a_shard: (most / SHARDS).max(1) }
+    }
+
+    fn shard(&self, id: NotificationId) -> MutexGuard<'_, Shard> {
+        // Whoever chooses ids so that they meet in one shard slows down nobody but their own publisher.
+        let bytes = id.as_uuid().into_bytes();
+        let index = usize::from(bytes[15] ^ bytes[6]) % SHARDS;
+        self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn begin(
+        self: &Arc<Self>,
+        id: NotificationId,
+        user: &UserId,
+        now: Timestamp,
+    ) -> Begun {
+        let mut shard = self.shard(id);
+        shard.forget_old(now, self.keep);
+        match shard.entries.get(&id) {
+            // What was rejected has not been accepted: it may be sent again.
+            Some(Entry { end: Some((Outcome::Rejected, _)), .. }) | None => {}
+            Some(Entry { answer: Some(answer), .. }) => return Begun::Known(*answer),
+            Some(Entry { answer: None, .. }) => return Begun::Busy(shard.watch(id)),
+        }
+        shard.make_room(self.most_a_shard);
+        let user_id = user.clone();
+        shard.entries.insert(id, Entry { user_id, created_at: now, answer: None, end: None });
+        shard.begun.push_back((id, now));
+        Begun::New(Sending { book: Arc::clone(self), id })
+    }
+
+    /// This one has ended. Ids that are not in the book, and second ends, change nothing.
+    pub(super) fn end(&self, id: NotificationId, outcome: Outcome, at: Timestamp) {
+        let mut shard = self.shard(id);
+        let Some(entry) = shard.entries.get_mut(&id) else { return };
+        if entry.end.is_none() {
+            entry.end = Some((outcome, at));
+            shard.ended.push_back((id, at));
+            shard.wake(id);
+        }
+    }
+
+    pub(super) fn look_up(&self, id: NotificationId, now: Timestamp) -> Option<Record> {
+        let mut shard = self.shard(id);
+        shard.forget_old(now, self.keep);
+        let Entry { user_id, created_at, answer, end } = shard.entries.get(&id)?;
+        let progress = match end {
+            Some((outcome, at)) => Progress::Ended(*outcome, *at),
+            None => Progress::Open(answer.unwrap_or(Acceptance::Waiting)),
+        };
+        Some(Record { user_id: user_id.clone(), created_at: *created_at, progress })
+    }
+
+    /// Waits until this one has ended, or is not in the book.
+    pub(super) async fn ended(&self, id: NotificationId) {
+        loop {
+            let changed = {
+                let mut shard = self.shard(id);
+                match shard.entries.get(&id) {
+                    Some(Entry { end: None, .. }) => shard.watch(id),
+                    _ => return,
+                }
+            };
+            drop(changed.await);
+        }
+    }
+}
+
+impl Sending {
+    /// It was accepted, and this is the answer.
+    pub(super) fn accepted(self, answer: Acceptance, now: Timestamp) {
+        if let Some(entry) = self.book.shard(self.id).entries.get_mut(&self.id) {
+            entry.answer = Some(answer);
+        }
+        // The observers hear of it too, but perhaps later than the publisher asks.
+        if let Acceptance::Ended(outcome) = answer {
+            self.book.end(self.id, outcome, now);
+        }
+    }
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        let mut shard = self.book.shard(self.id);
+        if shard.entries.get(&self.id).is_some_and(|e| e.answer.is_none() && e.end.is_none()) {
+            shard.entries.remove(&self.id);
+        }
+        // Also those who wait for the answer only.
+        shard.wake(self.id);
+    }
+}
+
+impl Shard {
+    fn watch(&mut self, id: NotificationId) -> oneshot::Receiver<()> {
+        let (sender, receiver) = oneshot::channel();
+        let waiting = self.waiting.entry(id).or_default();
+        // Who has given up makes room for who comes.
+        waiting.retain(|sender| !sender.is_closed());
+        waiting.push(sender);
+        receiver
+    }
+
+    fn wake(&mut self, id: NotificationId) {
+        for sender in self.waiting.remove(&id).unwrap_or_default() {
+            // Who has given up need not be told.
+            let _ = sender.send(());
+        }
+    }
+
+    fn forget(&mut self, id: NotificationId) {
+        self.entries.remove(&id);
+        self.wake(id);
+    }
+
+    fn forget_old(&mut self, now: Timestamp, keep: Duration) {
+        while self.ended.front().is_some_and(|(_, at)| now.since(*at) > keep) {
+            self.forget_oldest_end();
+        }
+    }
+
+    fn forget_oldest_end(&mut self) {
+        let Some((id, at)) = self.ended.pop_front() else { return };
+        if self.entries.get(&id).and_then(|entry| entry.end).is_some_and(|(_, then)| then == at) {
+            self.forget(id);
+        }
+    }
+
+    fn make_room(&mut self, most: usize) {
+        while self.entries.len() >= most && !self.ended.is_empty() {
+            self.forget_oldest_end();
+        }
+        while self.entries.len() >= most
+            && let Some((id, then)) = self.begun.pop_front()
+        {
+            if self.entries.get(&id).is_some_and(|entry| entry.created_at == then) {
+                self.forget(id);
+            }
+        }
+        // Most of what was begun has ended since; its place in the order is of no more use.
+        if self.begun.len() > 2 * self.entries.len() + 64 {
+            let entries = &self.entries;
+            self.begun.retain(|(id, then)| {
+                entries.get(id).is_some_and(|e| e.created_at == *then && e.end.is_none())
+            });
+        }
+    }
+}
+
+#[async_trait]
+impl Outcomes for Book {
+    async fn ended(&self, ended: Vec<Ended>) {
+        for Ended { id, outcome, at, .. } in ended {
+            self.end(id, outcome, at);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    const HOUR: Duration = Book::KEEP;
+
+    /// All in one shard.
+    fn id(n: u128) -> NotificationId {
+        NotificationId::new(Uuid::from_u128(n << 16))
+    }
+
+    fn at(secs: i64) -> Timestamp {
+        Timestamp::from_micros(secs * 1_000_000)
+    }
+
+    fn begin(book: &Arc<Book>, id: NotificationId, now: Timestamp) -> Begun {
+        book.begin(id, &"ada".parse().unwrap(), now)
+    }
+
+    fn accept(book: &Arc<Book>, id: NotificationId, now: Timestamp) {
+        let Begun::New(sending) = begin(book, id, now) else { panic!("not new") };
+        sending.accepted(Acceptance::Waiting, now);
+    }
+
+    #[test]
+    fn an_end_is_remembered_for_an_hour() {
+        let book = Arc::new(Book::new(HOUR, 64_000));
+        accept(&book, id(1), at(0));
+        book.end(id(1), Outcome::Delivered, at(5));
+        let expected = Progress::Ended(Outcome::Delivered, at(5));
+        assert_eq!(book.look_up(id(1), at(3605)).unwrap().progress, expected);
+        assert_eq!(book.look_up(id(1), at(3606)), None);
+    }
+
+    #[test]
+    fn what_is_full_forgets_the_oldest_end_first_and_never_grows() {
+        let book = Arc::new(Book::new(HOUR, 3 * SHARDS));
+        for n in 1..=3 {
+            accept(&book, id(n), at(0));
+        }
+        book.end(id(2), Outcome::Expired, at(1));
+        accept(&book, id(4), at(2));
+        let known = |n| book.look_up(id(n), at(3)).is_some();
+        assert!(known(1) && !known(2) && known(3) && known(4));
+        accept(&book, id(5), at(3));
+        assert!(!known(1) && known(3), "then the oldest of all");
+        for n in 6..100_000 {
+            accept(&book, id(n), at(4));
+            book.end(id(n), Outcome::Delivered, at(4));
+        }
+        let shard = book.shard(id(1));
+        assert!(shard.entries.len() <= 3 && shard.ended.len() <= 3, "{}", shard.ended.len());
+        assert!(shard.begun.len() <= 128 && shard.waiting.is_empty(), "{}", shard.begun.len());
+    }
+
+    #[tokio::test]
+    async fn who_sends_the_same_meanwhile_waits_for_the_answer() {
+        let book = Arc::new(Book::new(HOUR, 64));
+        let Begun::New(sending) = begin(&book, id(1), at(0)) else { panic!("not new") };
+        let Begun::Busy(answered) = begin(&book, id(1), at(0)) else { panic!("not busy") };
+        sending.accepted(Acceptance::InFlight, at(0));
+        answered.await.unwrap();
+        assert!(matches!(begin(&book, id(1), at(0)), Begun::Known(Acceptance::InFlight)));
+    }
+
+    #[test]
+    fn what_was_given_up_or_rejected_may_be_sent_again() {
+        let book = Arc::new(Book::new(HOUR, 64));
+        drop(begin(&book, id(1), at(0)));
+        assert_eq!(book.look_up(id(1), at(0)), None);
+        let Begun::New(sending) = begin(&book, id(1), at(0)) else { panic!("not new") };
+        book.end(id(1), Outcome::Rejected, at(1));
+        drop(sending);
+        let expected = Progress::Ended(Outcome::Rejected, at(1));
+        assert_eq!(book.look_up(id(1), at(1)).unwrap().progress, expected);
+        accept(&book, id(1), at(2));
+        // The first end is not mistaken for one of the second.
+        assert!(book.look_up(id(1), at(3601 + 1)).is_some());
+    }
+}

@@ -1,0 +1,184 @@
+//! Publishing: how a backend that is not in this process hands notifications over, asks what became of them,
+//! and who is there.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `draft` | what a backend sends, before it is a notification |
+//! | `book` | what is remembered of each: its first answer, and how it ended |
+//! | `keys` | who may publish |
+
+mod book;
+mod draft;
+mod keys;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use doorstep_domain::ports::{Clock, Ids, Presence};
+use doorstep_domain::{Notification, NotificationId, Outcome, UserId};
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use tokio_util::sync::CancellationToken;
+
+use crate::delivery::{Acceptance, Delivery, Policy, Refused, Strategy};
+
+use self::book::Begun;
+pub use self::book::{Book, Progress, Record};
+pub use self::draft::{Draft, WantedPolicy};
+pub use self::keys::{KeyRing, ServiceKeys};
+
+/// What a backend can do. Cheap to clone.
+#[derive(Clone)]
+pub struct Publishing {
+    parts: PublishingParts,
+}
+
+/// What publishing is built from.
+#[derive(Clone)]
+pub struct PublishingParts {
+    /// Where notifications go.
+    pub delivery: Arc<Delivery>,
+    /// Who is there.
+    pub presence: Arc<dyn Presence>,
+    /// Remembers; it must be among the outcomes' observers of `delivery`.
+    pub book: Arc<Book>,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Names what comes without a name.
+    pub ids: Arc<dyn Ids>,
+    /// Cancelled when the node stops: nobody is kept waiting for outcomes then.
+    pub stopping: CancellationToken,
+}
+
+/// What became of one draft at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Published {
+    /// The notification's id: the draft's, or a new one.
+    pub id: NotificationId,
+    /// What had happened when it was accepted, or why it was not.
+    pub state: Result<Acceptance, Rejection>,
+}
+
+/// Why a notification was not accepted. The same draft may be sent again later, with the same id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Rejection {
+    /// Its user's mailbox is full.
+    MailboxFull,
+    /// The node is full.
+    NodeFull,
+    /// There is no inbox here.
+    NoInbox,
+    /// The inbox cannot be written to at the moment.
+    InboxAway,
+    /// The node is stopping.
+    Stopping,
+}
+
+impl Rejection {
+    /// The word for it on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::MailboxFull => "mailbox_full",
+            Self::NodeFull => "node_full",
+            Self::NoInbox => "no_inbox",
+            Self::InboxAway => "inbox_away",
+            Self::Stopping => "stopping",
+        }
+    }
+}
+
+impl From<Refused> for Rejection {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::MailboxFull => Self::MailboxFull,
+            Refused::NodeFull => Self::NodeFull,
+            Refused::NoInbox => Self::NoInbox,
+            Refused::Store(_) => Self::InboxAway,
+            Refused::Stopping => Self::Stopping,
+        }
+    }
+}
+
+impl Publishing {
+    /// The longest that an answer is held back until an outcome is known.
+    pub const MAX_WAIT: Duration = Duration::from_mins(1);
+
+    /// Puts the parts together.
+    pub fn new(parts: PublishingParts) -> Self {
+        Self { parts }
+    }
+
+    /// Sends what the draft says. A draft whose id was accepted before is not sent again: it gets the answer
+    /// that the first one got, for as long as that is remembered.
+    pub async fn publish(&self, draft: Draft) -> Published {
+        let PublishingParts { delivery, book, clock, ids, .. } = &self.parts;
+        let id = draft.id.unwrap_or_else(|| NotificationId::new(ids.next()));
+        let created_at = clock.now();
+        let entry = loop {
+            match book.begin(id, &draft.user_id, created_at) {
+                Begun::New(entry) => break entry,
+                Begun::Known(answer) => return Published { id, state: Ok(answer) },
+                // Somebody else is sending the same at this moment, and will know in another one.
+                Begun::Busy(answered) => drop(answered.await),
+            }
+        };
+        let Draft { user_id, kind, topic, payload, ttl, policy, .. } = draft;
+        let policy = match (policy, delivery.rule_of(&kind).policy) {
+            (None, of_kind) | (Some(WantedPolicy::Deferred), of_kind @ Policy::Deferred(_)) => {
+                of_kind
+            }
+            (Some(WantedPolicy::Deferred), _) => Policy::Deferred(Strategy::Wake),
+            (Some(WantedPolicy::Immediate), _) => Policy::Immediate,
+            (Some(WantedPolicy::Inbox), _) => Policy::Inbox,
+        };
+        let notification = Notification { id, user_id, kind, topic, payload, created_at, ttl };
+        let state = match delivery.send_by(policy, notification).await {
+            Ok(receipt) => {
+                let so_far = receipt.state();
+                entry.accepted(so_far, clock.now());
+                Ok(so_far)
+            }
+            Err(refused) => {
+                // Those two are outcomes; the others are as if it had never been sent.
+                if matches!(refused, Refused::MailboxFull | Refused::NodeFull) {
+                    book.end(id, Outcome::Rejected, clock.now());
+                }
+                Err(refused.into())
+            }
+        };
+        Published { id, state }
+    }
+
+    /// What is known of a notification that was published here; `None` if nothing, or no longer.
+    pub fn look_up(&self, id: NotificationId) -> Option<Record> {
+        let mut record = self.parts.book.look_up(id, self.parts.clock.now())?;
+        // What was answered at first may have changed since; where it is in memory, memory knows.
+        if let Progress::Open(state) = &mut record.progress
+            && let Some(now) = self.parts.delivery.state_of(&record.user_id, id)
+        {
+            *state = now;
+        }
+        Some(record)
+    }
+
+    /// Waits until all of these have ended, at most so long ([`Publishing::MAX_WAIT`] at most), and no longer
+    /// than this node serves.
+    pub async fn wait_for(&self, ids: impl IntoIterator<Item = NotificationId>, at_most: Duration) {
+        let ended: FuturesUnordered<_> =
+            ids.into_iter().map(|id| self.parts.book.ended(id)).collect();
+        tokio::select! {
+            biased;
+            () = ended.for_each(async |()| {}) => {}
+            () = self.parts.stopping.cancelled() => {}
+            () = tokio::time::sleep(at_most.min(Self::MAX_WAIT)) => {}
+        }
+    }
+
+    /// Whether a user has a live connection, as far as this node knows.
+    pub async fn is_online(&self, user: &UserId) -> bool {
+        self.parts.presence.is_online(user).await
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,109 @@
+use doorstep_domain::Timestamp;
+use doorstep_domain::ports::{MockClock, MockIds, MockPresence, MockPusher, Pushed};
+use uuid::Uuid;
+
+use super::*;
+use crate::delivery::{Limits, Overflow, Rule, Rules};
+
+/// Publishing to a node where nobody is, or (`here`) everybody, and pushes are written at once.
+fn publishing(here: bool, limits: Limits, rule: Rule) -> Publishing {
+    let clock = || {
+        let mut clock = MockClock::new();
+        clock.expect_now().return_const(Timestamp::from_micros(7));
+        Arc::new(clock)
+    };
+    let mut presence = MockPresence::new();
+    presence.expect_is_online().return_const(here);
+    let presence = Arc::new(presence);
+    let mut pusher = MockPusher::new();
+    pusher.expect_push().times(0..=1).returning(|_, _, _| Ok(Pushed::Written));
+    let book = Arc::new(Book::new(Book::KEEP, 1000));
+    let delivery = Delivery::builder(presence.clone(), Arc::new(pusher), clock())
+        .rules(Rules { default: rule, ..Rules::default() })
+        .limits(limits)
+        .outcomes(book.clone())
+        .start();
+    let mut ids = MockIds::new();
+    ids.expect_next().returning(Uuid::now_v7);
+    Publishing::new(PublishingParts {
+        delivery: Arc::new(delivery),
+        presence,
+        book,
+        clock: clock(),
+        ids: Arc::new(ids),
+        stopping: CancellationToken::new(),
+    })
+}
+
+fn draft(id: u128) -> Draft {
+    Draft {
+        user_id: "ada".parse().unwrap(),
+        kind: "news".parse().unwrap(),
+        payload: doorstep_domain::Payload::parse("{}").unwrap(),
+        topic: None,
+        ttl: None,
+        policy: None,
+        id: Some(NotificationId::new(Uuid::from_u128(id))),
+    }
+}
+
+#[tokio::test]
+async fn a_repeat_gets_the_first_answer_and_is_not_pushed() {
+    // The pusher takes one push and would fail the test at a second.
+    let publishing = publishing(true, Limits::default(), Rule::default());
+    let first = publishing.publish(draft(1)).await;
+    assert_eq!(first.state, Ok(Acceptance::Ended(Outcome::Delivered)));
+    assert_eq!(publishing.publish(draft(1)).await, first);
+    let progress = publishing.look_up(first.id).unwrap().progress;
+    assert!(matches!(progress, Progress::Ended(Outcome::Delivered, _)), "{progress:?}");
+}
+
+#[tokio::test]
+async fn a_repeat_of_what_waits_does_not_wait_twice() {
+    let publishing = publishing(false, Limits::default(), Rule::default());
+    let first = publishing.publish(draft(1)).await;
+    assert_eq!(first.state, Ok(Acceptance::Waiting));
+    assert_eq!(publishing.publish(draft(1)).await, first);
+    assert_eq!(publishing.parts.delivery.held().waiting, 1);
+}
+
+#[tokio::test]
+async fn what_is_full_says_so_and_takes_the_same_later() {
+    let rule = Rule { max_per_user: 1, overflow: Overflow::Reject, ..Rule::default() };
+    let publishing = publishing(false, Limits::default(), rule);
+    assert!(publishing.publish(draft(1)).await.state.is_ok());
+    for _ in 0..2 {
+        let second = publishing.publish(draft(2)).await;
+        assert_eq!(second.state, Err(Rejection::MailboxFull));
+        let progress = publishing.look_up(second.id).unwrap().progress;
+        assert!(matches!(progress, Progress::Ended(Outcome::Rejected, _)), "{progress:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_policy_of_one_notification_beats_that_of_its_kind() {
+    let publishing = publishing(false, Limits::default(), Rule::default());
+    let now = Draft { policy: Some(WantedPolicy::Immediate), ..draft(1) };
+    assert_eq!(publishing.publish(now).await.state, Ok(Acceptance::Ended(Outcome::Expired)));
+    let kept = Draft { policy: Some(WantedPolicy::Inbox), ..draft(2) };
+    assert_eq!(publishing.publish(kept).await.state, Err(Rejection::NoInbox));
+    assert_eq!(publishing.look_up(NotificationId::new(Uuid::from_u128(2))), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiting_ends_with_the_outcome_the_time_or_the_node() {
+    let publishing = publishing(false, Limits::default(), Rule::default());
+    let Published { id, .. } = publishing.publish(draft(1)).await;
+    let begun = tokio::time::Instant::now();
+    publishing.wait_for([id], Duration::from_secs(5)).await;
+    assert_eq!(begun.elapsed(), Duration::from_secs(5), "the time");
+    let waiting = publishing.wait_for([id], Duration::from_secs(5));
+    let end = async { publishing.parts.book.end(id, Outcome::Replaced, Timestamp::MAX) };
+    tokio::join!(waiting, end);
+    assert_eq!(begun.elapsed(), Duration::from_secs(5), "the outcome");
+    publishing.wait_for([id], Duration::from_secs(5)).await;
+    let Published { id, .. } = publishing.publish(draft(2)).await;
+    publishing.parts.stopping.cancel();
+    publishing.wait_for([id], Duration::from_secs(5)).await;
+    assert_eq!(begun.elapsed(), Duration::from_secs(5), "the node");
+}

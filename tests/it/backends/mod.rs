@@ -1,0 +1,136 @@
+//! Other backends: they publish over HTTP, bring their own users, and are told what became of it all. Against
+//! the real binary, without its simulation and, mostly, without a database.
+
+mod examples;
+mod identities;
+mod keys;
+mod openapi;
+mod publishing;
+mod refusals;
+mod simulation;
+mod webhook;
+
+use doorstep_tests::client::User;
+use doorstep_tests::server::{Doorstep, Server};
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use serde_json::{Value, json};
+
+/// What signs the tokens of the test's users.
+const SECRET: &str = "a secret of thirty-two bytes ok!";
+
+/// A service key and the line that makes it good.
+struct Key {
+    key: String,
+    line: String,
+}
+
+impl Key {
+    async fn new(name: &str) -> Self {
+        let made = Doorstep::new(&["key", "new", name]).run().await;
+        assert_eq!(made.code, Some(0), "{}", made.stderr);
+        let mut lines = made.stdout.lines().map(str::to_owned);
+        let (key, line) = (lines.next().unwrap(), lines.next().unwrap());
+        assert!(key.starts_with("dsk_") && line.starts_with(&format!("{name} = \"sha256:")));
+        Self { key, line }
+    }
+}
+
+/// A door that keeps nothing, for one backend.
+struct Door {
+    call: Doorstep,
+    server: Server,
+    backend: Backend,
+}
+
+/// No simulation, no database.
+const BARE: &str = "
+    [trading]\nenabled = false
+    [inbox]\nenabled = false
+    [handover]\nenabled = false
+";
+
+impl Door {
+    async fn open() -> Self {
+        Self::with(BARE).await
+    }
+
+    /// With this in its configuration, beside the keys.
+    async fn with(file: &str) -> Self {
+        let key = Key::new("shop").await;
+        let file = format!(
+            "{file}\n[keys]\n{}\n[jwt]\nissuer = \"shop\"\naudience = \"doorstep\"\n[jwt.keys.shop]\nkey = {SECRET:?}",
+            key.line
+        );
+        let call = Doorstep::new(&["--listen", "127.0.0.1:0"]).file("doorstep.toml", &file);
+        let server = call.start().await;
+        let backend = Backend::new(server.url(), &key.key);
+        Self { call, server, backend }
+    }
+
+    /// A user whom the backend let in.
+    fn user(&self, id: &str) -> User {
+        User::with_token(self.server.url(), id, &token(id))
+    }
+}
+
+fn token(user_id: &str) -> String {
+    let claims =
+        json!({"sub": user_id, "iss": "shop", "aud": "doorstep", "exp": 4_000_000_000_u64});
+    let header = Header { kid: Some("shop".into()), ..Header::new(Algorithm::HS256) };
+    encode(&header, &claims, &EncodingKey::from_secret(SECRET.as_bytes())).unwrap()
+}
+
+/// Whoever has a service key.
+#[derive(Clone)]
+struct Backend {
+    url: String,
+    key: String,
+    http: reqwest::Client,
+}
+
+impl Backend {
+    fn new(url: &str, key: &str) -> Self {
+        Self { url: url.to_owned(), key: key.to_owned(), http: reqwest::Client::new() }
+    }
+
+    async fn post(&self, path: &str, body: impl Into<reqwest::Body>) -> (u16, Value) {
+        let request = self.http.post(format!("{}{path}", self.url)).body(body);
+        let request = request.header("content-type", "application/json").bearer_auth(&self.key);
+        answer(request).await
+    }
+
+    async fn get(&self, path: &str) -> (u16, Value) {
+        answer(self.http.get(format!("{}{path}", self.url)).bearer_auth(&self.key)).await
+    }
+
+    /// Publishes, and expects it to be judged.
+    async fn publish(&self, body: &Value) -> Vec<Value> {
+        self.publish_at("/v1/notifications", body).await
+    }
+
+    async fn publish_at(&self, path: &str, body: &Value) -> Vec<Value> {
+        let (status, answer) = self.post(path, body.to_string()).await;
+        assert_eq!(status, 202, "{answer}");
+        answer["notifications"].as_array().unwrap().clone()
+    }
+
+    /// The state of a notification.
+    async fn state(&self, id: &str) -> Value {
+        let (status, answer) = self.get(&format!("/v1/notifications/{id}")).await;
+        assert_eq!(status, 200, "{answer}");
+        answer
+    }
+}
+
+async fn answer(request: reqwest::RequestBuilder) -> (u16, Value) {
+    let response = request.send().await.unwrap();
+    let status = response.status();
+    let expected =
+        if status.is_success() { "application/json" } else { "application/problem+json" };
+    assert_eq!(response.headers()["content-type"], expected);
+    (status.as_u16(), response.json().await.unwrap())
+}
+
+fn states(answers: &[Value]) -> Vec<&str> {
+    answers.iter().map(|answer| answer["state"].as_str().unwrap()).collect()
+}

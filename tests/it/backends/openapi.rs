@@ -1,0 +1,283 @@
+//! The description against what the server answers: every route is in it, and whatever the server answers,
+//! in status, content type and shape, is what it says.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use doorstep_tests::client::{PASSWORD, User};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::Door;
+
+/// Every path that a router of ours is given, as the source has it.
+fn routes(dir: &Path, found: &mut BTreeSet<String>) {
+    for entry in std::fs::read_dir(dir).unwrap().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            routes(&path, found);
+        } else if path.extension().is_some_and(|ext| ext == "rs") {
+            let source = std::fs::read_to_string(&path).unwrap();
+            for after in source.split(".route(").skip(1) {
+                if let Some((route, _)) =
+                    after.trim_start().strip_prefix('"').and_then(|s| s.split_once('"'))
+                {
+                    found.insert(route.to_owned());
+                }
+            }
+        }
+    }
+}
+
+async fn document(door: &Door) -> Value {
+    let response = reqwest::get(format!("{}/openapi.json", door.server.url())).await.unwrap();
+    assert_eq!(response.headers()["content-type"], "application/json");
+    response.json().await.unwrap()
+}
+
+#[tokio::test]
+async fn every_route_is_described() {
+    let document = document(&Door::with("").await).await;
+    assert_eq!(document["openapi"], "3.1.0");
+    let mut routed = BTreeSet::new();
+    routes(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../adapters/src"), &mut routed);
+    assert!(routed.contains("/v1/notifications"), "the source is read: {routed:?}");
+    let described: BTreeSet<String> =
+        document["paths"].as_object().unwrap().keys().cloned().collect();
+    assert_eq!(routed, described, "left: routes in adapters/src, right: those in /openapi.json");
+}
+
+#[tokio::test]
+async fn without_the_simulation_only_what_is_served_is_described() {
+    let document = document(&Door::open().await).await;
+    let described: Vec<_> = document["paths"].as_object().unwrap().keys().collect();
+    assert!(described.iter().all(|path| !path.contains("ledger") && *path != "/v1/users"));
+    assert!(described.contains(&&"/v1/notifications".to_owned()));
+}
+
+/// A server and its description.
+struct Held {
+    door: Door,
+    document: Value,
+    user: User,
+    /// One that can be closed.
+    position: String,
+}
+
+/// What a request shows, sends and adds to its path.
+#[derive(Default)]
+struct With<'a> {
+    bearer: &'a str,
+    content_type: &'a str,
+    body: String,
+    query: &'a str,
+}
+
+impl Held {
+    /// Asks, and holds the answer against the description. Answers the status.
+    async fn check(&self, method: &str, path: &str, with: With<'_>) -> u16 {
+        let id = match path {
+            "/v1/inbox/{id}/read" => KEPT,
+            "/v1/positions/{id}/close" => &self.position,
+            _ => ID,
+        };
+        let real = path.replace("{user_id}", "ada").replace("{id}", id);
+        let url = format!("{}{real}{}", self.door.server.url(), with.query);
+        let method_name = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
+        let mut request = reqwest::Client::new().request(method_name, url).body(with.body);
+        if !with.bearer.is_empty() {
+            request = request.bearer_auth(with.bearer);
+        }
+        if !with.content_type.is_empty() {
+            request = request.header("content-type", with.content_type);
+        }
+        let response = request.send().await.unwrap();
+        let status = response.status().as_u16();
+        let what = format!("{method} {real}{} answered {status}", with.query);
+        let described = &self.document["paths"][path][method]["responses"][status.to_string()];
+        let described = self.resolve(described);
+        assert!(described.is_object(), "{what}, which is not described");
+        let headers = response.headers().clone();
+        for name in described["headers"].as_object().into_iter().flatten().map(|(name, _)| name) {
+            assert!(headers.contains_key(name), "{what} without {name}");
+        }
+        let text = response.text().await.unwrap();
+        let Some(content) = described["content"].as_object() else {
+            assert_eq!(text, "", "{what}");
+            return status;
+        };
+        let content_type = headers["content-type"].to_str().unwrap();
+        let content_type = content_type.split(';').next().unwrap();
+        let Some(described) = content.get(content_type) else {
+            panic!("{what} as {content_type}, which is not described")
+        };
+        let body = serde_json::from_str(&text).unwrap_or_default();
+        if let Err(why) = self.fits(&body, &described["schema"]) {
+            panic!("{what}: {why} in {body}");
+        }
+        status
+    }
+
+    fn resolve<'a>(&'a self, value: &'a Value) -> &'a Value {
+        match value["$ref"].as_str() {
+            Some(reference) => self.document.pointer(&reference[1..]).unwrap(),
+            None => value,
+        }
+    }
+
+    /// As much of JSON Schema as the description uses for answers; members that it does not know are faults.
+    fn fits(&self, value: &Value, schema: &Value) -> Result<(), String> {
+        let schema = self.resolve(schema);
+        if let Some(all) = schema["allOf"].as_array() {
+            let known: Vec<_> = all.iter().map(|part| self.resolve(part)).collect();
+            let members = value.as_object().ok_or("not an object")?;
+            for name in members.keys() {
+                if known.iter().all(|part| part["properties"].get(name).is_none()) {
+                    return Err(format!("{name} is not described"));
+                }
+            }
+            return known.iter().try_for_each(|part| self.members_fit(value, part));
+        }
+        let kind = match value {
+            Value::Null => "null",
+            Value::Bool(_) => "boolean",
+            Value::Number(number) if number.is_f64() => "number",
+            Value::Number(_) => "integer",
+            Value::String(_) => "string",
+            Value::Array(_) => "array",
+            Value::Object(_) => "object",
+        };
+        let allowed = match &schema["type"] {
+            Value::Null => return Ok(()),
+            Value::Array(kinds) => kinds.iter().any(|allowed| allowed == kind),
+            one => one == kind || (one == "number" && kind == "integer"),
+        };
+        if !allowed {
+            return Err(format!("{value} is no {}", schema["type"]));
+        }
+        for item in value.as_array().into_iter().flatten() {
+            self.fits(item, &schema["items"])?;
+        }
+        if let Some(members) = value.as_object()
+            && let Some(properties) = schema["properties"].as_object()
+            && let Some(stranger) = members.keys().find(|name| !properties.contains_key(*name))
+        {
+            return Err(format!("{stranger} is not described"));
+        }
+        self.members_fit(value, schema)
+    }
+
+    fn members_fit(&self, value: &Value, schema: &Value) -> Result<(), String> {
+        for name in schema["required"].as_array().into_iter().flatten() {
+            let name = name.as_str().unwrap();
+            value.get(name).ok_or_else(|| format!("{name} is missing"))?;
+        }
+        for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+            if let Some(member) = value.get(name) {
+                self.fits(member, property).map_err(|why| format!("{name}: {why}"))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The notification that is asked for.
+const ID: &str = "0192f0c1-2345-7abc-8def-0123456789ab";
+/// One that is in the user's inbox.
+const KEPT: &str = "0192f0c1-2345-7abc-8def-0123456789ac";
+
+/// A body that is taken, where one is needed.
+fn good_body(path: &str) -> Value {
+    match path {
+        "/v1/users" => json!({"username": "bob", "password": PASSWORD}),
+        "/v1/sessions" => json!({"username": "ada", "password": PASSWORD}),
+        "/v1/notifications" => {
+            json!([{"user_id": "ada", "kind": "news", "payload": 1, "id": ID}, {}])
+        }
+        "/v1/presence" => json!({"user_ids": ["ada"]}),
+        other => panic!("add a body that {other} takes"),
+    }
+}
+
+#[tokio::test]
+async fn what_the_server_answers_is_what_is_described() {
+    let door = Door::with("").await;
+    let document = document(&door).await;
+    let user = User::register(door.server.url(), "ada").await;
+    user.has("1000.00").await;
+    let published = json!({"user_id": "ada", "kind": "news", "payload": 1, "id": ID});
+    door.backend.publish(&published).await;
+    let kept =
+        json!({"user_id": user.id, "kind": "news", "payload": {}, "policy": "inbox", "id": KEPT});
+    door.backend.publish(&kept).await;
+    let (_, listed) = user.get("/v1/instruments").await;
+    let instrument = &listed["instruments"][0];
+    let price: f64 = instrument["price"].as_str().unwrap().parse().unwrap();
+    let quantity = format!("{:.6}", 10.0 / price);
+    let order = json!({"symbol": instrument["symbol"], "side": "long", "quantity": quantity});
+    let opened = reqwest::Client::new()
+        .post(format!("{}/v1/positions", door.server.url()))
+        .bearer_auth(&user.token)
+        .json(&order)
+        .send()
+        .await
+        .unwrap();
+    let opened: Value = opened.json().await.unwrap();
+    let position = opened["id"].as_str().unwrap().to_owned();
+    let held = Held { door, document, user, position };
+    let mut operations = Vec::new();
+    for (path, methods) in held.document["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            operations.push((method.clone(), path.clone(), operation.clone()));
+        }
+    }
+    // Signing out last: it ends the session that the others need.
+    operations.sort_by_key(|(method, ..)| method == "delete");
+    for (method, path, operation) in operations {
+        let takes_body = operation["requestBody"].is_object();
+        let (bearer, stranger) = match operation["security"][0].as_object() {
+            Some(scheme) if scheme.contains_key("service_key") => {
+                (held.door.backend.key.as_str(), held.user.token.as_str())
+            }
+            Some(_) => (held.user.token.as_str(), held.door.backend.key.as_str()),
+            None => ("", ""),
+        };
+        let ask = async |with| held.check(&method, &path, with).await;
+        if !bearer.is_empty() {
+            assert_eq!(ask(With::default()).await, 401, "{method} {path}");
+            assert_eq!(ask(With { bearer: stranger, ..With::default() }).await, 401, "{path}");
+        }
+        if takes_body {
+            let json = "application/json";
+            let large = path == "/v1/notifications" || path == "/v1/presence";
+            for (content_type, body, status) in [
+                ("text/plain", "{}".to_owned(), 415),
+                (json, "{".to_owned(), 400),
+                (json, "{\"x\":1}".to_owned(), 422),
+                // More than most take, but not so much that the answer comes before all of it is sent.
+                (json, " ".repeat(20 << 10), if large { 400 } else { 413 }),
+            ] {
+                let with = With { bearer, content_type, body, query: "" };
+                assert_eq!(ask(with).await, status, "{method} {path}");
+            }
+        }
+        if method == "get" && path.starts_with("/v1/") && path != "/v1/ws" {
+            let query = "?nonsense=1";
+            assert_eq!(ask(With { bearer, query, ..With::default() }).await, 422, "{path}");
+            let query = "?%FF";
+            assert_eq!(ask(With { bearer, query, ..With::default() }).await, 422, "{path}");
+        }
+        let body = match path.as_str() {
+            _ if !takes_body => String::new(),
+            "/v1/positions" => order.to_string(),
+            other => good_body(other).to_string(),
+        };
+        let content_type = if takes_body { "application/json" } else { "" };
+        let status = ask(With { bearer, content_type, body, query: "" }).await;
+        // Who asks a WebSocket without an upgrade is told so.
+        let expected = if path == "/v1/ws" { 400..500 } else { 200..300 };
+        assert!(expected.contains(&status), "{method} {path} answered {status}");
+    }
+    let missing = held.user.get("/v1/notifications/none").await;
+    assert_eq!(missing.0, 401);
+}
