@@ -52,9 +52,10 @@ if ! has_postgres; then
     has_postgres || fail "PostgreSQL was installed, but initdb and postgres are not where they were looked for"
 fi
 
+# The backends in docs/ are run as they are.
 if ! command -v python3 >/dev/null; then
-    say "installing Python, for an example backend"
-    install_apt python3 || install_brew python || fail "no Python: install version 3, then run this again"
+    say "installing Python, for the example backends"
+    install_apt python3 || install_brew python || fail "no Python: install it, then run this again"
 fi
 
 if ! command -v chromedriver >/dev/null || ! { command -v chromium || command -v google-chrome; } >/dev/null; then
@@ -64,7 +65,7 @@ if ! command -v chromedriver >/dev/null || ! { command -v chromium || command -v
 fi
 
 if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
-    say "installing Node, for the JavaScript client and an example backend"
+    say "installing Node, for the tests of the JavaScript client"
     install_apt nodejs npm || install_brew node || fail "no Node: install version 20 or later, then run this again"
 fi
 [ "$(node -p 'Number(process.versions.node.split(".")[0])')" -ge 20 ] \

@@ -83,17 +83,6 @@ impl From<Strategy> for delivery::Strategy {
     }
 }
 
-impl From<Algorithm> for jwt::Algorithm {
-    fn from(algorithm: Algorithm) -> Self {
-        match algorithm {
-            Algorithm::Hs256 => Self::Hs256,
-            Algorithm::Rs256 => Self::Rs256,
-            Algorithm::Es256 => Self::Es256,
-            Algorithm::EdDsa => Self::EdDsa,
-        }
-    }
-}
-
 impl Config {
     /// How streams are treated: what is said about connections holds for them too.
     pub(crate) fn sse(&self) -> sse::Settings {
@@ -113,6 +102,17 @@ impl Config {
             }
         }
         Ok(rules)
+    }
+}
+
+impl From<Algorithm> for jwt::Algorithm {
+    fn from(algorithm: Algorithm) -> Self {
+        match algorithm {
+            Algorithm::Hs256 => Self::Hs256,
+            Algorithm::Rs256 => Self::Rs256,
+            Algorithm::Es256 => Self::Es256,
+            Algorithm::EdDsa => Self::EdDsa,
+        }
     }
 }
 

@@ -231,7 +231,7 @@ async fn markup_in_a_payload_is_text() {
     for list in ["#popups", "#seen"] {
         let script = format!(
             "const list = document.querySelector('{list}'); \
-             return [list.innerText, list.querySelectorAll('script, img, svg, a').length]"
+             return [list.textContent, list.querySelectorAll('script, img, svg, a').length]"
         );
         let answer = page.browser.run(&script).await;
         assert_eq!(answer[1], 0, "{list}");

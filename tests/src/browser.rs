@@ -1,4 +1,4 @@
-//! A real Chromium with a fresh profile, driven through chromedriver (W3C WebDriver) as a person would.
+//! A real Chromium with a fresh profile, driven through chromedriver (W3C `WebDriver`) as a person would.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -14,10 +14,10 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, sleep};
 
 /// How long a page may take for what a test waits for: generous, as two cores may be compiling.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// How often it is looked whether that is so.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// How WebDriver names an element (W3C WebDriver, section 12.1).
+/// How `WebDriver` names an element (W3C `WebDriver`, section 12.1).
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 const ARGUMENTS: [&str; 8] = [
     "--headless",
@@ -115,12 +115,6 @@ impl Browser {
         Tab(self.get("/window").await)
     }
 
-    /// Closes the tab; another one has to be switched to.
-    pub async fn close_tab(&self) {
-        let url = self.url("/window");
-        answer(self.http.delete(url)).await.expect("the tab closes");
-    }
-
     /// Clicks what this selector finds.
     pub async fn click(&self, css: &str) {
         let element = self.find(css).await;
@@ -186,7 +180,10 @@ impl Browser {
         entries.as_array().into_iter().flatten().filter(severe).map(message).collect()
     }
 
-    /// Keeps a picture of the whole page in `TARGET/screenshots`.
+    /// Keeps a picture of what is in the window in `TARGET/screenshots`.
+    ///
+    /// # Panics
+    /// When it cannot be written.
     pub async fn screenshot(&self, name: &str) {
         let picture = self.get("/screenshot").await;
         let picture = Base64::decode_vec(picture.as_str().expect("base64")).expect("base64");

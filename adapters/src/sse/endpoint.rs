@@ -10,6 +10,7 @@ use doorstep_application::Authenticator;
 use doorstep_application::delivery::Delivery;
 use doorstep_domain::NotificationId;
 use doorstep_domain::ports::Clock;
+
 use utoipa::OpenApi;
 
 use super::Streams;
@@ -44,14 +45,15 @@ pub fn router(parts: SseParts) -> Router {
 #[openapi(paths(stream))]
 pub struct Description;
 
-/// Receive notifications where WebSocket does not pass
+/// Receive notifications as Server-Sent Events
 ///
-/// Server-Sent Events, an event a notification, its id as the event's. A `Last-Event-ID` acknowledges.
+/// For where a WebSocket does not pass. Each event's `id` is the notification's; on return, the last one goes
+/// into `Last-Event-ID`. The last event of a stream that the server ends is `closing`, with a WebSocket's code.
 #[utoipa::path(
     get, path = "/v1/notifications/stream", tag = "users", security(("token" = [])),
     responses(
-        (status = 200, description = "The stream.", body = String, content_type = "text/event-stream"),
-        (status = 503, description = "Too many streams, or this node is stopping.",
+        (status = 200, description = "The stream.", content_type = "text/event-stream"),
+        (status = 503, description = "Too many streams, or the node is stopping: come back later.",
             body = ProblemBody, content_type = "application/problem+json"),
     ),
 )]

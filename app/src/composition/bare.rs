@@ -92,7 +92,7 @@ pub(super) async fn start(
     let mut families = Router::new()
         .merge(http::health::router(readiness, stopping.clone()))
         .merge(http::metrics::router(metrics))
-        .merge(backends.router(delivery.clone(), transports, stopping.clone()))
+        .merge(backends.router(delivery.clone(), transports.clone(), stopping.clone()))
         .merge(websocket::router(sockets))
         .merge(sse::router(event_streams));
     let mut descriptions = vec![

@@ -48,12 +48,12 @@ pub(crate) struct Config {
     pub(crate) rewards: Rewards,
     pub(crate) sessions: Sessions,
     pub(crate) limits: Limits,
+    pub(crate) demo: Demo,
     /// Keeping notifications until they are read.
     pub(crate) inbox: Part,
     /// Leaving what waits at a stop to the node that starts next.
     pub(crate) handover: Part,
     pub(crate) backends: Backends,
-    pub(crate) demo: Demo,
     pub(crate) log: Log,
 }
 
@@ -168,18 +168,6 @@ pub(crate) struct Sessions {
     pub(crate) ttl: Span,
 }
 
-/// Something that can be left out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Part {
-    pub(crate) enabled: bool,
-}
-
-impl Part {
-    fn read(reader: &mut Reader, table: &str) -> Self {
-        Self { enabled: reader.read(&[table, "enabled"], true) }
-    }
-}
-
 /// What the page needs to show the policies side by side: users may send notifications to themselves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Demo {
@@ -192,6 +180,18 @@ words! {
         Auto = "auto",
         Always = "true",
         Never = "false",
+    }
+}
+
+/// Something that can be left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Part {
+    pub(crate) enabled: bool,
+}
+
+impl Part {
+    fn read(reader: &mut Reader, table: &str) -> Self {
+        Self { enabled: reader.read(&[table, "enabled"], true) }
     }
 }
 
@@ -269,18 +269,19 @@ pub(crate) enum ConfigError {
 }
 
 impl Config {
-    /// Whether anything that is wanted needs a database.
-    pub(crate) fn needs_store(&self) -> bool {
-        self.trading.enabled || self.inbox.enabled || self.handover.enabled
-    }
-
-    /// Whether the page may show the policies side by side.
+    /// Whether the page may show the policies side by side. Without an inbox there is nothing to compare.
     pub(crate) fn has_demo(&self) -> bool {
-        match self.demo.enabled {
+        let wanted = match self.demo.enabled {
             DemoEnabled::Auto => self.listen.ip().is_loopback(),
             DemoEnabled::Always => true,
             DemoEnabled::Never => false,
-        }
+        };
+        wanted && self.inbox.enabled
+    }
+
+    /// Whether anything that is wanted needs a database.
+    pub(crate) fn needs_store(&self) -> bool {
+        self.trading.enabled || self.inbox.enabled || self.handover.enabled
     }
 
     /// Reads file, environment and flags.
@@ -323,10 +324,10 @@ impl Config {
                 ttl: reader.read(&["sessions", "ttl"], Span::from_secs(30 * 24 * 60 * 60)),
             },
             limits: Limits::read(reader),
+            demo: Demo { enabled: reader.read(&["demo", "enabled"], DemoEnabled::Auto) },
             inbox: Part::read(reader, "inbox"),
             handover: Part::read(reader, "handover"),
             backends: Backends::read(reader),
-            demo: Demo { enabled: reader.read(&["demo", "enabled"], DemoEnabled::Auto) },
             log: Log {
                 filter: reader.read(&["log", "filter"], LogFilter("info".to_owned())),
                 format: reader.read(&["log", "format"], LogFormat::Human),
