@@ -235,10 +235,6 @@ impl Node {
             .merge(http::metrics::router(metrics))
             .merge(websocket::router(sockets))
             .merge(sse::router(event_streams));
-        if let Some(demo) = demo {
-            let limit = AddressLimit::new(config.limits.registrations());
-            families = families.merge(http::demo::router(demo, sign_ins.clone(), limit));
-        }
         let mut descriptions = vec![
             http::health::Description::openapi(),
             http::users::Description::openapi(),
@@ -254,6 +250,11 @@ impl Node {
             let inbox = InboxViews::new(store.clone(), delivery.clone());
             families = families.merge(http::inbox::router(inbox, authenticator));
             descriptions.push(http::inbox::Description::openapi());
+        }
+        if let Some(demo) = demo {
+            let limit = AddressLimit::new(config.limits.registrations());
+            families = families.merge(http::demo::router(demo, sign_ins.clone(), limit));
+            descriptions.push(http::demo::Description::openapi());
         }
         let families = families.merge(http::openapi::router(descriptions));
         let settings = ServerSettings::default();
