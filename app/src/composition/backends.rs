@@ -92,13 +92,15 @@ impl Backends {
     pub(crate) fn reload(&self, config: &Config) -> anyhow::Result<()> {
         // All of the new is there before any of the old goes.
         let (token_keys, ring) = (token_keys(config)?, ring(config));
-        tracing::info!(
-            service_keys = ring.len(),
-            token_keys = token_keys.len(),
-            "reloaded the keys; everything else needs a restart"
-        );
+        let (service_keys, token_key_count) = (ring.len(), token_keys.len());
         self.jwts.replace_keys(token_keys);
         self.keys.replace(ring);
+        // Only now: who reads it may rely on it.
+        tracing::info!(
+            service_keys,
+            token_keys = token_key_count,
+            "reloaded the keys; everything else needs a restart"
+        );
         Ok(())
     }
 

@@ -204,6 +204,7 @@ fn good_body(path: &str) -> Value {
             json!([{"user_id": "ada", "kind": "news", "payload": 1, "id": ID}, {}])
         }
         "/v1/presence" => json!({"user_ids": ["ada"]}),
+        "/v1/demo/notifications" => json!({"policy": "wake"}),
         other => panic!("add a body that {other} takes"),
     }
 }
