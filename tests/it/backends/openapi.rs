@@ -271,7 +271,9 @@ async fn what_the_server_answers_is_what_is_described() {
                 assert_eq!(ask(with).await, status, "{method} {path}");
             }
         }
-        if method == "get" && path.starts_with("/v1/") && path != "/v1/ws" {
+        // A stream has no parameters, and a proxy may have added some on its way here.
+        let streams = ["/v1/ws", "/v1/notifications/stream"];
+        if method == "get" && path.starts_with("/v1/") && !streams.contains(&path.as_str()) {
             let query = "?nonsense=1";
             assert_eq!(ask(With { bearer, query, ..With::default() }).await, 422, "{path}");
             let query = "?%FF";
