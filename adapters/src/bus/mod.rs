@@ -147,6 +147,14 @@ impl Bus {
         Arc::new(Publisher { queues: Arc::downgrade(&self.queues) })
     }
 
+    /// Returns at a moment when all events that were taken are handled, with all that followed from them. New
+    /// ones are still taken: this is for whoever stops one part after another, and has events to raise yet.
+    ///
+    /// Whoever cannot wait puts a timeout around it. Not for handlers, which would wait for themselves.
+    pub async fn quiet(&self) {
+        self.queues.quiet().await;
+    }
+
     /// Refuses new events and returns when all that were taken are handled, with all that followed from them.
     ///
     /// A publisher that waits for room in a queue is refused as well: its event was not taken yet. A handler

@@ -5,7 +5,7 @@ use std::{
 };
 
 use doorstep_domain::{DomainEvent, ports::PublishError};
-use tokio::sync::futures::Notified;
+use tokio::sync::{Notify, futures::Notified};
 
 use super::{BusId, HANDLER_OF, HandlerStats, Subscription};
 
@@ -21,6 +21,8 @@ pub(super) struct Queues {
     /// Set once, at the start.
     subscriptions: OnceLock<Box<[Subscription]>>,
     state: Mutex<State>,
+    /// Every handler is at rest.
+    quiet: Notify,
 }
 
 struct State {
@@ -56,7 +58,7 @@ pub(super) enum Offer<'a> {
 impl Queues {
     pub(super) fn new() -> Self {
         let state = State { phase: Phase::Running, capacity: 0, queues: Vec::new() };
-        Self { subscriptions: OnceLock::new(), state: Mutex::new(state) }
+        Self { subscriptions: OnceLock::new(), state: Mutex::new(state), quiet: Notify::new() }
     }
 
     pub(super) fn id(self: &Arc<Self>) -> BusId {
@@ -151,6 +153,9 @@ impl Queues {
                     return true;
                 }
                 queue.at_rest = true;
+                if state.quiet() {
+                    self.quiet.notify_waiters();
+                }
                 state.settle()
             };
             if stopped {
@@ -158,6 +163,18 @@ impl Queues {
                 return false;
             }
             subscription.work.notified().await;
+        }
+    }
+
+    /// Waits until every handler is at rest.
+    pub(super) async fn quiet(&self) {
+        loop {
+            // Made before looking: who comes to rest after the look will be heard.
+            let quiet = self.quiet.notified();
+            if self.lock().quiet() {
+                return;
+            }
+            quiet.await;
         }
     }
 
@@ -196,10 +213,14 @@ impl Queues {
 impl State {
     /// Ends the draining when there is nothing left from which another event could come.
     fn settle(&mut self) -> bool {
-        if self.phase == Phase::Draining && self.queues.iter().all(|queue| queue.at_rest) {
+        if self.phase == Phase::Draining && self.quiet() {
             self.phase = Phase::Stopped;
         }
         self.phase == Phase::Stopped
+    }
+
+    fn quiet(&self) -> bool {
+        self.queues.iter().all(|queue| queue.at_rest)
     }
 }
 

@@ -313,6 +313,30 @@ async fn a_stop_drains_the_queues_with_all_that_follows() {
 }
 
 #[tokio::test]
+async fn a_quiet_bus_has_handled_all_that_follows_and_takes_more() {
+    let first = Arc::new(Recorder {
+        wants: |n| n < FOLLOW_UP,
+        does: |_| Does::Follow,
+        ..Recorder::gated()
+    });
+    let second =
+        Arc::new(Recorder { wants: |n| n >= FOLLOW_UP, does: |_| Does::Yield, ..Recorder::new() });
+    let (bus, events) = start(3, &[&first, &second]);
+    events.publish(event(0)).await.unwrap();
+    first.entered(1).await;
+    let mut quiet = pin!(bus.quiet());
+    assert!(poll!(quiet.as_mut()).is_pending(), "it is in hand");
+    first.open_gate();
+    quiet.await;
+    assert_eq!(second.seen(), [FOLLOW_UP]);
+    events.publish(event(1)).await.unwrap();
+    bus.quiet().await;
+    assert_eq!(second.seen(), [FOLLOW_UP, FOLLOW_UP + 1]);
+    bus.stop().await;
+    bus.quiet().await; // And after the end it is quiet for good.
+}
+
+#[tokio::test]
 async fn events_are_refused_before_the_start_and_after_the_end() {
     let wiring = Bus::wire();
     let events = wiring.publisher();
