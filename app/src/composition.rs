@@ -318,14 +318,19 @@ impl Node {
                 "positions that the price had crossed were left open; the next start closes them"
             );
         }
-        if timeout_at(begun + share * 6, self.bus.stop()).await.is_err() {
+        if timeout_at(begun + share * 6, self.bus.quiet()).await.is_err() {
             tracing::warn!("events were left; the next start reconciles what follows from them");
         }
-        let patience = (begun + self.stop_within).saturating_duration_since(Instant::now());
+        let end = begun + self.stop_within;
+        let patience = (end - share * 2).saturating_duration_since(Instant::now());
         let stopped = self.delivery.stop(patience).await;
+        // Last, for what the stop has ended is told as an event too.
+        if timeout_at(end - share, self.bus.stop()).await.is_err() {
+            tracing::warn!("handlers were still busy");
+        }
         self.backends.stop(share).await;
         if let Some(store) = self.store
-            && timeout_at(begun + self.stop_within, store.disconnect()).await.is_err()
+            && timeout_at(end, store.disconnect()).await.is_err()
         {
             tracing::debug!("the store was still busy");
         }

@@ -67,6 +67,8 @@ pub(crate) struct Options {
     pub(crate) database: String,
     /// What stands between delivery and the inbox in the store.
     pub(crate) inbox: fn(Arc<Store>) -> Arc<dyn Inbox>,
+    /// Whether a stop leaves what waits in the store.
+    pub(crate) handover: bool,
     /// Another handler on the bus.
     pub(crate) handler: Option<Arc<dyn EventHandler>>,
     /// Routes beside the usual ones.
@@ -85,6 +87,7 @@ impl Default for Options {
             limits: Limits::default(),
             database: "sqlite::memory:".to_owned(),
             inbox: |store| store,
+            handover: true,
             handler: None,
             more: Router::new(),
         }
@@ -134,11 +137,10 @@ impl Node {
             .rules(options.rules)
             .limits(options.limits)
             .inbox((options.inbox)(store.clone()))
-            .handover(store.clone())
             .outcomes(metrics.outcomes())
-            .outcomes(Arc::new(Announce::new(events.clone())))
-            .start();
-        let delivery = Arc::new(delivery);
+            .outcomes(Arc::new(Announce::new(events.clone())));
+        let delivery = if options.handover { delivery.handover(store.clone()) } else { delivery };
+        let delivery = Arc::new(delivery.start());
         let rewards = Rewards::new(RewardParts {
             accounts: store.clone(),
             positions: store.clone(),
@@ -225,12 +227,14 @@ impl Node {
         format!("http://{}", self.address)
     }
 
-    /// Stops as the service does: the transports, the events, and last what waits.
+    /// Stops as the service does: the transports, what is under way as an event, what waits, and last the
+    /// events that this has raised.
     pub(crate) async fn stop(self, patience: Duration) -> Stopped {
         self.stopping.cancel();
         self.connections.stop(patience / 5).await;
-        self.bus.stop().await;
+        self.bus.quiet().await;
         let stopped = self.delivery.stop(patience).await;
+        self.bus.stop().await;
         self.store.disconnect().await;
         stopped
     }

@@ -111,7 +111,10 @@ impl Delivery {
                 stopped.dropped += batch.len();
                 let end = |n| self.cx.endings.end(n, Outcome::Dropped);
                 let ended = batch.iter().map(end).collect();
-                self.cx.endings.tell(ended).await;
+                let told = tokio::time::timeout_at(deadline, self.cx.endings.tell(ended)).await;
+                if told.is_err() {
+                    tracing::warn!("who hears of outcomes did not take them before the stop");
+                }
             }
         }
     }
