@@ -120,6 +120,9 @@ pub(super) async fn live<S>(
             return close(socket, reason, settings.close_grace).await;
         }
     };
+    // Registered first, then announced, and nothing in between: whatever was waiting, or is accepted from now
+    // on, finds it, in one order. What it is handed is not written before it runs.
+    delivery.arrived(&caller.user_id);
     if connections.session_ends() != session_ends {
         // Some session was ended meanwhile. If it was this one, nobody else will notice.
         let alive = authenticator.is_alive(&caller).await;
@@ -129,8 +132,6 @@ pub(super) async fn live<S>(
         }
     }
     tracing::debug!(user = %caller.user_id, ?mode, "connected");
-    // Registered first, then announced: whatever was waiting, or is accepted from now on, finds it.
-    delivery.arrived(&caller.user_id);
     let expires_at = caller.expires_at;
     let connection = Connection { mode, expires_at, registered, frames, delivery, clock };
     let reason = connection.run(socket, settings).await;
