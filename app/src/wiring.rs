@@ -1,5 +1,6 @@
 //! From what is configured to what the parts take: the one place that knows both.
 
+use bytesize::ByteSize;
 use doorstep_adapters::http::Rate;
 use doorstep_adapters::jwt;
 use doorstep_adapters::market::{Instrument, SimulationSettings};
@@ -133,20 +134,36 @@ impl Delivery {
     pub(crate) fn rules(&self) -> delivery::Rules {
         delivery::Rules {
             default: self.default.into(),
-            kinds: self.kinds.iter().map(|(kind, rule)| (kind.clone(), (*rule).into())).collect(),
+            kinds: self.kinds.iter().map(|(kind, rule)| (kind.clone(), self.rule(rule))).collect(),
+        }
+    }
+
+    /// The rule of a kind, with limits of its own where they are below those of the node.
+    fn rule(&self, rule: &Rule) -> delivery::Rule {
+        let own = |its: usize, node: usize| if its < node { its } else { usize::MAX };
+        delivery::Rule {
+            max_pending: own(rule.max_pending.get(), self.default.max_pending.get()),
+            max_pending_bytes: own(
+                bytes(rule.max_pending_bytes),
+                bytes(self.default.max_pending_bytes),
+            ),
+            ..(*rule).into()
         }
     }
 
     /// How much may wait.
     pub(crate) fn limits(&self) -> delivery::Limits {
         delivery::Limits {
-            max_pending: self.max_pending.get(),
-            // Where a size does not fit the machine's addresses, memory is the limit anyway.
-            max_pending_bytes: usize::try_from(self.max_pending_bytes.as_u64())
-                .unwrap_or(usize::MAX),
+            max_pending: self.default.max_pending.get(),
+            max_pending_bytes: bytes(self.default.max_pending_bytes),
             ..delivery::Limits::default()
         }
     }
+}
+
+/// Where a size does not fit the machine's addresses, memory is the limit anyway.
+fn bytes(size: ByteSize) -> usize {
+    usize::try_from(size.as_u64()).unwrap_or(usize::MAX)
 }
 
 impl From<Rule> for delivery::Rule {
@@ -169,15 +186,33 @@ impl From<Rule> for delivery::Rule {
                 Overflow::DropOldest => delivery::Overflow::DropOldest,
                 Overflow::Reject => delivery::Overflow::Reject,
             },
+            max_pending: usize::MAX,
+            max_pending_bytes: usize::MAX,
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroUsize;
+
     use doorstep_application::trading::Trading;
 
     use super::*;
+
+    #[test]
+    fn a_kind_has_limits_of_its_own_where_they_are_tighter() {
+        let mut config = Config::defaults().delivery;
+        let tighter = Rule {
+            max_pending: NonZeroUsize::new(7).unwrap(),
+            max_pending_bytes: ByteSize::gib(9),
+            ..config.default
+        };
+        config.kinds = vec![("a".parse().unwrap(), tighter)];
+        let rules = config.rules();
+        let rule = rules.of(&"a".parse().unwrap());
+        assert_eq!((rule.max_pending, rule.max_pending_bytes), (7, usize::MAX));
+    }
 
     #[test]
     fn the_defaults_of_the_file_are_those_of_the_parts() {

@@ -8,9 +8,11 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use doorstep_application::delivery::{Acceptance, Delivery, Policy, Rule, Strategy};
-use doorstep_domain::Outcome;
+use doorstep_application::delivery::{
+    Acceptance, Delivery, Policy, Refused, Rule, Rules, Strategy,
+};
 use doorstep_domain::ports::{MockPresence, MockPusher, PushError, Pushed};
+use doorstep_domain::{Notification, Outcome, Ttl};
 use mockall::Sequence;
 use support::{Door, VirtualClock, ada, deferred, delivery, pass, popup, virtual_clock};
 
@@ -204,6 +206,42 @@ async fn a_push_that_fails_or_panics_is_tried_again() {
         let receipt = delivery.send(popup(1, &clock)).await.unwrap();
         assert_eq!(receipt.state(), Acceptance::Waiting);
         assert_eq!(receipt.outcome().await, Some(Outcome::Delivered));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kind_may_be_bounded_below_the_node() {
+    for strategy in [Strategy::Wake, Strategy::Poll] {
+        let clock = virtual_clock();
+        let door = Door::default();
+        let rare = Rule { max_pending: 2, ..deferred(strategy) };
+        let rules =
+            Rules { default: deferred(strategy), kinds: [("rare".parse().unwrap(), rare)].into() };
+        let delivery =
+            Delivery::builder(Arc::new(door.presence()), Arc::new(takes(4)), clock.clone())
+                .rules(rules)
+                .start();
+        let rare = |n| Notification { kind: "rare".parse().unwrap(), ..popup(n, &clock) };
+        let now_or_never = |n| Notification { ttl: Some(Ttl::ZERO), ..rare(n) };
+        drop(delivery.send(rare(1)).await.unwrap());
+        let short = Notification { ttl: Some(Ttl::from_secs(1)), ..rare(2) };
+        drop(delivery.send(short).await.unwrap());
+        for one_more in [rare(3), now_or_never(4)] {
+            assert!(matches!(delivery.send(one_more).await, Err(Refused::NodeFull)));
+        }
+        assert_eq!(delivery.ended(Outcome::Rejected), 2);
+        drop(delivery.send(popup(5, &clock)).await.unwrap());
+        // What expires makes room, and so does what is delivered.
+        pass(Duration::from_secs(2)).await;
+        assert_eq!(delivery.ended(Outcome::Expired), 1);
+        drop(delivery.send(rare(6)).await.unwrap());
+        assert!(delivery.send(rare(7)).await.is_err());
+        door.set(true);
+        delivery.arrived(&ada());
+        pass(Duration::from_secs(1)).await;
+        assert_eq!(delivery.ended(Outcome::Delivered), 3);
+        drop(delivery.send(rare(8)).await.unwrap());
+        assert_eq!(delivery.ended(Outcome::Delivered), 4);
     }
 }
 

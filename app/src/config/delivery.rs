@@ -15,10 +15,6 @@ pub(crate) struct Delivery {
     pub(crate) default: Rule,
     /// For these kinds; what a kind's table does not say is as in the default.
     pub(crate) kinds: Vec<(Kind, Rule)>,
-    /// The most that wait on the node.
-    pub(crate) max_pending: NonZeroUsize,
-    /// The most they may weigh.
-    pub(crate) max_pending_bytes: ByteSize,
 }
 
 /// What can be said for all kinds or for one.
@@ -32,6 +28,10 @@ pub(crate) struct Rule {
     pub(crate) ack_timeout: Span,
     pub(crate) max_per_user: NonZeroUsize,
     pub(crate) overflow: Overflow,
+    /// The most that wait on the node: of all kinds together, or of one.
+    pub(crate) max_pending: NonZeroUsize,
+    /// The most they may weigh.
+    pub(crate) max_pending_bytes: ByteSize,
 }
 
 words! {
@@ -82,6 +82,8 @@ impl Default for Rule {
             ack_timeout: Span::from_secs(10),
             max_per_user: MAX_PER_USER,
             overflow: Overflow::DropOldest,
+            max_pending: MAX_PENDING,
+            max_pending_bytes: MAX_PENDING_BYTES,
         }
     }
 }
@@ -89,8 +91,6 @@ impl Default for Rule {
 impl Delivery {
     pub(super) fn read(reader: &mut Reader) -> Self {
         let default = Rule::read(reader, &["delivery"], Rule::default());
-        let max_pending = reader.read(&["delivery", "max_pending"], MAX_PENDING);
-        let max_pending_bytes = reader.read(&["delivery", "max_pending_bytes"], MAX_PENDING_BYTES);
         let mut kinds = Vec::new();
         for name in reader.tables(&["delivery", "kinds"]) {
             match name.parse() {
@@ -101,7 +101,7 @@ impl Delivery {
                 Err(e) => reader.refuse(format!("delivery.kinds.{name:?}: {e}")),
             }
         }
-        Self { default, kinds, max_pending, max_pending_bytes }
+        Self { default, kinds }
     }
 }
 
@@ -117,6 +117,8 @@ impl Rule {
             ack_timeout: reader.read(&key("ack_timeout"), otherwise.ack_timeout),
             max_per_user: reader.read(&key("max_per_user"), otherwise.max_per_user),
             overflow: reader.read(&key("overflow"), otherwise.overflow),
+            max_pending: reader.read(&key("max_pending"), otherwise.max_pending),
+            max_pending_bytes: reader.read(&key("max_pending_bytes"), otherwise.max_pending_bytes),
         }
     }
 }

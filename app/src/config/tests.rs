@@ -109,11 +109,13 @@ fn a_kind_can_come_from_the_environment_alone_and_from_both() {
 
 #[test]
 fn a_kind_takes_what_it_does_not_say_from_the_default() {
-    let file = "[delivery]\nttl = \"5s\"\n[delivery.kinds.welcome]\nmax_per_user = 7";
+    let file = "[delivery]\nttl = \"5s\"\n[delivery.kinds.welcome]\nmax_per_user = 7\nmax_pending = 8\nmax_pending_bytes = \"9KiB\"";
     let delivery = load(file, &[], &[]).unwrap().config.delivery;
     let rule = delivery.kinds[0].1;
     assert_eq!(rule.ttl.as_duration(), Duration::from_secs(5));
     assert_eq!((rule.max_per_user.get(), delivery.default.max_per_user.get()), (7, 100));
+    assert_eq!((rule.max_pending.get(), rule.max_pending_bytes.as_u64()), (8, 9 * 1024));
+    assert_eq!(delivery.default.max_pending.get(), 1_000_000);
 }
 
 #[test]
@@ -134,11 +136,11 @@ fn a_refusal_names_key_value_source_and_what_is_allowed() {
 #[test]
 fn unknown_keys_are_refused_wherever_they_stand() {
     check_refused(
-        "[delivery]\ntll = \"5s\"\n[delivery.kinds.welcome]\nmax_pending = 1\n[deliverance]\nx = 1",
+        "[delivery]\ntll = \"5s\"\n[delivery.kinds.welcome]\nmax_waiting = 1\n[deliverance]\nx = 1",
         &[("DOORSTEP_DELIVERY__TOL", "5s")],
         &[
             "delivery.tll (file FILE): unknown key; known here: policy, strategy, poll_interval, ttl,",
-            "delivery.kinds.welcome.max_pending (file FILE): unknown key",
+            "delivery.kinds.welcome.max_waiting (file FILE): unknown key",
             "deliverance.x (file FILE): there is no such table; known at the top: listen, database",
             "delivery.tol (environment DOORSTEP_DELIVERY__TOL): unknown key",
         ],

@@ -182,7 +182,7 @@ impl Wake {
 
     async fn promoted(self: &Arc<Self>, batch: &[Notification]) {
         let bytes = batch.iter().map(|n| n.payload.as_str().len()).sum();
-        self.cx.gate.leave(batch.len(), bytes);
+        self.cx.gate.release(batch.len(), bytes);
         let end = |n| self.cx.endings.end(n, Outcome::Promoted);
         let ended: Vec<Ended> = batch.iter().map(end).collect();
         let mut users: Vec<_> = batch.iter().map(|n| n.user_id.clone()).collect();

@@ -9,7 +9,7 @@ pub(super) const NIL: u32 = u32::MAX;
 /// The user is its mailbox's; the links are indices, so that one slab holds every list.
 pub(super) struct Entry {
     pub(super) id: NotificationId,
-    kind: Kind,
+    pub(super) kind: Kind,
     pub(super) topic: Option<Topic>,
     payload: Payload,
     pub(super) created_at: Timestamp,
@@ -22,6 +22,8 @@ pub(super) struct Entry {
     /// It is in the inbox too: it does not expire, and what memory forgets the store remembers.
     pub(super) kept: Option<EnteredBy>,
     pub(super) timed: bool,
+    /// Its kind has limits of its own, and counts it.
+    pub(super) limited: bool,
     pub(super) mailbox: u32,
     pub(super) prev: u32,
     pub(super) next: u32,
@@ -58,6 +60,7 @@ impl Entry {
             state: State::Waiting,
             kept,
             timed: false,
+            limited: false,
             mailbox,
             prev: NIL,
             next: NIL,

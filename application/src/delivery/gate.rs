@@ -1,10 +1,19 @@
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use super::policy::Limits;
+use doorstep_domain::Kind;
+
+use super::policy::{Limits, Rules};
 
 /// How much this node holds, and whether it takes more. Every notification that is held is counted here
-/// once, whichever strategy holds it.
+/// once, whichever strategy holds it; and once more for its kind, if that has limits of its own.
 pub(super) struct Gate {
+    node: Count,
+    kinds: HashMap<Kind, Count>,
+}
+
+/// Something counted, in number and in bytes of payload, against a limit.
+struct Count {
     pending: AtomicUsize,
     bytes: AtomicUsize,
     max_pending: usize,
@@ -12,17 +21,80 @@ pub(super) struct Gate {
 }
 
 impl Gate {
-    pub(super) fn new(limits: &Limits) -> Self {
+    pub(super) fn new(limits: &Limits, rules: &Rules) -> Self {
+        let own = |(kind, rule): (&Kind, &super::Rule)| {
+            let limited = rule.max_pending.min(rule.max_pending_bytes) < usize::MAX;
+            let count = Count::up_to(rule.max_pending, rule.max_pending_bytes);
+            limited.then(|| (kind.clone(), count))
+        };
         Self {
-            pending: AtomicUsize::new(0),
-            bytes: AtomicUsize::new(0),
-            max_pending: limits.max_pending,
-            max_bytes: limits.max_pending_bytes,
+            node: Count::up_to(limits.max_pending, limits.max_pending_bytes),
+            kinds: rules.kinds.iter().filter_map(own).collect(),
         }
     }
 
-    /// Counts one more of so many bytes, if the limits allow it.
-    pub(super) fn enter(&self, bytes: usize) -> bool {
+    /// Counts one more of this kind and of so many bytes, if the limits allow it.
+    pub(super) fn enter(&self, kind: &Kind, bytes: usize) -> bool {
+        if !self.node.enter(bytes) {
+            return false;
+        }
+        let fits = self.kinds.get(kind).is_none_or(|own| own.enter(bytes));
+        if !fits {
+            self.node.leave(1, bytes);
+        }
+        fits
+    }
+
+    /// Takes back what [`enter`](Self::enter) counted.
+    pub(super) fn leave(&self, kind: &Kind, bytes: usize) {
+        self.node.leave(1, bytes);
+        self.leave_kind(kind, bytes);
+    }
+
+    /// The kind's part of [`leave`](Self::leave) alone.
+    pub(super) fn leave_kind(&self, kind: &Kind, bytes: usize) {
+        if let Some(own) = self.kinds.get(kind) {
+            own.leave(1, bytes);
+        }
+    }
+
+    /// Whether the kind has limits of its own.
+    pub(super) fn minds(&self, kind: &Kind) -> bool {
+        self.kinds.contains_key(kind)
+    }
+
+    /// Counts so many more on the node, limits or not: what is in the inbox may always be shown to who is
+    /// there.
+    pub(super) fn force(&self, count: usize, bytes: usize) {
+        self.node.pending.fetch_add(count, Relaxed);
+        self.node.bytes.fetch_add(bytes, Relaxed);
+    }
+
+    /// Counts so many less on the node.
+    pub(super) fn release(&self, count: usize, bytes: usize) {
+        self.node.leave(count, bytes);
+    }
+
+    /// How many more would still be taken, bytes permitting.
+    pub(super) fn room(&self) -> usize {
+        if self.node.bytes.load(Relaxed) >= self.node.max_bytes {
+            return 0;
+        }
+        self.node.max_pending.saturating_sub(self.node.pending.load(Relaxed))
+    }
+
+    /// What is counted now: notifications, and bytes of payload.
+    pub(super) fn load(&self) -> (usize, usize) {
+        (self.node.pending.load(Relaxed), self.node.bytes.load(Relaxed))
+    }
+}
+
+impl Count {
+    fn up_to(max_pending: usize, max_bytes: usize) -> Self {
+        Self { pending: AtomicUsize::new(0), bytes: AtomicUsize::new(0), max_pending, max_bytes }
+    }
+
+    fn enter(&self, bytes: usize) -> bool {
         // Add first, look after: two that race for the last place may both be refused, but never both enter.
         let pending = self.pending.fetch_add(1, Relaxed);
         let before = self.bytes.fetch_add(bytes, Relaxed);
@@ -33,48 +105,51 @@ impl Gate {
         fits
     }
 
-    /// Counts so many more, limits or not: what is in the inbox may always be shown to who is there.
-    pub(super) fn force(&self, count: usize, bytes: usize) {
-        self.pending.fetch_add(count, Relaxed);
-        self.bytes.fetch_add(bytes, Relaxed);
-    }
-
-    /// Counts so many less.
-    pub(super) fn leave(&self, count: usize, bytes: usize) {
+    fn leave(&self, count: usize, bytes: usize) {
         self.pending.fetch_sub(count, Relaxed);
         self.bytes.fetch_sub(bytes, Relaxed);
-    }
-
-    /// How many more would still be taken, bytes permitting.
-    pub(super) fn room(&self) -> usize {
-        if self.bytes.load(Relaxed) >= self.max_bytes {
-            return 0;
-        }
-        self.max_pending.saturating_sub(self.pending.load(Relaxed))
-    }
-
-    /// What is counted now: notifications, and bytes of payload.
-    pub(super) fn load(&self) -> (usize, usize) {
-        (self.pending.load(Relaxed), self.bytes.load(Relaxed))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::delivery::Rule;
 
     fn gate(max_pending: usize, max_pending_bytes: usize) -> Gate {
-        Gate::new(&Limits { max_pending, max_pending_bytes, ..Limits::default() })
+        let limits = Limits { max_pending, max_pending_bytes, ..Limits::default() };
+        let rare = Rule { max_pending: 1, ..Rule::default() };
+        let light = Rule { max_pending_bytes: 2, ..Rule::default() };
+        let kinds = [("rare".parse().unwrap(), rare), ("light".parse().unwrap(), light)];
+        Gate::new(&limits, &Rules { kinds: kinds.into(), ..Rules::default() })
+    }
+
+    fn kind(name: &str) -> Kind {
+        name.parse().unwrap()
     }
 
     #[test]
     fn counts_and_bytes_each_close_it_and_leaving_opens_it() {
+        let any = kind("any");
         let by_count = gate(2, 1000);
-        assert!(by_count.enter(1) && by_count.enter(1) && !by_count.enter(1));
-        by_count.leave(1, 1);
-        assert!(by_count.enter(1));
+        assert!(by_count.enter(&any, 1) && by_count.enter(&any, 1) && !by_count.enter(&any, 1));
+        by_count.leave(&any, 1);
+        assert!(by_count.enter(&any, 1));
         let by_bytes = gate(1000, 10);
-        assert!(by_bytes.enter(6) && !by_bytes.enter(5) && by_bytes.enter(4));
+        assert!(by_bytes.enter(&any, 6) && !by_bytes.enter(&any, 5) && by_bytes.enter(&any, 4));
         assert_eq!(by_bytes.load(), (2, 10));
+    }
+
+    #[test]
+    fn a_kind_that_is_full_takes_no_room_from_the_others() {
+        let (rare, light) = (kind("rare"), kind("light"));
+        let gate = gate(10, 1000);
+        assert!(gate.enter(&rare, 1) && !gate.enter(&rare, 1));
+        assert!(gate.enter(&light, 2) && !gate.enter(&light, 1));
+        assert!(gate.enter(&kind("any"), 1));
+        assert_eq!(gate.load(), (3, 4));
+        gate.leave(&rare, 1);
+        assert!(gate.enter(&rare, 1));
+        assert!(gate.minds(&rare) && !gate.minds(&kind("any")));
     }
 }

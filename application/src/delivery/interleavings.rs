@@ -110,7 +110,7 @@ fn start(acks: bool) -> (Arc<World>, Arc<Wake>) {
     let world = Arc::new(World { door, now: AtomicI64::new(0) });
     let limits = Limits::default();
     let cx = Arc::new(Context {
-        gate: Arc::new(Gate::new(&limits)),
+        gate: Arc::new(Gate::new(&limits, &Rules::default())),
         endings: Endings::new(vec![world.clone()], world.clone()),
         presence: world.clone(),
         pusher: world.clone(),

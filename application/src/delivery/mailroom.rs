@@ -6,20 +6,21 @@
 //! A *flush* is how a mailbox is emptied: `begin_flush` gives one caller the hold on it, who then asks
 //! `next` for what to do and reports each push with `pushed`, until the answer is to stop. What happens in
 //! between (an arrival, an acknowledgement, an expiry) changes the mailbox under the flush's feet; the two
-//! flags `AGAIN` and `ARRIVED` make sure that it is noticed.
+//! flags `AGAIN` and `CHANGED` make sure that it is noticed.
 
 use std::time::Duration;
 
-use doorstep_domain::ports::{Attempt, EnteredBy, InboxItem, Pushed};
-use doorstep_domain::{Notification, NotificationId, Outcome, Timestamp, Ttl, UserId};
+use doorstep_domain::ports::{Attempt, EnteredBy, Pushed};
+use doorstep_domain::{Kind, Notification, NotificationId, Outcome, Timestamp, Ttl, UserId};
 use foldhash::fast::SeedableRandomState;
 use hashbrown::HashTable;
 use slab::Slab;
 
 use super::entry::{Entry, NIL, State};
 use super::expiries::Expiries;
-use super::policy::Overflow;
+use super::policy::{Overflow, Rule};
 
+mod kept;
 mod lists;
 #[cfg(test)]
 mod properties;
@@ -36,6 +37,8 @@ pub(super) struct Mailroom {
     in_flight: usize,
     ended: usize,
     bytes: usize,
+    /// Those of a kind with limits of its own that went since somebody asked.
+    limited_went: Vec<(Kind, usize)>,
 }
 
 /// One user's notifications, in order. There is none for a user with nothing waiting.
@@ -142,13 +145,14 @@ impl Mailroom {
     /// Puts a notification at the end of its user's mailbox.
     ///
     /// Answers what had to give way: the one it replaces, or the oldest if the mailbox was full. Refuses,
-    /// changing nothing, when the mailbox is full and its rule says so.
+    /// changing nothing, when the mailbox is full and its rule says so. `limited`: its kind has limits of its
+    /// own, and when it goes [`limited_that_went`](Self::limited_that_went) says so.
     pub(super) fn accept(
         &mut self,
         n: Notification,
         ttl: Ttl,
-        max_per_user: usize,
-        overflow: Overflow,
+        rule: &Rule,
+        limited: bool,
     ) -> Result<Option<(Notification, Outcome)>, Notification> {
         let user = n.user_id.clone();
         let mut gone = None;
@@ -160,8 +164,8 @@ impl Mailroom {
             });
             if let Some(index) = replaced {
                 gone = Some((self.take(index), Outcome::Replaced));
-            } else if self.full(mailbox, max_per_user) {
-                if overflow == Overflow::Reject {
+            } else if self.full(mailbox, rule.max_per_user) {
+                if rule.overflow == Overflow::Reject {
                     return Err(n);
                 }
                 // Rather what nobody has seen than what somebody may just be looking at.
@@ -180,7 +184,8 @@ impl Mailroom {
         } else {
             self.open(user)
         };
-        self.insert(mailbox, n, ttl, None, NIL);
+        let index = self.insert(mailbox, n, ttl, None, NIL);
+        self.entries[index as usize].limited = limited;
         Ok(gone)
     }
 
@@ -295,76 +300,6 @@ impl Mailroom {
         }
     }
 
-    /// The user's inbox is to be looked at by the next flush.
-    pub(super) fn look_into_inbox(&mut self, user: &UserId) {
-        let mailbox = self.find(user).unwrap_or_else(|| self.open(user.clone()));
-        self.mailboxes[mailbox as usize].flags |= LOOK;
-    }
-
-    /// The inbox answered: these are undelivered, oldest first; `more` if the page was full. Those that are
-    /// not known yet take their place in the order of acceptance.
-    pub(super) fn looked(&mut self, user: &UserId, items: Vec<InboxItem>, more: bool) {
-        let Some(mailbox) = self.find(user) else { return };
-        for InboxItem { notification: item, by, .. } in items {
-            if self.position(mailbox, |e| e.id == item.id).is_some() {
-                continue;
-            }
-            // Not before what somebody is just being pushed or has: that order is made already.
-            let before = self
-                .position(mailbox, |e| e.state == State::Waiting && e.created_at > item.created_at);
-            self.insert(mailbox, item, Ttl::ZERO, Some(by), before.unwrap_or(NIL));
-        }
-        let here = &mut self.mailboxes[mailbox as usize];
-        here.flags &= !LOOKING;
-        if more {
-            here.flags |= MORE;
-        }
-        self.forget(mailbox, |e| e.state == State::Marked);
-        self.rewind(mailbox);
-    }
-
-    /// The inbox did not answer. Answers whether the caller is the one to come back later, with
-    /// `look_again_now`.
-    pub(super) fn look_failed(&mut self, user: &UserId) -> bool {
-        let Some(mailbox) = self.find(user) else { return false };
-        let here = &mut self.mailboxes[mailbox as usize];
-        here.flags &= !LOOKING;
-        let first = here.flags & LOOK_LATER == 0;
-        here.flags |= LOOK_LATER;
-        self.forget(mailbox, |e| e.state == State::Marked);
-        first
-    }
-
-    /// The time has come to look into the inbox again, or (the user has gone) not to.
-    pub(super) fn look_again_now(&mut self, user: &UserId, there: bool) {
-        let Some(mailbox) = self.find(user) else { return };
-        self.mailboxes[mailbox as usize].flags &= !LOOK_LATER;
-        if there {
-            self.mailboxes[mailbox as usize].flags |= LOOK;
-        }
-        self.close_if_done(mailbox);
-    }
-
-    /// The inbox knows now that this one was delivered. Answers whether there is more in the inbox to look
-    /// at, now that there is room.
-    pub(super) fn marked(&mut self, user: &UserId, id: NotificationId) -> bool {
-        let Some(mailbox) = self.find(user) else { return false };
-        let Some(index) = self.position(mailbox, |e| e.id == id && e.state == State::Acked) else {
-            return false;
-        };
-        let here = &mut self.mailboxes[mailbox as usize];
-        if here.flags & LOOKING != 0 {
-            self.entries[index as usize].state = State::Marked;
-            return false;
-        }
-        let more = here.flags & MORE != 0;
-        if more {
-            here.flags = here.flags & !MORE | LOOK;
-        }
-        self.remove(index);
-        more
-    }
-
     /// A connection of this user acknowledged this id. Answers it if that means anything: not for an id
     /// that is unknown, somebody else's, never pushed, or acknowledged before.
     pub(super) fn acknowledged(&mut self, user: &UserId, id: NotificationId) -> Option<Acked> {
@@ -379,26 +314,6 @@ impl Mailroom {
             State::Acked | State::Marked => false,
         };
         counts.then(|| self.end(index))
-    }
-
-    /// The user read this item of the inbox, and the store knows. If it is here it is forgotten. False if it
-    /// had ended before, by an acknowledgement of which the store did not know yet.
-    pub(super) fn read(&mut self, user: &UserId, id: NotificationId) -> bool {
-        let Some(mailbox) = self.find(user) else { return true };
-        let Some(index) = self.position(mailbox, |e| e.id == id && e.kept.is_some()) else {
-            return true;
-        };
-        if matches!(self.entries[index as usize].state, State::Acked | State::Marked) {
-            return false;
-        }
-        self.end(index);
-        // A load that is under way may bring it once more.
-        if self.mailboxes[mailbox as usize].flags & LOOKING != 0 {
-            self.entries[index as usize].state = State::Marked;
-        } else {
-            self.remove(index);
-        }
-        true
     }
 
     /// Looks at most at `limit` entries that are due by now; true if there may be more.
@@ -478,6 +393,11 @@ impl Mailroom {
             mailboxes: self.mailboxes.len(),
             bytes: self.bytes,
         }
+    }
+
+    /// Those of kinds with limits of their own that went since the last call: their kinds and bytes.
+    pub(super) fn limited_that_went(&mut self) -> Vec<(Kind, usize)> {
+        std::mem::take(&mut self.limited_went)
     }
 
     /// How many entries there are, and the bytes of their payloads.

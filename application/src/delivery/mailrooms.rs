@@ -54,8 +54,12 @@ impl Mailrooms {
         let before = room.load();
         let answer = f(&mut room);
         let after = room.load();
+        let gone = room.limited_that_went();
         room.shrink();
         drop(room);
+        for (kind, bytes) in gone {
+            self.gate.leave_kind(&kind, bytes);
+        }
         settle(&self.gate, (before.0 + entered.0, before.1 + entered.1), after);
         answer
     }
@@ -85,5 +89,5 @@ fn settle(gate: &Gate, before: (usize, usize), after: (usize, usize)) {
         return;
     }
     gate.force(after.0.saturating_sub(before.0), after.1.saturating_sub(before.1));
-    gate.leave(before.0.saturating_sub(after.0), before.1.saturating_sub(after.1));
+    gate.release(before.0.saturating_sub(after.0), before.1.saturating_sub(after.1));
 }

@@ -70,7 +70,8 @@ pub enum Refused {
     /// Its user's mailbox is full, and the rule of its kind is to refuse.
     #[error("the user's mailbox is full")]
     MailboxFull,
-    /// The node holds as many notifications, or bytes, as it may: try another node, or later.
+    /// The node holds as many notifications, or bytes, as it may, of all kinds or of this one: try another
+    /// node, or later.
     #[error("this node holds as many notifications as it may")]
     NodeFull,
     /// It belongs into the inbox, and none is configured.
@@ -139,7 +140,7 @@ impl Builder {
     /// Starts the background work and is ready. Must be called inside a tokio runtime.
     pub fn start(self) -> Delivery {
         let cx = Arc::new(Context {
-            gate: Arc::new(Gate::new(&self.limits)),
+            gate: Arc::new(Gate::new(&self.limits, &self.rules)),
             endings: Endings::new(self.outcomes, self.clock.clone()),
             presence: self.presence,
             pusher: self.pusher,
@@ -191,7 +192,8 @@ impl Delivery {
     /// As [`send`](Self::send), by this policy instead of that of the kind's rule; all else stays as the rule
     /// says. For a kind that is more urgent at one time than at another.
     ///
-    /// The node that takes a notification up after a stop does not know of it: there it goes by its kind.
+    /// What is deferred by it is still deferred when another node takes it up after a stop, whatever its
+    /// kind's rule says there.
     pub async fn send_by(
         &self,
         policy: Policy,
@@ -228,7 +230,7 @@ impl Delivery {
     /// TTL 0: what a connection takes is delivered, what nobody takes has expired.
     fn now_or_never(&self, n: Notification) -> Result<Acceptance, Refused> {
         let bytes = n.payload.as_str().len();
-        if !self.cx.gate.enter(bytes) {
+        if !self.cx.gate.enter(&n.kind, bytes) {
             self.cx.tell_later(vec![self.cx.endings.end(&n, Outcome::Rejected)]);
             return Err(Refused::NodeFull);
         }
@@ -247,7 +249,7 @@ impl Delivery {
                 taken = taken => taken,
                 () = cx.tasks.stop().cancelled() => false,
             };
-            cx.gate.leave(1, bytes);
+            cx.gate.leave(&n.kind, bytes);
             let outcome = if taken { Outcome::Delivered } else { Outcome::Expired };
             cx.endings.tell(vec![cx.endings.end(&n, outcome)]).await;
         });

@@ -42,6 +42,11 @@ pub struct Rule {
     pub max_per_user: usize,
     /// What gives way when that many wait.
     pub overflow: Overflow,
+    /// How many of a kind may wait on this node at once, beside [`Limits::max_pending`] for all kinds together.
+    /// Counts in the rule of a kind, not in the default.
+    pub max_pending: usize,
+    /// The same of their payloads in bytes, beside [`Limits::max_pending_bytes`].
+    pub max_pending_bytes: usize,
 }
 
 impl Default for Rule {
@@ -54,6 +59,8 @@ impl Default for Rule {
             ack_timeout: Duration::from_secs(10),
             max_per_user: 100,
             overflow: Overflow::DropOldest,
+            max_pending: usize::MAX,
+            max_pending_bytes: usize::MAX,
         }
     }
 }

@@ -33,7 +33,7 @@ impl Poll {
         rule: &Rule,
     ) -> Result<Acceptance, Refused> {
         n.ttl.get_or_insert(rule.ttl);
-        if !self.cx.gate.enter(n.payload.as_str().len()) {
+        if !self.cx.gate.enter(&n.kind, n.payload.as_str().len()) {
             self.cx.tell_later(vec![self.cx.endings.end(&n, Outcome::Rejected)]);
             return Err(Refused::NodeFull);
         }
@@ -57,7 +57,7 @@ impl Poll {
             }
         };
         if let Some((gone, outcome)) = gone {
-            self.cx.gate.leave(1, gone.payload.as_str().len());
+            self.cx.gate.leave(&gone.kind, gone.payload.as_str().len());
             self.cx.tell_later(vec![self.cx.endings.end(&gone, outcome)]);
             if outcome == Outcome::Rejected {
                 return Err(Refused::MailboxFull);
@@ -92,7 +92,7 @@ impl Poll {
             }
         };
         if self.take(&n.user_id, n.id) {
-            self.cx.gate.leave(1, n.payload.as_str().len());
+            self.cx.gate.leave(&n.kind, n.payload.as_str().len());
             self.cx.endings.tell(vec![self.cx.endings.end(&n, outcome)]).await;
         }
     }

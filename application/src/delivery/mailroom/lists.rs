@@ -55,7 +55,7 @@ impl Mailroom {
         ttl: Ttl,
         kept: Option<EnteredBy>,
         before: u32,
-    ) {
+    ) -> u32 {
         let entry = Entry::new(n, ttl, kept, mailbox);
         self.bytes += entry.bytes();
         let due = entry.expires_at();
@@ -67,6 +67,7 @@ impl Mailroom {
         if here.cursor == NIL {
             here.cursor = index;
         }
+        index
     }
 
     fn link_before(&mut self, index: u32, before: u32) {
@@ -90,6 +91,9 @@ impl Mailroom {
         self.expiries.unset(&mut self.entries, index);
         let entry = self.entries.remove(index as usize);
         self.bytes -= entry.bytes();
+        if entry.limited {
+            self.limited_went.push((entry.kind.clone(), entry.bytes()));
+        }
         match entry.state {
             State::InFlight => self.in_flight -= 1,
             State::Acked | State::Marked => self.ended -= 1,

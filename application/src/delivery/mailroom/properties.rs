@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::{Due, Held, Mailroom, Next, Push, Went};
 use crate::delivery::entry::{NIL, State};
-use crate::delivery::policy::Overflow;
+use crate::delivery::policy::{Overflow, Rule};
 
 const USERS: u8 = 3;
 const MAX_PER_USER: usize = 4;
@@ -71,6 +71,9 @@ struct World {
     accepted: Vec<(NotificationId, u8, Timestamp)>,
     first_pushed: BTreeMap<u8, Vec<NotificationId>>,
     ended: BTreeMap<NotificationId, Outcome>,
+    /// How many came in, and how many the room said went: all are of a kind with limits of its own.
+    came: usize,
+    went: usize,
 }
 
 type Checked = Result<(), proptest::test_runner::TestCaseError>;
@@ -102,7 +105,10 @@ impl World {
                 };
                 self.accepted.push((id, user, self.now + ttl.as_duration()));
                 let overflow = if reject { Overflow::Reject } else { Overflow::DropOldest };
-                match self.room.accept(n, ttl, MAX_PER_USER, overflow) {
+                let rule = Rule { max_per_user: MAX_PER_USER, overflow, ..Rule::default() };
+                let accepted = self.room.accept(n, ttl, &rule, true);
+                self.came += usize::from(accepted.is_ok());
+                match accepted {
                     Ok(None) => {}
                     Ok(Some((gone, outcome))) => {
                         if outcome == Outcome::Replaced {
@@ -198,7 +204,8 @@ impl World {
     }
 
     /// What must hold after every step, looked at from inside.
-    fn check(&self) -> Checked {
+    fn check(&mut self) -> Checked {
+        self.went += self.room.limited_that_went().len();
         let room = &self.room;
         let (mut entries, mut in_flight, mut timed, mut bytes) = (0, 0, 0, 0);
         prop_assert_eq!(room.directory.len(), room.mailboxes.len());
@@ -231,6 +238,7 @@ impl World {
             entries += len;
         }
         prop_assert_eq!(entries, room.entries.len());
+        prop_assert_eq!(entries, self.came - self.went, "a kind's count is off");
         prop_assert_eq!(in_flight, room.in_flight);
         prop_assert_eq!(bytes, room.bytes);
         prop_assert_eq!(timed, room.expiries.len(&room.entries));
