@@ -1,7 +1,10 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use doorstep_domain::ports::{EnteredBy, Inbox, PushError, Pushed};
 use doorstep_domain::{Notification, NotificationId, Outcome, Timestamp, UserId};
+use tokio::runtime::Handle;
+use tokio::task::JoinSet;
 
 use super::alarm::Alarm;
 use super::context::Context;
@@ -48,17 +51,18 @@ impl Wake {
         rule: &Rule,
     ) -> Result<Acceptance, Refused> {
         let (user, id, bytes) = (n.user_id.clone(), n.id, n.payload.as_str().len());
-        if !self.cx.gate.enter(bytes) {
+        if !self.cx.gate.enter(&n.kind, bytes) {
             self.cx.tell_later(vec![self.cx.endings.end(&n, Outcome::Rejected)]);
             return Err(Refused::NodeFull);
         }
         let ttl = n.ttl.unwrap_or(rule.ttl);
         let due = n.created_at + ttl.as_duration();
-        let accepted = self
-            .rooms
-            .with(&user, (1, bytes), |room| room.accept(n, ttl, rule.max_per_user, rule.overflow));
+        let limited = self.cx.gate.minds(&n.kind);
+        let accepted =
+            self.rooms.with(&user, (1, bytes), |room| room.accept(n, ttl, rule, limited));
         match accepted {
             Err(n) => {
+                self.cx.gate.leave_kind(&n.kind, bytes);
                 self.cx.tell_later(vec![self.cx.endings.end(&n, Outcome::Rejected)]);
                 return Err(Refused::MailboxFull);
             }
@@ -237,26 +241,45 @@ impl Wake {
 
     pub(super) async fn end_what_is_due(self: &Arc<Self>) {
         let now = self.cx.clock.now();
+        let mut crowded = Vec::new();
         for shard in 0..self.rooms.shards() {
-            loop {
-                let mut due = Due::default();
-                let more =
-                    self.rooms.in_shard(shard, (0, 0), |room| room.due(now, DUE_AT_ONCE, &mut due));
-                let mut ended = Vec::with_capacity(due.expired.len());
-                for n in due.expired {
-                    self.over(n, &mut ended);
-                }
-                due.flush.dedup();
-                for user in due.flush {
-                    self.flush(&user);
-                }
-                self.cx.endings.tell(ended).await;
-                if !more {
-                    break;
-                }
-                tokio::task::yield_now().await;
+            if self.end_some_of(shard, now).await {
+                crowded.push(shard);
             }
         }
+        if crowded.is_empty() {
+            return;
+        }
+        // So much at once is a burst that was accepted at once: every core takes its share of it.
+        let (crowded, taken) = (Arc::new(crowded), Arc::new(AtomicUsize::new(0)));
+        let mut cores = JoinSet::new();
+        for _ in 0..Handle::current().metrics().num_workers() {
+            let (this, crowded, taken) = (self.clone(), crowded.clone(), taken.clone());
+            cores.spawn(async move {
+                while let Some(&shard) = crowded.get(taken.fetch_add(1, Relaxed)) {
+                    while this.end_some_of(shard, now).await {
+                        tokio::task::yield_now().await;
+                    }
+                }
+            });
+        }
+        while cores.join_next().await.is_some() {}
+    }
+
+    /// Ends some of what is due in a shard; true if there may be more.
+    async fn end_some_of(self: &Arc<Self>, shard: usize, now: Timestamp) -> bool {
+        let mut due = Due::default();
+        let more = self.rooms.in_shard(shard, (0, 0), |room| room.due(now, DUE_AT_ONCE, &mut due));
+        let mut ended = Vec::with_capacity(due.expired.len());
+        for n in due.expired {
+            self.over(n, &mut ended);
+        }
+        due.flush.dedup();
+        for user in due.flush {
+            self.flush(&user);
+        }
+        self.cx.endings.tell(ended).await;
+        more
     }
 
     pub(super) fn held(&self) -> mailroom::Held {

@@ -36,7 +36,7 @@ use std::process::{Command, Stdio};
 
 use row::Figures;
 
-const HEADER: [&str; 9] = [
+const HEADER: [&str; 11] = [
     "strategy",
     "waiting",
     "accepted/s",
@@ -45,6 +45,8 @@ const HEADER: [&str; 9] = [
     "push p50",
     "push p99",
     "push max",
+    "cold p50",
+    "cold p99",
     "expire all",
 ];
 
@@ -96,11 +98,13 @@ fn print(rows: &[Figures], idle: u64) {
             row.count.to_string(),
             format!("{:.2} M", row.accepted_per_s / 1e6),
             format!("{:.0}", row.bytes_each),
-            format!("{:.2} %", row.idle_cpu * 100.0),
+            format!("{:.3} %", row.idle_cpu * 100.0),
             micros(row.push_p50_us),
             micros(row.push_p99_us),
             micros(row.push_max_us),
-            format!("{:.0} ms", row.expire_all_ms),
+            row.cold_p50_us.map_or("-".to_owned(), micros),
+            row.cold_p99_us.map_or("-".to_owned(), micros),
+            expiry(row),
         ]);
     }
     let mut widths = [0; HEADER.len()];
@@ -119,8 +123,14 @@ fn print(rows: &[Figures], idle: u64) {
         "\n* resident, above the 200 bytes of payload. CPU of one core, over {idle} s in which nobody arrives."
     );
     println!(
-        "  push: from the arrival to the call of an in-process pusher. expire: after the common deadline."
+        "  push: from the arrival to the call of an in-process pusher, one arrival straight after the other;\n  \
+         cold: when the caches were emptied before. expire: after the common deadline, all and each."
     );
+}
+
+/// All of them, and each.
+fn expiry(row: &Figures) -> String {
+    format!("{:.0} ms, {:.2} us", row.expire_all_ms, row.expire_each_us)
 }
 
 fn micros(us: f64) -> String {

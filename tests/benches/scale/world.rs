@@ -14,7 +14,7 @@ pub(crate) struct World {
     start: Instant,
     forward_us: AtomicU64,
     online: RwLock<HashMap<UserId, Instant>>,
-    pub(crate) pushed: Mutex<Vec<Duration>>,
+    pushed: Mutex<Vec<Duration>>,
 }
 
 impl World {
@@ -33,6 +33,19 @@ impl World {
 
     pub(crate) fn arrive(&self, user: &UserId) {
         self.online.write().expect("no panic").insert(user.clone(), Instant::now());
+    }
+
+    /// Waits until so many pushes were made; from each arrival to its push, in order.
+    pub(crate) async fn pushes(&self, count: usize) -> Vec<Duration> {
+        loop {
+            {
+                let mut pushed = self.pushed.lock().expect("no panic");
+                if pushed.len() >= count {
+                    return std::mem::take(&mut *pushed);
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     pub(crate) fn leave(&self, user: &UserId) {
