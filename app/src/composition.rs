@@ -33,6 +33,7 @@ use doorstep_application::rewards::{RewardParts, Rewards};
 use doorstep_application::sign_ins::{SignInParts, SignIns};
 use doorstep_application::trading::{Market, Trading, TradingParts, Watcher};
 use doorstep_domain::ports::{Clock, Inbox, PriceFeed, StoreError};
+use futures_util::future::join;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
@@ -322,13 +323,13 @@ impl Node {
             tracing::warn!("events were left; the next start reconciles what follows from them");
         }
         let end = begun + self.stop_within;
-        let patience = (end - share * 2).saturating_duration_since(Instant::now());
+        let patience = (end - share).saturating_duration_since(Instant::now());
         let stopped = self.delivery.stop(patience).await;
-        // Last, for what the stop has ended is told as an event too.
-        if timeout_at(end - share, self.bus.stop()).await.is_err() {
+        // Last, for what the stop has ended is told too: as an event, and to whom the backends tell it.
+        let (events, ()) = join(timeout_at(end, self.bus.stop()), self.backends.stop(share)).await;
+        if events.is_err() {
             tracing::warn!("handlers were still busy");
         }
-        self.backends.stop(share).await;
         if let Some(store) = self.store
             && timeout_at(end, store.disconnect()).await.is_err()
         {
