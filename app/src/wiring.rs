@@ -181,7 +181,7 @@ impl From<Rule> for delivery::Rule {
                 OnExpiry::Inbox => delivery::OnExpiry::Inbox,
             },
             ack_timeout: rule.ack_timeout.0,
-            max_per_user: rule.max_per_user.get(),
+            max_per_user: rule.max_per_user.0.get(),
             overflow: match rule.overflow {
                 Overflow::DropOldest => delivery::Overflow::DropOldest,
                 Overflow::Reject => delivery::Overflow::Reject,

@@ -246,6 +246,19 @@ async fn a_kind_may_be_bounded_below_the_node() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn no_mailbox_holds_more_than_it_can_count() {
+    let clock = virtual_clock();
+    let rule = Rule { max_per_user: usize::MAX, ..deferred(Strategy::Wake) };
+    let delivery = delivery(Door::default().presence(), takes(0), &clock, rule);
+    let most = Rule::MOST_PER_USER;
+    for n in 0..most + 10 {
+        drop(delivery.send(popup(n as u128, &clock)).await.unwrap());
+    }
+    assert_eq!(delivery.held().waiting, most);
+    assert_eq!(delivery.ended(Outcome::Dropped), 10);
+}
+
+#[tokio::test(start_paused = true)]
 async fn dropping_the_receipt_cancels_nothing() {
     let clock = virtual_clock();
     let door = Door::default();

@@ -3,10 +3,11 @@
 use std::num::NonZeroUsize;
 
 use bytesize::ByteSize;
+use doorstep_application::delivery;
 use doorstep_domain::{Kind, Ttl};
 
 use super::reader::Reader;
-use super::value::{Span, words};
+use super::value::{Span, Value, words};
 
 /// How notifications are delivered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +27,7 @@ pub(crate) struct Rule {
     pub(crate) ttl: Ttl,
     pub(crate) on_expiry: OnExpiry,
     pub(crate) ack_timeout: Span,
-    pub(crate) max_per_user: NonZeroUsize,
+    pub(crate) max_per_user: PerUser,
     pub(crate) overflow: Overflow,
     /// The most that wait on the node: of all kinds together, or of one.
     pub(crate) max_pending: NonZeroUsize,
@@ -67,7 +68,25 @@ words! {
     }
 }
 
-const MAX_PER_USER: NonZeroUsize = NonZeroUsize::new(100).unwrap();
+/// How many may wait for one user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PerUser(pub(crate) NonZeroUsize);
+
+impl Value for PerUser {
+    const EXPECTED: &'static str = "a whole number from 1 to 60000";
+    const BARE: bool = true;
+
+    fn from_text(text: &str) -> Option<Self> {
+        let number: NonZeroUsize = text.parse().ok()?;
+        (number.get() <= delivery::Rule::MOST_PER_USER).then_some(Self(number))
+    }
+
+    fn to_text(&self) -> String {
+        self.0.to_string()
+    }
+}
+
+const MAX_PER_USER: PerUser = PerUser(NonZeroUsize::new(100).unwrap());
 const MAX_PENDING: NonZeroUsize = NonZeroUsize::new(1_000_000).unwrap();
 const MAX_PENDING_BYTES: ByteSize = ByteSize::mib(512);
 

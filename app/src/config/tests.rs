@@ -113,7 +113,7 @@ fn a_kind_takes_what_it_does_not_say_from_the_default() {
     let delivery = load(file, &[], &[]).unwrap().config.delivery;
     let rule = delivery.kinds[0].1;
     assert_eq!(rule.ttl.as_duration(), Duration::from_secs(5));
-    assert_eq!((rule.max_per_user.get(), delivery.default.max_per_user.get()), (7, 100));
+    assert_eq!((rule.max_per_user.0.get(), delivery.default.max_per_user.0.get()), (7, 100));
     assert_eq!((rule.max_pending.get(), rule.max_pending_bytes.as_u64()), (8, 9 * 1024));
     assert_eq!(delivery.default.max_pending.get(), 1_000_000);
 }
@@ -129,6 +129,10 @@ fn a_refusal_names_key_value_source_and_what_is_allowed() {
         ],
     );
     check_refused("[delivery]\nttl = 60", &[], &["delivery.ttl = \"60\"", "expected a duration"]);
+    for number in ["0", "60001", "-1"] {
+        let file = format!("[delivery]\nmax_per_user = {number}");
+        check_refused(&file, &[], &["delivery.max_per_user", "a whole number from 1 to 60000"]);
+    }
     check_refused("[delivery]\nttl = [1]", &[], &["delivery.ttl = a TOML array"]);
     check_refused("[rewards]\nwelcome_gift = 1000.0", &[], &["a TOML float", "in quotes"]);
 }

@@ -38,7 +38,7 @@ pub struct Rule {
     pub on_expiry: OnExpiry,
     /// How long an acknowledgement may take before the notification is pushed again.
     pub ack_timeout: Duration,
-    /// How many of a user's notifications may wait at once; at least 1.
+    /// How many of a user's notifications may wait at once; from 1 to [`Rule::MOST_PER_USER`].
     pub max_per_user: usize,
     /// What gives way when that many wait.
     pub overflow: Overflow,
@@ -47,6 +47,12 @@ pub struct Rule {
     pub max_pending: usize,
     /// The same of their payloads in bytes, beside [`Limits::max_pending_bytes`].
     pub max_pending_bytes: usize,
+}
+
+impl Rule {
+    /// The largest `max_per_user`: a mailbox counts what is in it in two bytes, and keeps some places for what
+    /// the inbox brings. A larger one is taken as this.
+    pub const MOST_PER_USER: usize = 60_000;
 }
 
 impl Default for Rule {

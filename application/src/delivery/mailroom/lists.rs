@@ -8,6 +8,7 @@ use hashbrown::HashTable;
 use slab::Slab;
 
 use super::{AGAIN, Acked, CHANGED, HELD, LOOK, LOOK_LATER, LOOKING, Mailbox, Mailroom, Push};
+use crate::delivery::Rule;
 use crate::delivery::entry::{Entry, NIL, State};
 
 /// Below so many slots, shrinking is not worth the copying.
@@ -257,8 +258,9 @@ impl Mailroom {
 
     /// Whether the mailbox has as many as may wait in it. What the inbox keeps does not count.
     pub(super) fn full(&self, mailbox: u32, max_per_user: usize) -> bool {
+        let max_per_user = max_per_user.min(Rule::MOST_PER_USER);
         let here = &self.mailboxes[mailbox as usize];
-        if usize::from(here.len) < max_per_user.min(usize::from(u16::MAX)) {
+        if usize::from(here.len) < max_per_user {
             return false;
         }
         let (mut index, mut count) = (here.first, 0);
