@@ -121,9 +121,13 @@ async fn promise_8_what_is_in_flight_is_handed_over_too() {
     let sent_id = sent.id.to_string();
     let receipt = node.delivery.send(sent).await.unwrap();
     assert_eq!(id_of(&socket.notification().await), sent_id);
-    // The stop comes between frame and ack.
-    let stopped = node.stop(GONE_WITHIN).await;
+    // The stop comes between frame and ack, and finds the connection still there: one that has not said goodbye
+    // in time.
+    assert_eq!(node.delivery.held().in_flight, 1);
+    let stopped = node.delivery.stop(GONE_WITHIN).await;
     assert_eq!((stopped.handed_over, stopped.dropped), (1, 0));
+    let again = node.stop(GONE_WITHIN).await;
+    assert_eq!((again.handed_over, again.dropped), (0, 0), "it is handed over once");
     assert_eq!(receipt.outcome().await, None, "whoever takes it up will know");
     assert_eq!(socket.close_code().await, 1012);
 
