@@ -1,7 +1,7 @@
 // What the user has: balance, ledger, inbox, and the popups that were shown.
 
 import { call } from "./api.js";
-import { $, clock, element, money, says, words } from "./dom.js";
+import { $, clock, element, money, refill, says, words } from "./dom.js";
 
 const SHOWN = 20;
 const POPUP_MS = 9000;
@@ -63,7 +63,7 @@ $("read-all").addEventListener("click", async () => {
 });
 
 function fill(list, rows) {
-  $(list).replaceChildren(...rows);
+  refill($(list), rows);
   $(`${list}-none`).hidden = rows.length > 0;
 }
 
