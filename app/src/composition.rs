@@ -224,7 +224,7 @@ impl Node {
             let inbox = InboxViews::new(store.clone(), delivery.clone());
             receiving = receiving.merge(http::inbox::router(inbox, authenticator));
         }
-        let receiving = receiving.layer(http::for_origins(&config.server.allowed_origins.0));
+        let receiving = http::for_origins(receiving, &config.server.allowed_origins.0);
         let mut families = Router::new()
             .merge(http::assets::router(&page::ASSETS))
             .merge(http::health::router(store.clone(), stopping.clone()))

@@ -17,9 +17,12 @@ const STATES = {
   closed: "not connected",
 };
 
+const EXPIRED = "Your session has ended. Sign in again; what came meanwhile waits.";
+
 const form = $("door");
 const story = new Story();
 let door = null;
+let leaving = false;
 let hasDemo = false;
 
 form.username.value = `guest-${random(3)}`;
@@ -32,10 +35,14 @@ form.addEventListener("submit", (event) => {
   play();
 });
 $("sign-out").addEventListener("click", async () => {
+  // Before the server ends the session, or that would be news.
+  leaving = true;
+  disconnect();
   await call("DELETE", "/v1/sessions/current").catch(() => {});
+  leaving = false;
   leave("");
 });
-ended.addEventListener("expired", () => leave("Your session has ended. Sign in again; what came meanwhile waits."));
+ended.addEventListener("expired", () => leaving || leave(EXPIRED));
 ended.addEventListener("changed", () => location.reload());
 
 showLate();
@@ -103,7 +110,7 @@ function connect() {
     elsewhere();
     refreshBooks();
   });
-  opening.on("signed-out", () => leave("Your session has ended. Sign in again; what came meanwhile waits."));
+  opening.on("signed-out", () => leave(EXPIRED));
   const stands = new Promise((resolve, reject) => {
     opening.on("state", (state) => {
       showLink(state, opening.transport);

@@ -11,13 +11,20 @@ import { fakeSockets, frame, heard, settled } from "./support.mjs";
 /** Puts a browser's globals in place for one test: a network that can be unplugged, a tab that can be hidden. */
 function browser(t) {
   const target = new EventTarget();
+  const listening = new Set();
   const document = Object.assign(new EventTarget(), { visibilityState: "visible" });
   const navigator = { onLine: true };
   const put = {
     navigator,
     document,
-    addEventListener: target.addEventListener.bind(target),
-    removeEventListener: target.removeEventListener.bind(target),
+    addEventListener(name, listener) {
+      listening.add(name);
+      target.addEventListener(name, listener);
+    },
+    removeEventListener(name, listener) {
+      listening.delete(name);
+      target.removeEventListener(name, listener);
+    },
   };
   for (const [name, value] of Object.entries(put)) {
     const before = Object.getOwnPropertyDescriptor(globalThis, name);
@@ -25,6 +32,7 @@ function browser(t) {
     t.after(() => (before ? Object.defineProperty(globalThis, name, before) : delete globalThis[name]));
   }
   return {
+    listening,
     online(onLine) {
       navigator.onLine = onLine;
       target.dispatchEvent(new Event(onLine ? "online" : "offline"));
@@ -100,11 +108,13 @@ test("a connection that is lost while the network is gone leads to sleep, not to
 });
 
 test("once closed, neither network nor person wakes it", async (t) => {
-  const { online, look } = browser(t);
+  const { listening, online, look } = browser(t);
   const { Fake, next, sockets } = fakeSockets();
   const door = doorOver(Fake).connect();
   (await next(0)).open();
+  assert.equal(listening.size, 2);
   door.close();
+  assert.equal(listening.size, 0, "nor is anything kept alive by it");
   online(false);
   online(true);
   look(true);
@@ -196,14 +206,14 @@ test("a stream's goodbye is honoured as a WebSocket's close", async (t) => {
   t.mock.method(Math, "random", () => 1);
   t.mock.method(Date, "now", () => 0);
   const busy = (_, response) => response.writeHead(503).end();
-  const { url } = await streams(t, closes(1012), closes(1013), closes(4408), busy, closes(4401));
+  const { url } = await streams(t, busy, closes(4408), closes(1013), closes(1012), closes(4401));
   const door = new Doorstep({ url, token: "t", transport: "sse", baseDelay: 4, maxDelay: 100 });
   const waits = [];
   door.on("state", (state) => state === "waiting" && waits.push(door.retryAt));
   const out = heard(door, "signed-out");
   door.connect();
   await out;
-  assert.deepEqual(waits, [4, 32, 16, 32]);
+  assert.deepEqual(waits, [32, 8, 32, 32]);
 });
 
 test("a stream that has fallen silent is begun again", async (t) => {

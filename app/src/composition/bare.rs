@@ -96,7 +96,7 @@ pub(super) async fn start(
         let inbox = InboxViews::new(store, delivery.clone());
         receiving = receiving.merge(http::inbox::router(inbox, authenticator));
     }
-    let receiving = receiving.layer(http::for_origins(&config.server.allowed_origins.0));
+    let receiving = http::for_origins(receiving, &config.server.allowed_origins.0);
     let families = Router::new()
         .merge(http::health::router(readiness, stopping.clone()))
         .merge(http::metrics::router(metrics))

@@ -21,6 +21,8 @@ impl Page {
         let phone =
             json!({ "width": width, "height": 844, "deviceScaleFactor": 2, "mobile": true });
         self.browser.devtools("Emulation.setDeviceMetricsOverride", phone).await;
+        let touch = json!({ "enabled": true });
+        self.browser.devtools("Emulation.setTouchEmulationEnabled", touch).await;
     }
 
     async fn scroll_to(&self, css: &str) {
