@@ -152,6 +152,7 @@ async fn the_desk_draws_prices_as_they_come() {
     page.browser.run(closes).await;
     page.until("document.querySelector('#positions [data-status=\"closed\"]')").await;
     page.until("document.querySelectorAll('#ledger li').length >= 5").await;
+    page.until("document.querySelector('#popups').children.length === 0").await;
     page.scroll_to("#desk").await;
     page.browser.screenshot("desk").await;
     page.prefers("dark", "no-preference").await;
