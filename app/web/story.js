@@ -159,7 +159,8 @@ export class Story {
       lane?.begin(at);
     } else if (what === "ended") {
       this.#tell(at, "server", `${kind}: ${kind === "demo.immediate" && detail === "expired" ? "nobody was there, dropped" : detail}`);
-      if (detail === "promoted") lane?.end(at, "promoted", "not lost: in your inbox");
+      // It is pushed from the inbox then, and that popup may have been here before this news was.
+      if (detail === "promoted") lane?.reopen().end(at, "promoted", "not lost: in your inbox");
       else if (detail !== "delivered") lane?.end(at, "lost", kind === "demo.immediate" ? "lost: nobody was there" : `lost: ${detail}`);
     }
   }
@@ -281,6 +282,13 @@ class Lane {
   explain(text) {
     this.row.dataset.result = "idle";
     this.#note.textContent = text;
+  }
+
+  /** What ended it was not the whole truth. */
+  reopen() {
+    for (const dot of this.#track.querySelectorAll(".mark")) dot.remove();
+    this.open = true;
+    return this;
   }
 
   dot(at) {

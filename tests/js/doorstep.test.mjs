@@ -119,14 +119,15 @@ test("a listener that throws keeps nobody from the notification, nor the server 
   const { Fake, next } = fakeSockets();
   const door = new Doorstep({ url, token: "t", WebSocket: Fake });
   const shown = [];
-  door.on("welcome", () => { throw new Error("mine"); });
-  door.on("notification", ({ id }) => shown.push(id));
   door.connect();
   const socket = await next(0);
+  door.on("welcome", () => { throw new Error("mine"); });
+  // Who dies while showing it has not acknowledged it.
+  door.on("notification", ({ id }) => shown.push([id, socket.sent.length]));
   socket.open();
   socket.push(frame("a"));
   await settled();
-  assert.deepEqual(shown, ["a"]);
+  assert.deepEqual(shown, [["a", 0]]);
   assert.equal(socket.sent.length, 1);
   door.close();
 });
