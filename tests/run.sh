@@ -71,11 +71,12 @@ fi
 [ "$(node -p 'Number(process.versions.node.split(".")[0])')" -ge 20 ] \
     || fail "node is $(node --version): install version 20 or later (https://nodejs.org), then run this again"
 
+# What tests of the page and the client use of npm, once, beside what was built.
 npm_dir="${CARGO_TARGET_DIR:-target}/npm"
-if [ ! -f "$npm_dir/node_modules/axe-core/axe.min.js" ]; then
-    say "installing axe-core, which looks whether the page is accessible"
+if [ ! -f "$npm_dir/node_modules/axe-core/axe.min.js" ] || [ ! -f "$npm_dir/node_modules/typescript/bin/tsc" ]; then
+    say "installing axe-core, which looks whether the page is accessible, and TypeScript, which compiles the types"
     mkdir -p "$npm_dir"
-    npm install --silent --no-audit --no-fund --prefix "$npm_dir" axe-core@4
+    npm install --silent --no-audit --no-fund --prefix "$npm_dir" axe-core@4 typescript@5
 fi
 
 # `cargo test` alone does not build the binary, which tests start as a process of its own. Both in one go, so

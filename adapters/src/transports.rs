@@ -7,10 +7,22 @@ use doorstep_application::sign_ins::SessionEnd;
 use doorstep_domain::ports::{Attempt, Presence, PushError, Pushed, Pusher};
 use doorstep_domain::{Notification, Timestamp, TokenHash, UserId};
 
-/// What a registry of live connections is to the rest: every type that is all three.
-pub trait Transport: Presence + Pusher + SessionEnd {}
+/// What a registry of live connections is to the rest.
+pub trait Transport: Presence + Pusher + SessionEnd {
+    /// What it carries, for the metrics.
+    fn traffic(&self) -> Traffic;
+}
 
-impl<T: Presence + Pusher + SessionEnd> Transport for T {}
+/// The figures of one transport.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Traffic {
+    /// What it is called, such as `websocket`.
+    pub transport: &'static str,
+    /// Live connections.
+    pub connections: usize,
+    /// Frames put into queues, since the start.
+    pub frames_queued: u64,
+}
 
 /// The transports of this node.
 pub struct Transports(Vec<Arc<dyn Transport>>);
@@ -19,6 +31,11 @@ impl Transports {
     /// Of these, asked in this order.
     pub fn new(transports: Vec<Arc<dyn Transport>>) -> Self {
         Self(transports)
+    }
+
+    /// What each of them carries.
+    pub fn traffic(&self) -> Vec<Traffic> {
+        self.0.iter().map(|transport| transport.traffic()).collect()
     }
 }
 
@@ -95,6 +112,12 @@ mod tests {
             _: Timestamp,
         ) -> Result<Pushed, PushError> {
             self.0.ok_or_else(|| PushError("out of order".into()))
+        }
+    }
+
+    impl Transport for Says {
+        fn traffic(&self) -> Traffic {
+            Traffic { transport: "says", connections: 0, frames_queued: 0 }
         }
     }
 

@@ -169,7 +169,7 @@ impl Node {
         }
         let bus = events.start();
         metrics.delivery(delivery.clone())?;
-        metrics.connections(connections.clone())?;
+        metrics.transports(transports.clone())?;
         metrics.bus(bus.clone())?;
 
         // What an earlier process could not finish, before anybody can connect.
@@ -219,6 +219,13 @@ impl Node {
             authenticator: authenticator.clone(),
             clock,
         };
+        // What a front end of another origin needs, if it is allowed.
+        let mut receiving = websocket::router(sockets).merge(sse::router(event_streams));
+        if config.inbox.enabled {
+            let inbox = InboxViews::new(store.clone(), delivery.clone());
+            receiving = receiving.merge(http::inbox::router(inbox, authenticator));
+        }
+        let receiving = http::for_origins(receiving, &config.server.allowed_origins.0);
         let mut families = Router::new()
             .merge(http::assets::router(&page::ASSETS))
             .merge(http::health::router(store.clone(), stopping.clone()))
@@ -234,8 +241,7 @@ impl Node {
             .merge(http::trading::router(trading, market, sign_ins.clone()))
             .merge(backends.router(delivery.clone(), transports.clone(), stopping.clone()))
             .merge(http::metrics::router(metrics))
-            .merge(websocket::router(sockets))
-            .merge(sse::router(event_streams));
+            .merge(receiving);
         let mut descriptions = vec![
             http::health::Description::openapi(),
             http::users::Description::openapi(),
@@ -248,8 +254,6 @@ impl Node {
             sse::Description::openapi(),
         ];
         if config.inbox.enabled {
-            let inbox = InboxViews::new(store.clone(), delivery.clone());
-            families = families.merge(http::inbox::router(inbox, authenticator));
             descriptions.push(http::inbox::Description::openapi());
         }
         if let Some(demo) = demo {

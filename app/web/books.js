@@ -1,7 +1,7 @@
 // What the user has: balance, ledger, inbox, and the popups that were shown.
 
 import { call } from "./api.js";
-import { $, clock, element, money, says, words } from "./dom.js";
+import { $, clock, element, money, refill, says, words } from "./dom.js";
 
 const SHOWN = 20;
 const POPUP_MS = 9000;
@@ -63,7 +63,7 @@ $("read-all").addEventListener("click", async () => {
 });
 
 function fill(list, rows) {
-  $(list).replaceChildren(...rows);
+  refill($(list), rows);
   $(`${list}-none`).hidden = rows.length > 0;
 }
 
@@ -74,8 +74,10 @@ export function popup(notification) {
   const shown = element("div", { class: "popup", data: { id, kind } },
     element("div", {}, element("strong", {}, title), element("span", {}, line)),
     element("button", { type: "button", class: "quiet", "aria-label": `Dismiss: ${title}`, on: { click: () => shown.remove() } }, "×"));
-  // Who points at it, or is in it with the keyboard, is not done with it.
-  const leave = () => (shown.matches(":hover, :focus-within") ? setTimeout(leave, 1000) : shown.remove());
+  // Who points at it, or is in it with the keyboard, is not done with it. What was touched last counts as
+  // pointed at until something else is touched, so a finger points at nothing.
+  const held = () => shown.matches(":focus-within") || (matchMedia("(hover: hover)").matches && shown.matches(":hover"));
+  const leave = () => (held() ? setTimeout(leave, 1000) : shown.remove());
   setTimeout(leave, POPUP_MS);
   $("popups").append(shown);
   $("seen").prepend(element("li", { data: { id, kind } },

@@ -1,7 +1,7 @@
 // The trading desk: live prices, orders, open and closed positions. Where the server has no market, no desk.
 
 import { call, has, random, session } from "./api.js";
-import { $, element, money, svg, words } from "./dom.js";
+import { $, element, money, reason, refill, svg } from "./dom.js";
 import { refresh as refreshBooks } from "./books.js";
 
 const EVERY_MS = 1000;
@@ -22,6 +22,7 @@ export async function start() {
 /** Somebody signed in or out, or a position came or went. */
 export async function refresh() {
   $("trade").hidden = !session();
+  $("trade-hint").hidden = Boolean(session());
   if (!session() || $("desk").hidden) return;
   const [now, past] = await Promise.all([
     call("GET", "/v1/positions?status=open"),
@@ -29,7 +30,7 @@ export async function refresh() {
   ]);
   open = now.positions;
   const rows = [...now.positions.map(openRow), ...past.positions.map(closedRow)];
-  $("positions").replaceChildren(...rows);
+  refill($("positions"), rows);
   $("positions-none").hidden = rows.length > 0;
   estimate();
 }
@@ -52,11 +53,12 @@ class Instrument {
   #price = element("strong", { class: "number" });
   #change = element("span", { class: "change number" });
   #line = svg("polyline", { fill: "none", "stroke-width": "2", "vector-effect": "non-scaling-stroke" });
+  #area = svg("polygon");
 
   constructor(symbol) {
     prices.set(symbol, this);
     const chart = svg("svg", { viewBox: "0 0 100 30", preserveAspectRatio: "none", "aria-hidden": "true" });
-    chart.append(this.#line);
+    chart.append(this.#area, this.#line);
     this.card = element("li", { class: "card", data: { symbol } },
       element("span", { class: "symbol" }, symbol), this.#price, this.#change, chart);
   }
@@ -69,7 +71,9 @@ class Instrument {
     const [low, high] = [Math.min(...this.#points), Math.max(...this.#points)];
     const y = (value) => 28 - (high === low ? 13 : ((value - low) / (high - low)) * 26);
     const x = (i) => (this.#points.length === 1 ? 0 : (i / (this.#points.length - 1)) * 100);
-    this.#line.setAttribute("points", this.#points.map((value, i) => `${x(i).toFixed(1)},${y(value).toFixed(1)}`).join(" "));
+    const line = this.#points.map((value, i) => `${x(i).toFixed(1)},${y(value).toFixed(1)}`).join(" ");
+    this.#line.setAttribute("points", line);
+    this.#area.setAttribute("points", `0,40 ${line} ${x(this.#points.length - 1).toFixed(1)},40`);
     const moved = (this.last / this.#points[0] - 1) * 100;
     this.#change.textContent = `${moved < 0 ? "▼" : "▲"} ${Math.abs(moved).toFixed(2)} %`;
     this.card.dataset.way = moved < 0 ? "down" : "up";
@@ -87,7 +91,7 @@ function openRow(position) {
 
 function closedRow({ id, symbol, side, quantity, exit_price, realised_pnl, close_reason }) {
   return element("li", { class: "read", data: { id, status: "closed" } },
-    element("span", {}, `${quantity} ${symbol} ${side}`, element("small", { class: "number" }, `${words(close_reason)} at ${money(exit_price)}`)),
+    element("span", {}, `${quantity} ${symbol} ${side}`, element("small", { class: "number" }, `${reason(close_reason)} at ${money(exit_price)}`)),
     element("strong", { class: `number ${realised_pnl.startsWith("-") ? "down" : "up"}` }, money(realised_pnl)));
 }
 
@@ -135,6 +139,8 @@ $("order").addEventListener("submit", async (event) => {
     if (problem.status === 0) return;
   } finally {
     button.disabled = false;
+    // A button that is disabled loses the focus of who pressed it.
+    if (document.activeElement === document.body) button.focus({ preventScroll: true });
   }
   orderKey = random(16);
 });

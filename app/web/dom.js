@@ -29,6 +29,25 @@ export function money(text) {
 
 export const clock = (at) => new Date(at).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 
+/** What the policies are called here. */
+export const POLICIES = {
+  immediate: "immediate",
+  poll: "poll",
+  wake: "wake",
+  promote: "wake, then inbox",
+  inbox: "inbox",
+};
+
+/** Why a position was closed. */
+export const reason = (name) => ({ user: "Closed by you", stop_loss: "Stop-loss", take_profit: "Take-profit", liquidated: "Liquidated" })[name] ?? words(name);
+
+/** Replaces a list's rows. Who was in one of them with the keyboard stays there. */
+export function refill(list, rows) {
+  const had = list.contains(document.activeElement) ? document.activeElement.closest("[data-id]") : null;
+  list.replaceChildren(...rows);
+  if (had) (list.querySelector(`[data-id="${CSS.escape(had.dataset.id)}"] button`) ?? list.querySelector("button"))?.focus();
+}
+
 /** What a notification says to a person: a title and a line. */
 export function says({ kind, payload }) {
   const p = payload ?? {};
@@ -36,16 +55,20 @@ export function says({ kind, payload }) {
     case "welcome":
       return { title: `Welcome, ${p.username ?? "you"}!`, line: "Good to have you here." };
     case "reward.granted":
-      return { title: `+ ${money(p.amount ?? "")}`, line: `Reward: ${words(p.reward ?? "granted")}` };
+      return { title: `+ ${money(p.amount ?? "")}`, line: `Reward: ${words(p.reward ?? "granted").toLowerCase()}` };
     case "position.closed":
       return {
         title: `${p.symbol} ${p.side} closed: ${money(p.realised_pnl ?? "")}`,
-        line: `${words(p.reason ?? "")} at ${p.exit_price ?? "?"}`,
+        line: `${reason(p.reason ?? "")} at ${money(p.exit_price ?? "?")}`,
       };
     default:
-      if (kind.startsWith("demo.")) return { title: p.text || "Knock, knock", line: `sent by policy ${p.lane ?? kind}` };
+      if (kind.startsWith("demo.")) return { title: p.text || "Knock, knock", line: `by policy ${POLICIES[p.lane] ?? kind}` };
       return { title: words(kind), line: typeof p === "string" ? p : JSON.stringify(p) };
   }
 }
 
-export const words = (name) => String(name).replace(/[._]/g, " ");
+/** `position_opened` as `Position opened`. */
+export function words(name) {
+  const text = String(name).replace(/[._]/g, " ");
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}

@@ -17,24 +17,32 @@ const STATES = {
   closed: "not connected",
 };
 
+const EXPIRED = "Your session has ended. Sign in again; what came meanwhile waits.";
+
 const form = $("door");
 const story = new Story();
 let door = null;
+let leaving = false;
 let hasDemo = false;
 
 form.username.value = `guest-${random(3)}`;
 form.password.value = random(8);
 form.late.addEventListener("input", showLate);
 for (const way of form.way) way.addEventListener("change", showWay);
+$("lanes-chosen").addEventListener("change", preview);
 form.addEventListener("submit", (event) => {
   event.preventDefault();
   play();
 });
 $("sign-out").addEventListener("click", async () => {
+  // Before the server ends the session, or that would be news.
+  leaving = true;
+  disconnect();
   await call("DELETE", "/v1/sessions/current").catch(() => {});
+  leaving = false;
   leave("");
 });
-ended.addEventListener("expired", () => leave("Your session has ended. Sign in again; what came meanwhile waits."));
+ended.addEventListener("expired", () => leaving || leave(EXPIRED));
 ended.addEventListener("changed", () => location.reload());
 
 showLate();
@@ -42,6 +50,7 @@ has("/v1/demo/record").then((there) => {
   hasDemo = there;
   $("lanes-chosen").hidden = !there;
   $("late-hint").hidden = !there;
+  preview();
 });
 showWho();
 if (session()) {
@@ -53,18 +62,28 @@ desk.start();
 async function play() {
   const user = session();
   const registers = !user && form.way.value === "register";
-  const lanes = hasDemo ? [...$("lanes-chosen").querySelectorAll(":checked")].map((box) => box.value) : [];
   faults([]);
   $("go").disabled = true;
   try {
-    await story.play({ lateMs: Number(form.late.value) * 1000, lanes, registers, enter: () => user || enter(registers), connect, disconnect });
+    await story.play({ lateMs: Number(form.late.value) * 1000, lanes: lanes(), registers, enter: () => user || enter(registers), connect, disconnect });
   } catch (problem) {
     faults(problem.errors ?? [], problem.message);
     if (session() && !door) connect().catch(() => {});
   } finally {
     $("go").disabled = false;
+    // A button that is disabled loses the focus of who pressed it.
+    if (document.activeElement === document.body) $("go").focus({ preventScroll: true });
     if (session()) refreshBooks();
   }
+}
+
+/** The policies that are chosen, where there are any to choose. */
+function lanes() {
+  return hasDemo ? [...$("lanes-chosen").querySelectorAll(":checked")].map((box) => box.value) : [];
+}
+
+function preview() {
+  story.preview({ lanes: lanes(), registers: !session() && form.way.value === "register" });
 }
 
 async function enter(registers) {
@@ -91,7 +110,7 @@ function connect() {
     elsewhere();
     refreshBooks();
   });
-  opening.on("signed-out", () => leave("Your session has ended. Sign in again; what came meanwhile waits."));
+  opening.on("signed-out", () => leave(EXPIRED));
   const stands = new Promise((resolve, reject) => {
     opening.on("state", (state) => {
       showLink(state, opening.transport);
@@ -136,6 +155,7 @@ function showWho() {
   const user = session()?.user;
   $("who").hidden = !user;
   $("books").hidden = !user;
+  $("seen-card").hidden = !user;
   $("credentials").hidden = Boolean(user);
   for (const input of [form.username, form.password]) input.disabled = Boolean(user);
   $("who-name").textContent = user?.username ?? "";
@@ -147,6 +167,7 @@ function showWay() {
   $("password-hint").hidden = !registers;
   form.password.autocomplete = registers ? "new-password" : "current-password";
   $("go").textContent = session() ? "Leave, and come late again" : registers ? "Register and come late" : "Sign in and come late";
+  preview();
 }
 
 function showLink(state, transport) {

@@ -1,16 +1,19 @@
 // The story of a client that comes late: one lane for the server, one for each policy, one for the client.
 
 import { call } from "./api.js";
-import { $, element, money } from "./dom.js";
+import { $, POLICIES, element, money } from "./dom.js";
 
-const NAMES = {
-  own: "welcome & gift",
-  immediate: "immediate",
-  poll: "poll",
-  wake: "wake",
-  promote: "wake, then inbox",
-  inbox: "inbox",
+const NAMES = { own: "welcome & gift", ...POLICIES };
+/** What each of them does, for who has not seen it yet. */
+const MEANS = {
+  own: "as this server is configured",
+  immediate: "pushed now or never: the bug",
+  poll: "looks every 500 ms if you are there",
+  wake: "waits; your arrival lets it in",
+  promote: "waits; what expires goes to the inbox",
+  inbox: "written first, unread until you read it",
 };
+const IN_WORDS = "A lane for the server, for each policy and for your client; the list below says the same in words.";
 /** The longest look at lanes that are still open once the client has connected. */
 const PATIENCE_MS = 4000;
 const LOOK_EVERY_MS = 250;
@@ -28,16 +31,19 @@ export class Story {
   #connected = null;
   #running = false;
 
-  constructor() {
-    this.#draw([]);
+  /** What there will be to see, until it has been played once. */
+  preview({ lanes, registers }) {
+    if (this.#running || $("story").dataset.state !== "idle") return;
+    const shown = registers ? ["own", ...lanes] : lanes;
+    this.#draw(shown);
+    for (const name of shown) this.#lane(name).explain(MEANS[name]);
+    // Here the lanes are the words.
+    $("chart").removeAttribute("role");
+    $("chart").removeAttribute("aria-label");
+    this.#verdict("", "The server acts at once, your client comes late. What becomes of each popup is drawn here as it happens.");
   }
 
-  get running() { return this.#running; }
-
-  /**
-   * Plays it. `enter` signs the user in or registers them; `connect` and `disconnect` are the client's.
-   * `since` is when the story's first moment was, by `performance.now()`.
-   */
+  /** Plays it. `enter` signs the user in or registers them; `connect` and `disconnect` are the client's. */
   async play({ lateMs, lanes, registers, enter, connect, disconnect }) {
     this.#running = true;
     this.#popups.clear();
@@ -45,10 +51,16 @@ export class Story {
     this.#connected = null;
     this.#span = Math.max(4000, lateMs + 1500);
     $("log").replaceChildren();
+    $("words").hidden = false;
     this.#verdict("", "");
     const shown = registers ? ["own", ...lanes] : lanes;
     this.#draw(shown);
+    $("chart").setAttribute("role", "img");
+    $("chart").setAttribute("aria-label", IN_WORDS);
     this.#state("entering");
+    // On a phone it is below the form.
+    const { top } = $("story").getBoundingClientRect();
+    if (top > innerHeight * 0.7) $("story").scrollIntoView({ behavior: calm.matches ? "instant" : "smooth" });
     disconnect();
     this.#started = performance.now();
     this.#tick();
@@ -61,6 +73,7 @@ export class Story {
       this.#state("busy");
       const left = lateMs - this.#now();
       this.#tell(this.#now(), "client", "your client is busy: it loads, stores its token, starts its SDK");
+      this.#verdict("", "The server is done. Your client is still on its way.");
       this.#look();
       await new Promise((resolve) => setTimeout(resolve, Math.max(0, left)));
       await connect();
@@ -69,7 +82,10 @@ export class Story {
       this.#conclude(registers);
     } finally {
       this.#running = false;
-      if ($("story").dataset.state !== "done") this.#state("idle");
+      if ($("story").dataset.state !== "done") {
+        this.#state("idle");
+        this.#verdict("", "");
+      }
     }
   }
 
@@ -119,7 +135,7 @@ export class Story {
     const answered = (asked + performance.now()) / 2;
     for (const step of record.steps) {
       const at = answered - this.#started - (Date.parse(record.now) - Date.parse(step.at));
-      const key = `${step.at} ${step.what} ${step.kind}`;
+      const key = `${step.at} ${step.what} ${step.kind} ${step.detail}`;
       if (at < -1000 || this.#told.has(key)) continue;
       this.#told.add(key);
       this.#server(step, Math.max(0, at));
@@ -132,16 +148,19 @@ export class Story {
       this.#lane("server").say(at, "committed");
       this.#tell(at, "server", "committed: the user is in the database");
     } else if (what === "event") {
-      this.#tell(at, "server", `event ${detail}`);
+      const then = { UserRegistered: "the gift is granted, the welcome pushed", RewardGranted: "its popup is pushed" }[detail];
+      this.#tell(at, "server", `event ${detail}${then ? `: ${then}` : ""}`);
     } else if (what === "ledger") {
       this.#lane("server").say(at, `+${money(detail)} on the ledger`);
       this.#tell(at, "server", `reward on the ledger: ${money(detail)}`);
     } else if (what === "accepted") {
-      this.#tell(at, "server", `${kind} accepted; ${kind === "demo.immediate" ? "push tried at once" : detail}`);
+      const how = { waiting: "push tried, nobody is there: it waits", in_flight: "pushed" }[detail] ?? `push tried: ${detail}`;
+      this.#tell(at, "server", `${kind} accepted; ${kind === "demo.immediate" && detail !== "in_flight" ? "push tried" : how}`);
       lane?.begin(at);
     } else if (what === "ended") {
       this.#tell(at, "server", `${kind}: ${kind === "demo.immediate" && detail === "expired" ? "nobody was there, dropped" : detail}`);
-      if (detail === "promoted") lane?.end(at, "promoted", "not lost: in your inbox");
+      // It is pushed from the inbox then, and that popup may have been here before this news was.
+      if (detail === "promoted") lane?.reopen().end(at, "promoted", "not lost: in your inbox");
       else if (detail !== "delivered") lane?.end(at, "lost", kind === "demo.immediate" ? "lost: nobody was there" : `lost: ${detail}`);
     }
   }
@@ -152,7 +171,8 @@ export class Story {
     for (const lane of ends) if (lane.open) lane.end(this.#now(), "lost", "lost");
     const lost = ends.filter((lane) => lane.result === "lost").map((lane) => NAMES[lane.name]);
     const money = registers ? " The money was on the ledger all along." : "";
-    if (lost.length === 0) this.#verdict("good", `Nothing was lost: what was too early waited at the door.${money}`);
+    if (ends.length === 0) this.#verdict("good", "You are connected.");
+    else if (lost.length === 0) this.#verdict("good", `Nothing was lost: what was too early waited at the door.${money}`);
     else if (lost.length === ends.length) this.#verdict("bad", `Every popup was lost: nobody was there when it came.${money}`);
     else this.#verdict("mixed", `Lost: ${lost.join(", ")}. The rest reached you.${money}`);
   }
@@ -256,6 +276,19 @@ class Lane {
     this.#note.textContent = note;
     this.#place(this.#note, at);
     this.dot(at);
+  }
+
+  /** What it will show, as long as nothing has happened in it. */
+  explain(text) {
+    this.row.dataset.result = "idle";
+    this.#note.textContent = text;
+  }
+
+  /** What ended it was not the whole truth. */
+  reopen() {
+    for (const dot of this.#track.querySelectorAll(".mark")) dot.remove();
+    this.open = true;
+    return this;
   }
 
   dot(at) {

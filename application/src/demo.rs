@@ -170,11 +170,13 @@ impl EventHandler for Demo {
         let step = |at, what, detail| Step { at, what, kind: None, detail };
         match event {
             DomainEvent::UserRegistered { user } => {
+                // Raised right after the commit; that this handler hears of it later says nothing.
                 self.note(&user.id, step(user.created_at, "committed", "the user".into()));
-                self.note(&user.id, step(self.clock.now(), "event", event.name().into()));
+                self.note(&user.id, step(user.created_at, "event", event.name().into()));
             }
             DomainEvent::RewardGranted { user_id, amount, at, .. } => {
                 self.note(user_id, step(*at, "ledger", amount.to_string()));
+                self.note(user_id, step(*at, "event", event.name().into()));
             }
             DomainEvent::NotificationEnded(Ended { user_id, kind, outcome, at, .. }) => {
                 let (kind, detail) = (Some(kind.clone()), outcome.as_str().into());

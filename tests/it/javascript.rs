@@ -1,49 +1,140 @@
-//! The JavaScript client in Node, against the real server, and as a package.
+//! The JavaScript client in Node, against the real server, and as the package that is published.
 
-use std::path::Path;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 
+use doorstep_tests::browser::target_dir;
 use doorstep_tests::server::{Doorstep, SqliteFile};
+use tempfile::TempDir;
 use tokio::process::Command;
+
+/// What strict TypeScript of today is compiled with, without the types of any machine.
+const STRICT: [&str; 8] = [
+    "--noEmit",
+    "--strict",
+    "--noUncheckedIndexedAccess",
+    "--exactOptionalPropertyTypes",
+    "--target",
+    "es2022",
+    "--module",
+    "nodenext",
+];
 
 fn web() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../app/web"))
+}
+
+fn js() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/js"))
+}
+
+fn typescript() -> PathBuf {
+    target_dir().join("npm/node_modules/typescript")
+}
+
+/// Runs it to its end, which must be a good one; what it wrote to standard output.
+async fn run(command: &mut Command) -> String {
+    let output = command.output().await.expect("it starts; tests/run.sh installs what is run here");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}:\n{said}\n{complaint}");
+    said
 }
 
 #[tokio::test]
 async fn its_own_tests_pass_against_the_real_server() {
     let database = SqliteFile::new();
     let server = Doorstep::serve(&database.url()).start().await;
-    let output = Command::new("node")
-        // Node 20 has a WebSocket behind this flag, later ones without it.
-        .args(["--experimental-websocket", "--test", "--test-reporter=spec"])
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/js/doorstep.test.mjs"))
-        .env("DOORSTEP_URL", server.url())
-        .output()
-        .await
-        .expect("node starts; tests/run.sh installs it");
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{said}");
-    assert!(!said.contains("tests 0\n"), "{said}");
+    for tests in ["doorstep", "network", "types"] {
+        let said = run(Command::new("node")
+            // Node 20 has a WebSocket behind this flag, later ones without it.
+            .args(["--experimental-websocket", "--test", "--test-reporter=spec"])
+            .arg(js().join(tests).with_extension("test.mjs"))
+            .env("DOORSTEP_URL", server.url())
+            .env("TYPESCRIPT", typescript()))
+        .await;
+        assert!(!said.contains("tests 0\n"), "{said}");
+    }
+}
+
+/// A folder in which the package is installed, packed as `npm publish` would, and what was packed.
+async fn installed() -> (TempDir, Vec<String>) {
+    let folder = tempfile::tempdir().unwrap();
+    let pack = ["pack", "--json", "--pack-destination"];
+    let packed = run(Command::new("npm").args(pack).arg(folder.path()).current_dir(web())).await;
+    let packed: serde_json::Value = serde_json::from_str(&packed).unwrap();
+    let files = packed[0]["files"].as_array().unwrap().iter();
+    let mut files: Vec<_> = files.map(|file| file["path"].as_str().unwrap().to_owned()).collect();
+    files.sort_unstable();
+    let tarball = folder.path().join(packed[0]["filename"].as_str().unwrap());
+    let install = ["install", "--offline", "--no-audit", "--no-fund", "--prefix"];
+    run(Command::new("npm").args(install).arg(folder.path()).arg(tarball)).await;
+    (folder, files)
 }
 
 #[tokio::test]
-async fn it_packs_into_what_is_published_and_nothing_else() {
-    let output = Command::new("npm")
-        .args(["pack", "--dry-run", "--json"])
-        .current_dir(web())
-        .output()
-        .await
-        .expect("npm starts; tests/run.sh installs it");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let packed: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    let mut files: Vec<_> = packed[0]["files"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|file| file["path"].as_str().unwrap())
-        .collect();
-    files.sort_unstable();
-    assert_eq!(files, ["README.md", "doorstep.d.ts", "doorstep.js", "package.json"]);
+async fn the_package_has_what_is_published_and_can_be_installed_and_imported() {
+    let (folder, packed) = installed().await;
+    assert_eq!(packed, ["README.md", "doorstep.d.ts", "doorstep.js", "package.json"]);
+    for file in packed {
+        let there = folder.path().join("node_modules/doorstep-client").join(&file);
+        assert_eq!(std::fs::read(there).unwrap(), std::fs::read(web().join(&file)).unwrap());
+    }
+    let database = SqliteFile::new();
+    let server = Doorstep::serve(&database.url()).start().await;
+    let user = doorstep_tests::client::User::register(server.url(), "ada").await;
+    let five_lines = r#"
+        import { Doorstep } from "doorstep-client";
+        const [url, token] = process.argv.slice(2);
+        const door = new Doorstep({ url, token });
+        door.on("welcome", ({ payload }) => { console.log(payload.username); door.close(); });
+        door.connect();"#;
+    std::fs::write(folder.path().join("five-lines.mjs"), five_lines).unwrap();
+    let said = run(Command::new("node")
+        .args(["five-lines.mjs", server.url(), &user.token])
+        .current_dir(folder.path()))
+    .await;
+    assert_eq!(said, "ada\n");
+}
+
+#[tokio::test]
+async fn its_types_are_those_of_a_front_end_in_strict_typescript() {
+    let (folder, _) = installed().await;
+    let compile = async |file: &str, lib: &str| {
+        let compiler = typescript().join("bin/tsc");
+        let files = ["--lib", lib, file];
+        run(Command::new("node").arg(compiler).args(STRICT).args(files).current_dir(folder.path()))
+            .await;
+    };
+    std::fs::copy(js().join("consumer.ts"), folder.path().join("consumer.mts")).unwrap();
+    compile("consumer.mts", "es2022").await;
+    // Each example of the README, with what its reader would have around it.
+    let readme = std::fs::read_to_string(web().join("README.md")).unwrap();
+    let around = "declare const token: string; declare function toast(text: string): void; \
+                  declare function getToken(): Promise<string>; declare function signIn(): Promise<void>; export {};\n";
+    let mut examples = 0;
+    for (number, block) in readme.split("```").skip(1).step_by(2).enumerate() {
+        let Some(code) = ["js\n", "ts\n"].iter().find_map(|name| block.strip_prefix(name)) else {
+            continue;
+        };
+        let file = format!("example-{number}.mts");
+        let mut text = around.to_owned();
+        // Not ours, and not installed: what a reader's `ws` is to us.
+        if code.contains("from \"ws\"") {
+            let ws =
+                "export default class WebSocket { constructor(url: string, protocols: string[]) }";
+            let folder = folder.path().join("node_modules/ws");
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::write(folder.join("package.json"), r#"{"type":"module","types":"ws.d.ts"}"#)
+                .unwrap();
+            std::fs::write(folder.join("ws.d.ts"), ws).unwrap();
+        }
+        write!(text, "{code}").unwrap();
+        std::fs::write(folder.path().join(&file), text).unwrap();
+        compile(&file, "es2022,dom").await;
+        examples += 1;
+    }
+    assert!(examples >= 3, "{examples} examples in the README");
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ use doorstep_adapters::metrics::Metrics;
 use doorstep_adapters::security::{Argon2Passwords, HashingLimits, RandomTokens};
 use doorstep_adapters::sql::{Store, connect};
 use doorstep_adapters::system::{SystemClock, V7Ids};
+use doorstep_adapters::transports::Transports;
 use doorstep_adapters::websocket::{self, Connections, Settings, WebSocketParts};
 use doorstep_application::Announce;
 use doorstep_application::accounts::AccountViews;
@@ -162,7 +163,7 @@ impl Node {
         }
         let bus = wiring.start();
         metrics.delivery(delivery.clone()).unwrap();
-        metrics.connections(connections.clone()).unwrap();
+        metrics.transports(Arc::new(Transports::new(vec![connections.clone()]))).unwrap();
         metrics.bus(bus.clone()).unwrap();
         delivery.take_up().await.unwrap();
 

@@ -7,6 +7,8 @@ use doorstep_tests::server::{Doorstep, Server, SqliteFile};
 use reqwest::{Client, Response, StatusCode};
 use serde_json::{Value, json};
 
+use crate::node::eventually;
+
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A stream that is being read.
@@ -118,6 +120,38 @@ async fn both_transports_of_one_user_are_pushed_to() {
     send(&server, &user, "wake").await;
     assert_eq!(stream.kinds(1).await[0].0, "demo.wake");
     assert_eq!(socket.notification().await["kind"], "demo.wake");
+}
+
+/// Waits until the server's figures have all of these lines.
+async fn until_measured(server: &Server, lines: &[&str]) {
+    let url = format!("{}/metrics", server.url());
+    eventually(&lines.join(", "), async || {
+        let figures = reqwest::get(&url).await.unwrap().text().await.unwrap();
+        lines.iter().all(|line| figures.lines().any(|said| said == *line))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn streams_and_sockets_are_both_in_the_figures() {
+    let database = SqliteFile::new();
+    let server = Doorstep::serve(&database.url()).start().await;
+    let user = User::register(server.url(), "ada").await;
+    let mut stream = Stream::open(&server, &user, None).await;
+    stream.kinds(2).await;
+    let _socket = user.connect("doorstep.v1").await;
+    let (one_socket, no_stream) = (
+        r#"doorstep_connections{transport="websocket"} 1"#,
+        r#"doorstep_connections{transport="sse"} 0"#,
+    );
+    let one_stream = r#"doorstep_connections{transport="sse"} 1"#;
+    let sent = r#"doorstep_frames_queued_total{transport="sse"} 2"#;
+    until_measured(&server, &[one_socket, one_stream, sent]).await;
+    drop(stream);
+    // A stream that is gone is noticed when something is written to it.
+    send(&server, &user, "immediate").await;
+    send(&server, &user, "immediate").await;
+    until_measured(&server, &[one_socket, no_stream]).await;
 }
 
 #[tokio::test]

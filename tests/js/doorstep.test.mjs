@@ -6,39 +6,7 @@ import { createServer } from "node:http";
 import { test } from "node:test";
 
 import { Doorstep, EventParser } from "../../app/web/doorstep.js";
-
-const url = process.env.DOORSTEP_URL;
-let users = 0;
-
-async function post(path, body, token) {
-  const headers = { "content-type": "application/json", ...(token && { authorization: `Bearer ${token}` }) };
-  const response = await fetch(url + path, { method: "POST", headers, body: JSON.stringify(body) });
-  assert.ok(response.ok, `${path}: ${response.status} ${await response.clone().text()}`);
-  return response.json();
-}
-
-const register = () => post("/v1/users", { username: `node-${process.pid}-${++users}`, password: "correct horse battery" });
-const send = (token, policy, text) => post("/v1/demo/notifications", { policy, text }, token);
-
-/** Waits until `door` says this, and `when` holds of it. */
-const heard = (door, name, when = () => true) => new Promise((resolve) => {
-  const off = door.on(name, (value) => {
-    if (!when(value)) return;
-    off();
-    resolve(value);
-  });
-});
-
-/** How each notification of a user has ended, in the server's own record. */
-async function ended(token, kind) {
-  for (;;) {
-    const headers = { authorization: `Bearer ${token}` };
-    const { steps } = await (await fetch(`${url}/v1/demo/record`, { headers })).json();
-    const step = steps.findLast((step) => step.what === "ended" && step.kind === kind);
-    if (step) return step.detail;
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-}
+import { ended, fakeSockets, frame, heard, register, send, settled, url } from "./support.mjs";
 
 for (const transport of ["websocket", "sse"]) {
   test(`what waited is shown once, in order, and acknowledged, over ${transport}`, async () => {
@@ -123,31 +91,6 @@ test("where no WebSocket passes it falls back to Server-Sent Events by itself", 
   proxy.close();
 });
 
-/** Stands in for the network: each socket is under the test's control. */
-function fakeSockets() {
-  const sockets = [];
-  const waiting = [];
-  class Fake {
-    readyState = 0;
-    sent = [];
-    constructor(...args) {
-      this.args = args;
-      sockets.push(this);
-      waiting.shift()?.(this);
-    }
-    open() { this.readyState = 1; this.onopen(); }
-    send(text) { this.sent.push(JSON.parse(text)); }
-    close() { this.readyState = 3; }
-    closed(code) { this.readyState = 3; this.onclose({ code }); }
-    push(frame) { this.onmessage({ data: JSON.stringify(frame) }); }
-  }
-  const next = (n) => sockets[n] ?? new Promise((resolve) => waiting.push(resolve));
-  return { Fake, sockets, next };
-}
-
-const frame = (id, more = {}) => ({ type: "notification", id, kind: "welcome", topic: null, created_at: "2026-01-01T00:00:00.000001Z", payload: {}, ...more });
-const settled = () => new Promise((resolve) => setImmediate(resolve));
-
 test("duplicates are acknowledged and not shown; what it does not know is ignored", async () => {
   const { Fake, next } = fakeSockets();
   const door = new Doorstep({ url, token: "t", WebSocket: Fake });
@@ -176,14 +119,15 @@ test("a listener that throws keeps nobody from the notification, nor the server 
   const { Fake, next } = fakeSockets();
   const door = new Doorstep({ url, token: "t", WebSocket: Fake });
   const shown = [];
-  door.on("welcome", () => { throw new Error("mine"); });
-  door.on("notification", ({ id }) => shown.push(id));
   door.connect();
   const socket = await next(0);
+  door.on("welcome", () => { throw new Error("mine"); });
+  // Who dies while showing it has not acknowledged it.
+  door.on("notification", ({ id }) => shown.push([id, socket.sent.length]));
   socket.open();
   socket.push(frame("a"));
   await settled();
-  assert.deepEqual(shown, ["a"]);
+  assert.deepEqual(shown, [["a", 0]]);
   assert.equal(socket.sent.length, 1);
   door.close();
 });
@@ -197,15 +141,15 @@ test("it comes back with growing, jittered waits, longer after 1013 and at the l
   const waits = [];
   door.on("state", (state) => state === "waiting" && waits.push(door.retryAt));
   door.connect();
-  // 1012, then 1013, then twice nobody answers, then 1007.
-  const codes = [1012, 1013, undefined, undefined, 1007];
+  // A restart, a fault, over a limit, too slow, and nobody answers.
+  const codes = [1012, 1007, 1013, 4408, undefined];
   for (const [n, code] of codes.entries()) {
     const socket = await next(n);
     if (code) socket.open();
     socket.closed(code);
   }
   await next(codes.length);
-  assert.deepEqual(waits, [4, 32, 16, 32, 100]);
+  assert.deepEqual(waits, [4, 100, 32, 32, 64]);
   door.close();
 });
 

@@ -70,8 +70,7 @@ impl Browser {
         let http = reqwest::Client::new();
         let mut browser = Self { driver, address, session: String::new(), http, _place: place };
         let options = json!({ "args": ARGUMENTS });
-        let wanted =
-            json!({ "goog:chromeOptions": options, "goog:loggingPrefs": { "browser": "ALL" } });
+        let wanted = json!({ "goog:chromeOptions": options, "goog:loggingPrefs": { "browser": "ALL", "performance": "ALL" } });
         let wanted = json!({ "capabilities": { "alwaysMatch": wanted } });
         let session = browser.command("", wanted).await;
         browser.session = format!("/{}", session["sessionId"].as_str().expect("a session"));
@@ -128,6 +127,17 @@ impl Browser {
         self.command(&format!("/element/{element}/value"), json!({ "text": text })).await;
     }
 
+    /// Presses these keys, one after the other, wherever the focus is. Keys without a letter are those of the
+    /// [`key`] module.
+    pub async fn press(&self, keys: &str) {
+        let stroke = |key: char| {
+            [json!({ "type": "keyDown", "value": key }), json!({ "type": "keyUp", "value": key })]
+        };
+        let strokes: Vec<Value> = keys.chars().flat_map(stroke).collect();
+        let keyboard = json!({ "type": "key", "id": "keyboard", "actions": strokes });
+        self.command("/actions", json!({ "actions": [keyboard] })).await;
+    }
+
     /// Runs a script in the page; `return` answers.
     pub async fn run(&self, script: &str) -> Value {
         self.command("/execute/sync", json!({ "script": script, "args": [] })).await
@@ -170,6 +180,24 @@ impl Browser {
     /// A command of the Chrome `DevTools` protocol.
     pub async fn devtools(&self, command: &str, params: Value) {
         self.command("/goog/cdp/execute", json!({ "cmd": command, "params": params })).await;
+    }
+
+    /// Every address that pages have asked for since the last call, or opened a WebSocket to.
+    pub async fn requested(&self) -> Vec<String> {
+        let entries = self.command("/se/log", json!({ "type": "performance" })).await;
+        let mut requested = Vec::new();
+        for entry in entries.as_array().into_iter().flatten() {
+            let event: Value =
+                entry["message"].as_str().unwrap_or_default().parse().unwrap_or_default();
+            let params = &event["message"]["params"];
+            let url = match event["message"]["method"].as_str() {
+                Some("Network.requestWillBeSent") => &params["request"]["url"],
+                Some("Network.webSocketCreated") => &params["url"],
+                _ => continue,
+            };
+            requested.push(url.as_str().unwrap_or_default().to_owned());
+        }
+        requested
     }
 
     /// What the page has thrown or could not load, as far as Chromium wrote it into its console.
@@ -224,6 +252,20 @@ async fn answer(request: reqwest::RequestBuilder) -> Result<Value, String> {
     let mut body: Value = response.json().await.map_err(|error| error.to_string())?;
     let value = body["value"].take();
     if good { Ok(value) } else { Err(value["message"].as_str().unwrap_or("no reason").to_owned()) }
+}
+
+/// Keys that write nothing, as `WebDriver` spells them.
+pub mod key {
+    /// To the next thing that takes the focus.
+    pub const TAB: &str = "\u{e004}";
+    /// Does what is focused.
+    pub const ENTER: &str = "\u{e007}";
+    /// Chooses what is focused.
+    pub const SPACE: &str = "\u{e00d}";
+    /// A slider's lowest value.
+    pub const HOME: &str = "\u{e011}";
+    /// The next choice; a slider's next step.
+    pub const RIGHT: &str = "\u{e014}";
 }
 
 /// One of a browser's tabs.

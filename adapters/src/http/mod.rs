@@ -21,6 +21,7 @@ mod limit;
 pub mod metrics;
 mod observe;
 pub mod openapi;
+mod origins;
 mod parameters;
 mod problem;
 mod server;
@@ -39,6 +40,7 @@ pub(crate) use fields::json_bytes;
 #[cfg(any(feature = "sse", feature = "websocket"))]
 pub(crate) use limit::peer;
 pub use limit::{AddressLimit, Rate};
+pub use origins::for_origins;
 pub use parameters::Parameters;
 pub use problem::{FieldError, Problem};
 pub use server::{ServerSettings, serve};

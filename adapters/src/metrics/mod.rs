@@ -18,7 +18,7 @@ use prometheus::{Registry, TextEncoder};
 use self::outcomes::OutcomeCounts;
 use self::read::{Kind, Read, Sample};
 use crate::bus::Bus;
-use crate::websocket::Connections;
+use crate::transports::{Traffic, Transports};
 
 /// The media type of [`Metrics::text`].
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
@@ -84,16 +84,24 @@ impl Metrics {
         )
     }
 
-    /// Reads what these connections count.
-    pub fn connections(&self, connections: Arc<Connections>) -> Result<(), MetricsError> {
-        let live = connections.clone();
-        self.gauge("doorstep_connections", "Live connections.", move || {
-            vec![Sample::plain(live.stats().connections)]
+    /// Reads what these transports carry.
+    pub fn transports(&self, transports: Arc<Transports>) -> Result<(), MetricsError> {
+        let live = transports.clone();
+        self.gauge("doorstep_connections", "Live connections, by transport.", move || {
+            let each = |traffic: Traffic| {
+                Sample::plain(traffic.connections).label("transport", traffic.transport)
+            };
+            live.traffic().into_iter().map(each).collect()
         })?;
         self.counter(
             "doorstep_frames_queued_total",
             "Frames handed to connections; one notification is one for each connection of its user.",
-            move || vec![Sample::plain(connections.stats().frames_queued)],
+            move || {
+                let each = |traffic: Traffic| {
+                    Sample::plain(traffic.frames_queued).label("transport", traffic.transport)
+                };
+                transports.traffic().into_iter().map(each).collect()
+            },
         )
     }
 

@@ -33,7 +33,8 @@ pub struct SseParts {
 }
 
 /// The route. The token comes in the `Authorization` header and nowhere else, so no page elsewhere can open
-/// a stream with somebody's credentials, and `Origin` need not be looked at.
+/// a stream with somebody's credentials, and `Origin` need not be looked at here: such a request is none that
+/// a browser makes for another origin without asking first ([`for_origins`](crate::http::for_origins)).
 pub fn router(parts: SseParts) -> Router {
     // Without the HEAD that comes with `get`: it would be an arrival.
     let stream = get(stream).head(|| async { Problem::no_head() });

@@ -37,6 +37,17 @@ pub(super) struct Event {
     pub(super) text: String,
 }
 
+/// What became of handing an event to a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hand {
+    /// It is in the queue.
+    Queued,
+    /// The stream has it from before.
+    Known,
+    /// The stream is ended, or is so now.
+    Gone,
+}
+
 /// What the registry holds of a stream.
 #[derive(Debug)]
 pub(super) struct Handle {
@@ -82,15 +93,14 @@ impl Handle {
         }
     }
 
-    /// Hands the event over without waiting; whether the stream has it, now or from before. A stream whose
-    /// queue is full is ended.
-    pub(super) fn hand(&self, event: &Arc<Event>, attempt: Attempt) -> bool {
+    /// Hands the event over without waiting. A stream whose queue is full is ended.
+    pub(super) fn hand(&self, event: &Arc<Event>, attempt: Attempt) -> Hand {
         if !self.is_open() {
-            return false;
+            return Hand::Gone;
         }
         let mut handed = self.handed.lock().unwrap_or_else(PoisonError::into_inner);
         if handed.iter().any(|(id, at)| *id == event.id && *at >= attempt) {
-            return true;
+            return Hand::Known;
         }
         match self.queue.try_send(Arc::clone(event)) {
             Ok(()) => {
@@ -99,13 +109,13 @@ impl Handle {
                     handed.pop_front();
                 }
                 handed.push_back((event.id, attempt));
-                true
+                Hand::Queued
             }
             Err(mpsc::error::TrySendError::Full(_)) => {
                 self.close(Closing::TooSlow);
-                false
+                Hand::Gone
             }
-            Err(mpsc::error::TrySendError::Closed(_)) => false,
+            Err(mpsc::error::TrySendError::Closed(_)) => Hand::Gone,
         }
     }
 }

@@ -13,8 +13,9 @@ use doorstep_domain::ports::{Attempt, Presence, PushError, Pushed, Pusher};
 use doorstep_domain::{Notification, Timestamp, TokenHash, UserId};
 use tokio::sync::mpsc;
 
-use super::handle::{Closing, Event, Handle};
+use super::handle::{Closing, Event, Hand, Handle};
 use crate::http::wire::notification_frame;
+use crate::transports::{Traffic, Transport};
 
 /// How streams are treated, and how many there may be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +52,7 @@ pub struct Streams {
     settings: Settings,
     users: Mutex<Users>,
     session_ends: AtomicU64,
+    events_queued: AtomicU64,
 }
 
 #[derive(Default)]
@@ -71,7 +73,8 @@ pub(super) enum NotTaken {
 impl Streams {
     /// No streams yet.
     pub fn new(settings: Settings) -> Self {
-        Self { settings, users: Mutex::default(), session_ends: AtomicU64::new(0) }
+        let (session_ends, events_queued) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { settings, users: Mutex::default(), session_ends, events_queued }
     }
 
     /// Live streams.
@@ -181,10 +184,22 @@ impl Pusher for Streams {
         let frame = notification_frame(notification).replace(['\n', '\r'], " ");
         let text = format!("id: {id}\ndata: {frame}\n\n");
         let event = Arc::new(Event { id, deadline, text });
-        let users = self.locked();
+        let (mut taken, mut queued) = (false, 0);
         // Everyone who is there: no short cut after the first.
-        let taken = users.open(user).filter(|handle| handle.hand(&event, attempt)).count();
-        Ok(if taken > 0 { Pushed::InFlight } else { Pushed::Nobody })
+        for handle in self.locked().open(user) {
+            let hand = handle.hand(&event, attempt);
+            taken |= hand != Hand::Gone;
+            queued += u64::from(hand == Hand::Queued);
+        }
+        self.events_queued.fetch_add(queued, Ordering::Relaxed);
+        Ok(if taken { Pushed::InFlight } else { Pushed::Nobody })
+    }
+}
+
+impl Transport for Streams {
+    fn traffic(&self) -> Traffic {
+        let frames_queued = self.events_queued.load(Ordering::Relaxed);
+        Traffic { transport: "sse", connections: self.count(), frames_queued }
     }
 }
 

@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 use super::frame::Frame;
 use super::handle::{Hand, Handle};
 use super::{CloseReason, Settings};
+use crate::transports::{Traffic, Transport};
 
 /// The live connections of this node.
 ///
@@ -227,6 +228,13 @@ impl Pusher for Connections {
         drop(shard);
         self.frames_queued.fetch_add(queued, Ordering::Relaxed);
         Ok(if taken { Pushed::InFlight } else { Pushed::Nobody })
+    }
+}
+
+impl Transport for Connections {
+    fn traffic(&self) -> Traffic {
+        let Stats { connections, frames_queued, .. } = self.stats();
+        Traffic { transport: "websocket", connections, frames_queued }
     }
 }
 

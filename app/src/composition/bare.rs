@@ -59,7 +59,7 @@ pub(super) async fn start(
     }
     let delivery = Arc::new(backends.observe(delivery).start());
     metrics.delivery(delivery.clone())?;
-    metrics.connections(connections.clone())?;
+    metrics.transports(transports.clone())?;
     metrics.bus(bus.clone())?;
 
     // What an earlier process could not finish, before anybody can connect.
@@ -89,12 +89,19 @@ pub(super) async fn start(
         authenticator: authenticator.clone(),
         clock,
     };
-    let mut families = Router::new()
+    let mut receiving = websocket::router(sockets).merge(sse::router(event_streams));
+    let inbox = store.clone().filter(|_| config.inbox.enabled);
+    let has_inbox = inbox.is_some();
+    if let Some(store) = inbox {
+        let inbox = InboxViews::new(store, delivery.clone());
+        receiving = receiving.merge(http::inbox::router(inbox, authenticator));
+    }
+    let receiving = http::for_origins(receiving, &config.server.allowed_origins.0);
+    let families = Router::new()
         .merge(http::health::router(readiness, stopping.clone()))
         .merge(http::metrics::router(metrics))
         .merge(backends.router(delivery.clone(), transports.clone(), stopping.clone()))
-        .merge(websocket::router(sockets))
-        .merge(sse::router(event_streams));
+        .merge(receiving);
     let mut descriptions = vec![
         http::health::Description::openapi(),
         http::metrics::Description::openapi(),
@@ -102,9 +109,7 @@ pub(super) async fn start(
         websocket::Description::openapi(),
         sse::Description::openapi(),
     ];
-    if let Some(store) = store.clone().filter(|_| config.inbox.enabled) {
-        let inbox = InboxViews::new(store, delivery.clone());
-        families = families.merge(http::inbox::router(inbox, authenticator));
+    if has_inbox {
         descriptions.push(http::inbox::Description::openapi());
     }
     let families = http::api(families.merge(http::openapi::router(descriptions)));

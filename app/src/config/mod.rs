@@ -62,7 +62,7 @@ pub(crate) struct Config {
 pub(crate) struct Server {
     /// A graceful stop that takes longer is cut short.
     pub(crate) stop_within: Span,
-    /// Web pages of these origins may open a WebSocket here, beside this server's own.
+    /// Web pages of these origins may receive notifications here, beside this server's own.
     pub(crate) allowed_origins: Origins,
 }
 

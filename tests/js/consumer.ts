@@ -1,0 +1,89 @@
+// What a front end in TypeScript writes, with every public name of the package. It is compiled, strictly and
+// without a browser's types, and never run; a line under `@ts-expect-error` must not compile.
+
+import { Doorstep, EventParser } from "doorstep-client";
+import type { Events, Kinds, Notification, Options, State } from "doorstep-client";
+
+/** Some code's own kinds, beside the simulation's. */
+interface Ours extends Kinds {
+  "order.shipped": { order: number };
+}
+
+declare const console: { log(...all: unknown[]): void };
+declare class SomeWebSocket {
+  constructor(url: string, protocols: string[]);
+}
+
+const options: Options = {
+  token: async () => "token",
+  url: "https://example.com",
+  transport: "auto",
+  tabs: false,
+  baseDelay: 1,
+  maxDelay: 2,
+  stableAfter: 3,
+  connectTimeout: 4,
+  webSocketFailures: 5,
+  retryWebSocketAfter: 6,
+  silence: 7,
+  hiddenTabWaits: 8,
+  WebSocket: SomeWebSocket,
+};
+
+const door = new Doorstep<Ours>(options);
+const off: () => void = door.on("order.shipped", ({ id, kind, topic, createdAt, payload }) => {
+  const all: [string, "order.shipped", string | null, number, number] = [id, kind, topic, createdAt.getTime(), payload.order];
+  console.log(all);
+  // @ts-expect-error: there is no such field in this kind's payload.
+  payload.price;
+});
+off();
+
+door.on("reward.granted", ({ payload: { reward, amount, reference } }) => console.log(reward, amount, reference));
+door.on("welcome", ({ payload }) => console.log(payload.username));
+door.on("position.closed", ({ payload }) => {
+  const { position_id, symbol, side, quantity, fill_price, exit_price, realised_pnl, reason } = payload;
+  console.log(position_id, symbol, quantity, fill_price, exit_price, realised_pnl);
+  if (side === "long" && reason === "stop_loss") return;
+  // @ts-expect-error: positions are not closed for this reason.
+  if (reason === "boredom") return;
+});
+// A kind that nobody declared has a payload that nobody knows.
+door.on("demo.wake", ({ payload }) => {
+  // @ts-expect-error: unknown until looked at.
+  payload.text;
+  if (typeof payload === "string") console.log(payload.length);
+});
+
+door.on("notification", (notification: Notification) => {
+  console.log(notification.kind);
+  // @ts-expect-error: nobody changes what others are still to be shown.
+  notification.payload = "another";
+});
+door.on("duplicate", ({ id }) => console.log(id));
+door.on("state", (state: State) => console.log(state === door.state));
+door.on("signed-out", () => undefined);
+// @ts-expect-error: a state is no notification.
+door.on("state", ({ payload }) => payload);
+const events: (keyof Events)[] = ["notification", "duplicate", "state", "signed-out"];
+console.log(events);
+
+door.connect().on("welcome", () => undefined);
+const transport: "websocket" | "sse" | null = door.transport;
+const retryAt: number | null = door.retryAt;
+console.log(transport, retryAt);
+// @ts-expect-error: only the door itself changes its state.
+door.state = "open";
+door.close();
+
+// @ts-expect-error: without a token nobody is let in.
+new Doorstep({});
+// @ts-expect-error: there is no such transport.
+new Doorstep({ token: "t", transport: "pigeon" });
+// @ts-expect-error: no option has this name.
+new Doorstep({ token: "t", backoff: 1 });
+// @ts-expect-error: what is private stays so.
+door.again();
+
+const parser = new EventParser(({ id, event, data }) => console.log(id.length, event.length, data.length));
+parser.push("data: x\n\n");

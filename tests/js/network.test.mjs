@@ -1,0 +1,252 @@
+// The client and a network that goes, comes back, and says no: in Node, with what is a browser's put in place.
+
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { createServer } from "node:http";
+import { test } from "node:test";
+
+import { Doorstep } from "../../app/web/doorstep.js";
+import { fakeSockets, frame, heard, settled } from "./support.mjs";
+
+/** Puts a browser's globals in place for one test: a network that can be unplugged, a tab that can be hidden. */
+function browser(t) {
+  const target = new EventTarget();
+  const listening = new Set();
+  const document = Object.assign(new EventTarget(), { visibilityState: "visible" });
+  const navigator = { onLine: true };
+  const put = {
+    navigator,
+    document,
+    addEventListener(name, listener) {
+      listening.add(name);
+      target.addEventListener(name, listener);
+    },
+    removeEventListener(name, listener) {
+      listening.delete(name);
+      target.removeEventListener(name, listener);
+    },
+  };
+  for (const [name, value] of Object.entries(put)) {
+    const before = Object.getOwnPropertyDescriptor(globalThis, name);
+    Object.defineProperty(globalThis, name, { value, configurable: true, writable: true });
+    t.after(() => (before ? Object.defineProperty(globalThis, name, before) : delete globalThis[name]));
+  }
+  return {
+    listening,
+    online(onLine) {
+      navigator.onLine = onLine;
+      target.dispatchEvent(new Event(onLine ? "online" : "offline"));
+    },
+    look(visible) {
+      document.visibilityState = visible ? "visible" : "hidden";
+      document.dispatchEvent(new Event("visibilitychange"));
+    },
+  };
+}
+
+/** A door over sockets of the test's own; a wait that nobody wakes it from lasts for ever. */
+function doorOver(Fake, more = {}) {
+  return new Doorstep({ url: "http://door.example", token: "t", WebSocket: Fake, baseDelay: 1e9, maxDelay: 1e9, ...more });
+}
+
+test("offline it sleeps, and online it connects at once", async (t) => {
+  const { online } = browser(t);
+  const { Fake, next, sockets } = fakeSockets();
+  const door = doorOver(Fake).connect();
+  const socket = await next(0);
+  socket.open();
+  online(false);
+  assert.equal(door.state, "sleeping");
+  assert.equal(socket.readyState, 3, "nothing is left open");
+  await settled();
+  assert.equal(sockets.length, 1, "and nothing is tried");
+  online(true);
+  (await next(1)).open();
+  assert.equal(door.state, "open");
+  door.close();
+});
+
+test("begun offline it does not even try, and a look at it does not wake it", async (t) => {
+  const { online, look } = browser(t);
+  online(false);
+  const { Fake, next, sockets } = fakeSockets();
+  const door = doorOver(Fake).connect();
+  look(true);
+  await settled();
+  assert.deepEqual([door.state, sockets.length], ["sleeping", 0]);
+  online(true);
+  await next(0);
+  door.close();
+});
+
+test("looked at again it does not wait any longer; hidden, it does", async (t) => {
+  const { look } = browser(t);
+  const { Fake, next, sockets } = fakeSockets();
+  const door = doorOver(Fake).connect();
+  (await next(0)).open();
+  sockets[0].closed(1012);
+  await heard(door, "state", (state) => state === "waiting");
+  look(false);
+  await settled();
+  assert.equal(sockets.length, 1);
+  look(true);
+  await next(1);
+  door.close();
+});
+
+test("a connection that is lost while the network is gone leads to sleep, not to waiting", async (t) => {
+  browser(t);
+  const { Fake, next } = fakeSockets();
+  const door = doorOver(Fake).connect();
+  const socket = await next(0);
+  socket.open();
+  // The browser knows, and its event comes later than the close.
+  globalThis.navigator.onLine = false;
+  socket.closed(1006);
+  await heard(door, "state", (state) => state === "sleeping");
+  door.close();
+});
+
+test("once closed, neither network nor person wakes it", async (t) => {
+  const { listening, online, look } = browser(t);
+  const { Fake, next, sockets } = fakeSockets();
+  const door = doorOver(Fake).connect();
+  (await next(0)).open();
+  assert.equal(listening.size, 2);
+  door.close();
+  assert.equal(listening.size, 0, "nor is anything kept alive by it");
+  online(false);
+  online(true);
+  look(true);
+  await settled();
+  assert.deepEqual([door.state, sockets.length], ["closed", 1]);
+});
+
+test("waits are jittered down to the half, and a connection that lasted begins them afresh", async (t) => {
+  let now = 0;
+  t.mock.method(Math, "random", () => 0);
+  t.mock.method(Date, "now", () => now);
+  const { Fake, next } = fakeSockets();
+  const door = doorOver(Fake, { baseDelay: 4, maxDelay: 100, stableAfter: 5000 });
+  const waits = [];
+  door.on("state", (state) => state === "waiting" && waits.push(door.retryAt - now));
+  door.connect();
+  // Too slow, twice, then after a long time, then after a short one.
+  for (const [n, lasted] of [0, 10, 5000, 4999].entries()) {
+    const socket = await next(n);
+    socket.open();
+    now += lasted;
+    socket.closed(4408);
+  }
+  await next(4);
+  assert.deepEqual(waits, [2, 4, 2, 4]);
+  door.close();
+});
+
+test("a WebSocket that never opens is given up", async () => {
+  const { Fake, next } = fakeSockets();
+  const door = doorOver(Fake, { connectTimeout: 10, baseDelay: 1, maxDelay: 1, url: "http://127.0.0.1:1" }).connect();
+  await next(0);
+  await next(1);
+  door.close();
+});
+
+/** A server of streams, each played by the next of these, which is given what the client said. */
+async function streams(t, ...plays) {
+  const seen = [];
+  const server = createServer((request, response) => {
+    const play = plays[seen.length] ?? ((_, answer) => answer.destroy());
+    seen.push(request.headers);
+    play(request, response);
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  t.after(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return { url: `http://127.0.0.1:${server.address().port}`, seen };
+}
+
+const event = (id) => `id: ${id}\ndata: ${JSON.stringify(frame(id))}\n\n`;
+const says = (...parts) => (_, response) => {
+  response.writeHead(200, { "content-type": "text/event-stream" });
+  for (const part of parts) response.write(part);
+};
+const closes = (code) => (_, response) => {
+  response.writeHead(200, { "content-type": "text/event-stream" });
+  response.end(`event: closing\ndata: {"code":${code}}\n\n`);
+};
+
+test("a stream is taken up after the last event that was shown, and a repeat is not shown again", async (t) => {
+  const { url, seen } = await streams(
+    t,
+    (request, response) => {
+      says(event("a"), event("b"))(request, response);
+      // Cut in the middle of the third, which is therefore not the last that was had.
+      response.write(event("c").slice(0, 40), () => response.destroy());
+    },
+    says(event("b"), event("c")),
+  );
+  const door = new Doorstep({ url, token: "t", transport: "sse", baseDelay: 1 });
+  const [shown, again] = [[], []];
+  door.on("notification", ({ id }) => shown.push(id));
+  door.on("duplicate", ({ id }) => again.push(id));
+  const third = heard(door, "notification", ({ id }) => id === "c");
+  door.connect();
+  await third;
+  assert.deepEqual(shown, ["a", "b", "c"]);
+  assert.deepEqual(again, ["b"]);
+  assert.deepEqual(seen.map((headers) => headers["last-event-id"]), [undefined, "b"]);
+  assert.ok(seen.every(({ authorization }) => authorization === "Bearer t"));
+  door.close();
+});
+
+test("a stream's goodbye is honoured as a WebSocket's close", async (t) => {
+  t.mock.method(Math, "random", () => 1);
+  t.mock.method(Date, "now", () => 0);
+  const busy = (_, response) => response.writeHead(503).end();
+  const { url } = await streams(t, busy, closes(4408), closes(1013), closes(1012), closes(4401));
+  const door = new Doorstep({ url, token: "t", transport: "sse", baseDelay: 4, maxDelay: 100 });
+  const waits = [];
+  door.on("state", (state) => state === "waiting" && waits.push(door.retryAt));
+  const out = heard(door, "signed-out");
+  door.connect();
+  await out;
+  assert.deepEqual(waits, [32, 8, 32, 32]);
+});
+
+test("a stream that has fallen silent is begun again", async (t) => {
+  const { url, seen } = await streams(t, says(event("a")), says(event("b")));
+  const door = new Doorstep({ url, token: "t", transport: "sse", silence: 20, baseDelay: 1 });
+  const second = heard(door, "notification", ({ id }) => id === "b");
+  door.connect();
+  await second;
+  assert.equal(seen[1]["last-event-id"], "a");
+  door.close();
+});
+
+test("from a stream it goes back to the WebSocket when that may pass again", async (t) => {
+  let now = 0;
+  t.mock.method(Date, "now", () => now);
+  const refuses = (_, response) => response.writeHead(426).end();
+  const speaks = (request, response) => {
+    says(event("a"))(request, response);
+    const beat = setInterval(() => response.write(":\n\n"), 5);
+    response.on("close", () => clearInterval(beat));
+  };
+  const { url } = await streams(t, refuses, speaks);
+  const { Fake, next, sockets } = fakeSockets();
+  const options = { webSocketFailures: 1, retryWebSocketAfter: 1000, baseDelay: 1, maxDelay: 1 };
+  const door = new Doorstep({ url, token: "t", WebSocket: Fake, ...options });
+  const streamed = heard(door, "welcome");
+  door.connect();
+  (await next(0)).closed(1006);
+  await streamed;
+  assert.equal(door.transport, "sse");
+  assert.equal(sockets.length, 1);
+  now = 1000;
+  (await next(1)).open();
+  assert.equal(door.transport, "websocket");
+  door.close();
+});

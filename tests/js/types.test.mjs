@@ -1,0 +1,54 @@
+// The types say what the code has: the same exports, members and options, and each of them is used by
+// consumer.ts. TypeScript itself is found at the path in TYPESCRIPT.
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { test } from "node:test";
+
+import * as client from "../../app/web/doorstep.js";
+
+const ts = createRequire(import.meta.url)(process.env.TYPESCRIPT);
+const source = (path) => ts.createSourceFile(path, readFileSync(new URL(path, import.meta.url), "utf8"), ts.ScriptTarget.Latest, true);
+const types = source("../../app/web/doorstep.d.ts");
+const script = source("../../app/web/doorstep.js");
+const isExported = (node) => node.modifiers?.some(({ kind }) => kind === ts.SyntaxKind.ExportKeyword);
+const named = (node) => (node.name && !ts.isPrivateIdentifier(node.name) ? [node.name.text] : []);
+const classes = types.statements.filter((node) => ts.isClassDeclaration(node) && isExported(node));
+const interfaceOf = (name) => types.statements.find((node) => ts.isInterfaceDeclaration(node) && node.name.text === name);
+const sorted = (names) => [...new Set(names)].sort();
+
+test("what is declared as a class is exported, and nothing else is", () => {
+  assert.deepEqual(sorted(classes.flatMap(named)), sorted(Object.keys(client)));
+});
+
+test("each class has the members that are declared, and no others in public", () => {
+  for (const declared of classes) {
+    const members = declared.members.flatMap(named);
+    const { constructor, ...has } = Object.getOwnPropertyDescriptors(client[declared.name.text].prototype);
+    assert.deepEqual(sorted(members), sorted(Object.keys(has)), declared.name.text);
+  }
+});
+
+test("the options that are declared are those that have a default, and the three that have none", () => {
+  const names = interfaceOf("Options").members.flatMap(named);
+  const isDefaults = (node) => ts.isVariableStatement(node) && node.declarationList.declarations[0].name.text === "DEFAULTS";
+  const defaults = script.statements.find(isDefaults).declarationList.declarations[0].initializer.properties.flatMap(named);
+  assert.deepEqual(sorted(names), sorted([...defaults, "token", "url", "WebSocket"]));
+});
+
+test("the consumer uses every name that is declared", () => {
+  const used = new Set();
+  const visit = (node) => {
+    if (ts.isIdentifier(node) || ts.isStringLiteral(node)) used.add(node.text);
+    ts.forEachChild(node, visit);
+  };
+  visit(source("consumer.ts"));
+  const declared = types.statements.filter(isExported).flatMap((node) => [
+    ...named(node),
+    ...(node.members ?? []).flatMap(named),
+    ...(node.members ?? []).flatMap(({ type }) => (type && ts.isTypeLiteralNode(type) ? type.members.flatMap(named) : [])),
+  ]);
+  assert.ok(declared.length > 40, declared.join());
+  assert.deepEqual(sorted(declared).filter((name) => !used.has(name)), []);
+});
