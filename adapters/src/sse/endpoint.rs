@@ -69,18 +69,19 @@ async fn stream(State(parts): State<SseParts>, request: Request) -> Result<Respo
             NotTaken::Stopping => Problem::try_later("this node is stopping; come back soon"),
             NotTaken::OverLimit => Problem::try_later("too many streams; try again later"),
         })?;
+    if let Some(last) = last_event_id(request.headers()) {
+        delivery.acknowledged(&caller.user_id, last);
+    }
+    // Registered first, then announced, and nothing in between that waits: whatever was waiting, or is accepted
+    // from now on, finds it, in one order. What it is handed is not written before it runs.
+    delivery.arrived(&caller.user_id);
     if streams.session_ends() != session_ends {
         // Some session was ended meanwhile. If it was this one, nobody else will notice.
         if !authenticator.is_alive(&caller).await? {
             return Err(Problem::dead_token());
         }
     }
-    if let Some(last) = last_event_id(request.headers()) {
-        delivery.acknowledged(&caller.user_id, last);
-    }
     tracing::debug!(user = %caller.user_id, "streaming");
-    // Registered first, then announced: whatever was waiting, or is accepted from now on, finds it.
-    delivery.arrived(&caller.user_id);
     let heartbeat = streams.settings().heartbeat;
     let expires_at = caller.expires_at;
     let events = Events { registered, queue, clock, expires_at, heartbeat, written: None };
