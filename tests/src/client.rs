@@ -242,12 +242,16 @@ impl Socket {
 
     /// The next message that is neither ping nor pong; `None` at the end.
     async fn next(&mut self) -> Option<Message> {
-        loop {
-            match self.any().await {
-                Some(Message::Ping(_) | Message::Pong(_)) => {}
-                other => return other,
+        // For all of it: the server's pings must not keep who waits for something else waiting for ever.
+        let next = tokio::time::timeout(PATIENCE, async {
+            loop {
+                match self.0.next().await {
+                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                    other => return other.and_then(Result::ok),
+                }
             }
-        }
+        });
+        next.await.expect("something comes")
     }
 
     async fn any(&mut self) -> Option<Message> {
