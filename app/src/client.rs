@@ -152,9 +152,8 @@ pub(crate) fn websocket_uri(url: &str) -> Result<Uri, ConnectError> {
     };
     let uri: Uri = typed.parse().map_err(|e: InvalidUri| wrong(e.to_string()))?;
     match uri.scheme_str() {
-        Some("ws") => {}
-        Some("wss") => return Err(wrong("TLS is not built in".to_owned())),
-        _ => return Err(wrong("it does not begin with ws://".to_owned())),
+        Some("ws" | "wss") => {}
+        _ => return Err(wrong("it does not begin with ws:// or wss://".to_owned())),
     }
     if uri.path() == "/" {
         return format!("{}/v1/ws", typed.trim_end_matches('/'))
@@ -182,7 +181,10 @@ mod tests {
         for typed in ["ws://h:1", "ws://h:1/", "http://h:1", "ws://h:1/v1/ws"] {
             assert_eq!(websocket_uri(typed).unwrap().to_string(), "ws://h:1/v1/ws");
         }
-        for typed in ["h:1", "wss://h:1", "ftp://h", "", "ws://"] {
+        for typed in ["wss://h:1", "https://h:1"] {
+            assert_eq!(websocket_uri(typed).unwrap().to_string(), "wss://h:1/v1/ws");
+        }
+        for typed in ["h:1", "ftp://h", "", "ws://"] {
             assert!(websocket_uri(typed).is_err(), "{typed:?}");
         }
     }

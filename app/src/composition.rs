@@ -171,6 +171,7 @@ impl Node {
         metrics.delivery(delivery.clone())?;
         metrics.transports(transports.clone())?;
         metrics.bus(bus.clone())?;
+        backends.measure(&metrics)?;
 
         // What an earlier process could not finish, before anybody can connect.
         if let Err(error) = take_up(&delivery, &rewards, &watcher).await {

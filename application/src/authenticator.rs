@@ -3,8 +3,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use doorstep_domain::ports::StoreError;
 
-use crate::Caller;
 use crate::sign_ins::SignIns;
+use crate::{Caller, LetInBy};
 
 /// Says who shows a token: the port behind which identities come from.
 ///
@@ -15,7 +15,7 @@ pub trait Authenticator: Send + Sync {
     /// Whose living token this is, if it is one. Whatever is wrong with it, the answer is the same `None`.
     async fn authenticate(&self, token: &str) -> Result<Option<Caller>, StoreError>;
 
-    /// Whether what let this caller in would still do so.
+    /// Whether what let this caller in would still do so. False for whom another authenticator let in.
     async fn is_alive(&self, caller: &Caller) -> Result<bool, StoreError>;
 }
 
@@ -26,7 +26,7 @@ impl Authenticator for SignIns {
     }
 
     async fn is_alive(&self, caller: &Caller) -> Result<bool, StoreError> {
-        Ok(self.alive(&caller.session).await?.is_some())
+        Ok(caller.by == LetInBy::Session && self.alive(&caller.session).await?.is_some())
     }
 }
 
@@ -70,6 +70,7 @@ mod tests {
         let caller = Caller {
             user_id: token.parse().unwrap(),
             session: TokenHash::new([7; 32]),
+            by: LetInBy::Session,
             expires_at: Timestamp::MAX,
         };
         let mut one = MockAuthenticator::new();

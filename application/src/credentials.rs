@@ -100,8 +100,19 @@ pub struct Caller {
     pub user_id: UserId,
     /// By which session.
     pub session: TokenHash,
+    /// What kind of token that was.
+    pub by: LetInBy,
     /// Until when.
     pub expires_at: Timestamp,
+}
+
+/// What kind of token let a caller in: who gave it out is the one to ask whether it is still good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LetInBy {
+    /// That of a session of ours, which may be signed out at any moment.
+    Session,
+    /// One that a backend signed, which nothing but time ends.
+    SignedToken,
 }
 
 #[cfg(test)]

@@ -23,4 +23,4 @@ pub mod trading;
 
 pub use announce::Announce;
 pub use authenticator::{AnyOf, Authenticator};
-pub use credentials::{Caller, Credentials, Fault, SignedIn};
+pub use credentials::{Caller, Credentials, Fault, LetInBy, SignedIn};

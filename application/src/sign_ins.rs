@@ -8,7 +8,7 @@ use doorstep_domain::ports::{
 };
 use doorstep_domain::{Session, TokenHash, UserId, Username};
 
-use crate::{Caller, Credentials, Fault, SignedIn};
+use crate::{Caller, Credentials, Fault, LetInBy, SignedIn};
 
 /// Is told that a session has been ended, so that whatever lives by it ends too.
 #[cfg_attr(test, mockall::automock)]
@@ -115,6 +115,7 @@ impl SignIns {
         Ok(found.map(|Session { token, user_id, expires_at }| Caller {
             user_id,
             session: token,
+            by: LetInBy::Session,
             expires_at,
         }))
     }
@@ -259,7 +260,12 @@ mod tests {
             session_end: Arc::new(session_end),
             ..parts()
         };
-        let caller = Caller { user_id: ada().id, session: SESSION, expires_at: Timestamp::MAX };
+        let caller = Caller {
+            user_id: ada().id,
+            session: SESSION,
+            by: LetInBy::Session,
+            expires_at: Timestamp::MAX,
+        };
         SignIns::new(parts).sign_out(caller).await.unwrap();
     }
 

@@ -16,5 +16,6 @@ mod promises;
 mod simulation;
 mod sse;
 mod stores;
+mod tls;
 mod trading;
 mod websocket;

@@ -58,7 +58,7 @@ impl Key {
     /// A key of this id: for HS256 the secret as it is, for the others the public key in PEM.
     pub fn new(id: &str, algorithm: Algorithm, material: &[u8]) -> Result<Self, KeyError> {
         let decoding = match algorithm {
-            Algorithm::Hs256 if material.starts_with(b"-----BEGIN") => {
+            Algorithm::Hs256 if contains(material, b"-----BEGIN ") => {
                 return Err(KeyError::PemAsSecret);
             }
             Algorithm::Hs256 if material.len() < Self::MIN_SECRET_BYTES => {

@@ -12,7 +12,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use doorstep_application::{Authenticator, Caller};
+use doorstep_application::{Authenticator, Caller, LetInBy};
 use doorstep_domain::ports::{Clock, StoreError};
 use doorstep_domain::{Timestamp, TokenHash, UserId};
 use jsonwebtoken::{Validation, decode, decode_header};
@@ -117,7 +117,8 @@ impl Jwts {
             return None;
         }
         let user_id: UserId = claims.sub.parse().ok()?;
-        Some(Caller { user_id, session: TokenHash::new(Sha256::digest(token).into()), expires_at })
+        let session = TokenHash::new(Sha256::digest(token).into());
+        Some(Caller { user_id, session, by: LetInBy::SignedToken, expires_at })
     }
 }
 
@@ -138,8 +139,9 @@ impl Authenticator for Jwts {
         Ok(self.caller(token))
     }
 
-    /// Nothing but time ends it, and the connection keeps the time itself.
+    /// Nothing but time ends a token of theirs, and the connection keeps the time itself. About others it
+    /// knows nothing: a session that was signed out has time left, too.
     async fn is_alive(&self, caller: &Caller) -> Result<bool, StoreError> {
-        Ok(self.clock.now() < caller.expires_at)
+        Ok(caller.by == LetInBy::SignedToken && self.clock.now() < caller.expires_at)
     }
 }

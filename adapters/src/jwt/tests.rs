@@ -213,7 +213,9 @@ async fn what_is_no_token_is_nobody() {
 fn what_is_no_key_is_refused_when_it_is_configured() {
     let refused = |algorithm, material: &[u8]| Key::new("one", algorithm, material).unwrap_err();
     assert_eq!(refused(Algorithm::Hs256, b"short"), KeyError::SecretTooShort(5));
-    assert_eq!(refused(Algorithm::Hs256, RSA.1), KeyError::PemAsSecret);
+    for pem in [RSA.1.to_vec(), [b"\n", EC.1].concat(), [b"the key:\n", ED.1].concat()] {
+        assert_eq!(refused(Algorithm::Hs256, &pem), KeyError::PemAsSecret);
+    }
     for (algorithm, material) in [
         (Algorithm::Rs256, EC.1),
         (Algorithm::Rs256, RSA.0),
@@ -224,4 +226,16 @@ fn what_is_no_key_is_refused_when_it_is_configured() {
         assert_eq!(refused(algorithm, material), KeyError::NotAPublicKey(algorithm));
     }
     assert!(!format!("{:?}", key("one", Algorithm::Hs256)).contains("secret"));
+}
+
+#[tokio::test]
+async fn it_vouches_for_nobody_whom_another_let_in() {
+    let jwts = jwts(vec![key("one", Algorithm::Hs256)]);
+    let theirs = jwts.authenticate(&token(Name::HS256, None, &claims())).await.unwrap().unwrap();
+    assert!(jwts.is_alive(&theirs).await.unwrap());
+    // Signed out, say, but with time left.
+    let session = Caller { by: LetInBy::Session, ..theirs.clone() };
+    assert!(!jwts.is_alive(&session).await.unwrap());
+    let over = Caller { expires_at: Timestamp::from_micros(NOW * 1_000_000), ..theirs };
+    assert!(!jwts.is_alive(&over).await.unwrap());
 }

@@ -148,6 +148,18 @@ impl Metrics {
         )
     }
 
+    /// Reads how many outcomes a webhook has lost.
+    pub fn webhook(
+        &self,
+        lost: impl Fn() -> u64 + Send + Sync + 'static,
+    ) -> Result<(), MetricsError> {
+        self.counter(
+            "doorstep_webhook_lost_total",
+            "Outcomes that the webhook's receiver was not told of.",
+            move || vec![Sample::plain(lost())],
+        )
+    }
+
     /// All figures as they are now, in the Prometheus text format 0.0.4.
     pub fn text(&self) -> Result<String, MetricsError> {
         Ok(TextEncoder::new().encode_to_string(&self.registry.gather())?)

@@ -111,7 +111,7 @@ impl Place {
     fn explain(&self, error: sqlx::Error) -> ConnectError {
         match error {
             sqlx::Error::Io(e) => self.unreachable(&said(&e)),
-            sqlx::Error::Tls(e) => self.unreachable(&said(&e)),
+            sqlx::Error::Tls(e) => ConnectError::Tls { place: self.to_text(), reason: said(&e) },
             sqlx::Error::Configuration(e) => ConnectError::BadUrl(said(&e)),
             sqlx::Error::Database(e) => match e.code().as_deref() {
                 Some("28000" | "28P01") => ConnectError::Refused {

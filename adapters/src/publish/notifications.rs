@@ -1,13 +1,16 @@
 //! `POST /v1/notifications` and `GET /v1/notifications/{id}`.
 
+use std::sync::Arc;
+
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use doorstep_application::delivery::Acceptance;
-use doorstep_application::publishing::{Progress, Published, Record, Rejection};
+use doorstep_application::publishing::{Draft, Progress, Published, Record, Rejection};
 use doorstep_domain::NotificationId;
 use serde::Serialize;
+use tracing::Instrument as _;
 use utoipa::ToSchema;
 
 use super::body::{Body, Bounds, draft};
@@ -96,43 +99,58 @@ pub(super) async fn publish(
     // Who does not say how much it is gets a place too: the extractor cuts it at the limit.
     let large = declared_bytes(&request).is_none_or(|bytes| bytes > LARGE_BODY_BYTES);
     let place = if large {
-        Some(api.large.acquire().await.map_err(|_| Problem::internal())?)
+        let place = Arc::clone(&api.large).acquire_owned().await;
+        Some(place.map_err(|_| Problem::internal())?)
     } else {
         None
     };
     let bytes = json_bytes(request, &()).await?;
-    let body = Body::read(&bytes).map_err(|error| {
-        Problem::new(StatusCode::BAD_REQUEST, format!("the body is not JSON: {error}"))
-    })?;
-    let bounds = Bounds { max_ttl: api.max_ttl, inbox: api.inbox };
-    let mut items = match body {
-        Body::One(one) => match draft(one, bounds) {
-            Ok(draft) => vec![ItemBody::from(api.publishing.publish(draft).await)],
-            Err((_, errors)) => return Err(Problem::fields(errors)),
-        },
-        Body::Many(many) => {
-            let mut items = Vec::with_capacity(many.len());
-            for one in many {
-                // One after the other: a user's notifications are pushed in this order.
-                items.push(match draft(one, bounds) {
-                    Ok(draft) => api.publishing.publish(draft).await.into(),
-                    Err((id, errors)) => ItemBody::invalid(id, errors),
-                });
-            }
-            items
+    let judged = judge(&bytes, Bounds { max_ttl: api.max_ttl, inbox: api.inbox })?;
+    drop(bytes);
+    let publishing = api.publishing.clone();
+    // A task of its own: what was judged is sent to its end, also when whoever sent it hangs up meanwhile. Half
+    // of an array, or an item in the inbox that nobody was told of, would be left behind else.
+    let sending = async move {
+        let mut items = Vec::with_capacity(judged.len());
+        for one in judged {
+            // One after the other: a user's notifications are pushed in this order.
+            items.push(match one {
+                Ok(draft) => publishing.publish(draft).await.into(),
+                Err(invalid) => invalid,
+            });
         }
-        Body::TooMany => {
-            let detail = format!("must have at most {MAX_BATCH} notifications");
-            let error = FieldError { place: "body", field: String::new(), detail };
-            return Err(Problem::fields(vec![error]));
-        }
+        drop(place);
+        items
     };
-    drop((bytes, place));
+    let sent = tokio::spawn(sending.in_current_span()).await;
+    let mut items = sent.map_err(|_| Problem::internal())?;
     if !wait.is_zero() {
         wait_for(&api, &mut items, wait).await;
     }
     let body = PublishedBody { notifications: items };
     Ok((StatusCode::ACCEPTED, private_json(&body)).into_response())
+}
+
+/// What a body asks for, each of its notifications judged by itself.
+fn judge(bytes: &[u8], bounds: Bounds) -> Result<Vec<Result<Draft, ItemBody>>, Problem> {
+    let body = Body::read(bytes).map_err(|error| {
+        Problem::new(StatusCode::BAD_REQUEST, format!("the body is not JSON: {error}"))
+    })?;
+    match body {
+        Body::One(one) => match draft(one, bounds) {
+            Ok(draft) => Ok(vec![Ok(draft)]),
+            Err((_, errors)) => Err(Problem::fields(errors)),
+        },
+        Body::Many(many) => {
+            let judged = |one| draft(one, bounds).map_err(|(id, e)| ItemBody::invalid(id, e));
+            Ok(many.into_iter().map(judged).collect())
+        }
+        Body::TooMany => {
+            let detail = format!("must have at most {MAX_BATCH} notifications");
+            let error = FieldError { place: "body", field: String::new(), detail };
+            Err(Problem::fields(vec![error]))
+        }
+    }
 }
 
 fn declared_bytes(request: &Request) -> Option<usize> {

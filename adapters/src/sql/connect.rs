@@ -72,6 +72,16 @@ pub enum ConnectError {
         /// What the attempt ended with.
         reason: String,
     },
+    /// It was reached, but no connection that is safe in the sense of `sslmode` came about.
+    #[error(
+        "no TLS with the database server at {place} ({reason}): check sslmode and sslrootcert in the URL"
+    )]
+    Tls {
+        /// Host and port, or the socket's path.
+        place: String,
+        /// What the attempt ended with.
+        reason: String,
+    },
     /// The server does not know the user, or not with this password.
     #[error(
         "the database server at {place} refused user {user:?}: check user and password in the URL"

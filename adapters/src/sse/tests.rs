@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use doorstep_application::Caller;
 use doorstep_application::delivery::Delivery;
 use doorstep_application::sign_ins::SessionEnd as _;
+use doorstep_application::{Caller, LetInBy};
 use doorstep_domain::ports::{Clock, Presence as _};
 use doorstep_domain::{
     Notification, NotificationId, Outcome, Payload, Timestamp, TokenHash, UserId,
@@ -30,7 +30,8 @@ fn user() -> UserId {
 }
 
 fn caller(expires_at: Timestamp) -> Caller {
-    Caller { user_id: user(), session: TokenHash::new([1; 32]), expires_at }
+    let (session, by) = (TokenHash::new([1; 32]), LetInBy::Session);
+    Caller { user_id: user(), session, by, expires_at }
 }
 
 impl Rig {

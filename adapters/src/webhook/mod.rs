@@ -5,6 +5,7 @@
 //! *Invariant:* delivery never waits for it. An end goes into a bounded queue, and when that is full the oldest
 //! is lost, counted and logged. At least once: a batch whose answer was lost comes again, with the same id.
 
+mod client;
 mod queue;
 mod sign;
 #[cfg(test)]
@@ -21,6 +22,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use self::client::{Client, Untaken};
 use self::queue::Queue;
 pub use self::sign::{Secret, SecretError};
 use crate::http::wire::rfc3339;
@@ -28,8 +30,10 @@ use crate::http::wire::rfc3339;
 /// Where outcomes go, and with how much patience.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The receiver: an `http://` URL.
+    /// The receiver: an `http://` or `https://` URL.
     pub url: String,
+    /// Whom to trust over TLS, as certificates in PEM; if nobody is named, whom the machine trusts.
+    pub authorities: Option<Vec<u8>>,
     /// What signs.
     pub secret: Secret,
     /// So many outcomes at most in one request.
@@ -53,6 +57,7 @@ impl Settings {
     pub fn new(url: String, secret: Secret) -> Self {
         Self {
             url,
+            authorities: None,
             secret,
             batch: 500,
             linger: Duration::from_millis(100),
@@ -65,17 +70,36 @@ impl Settings {
     }
 }
 
+impl Settings {
+    /// The pause after so many failures of one batch. `dice`, from 0 to 1, shortens it by up to half, so that
+    /// many nodes do not come back in one moment.
+    fn pause(&self, failures: u32, dice: f64) -> Duration {
+        let doubled = 2_u32.saturating_pow(failures.saturating_sub(1));
+        let pause = self.first_pause.saturating_mul(doubled).min(self.longest_pause);
+        pause.mul_f64(f64::midpoint(1.0, dice))
+    }
+}
+
 /// Why there is no webhook.
 #[derive(Debug, thiserror::Error)]
 pub enum WebhookError {
     /// The URL is none that can be posted to.
-    #[error(
-        "the webhook's URL must be an http:// one (for https://, a proxy on this machine can add TLS)"
-    )]
+    #[error("it must be an http:// or https:// URL, without a user or a password in it")]
     Url,
+    /// What is to be trusted cannot be read.
+    #[error(
+        "whom to trust must be certificates in PEM: they begin with -----BEGIN CERTIFICATE-----"
+    )]
+    Authorities,
+    /// There is no TLS in which anybody would have to be trusted.
+    #[error("only an https:// URL needs certificates of whom to trust")]
+    AuthoritiesWithoutTls,
+    /// Nobody is to be trusted.
+    #[error("this machine trusts nobody: install its CA certificates, or name some of your own")]
+    NoAuthorities,
     /// No client could be made.
     #[error("no HTTP client for the webhook: {0}")]
-    Client(#[source] reqwest::Error),
+    Client(String),
 }
 
 /// The webhook at work.
@@ -88,27 +112,11 @@ pub struct Webhook {
 impl Webhook {
     /// Starts its task. Must be called inside a tokio runtime.
     pub fn start(settings: Settings, clock: Arc<dyn Clock>) -> Result<Self, WebhookError> {
-        let url: reqwest::Url = settings.url.parse().map_err(|_| WebhookError::Url)?;
-        if url.scheme() != "http" {
-            return Err(WebhookError::Url);
-        }
-        let client = reqwest::Client::builder()
-            .timeout(settings.timeout)
-            // A receiver that has moved says so to its operator, not to whoever listens at the new place.
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .build()
-            .map_err(WebhookError::Client)?;
+        let client = Client::new(&settings.url, settings.authorities.as_deref(), settings.timeout)?;
         let queue = Arc::new(Queue::new(settings.queue));
         let stopping = CancellationToken::new();
-        let worker = Worker {
-            settings,
-            url,
-            client,
-            clock,
-            queue: queue.clone(),
-            stopping: stopping.clone(),
-        };
+        let (taken, stop) = (queue.clone(), stopping.clone());
+        let worker = Worker { settings, client, clock, queue: taken, stopping: stop };
         let worker = std::sync::Mutex::new(Some(tokio::spawn(worker.run())));
         Ok(Self { queue, stopping, worker })
     }
@@ -185,8 +193,7 @@ impl From<Ended> for EndedBody {
 
 struct Worker {
     settings: Settings,
-    url: reqwest::Url,
-    client: reqwest::Client,
+    client: Client,
     clock: Arc<dyn Clock>,
     queue: Arc<Queue>,
     stopping: CancellationToken,
@@ -223,55 +230,31 @@ impl Worker {
         // Strings and numbers have a JSON form.
         let body = bytes::Bytes::from(serde_json::to_vec(&message).unwrap_or_default());
         let id = format!("msg_{}", Uuid::now_v7().simple());
-        let mut pause = self.settings.first_pause;
         for attempt in 1.. {
-            let why = match self.post(&id, body.clone()).await {
-                Ok(()) => return,
-                Err(why) => why,
-            };
+            let Err(Untaken { why, unwanted }) = self.post(&id, body.clone()).await else { return };
             let last = attempt >= self.settings.attempts || self.stopping.is_cancelled();
-            if last {
+            if last || unwanted {
                 self.queue.count_lost(count);
                 tracing::error!(%id, outcomes = count, error = %why, attempt, "the webhook did not take a batch; it is lost");
                 return;
             }
+            let pause = self.settings.pause(attempt, fastrand::f64());
             tracing::warn!(%id, error = %why, attempt, retry_in = ?pause, "the webhook did not take a batch");
-            // Shortened by up to half, so that many nodes do not come back in one moment.
-            let jittered = pause.mul_f64(0.5 + fastrand::f64() / 2.0);
             tokio::select! {
-                () = tokio::time::sleep(jittered) => {}
+                () = tokio::time::sleep(pause) => {}
                 // One more try, at once.
                 () = self.stopping.cancelled() => {}
             }
-            pause = (pause * 2).min(self.settings.longest_pause);
         }
     }
 
-    async fn post(&self, id: &str, body: bytes::Bytes) -> Result<(), String> {
+    async fn post(&self, id: &str, body: bytes::Bytes) -> Result<(), Untaken> {
         let timestamp = self.clock.now().as_micros().div_euclid(1_000_000);
-        let signature = self.settings.secret.sign(id, timestamp, &body);
-        let response = self
-            .client
-            .post(self.url.clone())
-            .header("content-type", "application/json")
-            .header("webhook-id", id)
-            .header("webhook-timestamp", timestamp)
-            .header("webhook-signature", signature)
-            .body(body)
-            .send()
-            .await
-            // The URL may hold a secret of the receiver's.
-            .map_err(|e| said(&e.without_url()))?;
-        match response.status() {
-            status if status.is_success() => Ok(()),
-            status => Err(format!("it answered {status}")),
-        }
+        let headers = [
+            ("webhook-id", id.to_owned()),
+            ("webhook-timestamp", timestamp.to_string()),
+            ("webhook-signature", self.settings.secret.sign(id, timestamp, &body)),
+        ];
+        self.client.post(headers, body).await
     }
-}
-
-/// An error and what it comes from, in one line.
-fn said(error: &reqwest::Error) -> String {
-    let first: &(dyn std::error::Error + 'static) = error;
-    let chain = std::iter::successors(Some(first), |error| error.source());
-    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

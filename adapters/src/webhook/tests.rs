@@ -190,11 +190,11 @@ async fn a_stop_sends_what_is_left_and_waits_no_longer_than_it_may() {
     });
     webhook.ended((0..1200).map(ended).collect()).await;
     webhook.stop(Duration::from_mins(1)).await;
-    let mut got = 0;
-    while got < 1200 {
-        got += received.recv().await.unwrap().ids().len();
+    let mut sizes = Vec::new();
+    while sizes.iter().sum::<usize>() < 1200 {
+        sizes.push(received.recv().await.unwrap().ids().len());
     }
-    assert_eq!((got, webhook.lost()), (1200, 0));
+    assert_eq!((sizes, webhook.lost()), (vec![500, 500, 200], 0));
 
     let (url, _received) = receiver(vec![Does::Hangs]).await;
     let webhook = start_with(Settings::new(url, SECRET.parse().unwrap()));
@@ -204,9 +204,36 @@ async fn a_stop_sends_what_is_left_and_waits_no_longer_than_it_may() {
 
 #[test]
 fn only_what_can_be_posted_to_is_taken() {
-    for url in ["", "hook", "https://example.com", "ftp://example.com"] {
+    for url in ["", "hook", "ftp://example.com", "https://", "http://u:s3cret@example.com"] {
         let settings = Settings::new(url.to_owned(), SECRET.parse().unwrap());
-        let refused = Webhook::start(settings, Arc::new(MockClock::new()));
-        assert!(matches!(refused, Err(WebhookError::Url)), "{url:?}");
+        let refused = Webhook::start(settings, Arc::new(MockClock::new())).map(drop).unwrap_err();
+        assert!(matches!(refused, WebhookError::Url), "{url:?}");
+        assert!(!format!("{refused} {refused:?}").contains("s3cret"));
     }
+}
+
+#[test]
+fn the_pauses_double_up_to_the_longest_and_are_a_quarter_of_an_hour_in_all() {
+    let settings = Settings::new("http://example.com".to_owned(), SECRET.parse().unwrap());
+    let pauses = |dice| -> Vec<f64> {
+        (1..settings.attempts).map(|n| settings.pause(n, dice).as_secs_f64()).collect()
+    };
+    let full = pauses(1.0);
+    assert_eq!(full[..5], [1.0, 2.0, 4.0, 8.0, 16.0]);
+    assert_eq!(full[9..], [300.0, 300.0]);
+    assert_eq!(pauses(0.0), full.iter().map(|p| p / 2.0).collect::<Vec<_>>());
+    let minutes = pauses(0.5).iter().sum::<f64>() / 60.0;
+    assert!((10.0..20.0).contains(&minutes), "{minutes}");
+    assert_eq!(settings.pause(u32::MAX, 1.0), settings.longest_pause);
+}
+
+#[tokio::test]
+async fn one_that_answers_410_is_not_asked_again() {
+    let (url, mut received) = receiver(vec![Does::Answers(410)]).await;
+    let webhook = start(&url);
+    webhook.ended(vec![ended(1)]).await;
+    assert_eq!(received.recv().await.unwrap().ids(), [id(1)]);
+    webhook.ended(vec![ended(2)]).await;
+    assert_eq!(received.recv().await.unwrap().ids(), [id(2)], "the next ones get their chance");
+    assert_eq!(webhook.lost(), 1);
 }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use doorstep_application::Caller;
 use doorstep_application::delivery::{Delivery, Receipt};
 use doorstep_application::sign_ins::{SessionEnd, SignInParts, SignIns};
+use doorstep_application::{Caller, LetInBy};
 use doorstep_domain::ports::{
     Attempt, Clock, MockAccounts, MockPasswordHasher, MockSessions, MockTokens, Presence as _,
     Pushed, Pusher as _,
@@ -102,6 +102,7 @@ fn ada() -> Caller {
     Caller {
         user_id: UserId::from(Uuid::from_u128(1)),
         session: TokenHash::new([1; 32]),
+        by: LetInBy::Session,
         expires_at: Timestamp::MAX,
     }
 }

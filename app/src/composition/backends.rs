@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use doorstep_adapters::http::Router;
 use doorstep_adapters::jwt::{Expected, Jwts, Key};
+use doorstep_adapters::metrics::{Metrics, MetricsError};
 use doorstep_adapters::publish::{self, PublishParts};
 use doorstep_adapters::security::RandomTokens;
 use doorstep_adapters::system::V7Ids;
-use doorstep_adapters::webhook::{self, Webhook};
+use doorstep_adapters::webhook::{self, Webhook, WebhookError};
 use doorstep_application::delivery::{self, Delivery};
 use doorstep_application::publishing::{Book, KeyRing, Publishing, PublishingParts, ServiceKeys};
 use doorstep_application::{AnyOf, Authenticator};
@@ -54,6 +55,12 @@ impl Backends {
             Some(webhook) => delivery.outcomes(webhook.clone()),
             None => delivery,
         }
+    }
+
+    /// Lets the figures show what the webhook has lost.
+    pub(crate) fn measure(&self, metrics: &Metrics) -> Result<(), MetricsError> {
+        let Some(webhook) = self.webhook.clone() else { return Ok(()) };
+        metrics.webhook(move || webhook.lost())
     }
 
     /// Who users are: those with a session, where there are sessions, and those with a token of their backend.
@@ -118,14 +125,20 @@ fn ring(config: &Config) -> KeyRing {
 }
 
 fn start_webhook(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Option<Webhook>> {
-    let config::backends::Webhook { url, secret } = &config.backends.webhook;
-    if url.0.is_empty() && secret.0.is_empty() {
+    let config::backends::Webhook { url, secret, ca_file } = &config.backends.webhook;
+    if url.0.is_empty() && secret.0.is_empty() && ca_file.0.is_empty() {
         return Ok(None);
     }
     let secret = secret.0.parse().map_err(|e| wrong(format!("webhook.secret: {e}")))?;
-    let settings = webhook::Settings::new(url.0.clone(), secret);
-    let webhook = Webhook::start(settings, clock.clone());
-    Ok(Some(webhook.map_err(|e| wrong(format!("webhook.url: {e}")))?))
+    let authorities = ca_file.text().map(|file| read(&file)).transpose();
+    let authorities = authorities.map_err(|e| wrong(format!("webhook.ca_file: {e}")))?;
+    let defaults = webhook::Settings::new(url.0.clone(), secret);
+    let webhook = Webhook::start(webhook::Settings { authorities, ..defaults }, clock.clone());
+    let setting = |e: &WebhookError| match e {
+        WebhookError::Authorities | WebhookError::AuthoritiesWithoutTls => "webhook.ca_file",
+        _ => "webhook.url",
+    };
+    Ok(Some(webhook.map_err(|e| wrong(format!("{}: {e}", setting(&e))))?))
 }
 
 fn token_keys(config: &Config) -> Result<Vec<Key>, ConfigError> {
@@ -143,13 +156,16 @@ fn token_key(id: &str, key: &config::backends::JwtKey) -> Result<Key, String> {
     let material = match key.key_file.text() {
         None => key.key.0.clone().into_bytes(),
         Some(file) => {
-            let bytes = std::fs::read(Path::new(&file));
-            let bytes = bytes.map_err(|e| format!("{file} cannot be read: {e}"))?;
+            let bytes = read(&file)?;
             // An editor ends a file with a line break, which is no part of the secret.
             bytes.trim_ascii_end().to_vec()
         }
     };
     Key::new(id, key.algorithm.into(), &material).map_err(|e| e.to_string())
+}
+
+fn read(file: &str) -> Result<Vec<u8>, String> {
+    std::fs::read(Path::new(file)).map_err(|e| format!("{file} cannot be read: {e}"))
 }
 
 fn wrong(problem: String) -> ConfigError {

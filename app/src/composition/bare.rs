@@ -61,6 +61,7 @@ pub(super) async fn start(
     metrics.delivery(delivery.clone())?;
     metrics.transports(transports.clone())?;
     metrics.bus(bus.clone())?;
+    backends.measure(&metrics)?;
 
     // What an earlier process could not finish, before anybody can connect.
     match delivery.take_up().await {

@@ -52,6 +52,8 @@ words! {
 pub(crate) struct Webhook {
     pub(crate) url: Secret,
     pub(crate) secret: Secret,
+    /// Certificates of whom to trust over TLS, instead of whom the machine trusts.
+    pub(crate) ca_file: Given,
 }
 
 const REMEMBER: NonZeroUsize = NonZeroUsize::new(1_000_000).unwrap();
@@ -110,7 +112,8 @@ impl Webhook {
     fn read(reader: &mut Reader) -> Self {
         let url = reader.read(&["webhook", "url"], Secret::default());
         let secret = reader.read(&["webhook", "secret"], Secret::default());
-        Self { url, secret }
+        let ca_file = reader.read(&["webhook", "ca_file"], Given::default());
+        Self { url, secret, ca_file }
     }
 }
 

@@ -319,4 +319,36 @@ mod tests {
         // The first end is not mistaken for one of the second.
         assert!(book.look_up(id(1), at(3601 + 1)).is_some());
     }
+    #[test]
+    fn a_million_ids_leave_no_more_than_it_may_hold() {
+        const MOST: usize = 10_000;
+        let book = Arc::new(Book::new(HOUR, MOST));
+        for n in 0..1_000_000_u128 {
+            // Spread as random ids are; every third of them ends.
+            let id = NotificationId::new(Uuid::from_u128(n.wrapping_mul(0x9E37_79B9_7F4A_7C15)));
+            accept(&book, id, at(1));
+            if n % 3 == 0 {
+                book.end(id, Outcome::Delivered, at(2));
+            }
+        }
+        let shards: Vec<_> = book.shards.iter().map(|shard| shard.lock().unwrap()).collect();
+        let sum = |of: fn(&Shard) -> usize| shards.iter().map(|shard| of(shard)).sum::<usize>();
+        assert!(sum(|shard| shard.entries.len()) <= MOST);
+        assert!(sum(|shard| shard.entries.capacity()) <= 4 * MOST);
+        assert!(sum(|shard| shard.begun.len() + shard.ended.len()) <= 4 * MOST + 64 * SHARDS);
+        assert_eq!(sum(|shard| shard.waiting.len()), 0);
+    }
+
+    #[tokio::test]
+    async fn who_has_given_up_waiting_leaves_nothing_behind() {
+        let book = Arc::new(Book::new(HOUR, 64));
+        accept(&book, id(1), at(0));
+        for _ in 0..10_000 {
+            let waiting = book.ended(id(1));
+            assert!(futures_util::FutureExt::now_or_never(waiting).is_none());
+        }
+        assert!(book.shard(id(1)).waiting[&id(1)].len() <= 2);
+        book.end(id(1), Outcome::Expired, at(1));
+        assert!(book.shard(id(1)).waiting.is_empty());
+    }
 }

@@ -122,6 +122,12 @@ impl Publishing {
                 Begun::Busy(answered) => drop(answered.await),
             }
         };
+        // It may wait here without being in the book: taken up from a node that stopped, or begun so long ago
+        // that the book has no room for it any more.
+        if let Some(so_far) = draft.id.and_then(|id| delivery.state_of(&draft.user_id, id)) {
+            entry.accepted(so_far, created_at);
+            return Published { id, state: Ok(so_far) };
+        }
         let Draft { user_id, kind, topic, payload, ttl, policy, .. } = draft;
         let policy = match (policy, delivery.rule_of(&kind).policy) {
             (None, of_kind) | (Some(WantedPolicy::Deferred), of_kind @ Policy::Deferred(_)) => {

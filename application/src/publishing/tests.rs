@@ -107,3 +107,23 @@ async fn waiting_ends_with_the_outcome_the_time_or_the_node() {
     publishing.wait_for([id], Duration::from_secs(5)).await;
     assert_eq!(begun.elapsed(), Duration::from_secs(5), "the node");
 }
+
+#[tokio::test]
+async fn what_waits_here_without_being_in_the_book_is_recognised() {
+    let publishing = publishing(false, Limits::default(), Rule::default());
+    // As it is taken up from a node that stopped.
+    let Draft { user_id, kind, topic, payload, ttl, id, .. } = draft(1);
+    let (id, created_at) = (id.unwrap(), Timestamp::from_micros(5));
+    let taken_up = Notification { id, user_id, kind, topic, payload, created_at, ttl };
+    drop(publishing.parts.delivery.send(taken_up).await.unwrap());
+    for _ in 0..2 {
+        let again = publishing.publish(draft(1)).await;
+        assert_eq!(again, Published { id, state: Ok(Acceptance::Waiting) });
+        assert_eq!(publishing.parts.delivery.held().waiting, 1);
+    }
+    assert_eq!(publishing.look_up(id).unwrap().progress, Progress::Open(Acceptance::Waiting));
+    // Another user's of the same id is another notification.
+    let theirs = Draft { user_id: "bob".parse().unwrap(), ..draft(2) };
+    assert!(publishing.publish(theirs).await.state.is_ok());
+    assert_eq!(publishing.parts.delivery.held().waiting, 2);
+}

@@ -5,9 +5,14 @@ mod examples;
 mod identities;
 mod keys;
 mod openapi;
+mod policies;
 mod publishing;
 mod refusals;
 mod simulation;
+mod strangers;
+mod tokens;
+mod users;
+mod waiting;
 mod webhook;
 
 use doorstep_tests::client::User;
@@ -36,32 +41,37 @@ impl Key {
 }
 
 /// A door that keeps nothing, for one backend.
-struct Door {
-    call: Doorstep,
-    server: Server,
-    backend: Backend,
+pub(crate) struct Door {
+    pub(crate) call: Doorstep,
+    pub(crate) server: Server,
+    pub(crate) backend: Backend,
 }
 
 /// No simulation, no database.
-const BARE: &str = "
+pub(crate) const BARE: &str = "
     [trading]\nenabled = false
     [inbox]\nenabled = false
     [handover]\nenabled = false
 ";
 
 impl Door {
-    async fn open() -> Self {
+    pub(crate) async fn open() -> Self {
         Self::with(BARE).await
     }
 
     /// With this in its configuration, beside the keys.
-    async fn with(file: &str) -> Self {
+    pub(crate) async fn with(file: &str) -> Self {
+        Self::of(Doorstep::new(&["--listen", "127.0.0.1:0"]), file).await
+    }
+
+    /// As [`with`](Self::with), for a call that is put together already.
+    pub(crate) async fn of(call: Doorstep, file: &str) -> Self {
         let key = Key::new("shop").await;
         let file = format!(
             "{file}\n[keys]\n{}\n[jwt]\nissuer = \"shop\"\naudience = \"doorstep\"\n[jwt.keys.shop]\nkey = {SECRET:?}",
             key.line
         );
-        let call = Doorstep::new(&["--listen", "127.0.0.1:0"]).file("doorstep.toml", &file);
+        let call = call.file("doorstep.toml", &file);
         let server = call.start().await;
         let backend = Backend::new(server.url(), &key.key);
         Self { call, server, backend }
@@ -82,7 +92,7 @@ fn token(user_id: &str) -> String {
 
 /// Whoever has a service key.
 #[derive(Clone)]
-struct Backend {
+pub(crate) struct Backend {
     url: String,
     key: String,
     http: reqwest::Client,
@@ -104,7 +114,7 @@ impl Backend {
     }
 
     /// Publishes, and expects it to be judged.
-    async fn publish(&self, body: &Value) -> Vec<Value> {
+    pub(crate) async fn publish(&self, body: &Value) -> Vec<Value> {
         self.publish_at("/v1/notifications", body).await
     }
 

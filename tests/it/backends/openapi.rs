@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use doorstep_tests::client::{PASSWORD, User};
+use doorstep_tests::server::{Doorstep, SqliteFile};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -234,7 +235,25 @@ async fn what_the_server_answers_is_what_is_described() {
         .unwrap();
     let opened: Value = opened.json().await.unwrap();
     let position = opened["id"].as_str().unwrap().to_owned();
-    let held = Held { door, document, user, position };
+    check_all(Held { door, document, user, position }, &order).await;
+}
+
+#[tokio::test]
+async fn what_the_server_answers_without_the_simulation_is_what_is_described() {
+    let database = SqliteFile::new();
+    let door = Door::of(Doorstep::serve(&database.url()), "[trading]\nenabled = false\n").await;
+    let document = document(&door).await;
+    let user = door.user("ada");
+    let kept =
+        json!({"user_id": "ada", "kind": "news", "payload": 1, "policy": "inbox", "id": KEPT});
+    door.backend.publish(&kept).await;
+    let published = json!({"user_id": "ada", "kind": "news", "payload": 1, "id": ID});
+    door.backend.publish(&published).await;
+    check_all(Held { door, document, user, position: String::new() }, &Value::Null).await;
+}
+
+/// Asks every operation, as one should and as one should not.
+async fn check_all(held: Held, order: &Value) {
     let mut operations = Vec::new();
     for (path, methods) in held.document["paths"].as_object().unwrap() {
         for (method, operation) in methods.as_object().unwrap() {

@@ -1,8 +1,13 @@
 //! Publishing: what is answered at once, later, and to a repeat; and who is there.
 
+use doorstep_tests::client::User;
+use doorstep_tests::postgres::Postgres;
+use doorstep_tests::server::{Doorstep, SqliteFile};
 use serde_json::{Value, json};
+use sqlx::Connection as _;
+use tokio::io::AsyncWriteExt as _;
 
-use super::{Door, states};
+use super::{Backend, Door, states, token};
 
 fn news(user: &str, n: u32) -> Value {
     json!({"user_id": user, "kind": "news", "payload": {"n": n}})
@@ -127,7 +132,13 @@ async fn who_is_there_can_be_asked_for_one_and_for_many() {
     let expected = [("zoë", false), ("a/b c", true)];
     let expected = expected.map(|(user, online)| json!({"user_id": user, "online": online}));
     assert_eq!(many, json!({"presence": expected}));
+    let (_, nobody) = door.backend.get("/v1/users/nobody/presence").await;
+    assert_eq!(nobody, json!({"user_id": "nobody", "online": false}));
+    let thousand = json!({"user_ids": vec!["a/b c"; 1000]});
+    let (status, many) = door.backend.post("/v1/presence", thousand.to_string()).await;
+    assert_eq!((status, many["presence"].as_array().unwrap().len()), (200, 1000));
     drop(socket);
+    while door.backend.get("/v1/users/a%2Fb%20c/presence").await.1["online"] == true {}
 }
 
 #[tokio::test]
@@ -139,4 +150,87 @@ async fn a_thousand_at_once_are_taken() {
     assert!(states(&answers).iter().all(|state| *state == "waiting"));
     let mut socket = door.user("user-999").connect("doorstep.plain.v1").await;
     assert_eq!(socket.notification().await["payload"]["n"], 999);
+}
+
+#[tokio::test]
+async fn an_id_with_another_body_gets_the_first_answer_too() {
+    let door = Door::open().await;
+    let with_id = |user: &str, n: u32| {
+        let mut body = news(user, n);
+        body["id"] = json!("0192F0C1-2345-7ABC-8DEF-0123456789AB");
+        body
+    };
+    let first = door.backend.publish(&with_id("ada", 1)).await;
+    assert_eq!(first[0]["id"], "0192f0c1-2345-7abc-8def-0123456789ab", "as ids are written here");
+    let mut now_or_never = with_id("ada", 2);
+    now_or_never["ttl"] = json!(0);
+    for other in [with_id("ada", 2), with_id("bob", 3), now_or_never] {
+        assert_eq!(door.backend.publish(&other).await, first);
+    }
+    let mut bob = door.user("bob").connect("doorstep.plain.v1").await;
+    assert!(bob.round_trip().await.is_empty());
+    let mut ada = door.user("ada").connect("doorstep.plain.v1").await;
+    assert_eq!(ada.notification().await["payload"]["n"], 1);
+    assert!(ada.round_trip().await.is_empty());
+}
+
+#[tokio::test]
+async fn what_a_restart_handed_over_is_not_pushed_twice_either() {
+    let database = SqliteFile::new();
+    let file = "[trading]\nenabled = false\n[inbox]\nenabled = false\n";
+    let door = Door::of(Doorstep::serve(&database.url()), file).await;
+    let mut body = news("ada", 1);
+    body["id"] = json!("0192f0c1-2345-7abc-8def-0123456789ab");
+    body["ttl"] = json!(3600);
+    let first = door.backend.publish(&body).await;
+    door.server.terminate();
+    assert_eq!(door.server.wait().await.code, Some(0));
+    let server = door.call.start().await;
+    let backend = Backend::new(server.url(), &door.backend.key);
+    assert_eq!(backend.publish(&body).await, first);
+    let mut socket =
+        User::with_token(server.url(), "ada", &token("ada")).connect("doorstep.plain.v1").await;
+    assert_eq!(socket.notification().await["id"], body["id"]);
+    assert!(socket.round_trip().await.is_empty());
+    let (_, state) = backend
+        .get(&format!("/v1/notifications/{}?wait=60", first[0]["id"].as_str().unwrap()))
+        .await;
+    assert_eq!(state["state"], "delivered");
+}
+
+#[tokio::test]
+async fn who_sends_an_array_and_hangs_up_has_sent_all_of_it() {
+    let url = Postgres::shared().await.database().await;
+    let door = Door::of(Doorstep::serve(&url), "[trading]\nenabled = false\n").await;
+    let mut socket = door.user("ada").connect("doorstep.plain.v1").await;
+    // Somebody holds the table, so that the first of the two is on its way for as long as we like.
+    let mut other = sqlx::PgConnection::connect(&url).await.unwrap();
+    let mut watch = sqlx::PgConnection::connect(&url).await.unwrap();
+    sqlx::raw_sql("BEGIN; LOCK TABLE inbox").execute(&mut other).await.unwrap();
+    let kept = json!({"user_id": "ada", "kind": "news", "payload": 1, "policy": "inbox"});
+    let body = json!([kept, {"user_id": "ada", "kind": "news", "payload": 2}]).to_string();
+    let address = door.server.url().trim_start_matches("http://");
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let head = format!(
+        "POST /v1/notifications HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        door.backend.key,
+        body.len()
+    );
+    stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+    let waits = "SELECT COUNT(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' \
+         AND datname = current_database()";
+    while sqlx::query_scalar::<_, i64>(waits).fetch_one(&mut watch).await.unwrap() == 0 {}
+    drop(stream);
+    // Time enough to notice that nobody waits for the answer any more.
+    for _ in 0..50 {
+        door.backend.get("/v1/users/ada/presence").await;
+    }
+    sqlx::raw_sql("COMMIT").execute(&mut other).await.unwrap();
+    let mut got = Vec::new();
+    for _ in 0..2 {
+        got.push(socket.notification().await["payload"].as_u64().unwrap());
+    }
+    got.sort_unstable();
+    assert_eq!(got, [1, 2]);
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Backend, Door, token};
+use super::{Door, states};
 
 const DRAFT: &str = r#""user_id":"ada","kind":"news","payload":1"#;
 
@@ -15,7 +15,8 @@ fn fields(problem: &Value) -> Vec<&str> {
 async fn every_field_out_of_range_names_itself() {
     let door = Door::open().await;
     let long = "x".repeat(129);
-    let payload = "x".repeat(32 * 1024);
+    // With its quotes one byte more than 32 KiB.
+    let payload = "x".repeat(32 * 1024 - 1);
     let cases: Vec<(String, u16, &[&str])> = vec![
         (String::new(), 400, &[]),
         ("{".into(), 400, &[]),
@@ -39,6 +40,30 @@ async fn every_field_out_of_range_names_itself() {
         (format!("{{{DRAFT},\"ttl\":1.5}}"), 422, &["ttl"]),
         (format!("{{{DRAFT},\"ttl\":\"60\"}}"), 422, &["ttl"]),
         (format!("{{{DRAFT},\"ttl\":1e999}}"), 422, &["ttl"]),
+        (format!("{{{DRAFT},\"ttl\":60.0}}"), 422, &["ttl"]),
+        (format!("{{{DRAFT},\"ttl\":18446744073709551616}}"), 422, &["ttl"]),
+        (format!("{{{DRAFT},\"ttl\":true}}"), 422, &["ttl"]),
+        (format!("{{{DRAFT},\"ttl\":[60]}}"), 422, &["ttl"]),
+        (format!("{{{DRAFT},\"topic\":7}}"), 422, &["topic"]),
+        (format!("{{{DRAFT},\"topic\":\"\"}}"), 422, &["topic"]),
+        (format!("{{{DRAFT},\"topic\":\"{}\"}}", "t".repeat(65)), 422, &["topic"]),
+        (format!("{{{DRAFT},\"id\":7}}"), 422, &["id"]),
+        (format!("{{{DRAFT},\"id\":\"\"}}"), 422, &["id"]),
+        (format!("{{{DRAFT},\"ttl\":60,\"ttl\":60}}"), 422, &["ttl"]),
+        (format!("{{{DRAFT},\"Payload\":1}}"), 422, &["Payload"]),
+        (format!("{{{DRAFT},\"payload\":1}}"), 422, &["payload"]),
+        (r#"{"user_id":null,"kind":"news","payload":1}"#.into(), 422, &["user_id"]),
+        (r#"{"user_id":["ada"],"kind":"news","payload":1}"#.into(), 422, &["user_id"]),
+        (r#"{"user_id":"ada","kind":"","payload":1}"#.into(), 422, &["kind"]),
+        (r#"{"user_id":"ada","kind":7,"payload":1}"#.into(), 422, &["kind"]),
+        (format!(r#"{{"user_id":"ada","kind":"{}","payload":1}}"#, "k".repeat(65)), 422, &["kind"]),
+        (r#"{"user_id":"ada","kind":"news"}"#.into(), 422, &["payload"]),
+        (r#"{"user_id":"ada","kind":"news","payload":nan}"#.into(), 400, &[]),
+        ("\"news\"".into(), 422, &[""]),
+        ("true".into(), 422, &[""]),
+        (format!("[{{{DRAFT}}},]"), 400, &[]),
+        (format!("[{{{DRAFT}}}"), 400, &[]),
+        (format!("\u{feff}{{{DRAFT}}}"), 400, &[]),
         (format!("{{{DRAFT},\"policy\":\"sometimes\"}}"), 422, &["policy"]),
         (format!("{{{DRAFT},\"policy\":\"inbox\"}}"), 422, &["policy"]),
         (format!("{{{DRAFT},\"id\":\"7\"}}"), 422, &["id"]),
@@ -117,28 +142,113 @@ async fn queries_paths_and_presence_are_judged_too() {
 }
 
 #[tokio::test]
-async fn a_service_key_is_no_user_and_a_user_is_no_backend() {
-    let door = Door::with("").await;
-    let url = door.server.url();
-    for shown in ["dsk_nobody", "nobody", "", &token("ada"), &door.backend.key[4..]] {
-        let stranger = Backend::new(url, shown);
-        for (method, path) in [
-            ("post", "/v1/notifications"),
-            ("post", "/v1/presence"),
-            ("get", "/v1/users/ada/presence"),
-            ("get", "/v1/notifications/0192f0c1-2345-7abc-8def-0123456789ab"),
-        ] {
-            // A body that would be refused: the key is looked at first.
-            let (status, problem) = match method {
-                "post" => stranger.post(path, "{").await,
-                _ => stranger.get(path).await,
-            };
-            assert_eq!(status, 401, "{shown} {path}: {problem}");
-        }
+async fn any_json_is_a_payload_and_arrives_as_it_was_written() {
+    let door = Door::open().await;
+    let deep = format!("{}1{}", "[".repeat(10_000), "]".repeat(10_000));
+    let payloads = [
+        "null",
+        "true",
+        "-0.0",
+        "1e999",
+        "12345678901234567890123",
+        "\"\"",
+        "[]",
+        "{}",
+        "{ \"a\" : [1,\n2,\t{\"b\":null}] }",
+        "{\"a\":1,\"a\":2}",
+        "\"\\u0000\\ud83d\\ude00\"",
+        &deep,
+    ];
+    let draft = |payload| format!(r#"{{"user_id":"ada","kind":"news","payload":{payload}}}"#);
+    let body = format!("[{}]", payloads.map(draft).join(","));
+    let (status, answer) = door.backend.post("/v1/notifications", body).await;
+    assert_eq!(status, 202, "{answer}");
+    let mut socket = door.user("ada").connect("doorstep.plain.v1").await;
+    let mut frames = Vec::new();
+    while frames.len() < payloads.len() {
+        frames.append(&mut socket.round_trip().await);
     }
-    for path in ["/v1/me", "/v1/ledger", "/v1/ws"] {
-        let (status, problem) = door.backend.get(path).await;
-        assert_eq!(status, 401, "{path}: {problem}");
-        assert!(problem["detail"].as_str().unwrap().contains("service key"), "{problem}");
+    for (frame, payload) in frames.iter().zip(payloads) {
+        let payload = payload.trim();
+        assert!(
+            frame.ends_with(&format!("\"payload\":{payload}}}")),
+            "{payload:.80} in {frame:.200}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn one_that_is_wrong_holds_up_none_of_those_beside_it() {
+    let door = Door::open().await;
+    let wrong = [
+        format!(r#"{{{DRAFT},"kind":"again"}}"#),
+        format!(r#"{{{DRAFT},"ttl":86401}}"#),
+        format!(r#"{{{DRAFT},"extra":1,"id":"0192f0c1-2345-7abc-8def-0123456789ab"}}"#),
+        format!(r#"{{"user_id":"ada","kind":"news","payload":"{}"}}"#, "x".repeat(32 * 1024 - 1)),
+        "[]".into(),
+        "null".into(),
+    ];
+    let mut items: Vec<String> = Vec::new();
+    for (n, wrong) in wrong.iter().enumerate() {
+        items.push(format!(r#"{{"user_id":"ada","kind":"news","payload":{n}}}"#));
+        items.push(wrong.clone());
+    }
+    let (status, answer) =
+        door.backend.post("/v1/notifications", format!("[{}]", items.join(","))).await;
+    assert_eq!(status, 202, "{answer}");
+    let answers = answer["notifications"].as_array().unwrap();
+    for (at, answer) in answers.iter().enumerate() {
+        let expected = if at % 2 == 0 { "waiting" } else { "rejected" };
+        assert_eq!(answer["state"], expected, "{at}: {answer}");
+        assert_eq!(at % 2 == 1, answer["reason"] == "invalid", "{answer}");
+    }
+    let named: Vec<_> = answers.iter().skip(1).step_by(2).map(|a| fields(a)[0]).collect();
+    assert_eq!(named, ["kind", "ttl", "extra", "payload", "", ""]);
+    assert_eq!(answers[5]["id"], "0192f0c1-2345-7abc-8def-0123456789ab");
+    let mut socket = door.user("ada").connect("doorstep.plain.v1").await;
+    for n in 0..wrong.len() {
+        assert_eq!(socket.notification().await["payload"], n);
+    }
+    assert!(socket.round_trip().await.is_empty());
+}
+
+#[tokio::test]
+async fn of_1001_not_one_is_taken() {
+    let door = Door::open().await;
+    let one = format!("{{{DRAFT}}}");
+    let (status, problem) = door
+        .backend
+        .post("/v1/notifications", format!("[{}]", vec![one.as_str(); 1001].join(",")))
+        .await;
+    assert_eq!(status, 422, "{problem}");
+    assert!(problem["errors"][0]["detail"].as_str().unwrap().contains("1000"), "{problem}");
+    let mut socket = door.user("ada").connect("doorstep.plain.v1").await;
+    assert!(socket.round_trip().await.is_empty());
+    let (status, answer) = door
+        .backend
+        .post("/v1/notifications", format!("[{}]", vec![one.as_str(); 1000].join(",")))
+        .await;
+    assert_eq!((status, states(answer["notifications"].as_array().unwrap()).len()), (202, 1000));
+}
+
+#[tokio::test]
+async fn a_body_says_that_it_is_json() {
+    let door = Door::open().await;
+    let body = format!("{{{DRAFT}}}");
+    for (content_type, status) in [
+        (None, 415),
+        (Some("text/plain"), 415),
+        (Some("application/x-www-form-urlencoded"), 415),
+        (Some("application/jsonp"), 415),
+        (Some("application/json; charset=utf-8"), 202),
+        (Some("APPLICATION/JSON"), 202),
+    ] {
+        let url = format!("{}/v1/notifications", door.server.url());
+        let mut request =
+            door.backend.http.post(url).bearer_auth(&door.backend.key).body(body.clone());
+        if let Some(content_type) = content_type {
+            request = request.header("content-type", content_type);
+        }
+        assert_eq!(request.send().await.unwrap().status(), status, "{content_type:?}");
     }
 }

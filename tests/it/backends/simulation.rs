@@ -1,8 +1,10 @@
 //! Without the simulation: neither its routes nor its tables, and without anything to keep, no database.
 
+use std::collections::BTreeSet;
+
 use doorstep_tests::client::User;
 use doorstep_tests::server::{Doorstep, SqliteFile};
-use serde_json::json;
+use serde_json::{Value, json};
 use sqlx::Connection as _;
 
 use super::{Backend, Door, Key};
@@ -25,6 +27,48 @@ async fn with_nothing_to_keep_no_database_is_opened() {
         .file("doorstep.toml", super::BARE)
         .env("DATABASE_URL", "postgres://nobody@127.0.0.1:1/nothing");
     call.start().await;
+}
+
+#[tokio::test]
+async fn no_route_and_no_handler_of_the_simulation_is_left() {
+    let (one, other) = (SqliteFile::new(), SqliteFile::new());
+    let full = Door::of(Doorstep::serve(&one.url()), "").await;
+    let bare = Door::of(Doorstep::serve(&other.url()), "[trading]\nenabled = false\n").await;
+    let routes = async |door: &Door| -> BTreeSet<(String, String)> {
+        let document = door.backend.get("/openapi.json").await.1;
+        let methods = |(path, methods): (&String, &Value)| {
+            let names: Vec<_> = methods.as_object().unwrap().keys().cloned().collect();
+            names.into_iter().map(|name| (path.clone(), name)).collect::<Vec<_>>()
+        };
+        document["paths"].as_object().unwrap().iter().flat_map(methods).collect()
+    };
+    let gone: Vec<_> = routes(&full).await.difference(&routes(&bare).await).cloned().collect();
+    let paths: BTreeSet<_> = gone.iter().map(|(path, _)| path.as_str()).collect();
+    let expected = [
+        "/v1/demo/notifications",
+        "/v1/demo/record",
+        "/v1/instruments",
+        "/v1/ledger",
+        "/v1/me",
+        "/v1/positions",
+        "/v1/positions/{id}/close",
+        "/v1/sessions",
+        "/v1/sessions/current",
+        "/v1/users",
+    ];
+    assert_eq!(paths, expected.into());
+    for (path, method) in gone {
+        let method = reqwest::Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
+        let url = format!("{}{}", bare.server.url(), path.replace("{id}", "7"));
+        let answer = bare.backend.http.request(method.clone(), url).send().await.unwrap();
+        assert_eq!(answer.status(), 404, "{method} {path}");
+    }
+    let figures = async |door: &Door| {
+        let url = format!("{}/metrics", door.server.url());
+        reqwest::get(url).await.unwrap().text().await.unwrap()
+    };
+    assert!(figures(&full).await.contains("handler=\""));
+    assert!(!figures(&bare).await.contains("handler=\""), "nobody hears of events");
 }
 
 async fn tables(database: &SqliteFile) -> Vec<String> {
