@@ -110,6 +110,10 @@ impl Place {
     /// What went wrong while connecting (PostgreSQL's manual, appendix A).
     fn explain(&self, error: sqlx::Error) -> ConnectError {
         match error {
+            // How rustls says that it does not like what it hears, a certificate above all.
+            sqlx::Error::Io(e) if e.kind() == std::io::ErrorKind::InvalidData => {
+                ConnectError::Tls { place: self.to_text(), reason: said(&e) }
+            }
             sqlx::Error::Io(e) => self.unreachable(&said(&e)),
             sqlx::Error::Tls(e) => ConnectError::Tls { place: self.to_text(), reason: said(&e) },
             sqlx::Error::Configuration(e) => ConnectError::BadUrl(said(&e)),

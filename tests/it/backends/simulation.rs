@@ -92,6 +92,8 @@ async fn the_store_has_the_tables_of_inbox_and_handover_and_no_others() {
     };
     let server = call("false").start().await;
     assert_eq!(tables(&database).await, ["handover", "inbox"]);
+    let ready = reqwest::get(format!("{}/health/ready", server.url())).await.unwrap();
+    assert_eq!(ready.status(), 200);
     let backend = Backend::new(server.url(), &key.key);
     for path in GONE {
         assert_eq!(backend.get(path).await.0, 404, "{path}");

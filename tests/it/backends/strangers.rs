@@ -90,7 +90,8 @@ async fn a_key_is_no_token_in_a_subprotocol_and_two_are_none() {
     };
     assert_eq!(ask(&[&key]).await, 200);
     let basic = format!("Basic {}", door.backend.key);
-    for wrong in [vec![], vec![&*key, &key], vec![&basic], vec![&door.backend.key], vec!["Bearer "]] {
+    for wrong in [vec![], vec![&*key, &key], vec![&basic], vec![&door.backend.key], vec!["Bearer "]]
+    {
         assert_eq!(ask(&wrong).await, 401, "{wrong:?}");
     }
 }

@@ -57,10 +57,14 @@ async fn any_string_up_to_128_bytes_is_a_user() {
         let mut socket = door.user(id).connect("doorstep.plain.v1").await;
         assert_eq!(socket.notification().await["payload"], json!(id));
         assert!(socket.round_trip().await.is_empty(), "{id:?} got somebody else's");
+        sockets.push(socket);
+        if id == "." {
+            // A URL cannot hold it: clients take it for the folder that it is in, also escaped.
+            continue;
+        }
         let path = format!("/v1/users/{}/presence", escaped(id));
         let expected = json!({"user_id": id, "online": true});
         assert_eq!(door.backend.get(&path).await, (200, expected), "{id:?}");
-        sockets.push(socket);
     }
     let body = json!({"user_ids": ids}).to_string();
     let (status, many) = door.backend.post("/v1/presence", body).await;
@@ -76,7 +80,7 @@ async fn what_is_longer_empty_or_no_text_is_nobody() {
         let (status, problem) = door.backend.post("/v1/notifications", body).await;
         assert_eq!((status, &problem["errors"][0]["field"]), (422, &json!("user_id")));
         let (status, _) = door.backend.get(&format!("/v1/users/{}/presence", escaped(&id))).await;
-        assert_eq!(status, if id.is_empty() { 404 } else { 422 });
+        assert_eq!(status, 422);
         let user = User::with_token(door.server.url(), &id, &token(&id));
         assert_eq!(user.get("/v1/ws").await.0, 401);
     }
