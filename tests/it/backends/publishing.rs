@@ -8,6 +8,7 @@ use sqlx::Connection as _;
 use tokio::io::AsyncWriteExt as _;
 
 use super::{Backend, Door, states, token};
+use crate::node::eventually;
 
 fn news(user: &str, n: u32) -> Value {
     json!({"user_id": user, "kind": "news", "payload": {"n": n}})
@@ -138,7 +139,10 @@ async fn who_is_there_can_be_asked_for_one_and_for_many() {
     let (status, many) = door.backend.post("/v1/presence", thousand.to_string()).await;
     assert_eq!((status, many["presence"].as_array().unwrap().len()), (200, 1000));
     drop(socket);
-    while door.backend.get("/v1/users/a%2Fb%20c/presence").await.1["online"] == true {}
+    eventually("the user has gone", async || {
+        door.backend.get("/v1/users/a%2Fb%20c/presence").await.1["online"] == false
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -220,7 +224,10 @@ async fn who_sends_an_array_and_hangs_up_has_sent_all_of_it() {
     stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
     let waits = "SELECT COUNT(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' \
          AND datname = current_database()";
-    while sqlx::query_scalar::<_, i64>(waits).fetch_one(&mut watch).await.unwrap() == 0 {}
+    eventually("somebody waits for the table", async || {
+        sqlx::query_scalar::<_, i64>(waits).fetch_one(&mut watch).await.unwrap() > 0
+    })
+    .await;
     drop(stream);
     // Time enough to notice that nobody waits for the answer any more.
     for _ in 0..50 {

@@ -6,6 +6,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
 use super::{Backend, Door, states, token};
+use crate::node::eventually;
 
 const ID: &str = "0192f0c1-2345-7abc-8def-0123456789ab";
 
@@ -15,9 +16,10 @@ fn news(user: &str) -> Value {
 
 /// Waits until the notification is known.
 async fn accepted(backend: &Backend) {
-    while backend.get(&format!("/v1/notifications/{ID}")).await.0 != 200 {
-        tokio::task::yield_now().await;
-    }
+    eventually("it is known", async || {
+        backend.get(&format!("/v1/notifications/{ID}")).await.0 == 200
+    })
+    .await;
 }
 
 #[tokio::test]
