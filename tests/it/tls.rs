@@ -8,6 +8,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::http::StatusCode;
@@ -106,7 +107,8 @@ async fn a_webhook_trusts_the_authority_that_it_is_given() {
     let (port, mut received) = receiver().await;
     let door = Door::with(&webhook(port, &format!("ca_file = {AUTHORITY:?}"))).await;
     door.backend.publish(&now_or_never()).await;
-    received.recv().await.unwrap();
+    let told = tokio::time::timeout(Duration::from_mins(1), received.recv()).await;
+    told.expect("the receiver is told").unwrap();
 }
 
 #[tokio::test]

@@ -15,6 +15,8 @@ mod users;
 mod waiting;
 mod webhook;
 
+use std::time::Duration;
+
 use doorstep_tests::client::User;
 use doorstep_tests::server::{Doorstep, Server};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
@@ -133,6 +135,9 @@ impl Backend {
 }
 
 async fn answer(request: reqwest::RequestBuilder) -> (u16, Value) {
+    // Longer than anything takes that is waited for, and shorter than what `?wait=60` asks for at most: what has
+    // come about is answered then, and not when the time is up.
+    let request = request.timeout(Duration::from_secs(45));
     let response = request.send().await.unwrap();
     let status = response.status();
     let expected =

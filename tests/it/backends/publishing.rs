@@ -192,6 +192,9 @@ async fn what_a_restart_handed_over_is_not_pushed_twice_either() {
     let server = door.call.start().await;
     let backend = Backend::new(server.url(), &door.backend.key);
     assert_eq!(backend.publish(&body).await, first);
+    let figures = reqwest::get(format!("{}/metrics", server.url())).await.unwrap();
+    let figures = figures.text().await.unwrap();
+    assert!(figures.contains("doorstep_notifications_waiting 1\n"), "{figures}");
     let mut socket =
         User::with_token(server.url(), "ada", &token("ada")).connect("doorstep.plain.v1").await;
     assert_eq!(socket.notification().await["id"], body["id"]);
