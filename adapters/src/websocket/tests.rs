@@ -256,8 +256,8 @@ async fn only_the_ended_sessions_connections_close() {
     let before = node.connections.session_ends();
     node.connections.ended(&ada().user_id, &ada().session);
     assert_ne!(node.connections.session_ends(), before);
-    drop(first);
     assert_eq!(first_task.await.unwrap(), CloseReason::SessionEnded);
+    drop(first);
     assert!(!second_task.is_finished() && node.connections.is_online(&ada().user_id).await);
 }
 
