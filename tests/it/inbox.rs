@@ -126,12 +126,12 @@ async fn check_kept_until_read(database: &str) {
 
 #[tokio::test]
 async fn what_is_kept_is_pushed_until_acknowledged_and_unread_until_read_on_sqlite() {
-    check_kept_until_read(&SqliteFile::new().url()).await;
+    Box::pin(check_kept_until_read(&SqliteFile::new().url())).await;
 }
 
 #[tokio::test]
 async fn what_is_kept_is_pushed_until_acknowledged_and_unread_until_read_on_postgres() {
-    check_kept_until_read(&Postgres::shared().await.database().await).await;
+    Box::pin(check_kept_until_read(&Postgres::shared().await.database().await)).await;
 }
 
 #[tokio::test]

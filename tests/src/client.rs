@@ -57,7 +57,7 @@ impl User {
         }
     }
 
-    /// A user of some other backend, whose token it has signed.
+    /// A user who has a token: of a session here, or one that some other backend has signed.
     pub fn with_token(server: &str, id: &str, token: &str) -> Self {
         let (server, http) = (server.to_owned(), reqwest::Client::new());
         Self { server, http, id: id.to_owned(), token: token.to_owned() }
@@ -69,12 +69,6 @@ impl User {
     /// When something does.
     pub async fn register(server: &str, name: &str) -> Self {
         Self::try_register(server, name).await.expect("registered")
-    }
-
-    /// A user who has this token already.
-    pub fn signed_in(server: &str, id: &str, token: &str) -> Self {
-        let (id, token) = (id.to_owned(), token.to_owned());
-        Self { server: server.to_owned(), http: reqwest::Client::new(), id, token }
     }
 
     /// The same user at another server, or the same one after its restart.

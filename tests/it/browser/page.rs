@@ -113,7 +113,7 @@ impl Page {
         let token = self.token().await;
         let script = "return JSON.parse(localStorage.getItem('doorstep.session')).user.id";
         let id = self.browser.run(script).await.as_str().unwrap().to_owned();
-        User::signed_in(&self.url, &id, &token)
+        User::with_token(&self.url, &id, &token)
     }
 
     async fn token(&self) -> String {
