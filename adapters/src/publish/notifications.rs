@@ -1,6 +1,8 @@
 //! `POST /v1/notifications` and `GET /v1/notifications/{id}`.
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
@@ -10,6 +12,7 @@ use doorstep_application::delivery::Acceptance;
 use doorstep_application::publishing::{Draft, Progress, Published, Record, Rejection};
 use doorstep_domain::NotificationId;
 use serde::Serialize;
+use tokio::task::JoinError;
 use tracing::Instrument as _;
 use utoipa::ToSchema;
 
@@ -108,8 +111,6 @@ pub(super) async fn publish(
     let judged = judge(&bytes, Bounds { max_ttl: api.max_ttl, inbox: api.inbox })?;
     drop(bytes);
     let publishing = api.publishing.clone();
-    // A task of its own: what was judged is sent to its end, also when whoever sent it hangs up meanwhile. Half
-    // of an array, or an item in the inbox that nobody was told of, would be left behind else.
     let sending = async move {
         let mut items = Vec::with_capacity(judged.len());
         for one in judged {
@@ -122,13 +123,25 @@ pub(super) async fn publish(
         drop(place);
         items
     };
-    let sent = tokio::spawn(sending.in_current_span()).await;
-    let mut items = sent.map_err(|_| Problem::internal())?;
+    let mut items = to_its_end(sending).await.map_err(|_| Problem::internal())?;
     if !wait.is_zero() {
         wait_for(&api, &mut items, wait).await;
     }
     let body = PublishedBody { notifications: items };
     Ok((StatusCode::ACCEPTED, private_json(&body)).into_response())
+}
+
+/// Does the work here if it waits for nobody, which is so for all that goes into no inbox, and else in a task of
+/// its own: what was judged is sent to its end, also when whoever sent it hangs up meanwhile. Half of an array,
+/// or an item in the inbox that nobody was told of, would be left behind else.
+async fn to_its_end<T: Send + 'static>(
+    work: impl Future<Output = T> + Send + 'static,
+) -> Result<T, JoinError> {
+    let mut work = Box::pin(work.in_current_span());
+    match poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx))).await {
+        Poll::Ready(done) => Ok(done),
+        Poll::Pending => tokio::spawn(work).await,
+    }
 }
 
 /// What a body asks for, each of its notifications judged by itself.
