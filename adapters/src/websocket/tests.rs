@@ -261,10 +261,14 @@ async fn only_the_ended_sessions_connections_close() {
     assert!(!second_task.is_finished() && node.connections.is_online(&ada().user_id).await);
 }
 
-/// Sign-ins that know one session, if any.
+/// Sign-ins that know one session, if any, and are asked for it after what waited has been handed over.
 fn sign_ins(node: &Node, session: Option<Session>) -> SignIns {
     let mut sessions = MockSessions::new();
-    sessions.expect_find().returning(move |_, _| Ok(session.clone()));
+    let connections = Arc::clone(&node.connections);
+    sessions.expect_find().returning(move |_, _| {
+        assert_eq!(connections.stats().frames_queued, 1, "asked before the arrival was announced");
+        Ok(session.clone())
+    });
     SignIns::new(SignInParts {
         accounts: Arc::new(MockAccounts::new()),
         sessions: Arc::new(sessions),
@@ -285,6 +289,7 @@ async fn a_session_that_ends_between_the_look_at_its_token_and_the_registration_
         let before_the_look = node.connections.session_ends();
         // Finds no connection to close: there is none yet.
         node.connections.ended(&ada().user_id, &ada().session);
+        let _receipt = node.send(1).await;
         let (ours, theirs) = tokio::io::duplex(1024);
         let parts = WebSocketParts {
             connections: node.connections.clone(),
@@ -296,9 +301,14 @@ async fn a_session_that_ends_between_the_look_at_its_token_and_the_registration_
         tokio::spawn(live(parts, ours, ada(), before_the_look, address, Mode::Plain));
         let mut client = WebSocketStream::from_raw_socket(theirs, Role::Client, None).await;
         match client.next().await.unwrap().unwrap() {
-            Message::Ping(_) => assert!(stays),
+            Message::Text(_) => assert!(stays),
             Message::Close(frame) => {
                 assert_eq!((u16::from(frame.unwrap().code), stays), (4401, false));
+                assert_eq!(
+                    node.delivery.held().waiting,
+                    1,
+                    "nothing was shown to the dead session"
+                );
             }
             other => panic!("{other:?}"),
         }
