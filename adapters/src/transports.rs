@@ -66,8 +66,9 @@ impl Pusher for Transports {
         for transport in &self.0 {
             match transport.push(notification, attempt, deadline).await {
                 Ok(Pushed::Written) => best = Pushed::Written,
-                Ok(Pushed::InFlight) if best == Pushed::Nobody => best = Pushed::InFlight,
-                Ok(Pushed::InFlight | Pushed::Nobody) => {}
+                Ok(Pushed::InFlight) if best != Pushed::Written => best = Pushed::InFlight,
+                Ok(Pushed::Full) if best == Pushed::Nobody => best = Pushed::Full,
+                Ok(Pushed::InFlight | Pushed::Full | Pushed::Nobody) => {}
                 Err(error) => failed = Some(error),
             }
         }

@@ -132,7 +132,7 @@ impl Node {
         if config.handover.enabled {
             delivery = delivery.handover(store.clone());
         }
-        let delivery = Arc::new(backends.observe(delivery).start());
+        let delivery = Arc::new(backends.observe(delivery).start()?);
 
         // Prices, and the positions that they close.
         let prices = feed(&config.market, &clock)?;

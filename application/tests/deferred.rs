@@ -220,7 +220,8 @@ async fn a_kind_may_be_bounded_below_the_node() {
         let delivery =
             Delivery::builder(Arc::new(door.presence()), Arc::new(takes(4)), clock.clone())
                 .rules(rules)
-                .start();
+                .start()
+                .unwrap();
         let rare = |n| Notification { kind: "rare".parse().unwrap(), ..popup(n, &clock) };
         let now_or_never = |n| Notification { ttl: Some(Ttl::ZERO), ..rare(n) };
         drop(delivery.send(rare(1)).await.unwrap());

@@ -38,7 +38,8 @@ impl Rig {
     fn new(settings: Settings) -> Self {
         let streams = Arc::new(Streams::new(settings));
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
-        let delivery = Delivery::builder(streams.clone(), streams.clone(), clock.clone()).start();
+        let delivery =
+            Delivery::builder(streams.clone(), streams.clone(), clock.clone()).start().unwrap();
         Self { streams, delivery: Arc::new(delivery), clock }
     }
 

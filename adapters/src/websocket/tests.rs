@@ -50,7 +50,7 @@ impl Node {
         let clock: Arc<dyn Clock> = Arc::new(VirtualClock(Instant::now()));
         let delivery =
             Delivery::builder(connections.clone(), connections.clone(), Arc::clone(&clock));
-        Self { connections, delivery: Arc::new(delivery.start()), clock, settings }
+        Self { connections, delivery: Arc::new(delivery.start().unwrap()), clock, settings }
     }
 
     /// Registers, announces and runs a connection whose pipe holds so many bytes.

@@ -57,7 +57,7 @@ pub(super) async fn start(
     if let Some(store) = store.clone().filter(|_| config.handover.enabled) {
         delivery = delivery.handover(store);
     }
-    let delivery = Arc::new(backends.observe(delivery).start());
+    let delivery = Arc::new(backends.observe(delivery).start()?);
     metrics.delivery(delivery.clone())?;
     metrics.transports(transports.clone())?;
     metrics.bus(bus.clone())?;

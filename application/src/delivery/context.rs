@@ -2,58 +2,107 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use doorstep_domain::ports::{Attempt, Clock, Presence, PushError, Pushed, Pusher};
-use doorstep_domain::{Ended, Notification, Timestamp, UserId};
+use doorstep_domain::ports::{Attempt, Clock, Presence, PushError, Pushed, Pusher, StoreError};
+use doorstep_domain::{Ended, Notification, Outcome, Timestamp, UserId};
 use futures_util::FutureExt;
 
+use super::Refused;
+use super::capacity::Capacity;
 use super::endings::Endings;
-use super::gate::Gate;
 use super::policy::{Limits, Rules};
 use super::tasks::{Tasks, at_once};
 
 /// What every policy and strategy works with.
+///
+/// **No code behind a port can break delivery**: each call of a port is made here or through
+/// [`guarded`](Self::guarded), and a panic in it counts as a failure of that call.
 pub(super) struct Context {
     pub(super) presence: Arc<dyn Presence>,
     pub(super) pusher: Arc<dyn Pusher>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) rules: Rules,
     pub(super) limits: Limits,
-    pub(super) gate: Arc<Gate>,
+    pub(super) capacity: Arc<Capacity>,
     pub(super) endings: Endings,
     pub(super) tasks: Tasks,
     pub(super) presence_checks: AtomicU64,
 }
 
 impl Context {
+    /// Whether the user is there. A presence that panics cannot know; then the push finds out.
     pub(super) async fn is_online(&self, user: &UserId) -> bool {
         self.presence_checks.fetch_add(1, Relaxed);
-        self.presence.is_online(user).await
+        self.unless_panic("presence", self.presence_of(user)).await.unwrap_or(true)
     }
 
     /// Whether the user is there, if that is known without waiting.
     pub(super) fn is_online_at_once(&self, user: &UserId) -> Option<bool> {
         self.presence_checks.fetch_add(1, Relaxed);
-        at_once(self.presence.is_online(user))
+        let presence = self.unless_panic("presence", self.presence_of(user));
+        at_once(std::pin::pin!(presence)).map(|known| known.unwrap_or(true))
     }
 
-    /// Pushes, and never waits longer than the limit for it. A pusher that panics has failed, no more.
+    async fn presence_of(&self, user: &UserId) -> bool {
+        self.presence.is_online(user).await
+    }
+
+    /// Whether the user reads what is pushed; asked only when their mailbox is full.
+    pub(super) async fn is_reading(&self, user: &UserId) -> bool {
+        let reading = async { self.presence.is_reading(user).await };
+        self.unless_panic("presence", reading).await.unwrap_or(false)
+    }
+
+    /// Pushes, and never waits longer than the limit for it.
     pub(super) async fn push(
         &self,
         notification: &Notification,
         attempt: Attempt,
         deadline: Timestamp,
     ) -> Result<Pushed, PushError> {
-        let push = AssertUnwindSafe(self.pusher.push(notification, attempt, deadline));
-        let push = push.catch_unwind();
+        let push = async { self.pusher.push(notification, attempt, deadline).await };
+        let push = self.unless_panic("pusher", push);
         #[cfg(not(feature = "shuttle"))]
         let push = tokio::time::timeout(self.limits.push_timeout, push);
         #[cfg(feature = "shuttle")]
         let push = push.map(Ok::<_, tokio::time::error::Elapsed>);
         match push.await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err(PushError("the pusher panicked".into())),
+            Ok(Some(pushed)) => pushed,
+            Ok(None) => Err(PushError("the pusher panicked".into())),
             Err(elapsed) => Err(PushError(Box::new(elapsed))),
         }
+    }
+
+    /// Calls a store. One that panics is unavailable.
+    pub(super) async fn guarded<T>(
+        &self,
+        store: &'static str,
+        call: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let panicked = || StoreError::Unavailable(format!("the {store} panicked").into());
+        self.unless_panic(store, call).await.unwrap_or_else(|| Err(panicked()))
+    }
+
+    async fn unless_panic<T>(
+        &self,
+        port: &'static str,
+        call: impl Future<Output = T>,
+    ) -> Option<T> {
+        let result = AssertUnwindSafe(call).catch_unwind().await;
+        result.map_err(|_| self.tasks.panicked(port)).ok()
+    }
+
+    /// Counts a new notification against the limits of the node and of its kind, or rejects it.
+    pub(super) fn admit(self: &Arc<Self>, n: &Notification) -> Result<(), Refused> {
+        if self.capacity.enter(&n.kind, n.payload.as_str().len()) {
+            return Ok(());
+        }
+        self.reject(n);
+        Err(Refused::NodeFull)
+    }
+
+    /// Ends a notification that was not accepted.
+    pub(super) fn reject(self: &Arc<Self>, n: &Notification) {
+        self.tell_later(vec![self.endings.end(n, Outcome::Rejected)]);
     }
 
     /// Tells the observers, without making the caller wait for them.
@@ -62,6 +111,11 @@ impl Context {
             return;
         }
         let this = self.clone();
-        self.tasks.now_or_later(async move { this.endings.tell(ended).await });
+        self.tasks.now_or_later(async move { this.tell(ended).await });
+    }
+
+    /// Tells the observers, and waits for them.
+    pub(super) async fn tell(&self, ended: Vec<Ended>) {
+        self.endings.tell(ended, &self.tasks).await;
     }
 }

@@ -1,11 +1,12 @@
-use std::sync::Arc;
 use std::time::Duration;
 
-use doorstep_domain::ports::{Handover, StoreError};
+use doorstep_domain::ports::StoreError;
 use doorstep_domain::{Notification, Outcome};
 
 use super::Delivery;
 
+/// How a store that panics is called in its error.
+const HANDOVER: &str = "handover store";
 /// The largest write to the store.
 const BATCH: usize = 1000;
 /// How often progress is logged.
@@ -29,17 +30,17 @@ impl Delivery {
         let Some(store) = &self.handover else { return Ok(0) };
         let mut count = 0;
         loop {
-            let limit = self.cx.gate.room().min(BATCH);
+            let limit = self.cx.capacity.room().min(BATCH);
             if limit == 0 {
                 tracing::warn!(count, "this node is full; it takes up no more of what was left");
                 break;
             }
-            let batch = store.take(limit).await?;
+            let batch = self.cx.guarded(HANDOVER, store.take(limit)).await?;
             let got = batch.len();
             for n in batch {
                 let rule = *self.cx.rules.of(&n.kind);
                 // Refusals have been counted and logged as outcomes: nobody else is left to be told.
-                drop(self.wake.accept(n, &rule));
+                drop(self.wake.accept(n, &rule).await);
             }
             count += got;
             if count > 0 && (got < limit || count.is_multiple_of(PROGRESS)) {
@@ -64,7 +65,7 @@ impl Delivery {
                 "some pushes did not come to an end in time; what they push is handed over"
             );
         }
-        if let Ok(Err(error)) = tokio::time::timeout(patience / 5, self.wake.clear_desk()).await {
+        if let Ok(Err(error)) = tokio::time::timeout(patience / 5, self.wake.clear_trays()).await {
             tracing::warn!(%error, "the inbox does not answer; what it should have is handed over");
         }
         let mut stopped = Stopped::default();
@@ -72,12 +73,11 @@ impl Delivery {
         if total > 0 {
             tracing::info!(total, "handing over what waits");
         }
-        let unpromoted = self.wake.desk.as_ref().map(super::desk::Desk::unpromoted);
-        let loose = [unpromoted.unwrap_or_default(), self.poll.drain()].concat();
+        let loose = [self.wake.unpromoted(), self.poll.drain()].concat();
         self.leave(loose, deadline, &mut stopped).await;
         for shard in 0..self.wake.rooms.shards() {
             loop {
-                let some = self.wake.rooms.in_shard(shard, (0, 0), |room| room.drain(BATCH));
+                let some = self.wake.rooms.in_shard(shard, |room| room.drain(BATCH));
                 if some.is_empty() {
                     break;
                 }
@@ -111,7 +111,7 @@ impl Delivery {
                 stopped.dropped += batch.len();
                 let end = |n| self.cx.endings.end(n, Outcome::Dropped);
                 let ended = batch.iter().map(end).collect();
-                let told = tokio::time::timeout_at(deadline, self.cx.endings.tell(ended)).await;
+                let told = tokio::time::timeout_at(deadline, self.cx.tell(ended)).await;
                 if told.is_err() {
                     tracing::warn!("who hears of outcomes did not take them before the stop");
                 }
@@ -123,7 +123,7 @@ impl Delivery {
     async fn leave_batch(&self, batch: &[Notification], deadline: tokio::time::Instant) -> bool {
         let Some(store) = self.handover.clone() else { return false };
         while let Some(left) = time_until(deadline) {
-            match tokio::time::timeout(left, write(&store, batch)).await {
+            match tokio::time::timeout(left, self.cx.guarded(HANDOVER, store.leave(batch))).await {
                 Ok(Ok(())) => return true,
                 Ok(Err(error)) => {
                     tracing::warn!(%error, "could not hand over; trying again");
@@ -134,10 +134,6 @@ impl Delivery {
         }
         false
     }
-}
-
-async fn write(store: &Arc<dyn Handover>, batch: &[Notification]) -> Result<(), StoreError> {
-    store.leave(batch).await
 }
 
 fn time_until(deadline: tokio::time::Instant) -> Option<Duration> {

@@ -16,10 +16,10 @@ use doorstep_domain::{
 use shuttle::thread;
 use uuid::Uuid;
 
+use super::capacity::Capacity;
 use super::context::Context;
 use super::endings::Endings;
-use super::gate::Gate;
-use super::mailroom::Held;
+use super::mailbox::Held;
 use super::policy::{Limits, Rule, Rules};
 use super::sync::Mutex;
 use super::tasks::Tasks;
@@ -110,14 +110,14 @@ fn start(acks: bool) -> (Arc<World>, Arc<Wake>) {
     let world = Arc::new(World { door, now: AtomicI64::new(0) });
     let limits = Limits::default();
     let cx = Arc::new(Context {
-        gate: Arc::new(Gate::new(&limits, &Rules::default())),
+        capacity: Arc::new(Capacity::new(&limits, &Rules::default())),
         endings: Endings::new(vec![world.clone()], world.clone()),
         presence: world.clone(),
         pusher: world.clone(),
         clock: world.clone(),
         rules: Rules::default(),
         limits,
-        tasks: Tasks::new(),
+        tasks: Tasks::new(None),
         presence_checks: std::sync::atomic::AtomicU64::new(0),
     });
     (world, Wake::new(cx, None, Some(1)))
@@ -140,7 +140,7 @@ fn popup(n: u128) -> Notification {
 }
 
 fn accept(wake: &Arc<Wake>, n: u128) {
-    wake.accept(popup(n), &Rule::default()).unwrap();
+    shuttle::future::block_on(wake.accept(popup(n), &Rule::default())).unwrap();
 }
 
 fn arrive(world: &World, wake: &Arc<Wake>) -> usize {

@@ -1,57 +1,53 @@
 //! The delivery policy: what happens to a notification whose user is not there.
 //!
 //! It needs two ports, [`Presence`] and [`Pusher`], and its transport makes three calls: [`Delivery::arrived`],
-//! [`Delivery::departed`], [`Delivery::acknowledged`]. It knows neither accounts nor trading.
+//! [`Delivery::departed`], [`Delivery::acknowledged`] (and a fourth, [`Delivery::ready`], if its connections can
+//! be full). It knows neither accounts nor trading.
 //!
 //! | file | what |
 //! | --- | --- |
+//! | `builder` | how a delivery is made |
 //! | `policy` | the rules by which a kind of notification is treated, and the node's limits |
-//! | `mailroom`, `entry`, `expiries` | the mailboxes, pure: no async, no clock, no lock |
-//! | `mailrooms`, `gate` | the same in shards under locks, and the node's limits kept |
-//! | `wake`, `alarm` | the strategy `wake`: the flush, and the one task that keeps time |
+//! | `capacity` | the node's limits, kept |
+//! | `mailbox/` | the mailboxes, pure: no async, no clock; and their shards under locks |
+//! | `wake/` | the strategy `wake`: the flush, the one task that keeps time, the inbox |
 //! | `poll` | the strategy `poll`, for comparison |
-//! | `desk` | the inbox at work: written first, brought, marked, promoted |
+//! | `immediate` | the policy `immediate`, and a TTL of 0 |
 //! | `handover` | what a stopping node leaves, and what a starting one takes up |
-//! | `receipt`, `endings` | how each end is made known |
+//! | `endings/` | how each end is made known; receipts |
+//! | `context`, `tasks`, `sync` | the guarded calls of the ports; background work; the one lock |
 
-mod alarm;
+mod builder;
+mod capacity;
 mod context;
-mod desk;
 mod endings;
-mod entry;
-mod expiries;
-mod gate;
 mod handover;
+mod immediate;
 #[cfg(all(test, feature = "shuttle"))]
 mod interleavings;
-mod mailroom;
-mod mailrooms;
+mod mailbox;
 mod policy;
 mod poll;
-mod receipt;
 mod sync;
 mod tasks;
 mod wake;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 
-use doorstep_domain::ports::{
-    Attempt, Clock, Handover, Inbox, Outcomes, Presence, Pushed, Pusher, StoreError, Which,
-};
+use doorstep_domain::ports::{Clock, Handover, Presence, Pusher, StoreError, Which};
 use doorstep_domain::{Kind, Notification, NotificationId, Outcome, UserId};
 
 use self::context::Context;
-use self::endings::Endings;
-use self::gate::Gate;
+use self::immediate::now_or_never;
 use self::poll::Poll;
-use self::tasks::Tasks;
 use self::wake::Wake;
 
+pub use self::builder::{Builder, StartError};
+pub use self::endings::{Acceptance, Receipt};
 pub use self::handover::Stopped;
-pub use self::mailroom::Held;
+pub use self::mailbox::Held;
 pub use self::policy::{Limits, OnExpiry, Overflow, Policy, Rule, Rules, Strategy};
-pub use self::receipt::{Acceptance, Receipt};
 
 /// Delivers notifications to users, now or when they arrive.
 ///
@@ -85,105 +81,21 @@ pub enum Refused {
     Stopping,
 }
 
-/// What a [`Delivery`] is made of.
-pub struct Builder {
-    presence: Arc<dyn Presence>,
-    pusher: Arc<dyn Pusher>,
-    clock: Arc<dyn Clock>,
-    rules: Rules,
-    limits: Limits,
-    inbox: Option<Arc<dyn Inbox>>,
-    handover: Option<Arc<dyn Handover>>,
-    outcomes: Vec<Arc<dyn Outcomes>>,
-    hash_seed: Option<u64>,
-}
-
-impl Builder {
-    /// Which rule governs which kind; by default all wait for up to 60 s, strategy `wake`.
-    #[must_use]
-    pub fn rules(self, rules: Rules) -> Self {
-        Self { rules, ..self }
-    }
-
-    /// How much may wait on this node.
-    #[must_use]
-    pub fn limits(self, limits: Limits) -> Self {
-        Self { limits, ..self }
-    }
-
-    /// Where the inbox is kept: needed when a rule uses one.
-    #[must_use]
-    pub fn inbox(self, inbox: Arc<dyn Inbox>) -> Self {
-        Self { inbox: Some(inbox), ..self }
-    }
-
-    /// Where a stopping node leaves what waits; without it a stop drops that.
-    #[must_use]
-    pub fn handover(self, handover: Arc<dyn Handover>) -> Self {
-        Self { handover: Some(handover), ..self }
-    }
-
-    /// Somebody who is told how each notification ended.
-    #[must_use]
-    pub fn outcomes(mut self, outcomes: Arc<dyn Outcomes>) -> Self {
-        self.outcomes.push(outcomes);
-        self
-    }
-
-    /// Fixes how users are spread over the shards, so that a simulation plays the same schedule again. Not
-    /// for a service: who knows the seed can choose user ids that all meet in one place.
-    #[must_use]
-    pub fn hash_seed(self, seed: u64) -> Self {
-        Self { hash_seed: Some(seed), ..self }
-    }
-
-    /// Starts the background work and is ready. Must be called inside a tokio runtime.
-    pub fn start(self) -> Delivery {
-        let cx = Arc::new(Context {
-            gate: Arc::new(Gate::new(&self.limits, &self.rules)),
-            endings: Endings::new(self.outcomes, self.clock.clone()),
-            presence: self.presence,
-            pusher: self.pusher,
-            clock: self.clock,
-            rules: self.rules,
-            limits: self.limits,
-            tasks: Tasks::new(),
-            presence_checks: AtomicU64::new(0),
-        });
-        let wake = Wake::new(cx.clone(), self.inbox, self.hash_seed);
-        cx.tasks.spawn(wake.clone().keep_time());
-        if wake.desk.is_some() {
-            cx.tasks.spawn(wake.clone().keep_marking());
-            cx.tasks.spawn(wake.clone().keep_promoting());
-        }
-        Delivery { poll: Poll::new(cx.clone()), wake, cx, handover: self.handover }
-    }
-}
-
 impl Delivery {
-    /// The two ports it needs, and the time of day.
+    /// Delivery needs the two ports, and the time.
     pub fn builder(
         presence: Arc<dyn Presence>,
         pusher: Arc<dyn Pusher>,
         clock: Arc<dyn Clock>,
     ) -> Builder {
-        Builder {
-            presence,
-            pusher,
-            clock,
-            rules: Rules::default(),
-            limits: Limits::default(),
-            inbox: None,
-            handover: None,
-            outcomes: Vec::new(),
-            hash_seed: None,
-        }
+        Builder::new(presence, pusher, clock)
     }
 
     /// Accepts a notification: pushes it now if its user is there, else does as the rule of its kind says.
     ///
-    /// Its user needs no session, channel or subscription made beforehand. Waits only for the store, and
-    /// that only for a kind whose policy is `inbox`; never for a connection.
+    /// Its user needs no session, channel or subscription made beforehand. Waits only for the inbox (where the
+    /// policy is `inbox`) and, when the user's mailbox is full, for the answer whether the user reads; never for
+    /// a connection.
     pub async fn send(&self, notification: Notification) -> Result<Receipt, Refused> {
         let policy = self.rule_of(&notification.kind).policy;
         self.send_by(policy, notification).await
@@ -204,12 +116,12 @@ impl Delivery {
         }
         let rule = self.rule_of(&notification.kind);
         let receipt = self.cx.endings.receipts.open(notification.id);
-        let now_or_never = notification.ttl.unwrap_or(rule.ttl).is_zero();
+        let no_time = notification.ttl.unwrap_or(rule.ttl).is_zero();
         let so_far = match policy {
             Policy::Inbox => self.wake.keep(notification).await?,
-            Policy::Immediate => self.now_or_never(notification)?,
-            Policy::Deferred(_) if now_or_never => self.now_or_never(notification)?,
-            Policy::Deferred(Strategy::Wake) => self.wake.accept(notification, rule)?,
+            Policy::Immediate => now_or_never(&self.cx, notification)?,
+            Policy::Deferred(_) if no_time => now_or_never(&self.cx, notification)?,
+            Policy::Deferred(Strategy::Wake) => self.wake.accept(notification, rule).await?,
             Policy::Deferred(Strategy::Poll) => self.poll.accept(notification, rule)?,
         };
         Ok(self.cx.endings.receipts.with_state(receipt, so_far))
@@ -222,41 +134,16 @@ impl Delivery {
 
     /// Whether a notification that waits in this node's memory is in flight now; `None` if it is not there.
     pub fn state_of(&self, user: &UserId, id: NotificationId) -> Option<Acceptance> {
-        let state = self.wake.rooms.with(user, (0, 0), |room| room.state(user, id))?;
-        let in_flight = matches!(state, entry::State::InFlight);
+        let state = self.wake.rooms.with(user, |room| room.state(user, id))?;
+        let in_flight = matches!(state, mailbox::State::InFlight);
         Some(if in_flight { Acceptance::InFlight } else { Acceptance::Waiting })
     }
 
-    /// TTL 0: what a connection takes is delivered, what nobody takes has expired.
-    fn now_or_never(&self, n: Notification) -> Result<Acceptance, Refused> {
-        let bytes = n.payload.as_str().len();
-        if !self.cx.gate.enter(&n.kind, bytes) {
-            self.cx.tell_later(vec![self.cx.endings.end(&n, Outcome::Rejected)]);
-            return Err(Refused::NodeFull);
-        }
-        let cx = self.cx.clone();
-        self.cx.tasks.now_or_later(async move {
-            let deadline = cx.clock.now() + cx.limits.push_timeout;
-            let taken = async {
-                cx.is_online(&n.user_id).await
-                    && matches!(
-                        cx.push(&n, Attempt::FIRST, deadline).await,
-                        Ok(Pushed::Written | Pushed::InFlight)
-                    )
-            };
-            let taken = tokio::select! {
-                biased;
-                taken = taken => taken,
-                () = cx.tasks.stop().cancelled() => false,
-            };
-            cx.gate.leave(&n.kind, bytes);
-            let outcome = if taken { Outcome::Delivered } else { Outcome::Expired };
-            cx.endings.tell(vec![cx.endings.end(&n, outcome)]).await;
-        });
-        Ok(Acceptance::Waiting)
-    }
-
     /// A connection of this user has begun. Call it after [`Presence`] and [`Pusher`] know the connection.
+    ///
+    /// This call and the next three return at once and call no port: the work happens in tasks of the runtime
+    /// in which delivery was started. So they may be called from any thread, inside or outside of a runtime,
+    /// and while you hold a lock that your ports take too.
     pub fn arrived(&self, user: &UserId) {
         self.wake.arrived(user);
     }
@@ -266,10 +153,17 @@ impl Delivery {
         self.wake.departed(user);
     }
 
-    /// A connection of this user acknowledged this notification, or (if it does not acknowledge) was
-    /// written it. Ids that are unknown, somebody else's or were acknowledged before change nothing.
+    /// A connection of this user acknowledged this notification or, if its client does not acknowledge, was
+    /// written it. Ids that are unknown, another user's or were acknowledged before change nothing.
     pub fn acknowledged(&self, user: &UserId, id: NotificationId) {
         self.wake.acknowledged(user, id);
+    }
+
+    /// A connection of this user that was full has room again. Only for a pusher that returned
+    /// [`Pushed::Full`](doorstep_domain::ports::Pushed::Full); without this call delivery tries again
+    /// after [`Limits::push_retry`].
+    pub fn ready(&self, user: &UserId) {
+        self.wake.ready(user);
     }
 
     /// The user read one item of their inbox, or all. False if there is no such item.
@@ -280,7 +174,7 @@ impl Delivery {
     /// What this node holds now.
     pub fn held(&self) -> Held {
         let held = self.wake.held();
-        let (_, bytes) = self.cx.gate.load();
+        let (_, bytes) = self.cx.capacity.load();
         Held { waiting: held.waiting + self.poll.waiting(), bytes, ..held }
     }
 
@@ -289,7 +183,12 @@ impl Delivery {
         self.cx.endings.count(outcome)
     }
 
-    /// How often somebody was looked for since the start: what `poll` pays for and `wake` does not.
+    /// How many panics of ports were caught since the start: faults in the code behind them.
+    pub fn panics(&self) -> u64 {
+        self.cx.tasks.panics()
+    }
+
+    /// How often a user's presence was asked for since the start: the cost of `poll` that `wake` does not have.
     pub fn presence_checks(&self) -> u64 {
         self.cx.presence_checks.load(Relaxed)
     }

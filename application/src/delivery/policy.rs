@@ -36,9 +36,12 @@ pub struct Rule {
     pub poll_interval: Duration,
     /// What happens when its TTL ends before the user came.
     pub on_expiry: OnExpiry,
-    /// How long an acknowledgement may take before the notification is pushed again.
+    /// How long an acknowledgement may take before the notification is pushed again. Doubles with each repeat
+    /// to the same connections.
     pub ack_timeout: Duration,
-    /// How many of a user's notifications may wait at once; from 1 to [`Rule::MOST_PER_USER`].
+    /// How many of a user's notifications may wait at once while the user is absent or does not read; from 1 to
+    /// [`Rule::MOST_PER_USER`]. What is in flight does not count, and nothing gives way while the user reads
+    /// ([`Presence::is_reading`](doorstep_domain::ports::Presence::is_reading)).
     pub max_per_user: usize,
     /// What gives way when that many wait.
     pub overflow: Overflow,
@@ -50,8 +53,7 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// The largest `max_per_user`: a mailbox counts what is in it in two bytes, and keeps some places for what
-    /// the inbox brings. A larger one is taken as this.
+    /// The largest `max_per_user`. A larger one is taken as this.
     pub const MOST_PER_USER: usize = 60_000;
 }
 

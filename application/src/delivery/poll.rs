@@ -6,8 +6,8 @@ use doorstep_domain::{Notification, NotificationId, Outcome, UserId};
 
 use super::Refused;
 use super::context::Context;
+use super::endings::Acceptance;
 use super::policy::{Overflow, Rule};
-use super::receipt::Acceptance;
 use super::sync::Mutex;
 
 /// The strategy `poll`: the honest original. One light task a notification looks whether the user is there,
@@ -33,10 +33,7 @@ impl Poll {
         rule: &Rule,
     ) -> Result<Acceptance, Refused> {
         n.ttl.get_or_insert(rule.ttl);
-        if !self.cx.gate.enter(&n.kind, n.payload.as_str().len()) {
-            self.cx.tell_later(vec![self.cx.endings.end(&n, Outcome::Rejected)]);
-            return Err(Refused::NodeFull);
-        }
+        self.cx.admit(&n)?;
         let n = Arc::new(n);
         let gone = {
             let mut waiting = self.waiting.lock();
@@ -57,7 +54,7 @@ impl Poll {
             }
         };
         if let Some((gone, outcome)) = gone {
-            self.cx.gate.leave(&gone.kind, gone.payload.as_str().len());
+            self.cx.capacity.leave(&gone.kind, gone.payload.as_str().len());
             self.cx.tell_later(vec![self.cx.endings.end(&gone, outcome)]);
             if outcome == Outcome::Rejected {
                 return Err(Refused::MailboxFull);
@@ -92,8 +89,8 @@ impl Poll {
             }
         };
         if self.take(&n.user_id, n.id) {
-            self.cx.gate.leave(&n.kind, n.payload.as_str().len());
-            self.cx.endings.tell(vec![self.cx.endings.end(&n, outcome)]).await;
+            self.cx.capacity.leave(&n.kind, n.payload.as_str().len());
+            self.cx.tell(vec![self.cx.endings.end(&n, outcome)]).await;
         }
     }
 

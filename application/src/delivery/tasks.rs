@@ -1,49 +1,94 @@
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
+use futures_util::FutureExt;
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 #[cfg(not(feature = "shuttle"))]
 use tokio_util::task::TaskTracker;
+
+/// The pause before a loop that panicked goes on: a fault that repeats must not take a whole core.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// The background work of one delivery: counted, so that a stop can wait for it.
 pub(super) struct Tasks {
     #[cfg(not(feature = "shuttle"))]
     tracker: TaskTracker,
+    /// Where the work runs, so that it may be asked for from outside of a runtime. None under the model checker.
+    runtime: Option<Handle>,
     stop: CancellationToken,
+    panics: AtomicU64,
 }
 
 impl Tasks {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(runtime: Option<Handle>) -> Self {
         Self {
             #[cfg(not(feature = "shuttle"))]
             tracker: TaskTracker::new(),
+            runtime,
             stop: CancellationToken::new(),
+            panics: AtomicU64::new(0),
         }
     }
 
-    /// Cancelled when the node stops; whatever sleeps must watch it.
+    /// Cancelled when the node stops; every loop and every sleep must watch it.
     pub(super) fn stop(&self) -> &CancellationToken {
         &self.stop
     }
 
     pub(super) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         #[cfg(not(feature = "shuttle"))]
-        self.tracker.spawn(work);
+        match &self.runtime {
+            Some(runtime) => drop(self.tracker.spawn_on(work, runtime)),
+            None => drop(self.tracker.spawn(work)),
+        }
         #[cfg(feature = "shuttle")]
         drop(shuttle::future::spawn(work));
     }
 
-    /// Does the work here and now as far as it goes without waiting, and the rest in the background: the
-    /// usual case costs no task, and no caller ever waits for somebody else's socket. True if it is done.
+    /// Does the work here and now as far as it goes without waiting, and the rest in the background. The
+    /// usual case needs no task, and no caller waits for another user's socket. Returns true if it is done.
     pub(super) fn now_or_later(&self, work: impl Future<Output = ()> + Send + 'static) -> bool {
         let mut work: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(work);
-        // Polled again by the task that takes it over, so nobody need be woken by this first look.
+        // The caller may be on a thread without a runtime, where timers could not be made.
+        let entered = self.runtime.as_ref().map(Handle::enter);
+        // The task that takes the work over polls it again, so this first poll needs no waker.
         let done = work.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
+        drop(entered);
         if !done {
             self.spawn(work);
         }
         done
+    }
+
+    /// Runs a loop until it returns, also after it has panicked.
+    pub(super) async fn keep_going<F>(&self, name: &'static str, work: impl Fn() -> F)
+    where
+        F: Future<Output = ()>,
+    {
+        while AssertUnwindSafe(work()).catch_unwind().await.is_err() {
+            self.panicked(name);
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return,
+                () = tokio::time::sleep(PAUSE) => {}
+            }
+        }
+    }
+
+    /// Counts and logs a panic that was caught.
+    pub(super) fn panicked(&self, what: &str) {
+        self.panics.fetch_add(1, Relaxed);
+        tracing::error!("the {what} panicked; delivery goes on without this result");
+    }
+
+    /// How many panics were caught.
+    pub(super) fn panics(&self) -> u64 {
+        self.panics.load(Relaxed)
     }
 
     /// Waits until everything that was spawned has ended.

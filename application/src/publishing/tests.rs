@@ -14,6 +14,7 @@ fn publishing(here: bool, limits: Limits, rule: Rule) -> Publishing {
     };
     let mut presence = MockPresence::new();
     presence.expect_is_online().return_const(here);
+    presence.expect_is_reading().return_const(here);
     let presence = Arc::new(presence);
     let mut pusher = MockPusher::new();
     pusher.expect_push().times(0..=1).returning(|_, _, _| Ok(Pushed::Written));
@@ -22,7 +23,8 @@ fn publishing(here: bool, limits: Limits, rule: Rule) -> Publishing {
         .rules(Rules { default: rule, ..Rules::default() })
         .limits(limits)
         .outcomes(book.clone())
-        .start();
+        .start()
+        .unwrap();
     let mut ids = MockIds::new();
     ids.expect_next().returning(Uuid::now_v7);
     Publishing::new(PublishingParts {

@@ -53,6 +53,8 @@ impl Door {
         let there = self.0.clone();
         let mut presence = MockPresence::new();
         presence.expect_is_online().returning(move |_| there.load(SeqCst));
+        let there = self.0.clone();
+        presence.expect_is_reading().returning(move |_| there.load(SeqCst));
         presence
     }
 }
@@ -67,7 +69,8 @@ pub(crate) fn delivery(
         Delivery::builder(Arc::new(presence), Arc::new(pusher), clock.clone())
             .rules(Rules { default: rule, ..Rules::default() })
             .limits(Limits { push_timeout: Duration::from_secs(2), ..Limits::default() })
-            .start(),
+            .start()
+            .unwrap(),
     )
 }
 

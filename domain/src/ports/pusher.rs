@@ -47,12 +47,20 @@ impl Attempt {
 /// What became of a push.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Pushed {
-    /// Written to a socket that does not acknowledge: delivered.
+    /// Written to a socket whose client does not acknowledge: the notification is delivered. For pushers that
+    /// write at once; one that puts frames into a queue returns [`InFlight`](Self::InFlight) and calls
+    /// `acknowledged` when the frame is written.
     Written,
-    /// In the hands of at least one connection; `acknowledged` will be called, or `departed`, or neither
-    /// within the ack timeout.
+    /// At least one connection has it; `acknowledged` will be called, or `departed`, or neither within the
+    /// ack timeout.
     InFlight,
-    /// Nobody took it.
+    /// The user is there, but no connection has room for it now. Delivery keeps it and everything behind it,
+    /// in order, and goes on when `ready` is called, or after `push_retry` (1 s) without such a call.
+    ///
+    /// Return this, and never [`Nobody`](Self::Nobody), for a live connection whose queue is full. If one
+    /// connection took it and another was full, return `InFlight`, and call `arrived` once the other has room.
+    Full,
+    /// The user has no connection. Delivery does nothing more for this user until `arrived` is called.
     Nobody,
 }
 

@@ -78,7 +78,8 @@ async fn row(name: String, strategy: Strategy, count: usize, idle: u64) -> Figur
                 max_pending_bytes: usize::MAX,
                 ..Limits::default()
             })
-            .start(),
+            .start()
+            .expect("a runtime"),
     );
     let deadline = world.now() + WAIT;
     let before = resident();

@@ -21,7 +21,8 @@ async fn wake_ups(strategy: Strategy) -> u64 {
         Arc::new(PausedClock(tokio::time::Instant::now())),
     )
     .rules(Rules { default: rule, ..Rules::default() })
-    .start();
+    .start()
+    .unwrap();
     for _ in 0..100 {
         let notification = Notification {
             id: NotificationId::new(Uuid::now_v7()),

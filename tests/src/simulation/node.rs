@@ -53,7 +53,8 @@ impl Node {
             .inbox(ports.clone())
             .handover(ports.clone())
             .outcomes(ports)
-            .start();
+            .start()
+            .expect("an inbox and a runtime");
         let delivery = Arc::new(delivery);
         let taken_up = delivery.take_up().await.expect("the stores answer at a start");
         world.tell(|| format!("a node started, and took up {taken_up}"));

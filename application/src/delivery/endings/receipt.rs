@@ -7,7 +7,7 @@ use std::task::{Poll, Waker};
 use doorstep_domain::{NotificationId, Outcome};
 use foldhash::fast::SeedableRandomState;
 
-use super::sync::Mutex;
+use crate::delivery::sync::Mutex;
 
 /// What had happened to a notification when it was accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -74,7 +74,7 @@ impl Drop for Receipt {
 }
 
 /// The receipts that somebody still holds. Its size is theirs to bound: one that is dropped is gone.
-pub(super) struct Receipts {
+pub(in crate::delivery) struct Receipts {
     shards: [Mutex<Open>; SHARDS],
 }
 
@@ -112,14 +112,18 @@ impl Receipts {
     }
 
     /// Opens a receipt before the notification can end, so that no end is missed.
-    pub(super) fn open(self: &Arc<Self>, id: NotificationId) -> Receipt {
+    pub(in crate::delivery) fn open(self: &Arc<Self>, id: NotificationId) -> Receipt {
         let fresh = || Slot { holders: 0, wakers: Vec::new(), end: End::Open };
         self.shard(id).lock().entry(id).or_insert_with(fresh).holders += 1;
         Receipt { id, state: Acceptance::Waiting, held: Some(self.clone()) }
     }
 
     /// Says what has happened so far.
-    pub(super) fn with_state(&self, mut receipt: Receipt, so_far: Acceptance) -> Receipt {
+    pub(in crate::delivery) fn with_state(
+        &self,
+        mut receipt: Receipt,
+        so_far: Acceptance,
+    ) -> Receipt {
         let end = self.shard(receipt.id).lock().get(&receipt.id).map(|slot| slot.end);
         receipt.state = match end {
             Some(End::Known(outcome)) => Acceptance::Ended(outcome),
@@ -129,7 +133,7 @@ impl Receipts {
     }
 
     /// The notification has ended.
-    pub(super) fn settle(&self, id: NotificationId, outcome: Outcome) {
+    pub(in crate::delivery) fn settle(&self, id: NotificationId, outcome: Outcome) {
         let mut shard = self.shard(id).lock();
         if let Some(slot) = shard.get_mut(&id) {
             slot.end = End::Known(outcome);
@@ -140,7 +144,7 @@ impl Receipts {
     }
 
     /// The node stops: whoever still waits is told that no outcome will be known here.
-    pub(super) fn close(&self) {
+    pub(in crate::delivery) fn close(&self) {
         for shard in &self.shards {
             let mut wakers = Vec::new();
             for slot in shard.lock().values_mut() {

@@ -6,8 +6,8 @@ use doorstep_domain::Kind;
 use super::policy::{Limits, Rules};
 
 /// How much this node holds, and whether it takes more. Every notification that is held is counted here
-/// once, whichever strategy holds it; and once more for its kind, if that has limits of its own.
-pub(super) struct Gate {
+/// once, whichever strategy holds it, and once more for its kind if that has its own limits.
+pub(super) struct Capacity {
     node: Count,
     kinds: HashMap<Kind, Count>,
 }
@@ -20,7 +20,7 @@ struct Count {
     max_bytes: usize,
 }
 
-impl Gate {
+impl Capacity {
     pub(super) fn new(limits: &Limits, rules: &Rules) -> Self {
         let own = |(kind, rule): (&Kind, &super::Rule)| {
             let limited = rule.max_pending.min(rule.max_pending_bytes) < usize::MAX;
@@ -116,12 +116,12 @@ mod tests {
     use super::*;
     use crate::delivery::Rule;
 
-    fn gate(max_pending: usize, max_pending_bytes: usize) -> Gate {
+    fn capacity(max_pending: usize, max_pending_bytes: usize) -> Capacity {
         let limits = Limits { max_pending, max_pending_bytes, ..Limits::default() };
         let rare = Rule { max_pending: 1, ..Rule::default() };
         let light = Rule { max_pending_bytes: 2, ..Rule::default() };
         let kinds = [("rare".parse().unwrap(), rare), ("light".parse().unwrap(), light)];
-        Gate::new(&limits, &Rules { kinds: kinds.into(), ..Rules::default() })
+        Capacity::new(&limits, &Rules { kinds: kinds.into(), ..Rules::default() })
     }
 
     fn kind(name: &str) -> Kind {
@@ -131,11 +131,11 @@ mod tests {
     #[test]
     fn counts_and_bytes_each_close_it_and_leaving_opens_it() {
         let any = kind("any");
-        let by_count = gate(2, 1000);
+        let by_count = capacity(2, 1000);
         assert!(by_count.enter(&any, 1) && by_count.enter(&any, 1) && !by_count.enter(&any, 1));
         by_count.leave(&any, 1);
         assert!(by_count.enter(&any, 1));
-        let by_bytes = gate(1000, 10);
+        let by_bytes = capacity(1000, 10);
         assert!(by_bytes.enter(&any, 6) && !by_bytes.enter(&any, 5) && by_bytes.enter(&any, 4));
         assert_eq!(by_bytes.load(), (2, 10));
     }
@@ -143,13 +143,13 @@ mod tests {
     #[test]
     fn a_kind_that_is_full_takes_no_room_from_the_others() {
         let (rare, light) = (kind("rare"), kind("light"));
-        let gate = gate(10, 1000);
-        assert!(gate.enter(&rare, 1) && !gate.enter(&rare, 1));
-        assert!(gate.enter(&light, 2) && !gate.enter(&light, 1));
-        assert!(gate.enter(&kind("any"), 1));
-        assert_eq!(gate.load(), (3, 4));
-        gate.leave(&rare, 1);
-        assert!(gate.enter(&rare, 1));
-        assert!(gate.minds(&rare) && !gate.minds(&kind("any")));
+        let capacity = capacity(10, 1000);
+        assert!(capacity.enter(&rare, 1) && !capacity.enter(&rare, 1));
+        assert!(capacity.enter(&light, 2) && !capacity.enter(&light, 1));
+        assert!(capacity.enter(&kind("any"), 1));
+        assert_eq!(capacity.load(), (3, 4));
+        capacity.leave(&rare, 1);
+        assert!(capacity.enter(&rare, 1));
+        assert!(capacity.minds(&rare) && !capacity.minds(&kind("any")));
     }
 }

@@ -5,13 +5,13 @@ use slab::Slab;
 
 use super::entry::{Entry, NIL};
 
-/// One timer for all: which entries are due when.
+/// Which entries are due when, for all entries of a mailroom.
 ///
-/// An ordered map from a millisecond to a list of entries, threaded through the entries themselves. So a
-/// timer costs an entry two links, setting and unsetting one touches nothing but its neighbours, and there
-/// are never more map nodes than there are distinct milliseconds.
+/// An ordered map from a millisecond to a list of entries; the links of the lists are in the entries. So a
+/// timer costs two links per entry, setting and unsetting one touches only its neighbours, and there are
+/// never more map nodes than distinct milliseconds.
 #[derive(Default)]
-pub(super) struct Expiries {
+pub(super) struct DueIndex {
     lists: BTreeMap<i64, (u32, u32)>,
 }
 
@@ -20,8 +20,8 @@ fn tick(due: Timestamp) -> i64 {
     due.as_millis().saturating_add(i64::from(due.as_micros().rem_euclid(1000) != 0))
 }
 
-impl Expiries {
-    /// Sets the entry's timer; it must not be set. An entry that is never due has none.
+impl DueIndex {
+    /// Sets the entry's timer, which must not be set. An entry that is never due has none.
     pub(super) fn set(&mut self, entries: &mut Slab<Entry>, index: u32, due: Timestamp) {
         let entry = &mut entries[index as usize];
         debug_assert!(!entry.timed);
@@ -52,7 +52,7 @@ impl Expiries {
         if later != NIL {
             entries[later as usize].earlier = earlier;
         }
-        // Only the ends of a list are known to the map.
+        // The map knows only the ends of a list.
         if earlier == NIL && later == NIL {
             self.lists.remove(&tick);
         } else if (earlier == NIL || later == NIL)
@@ -67,12 +67,12 @@ impl Expiries {
     }
 
     /// The entry that is due first, if it is due by now.
-    pub(super) fn due(&self, now: Timestamp) -> Option<u32> {
+    pub(super) fn first(&self, now: Timestamp) -> Option<u32> {
         let (tick, (first, _)) = self.lists.first_key_value()?;
         (*tick <= now.as_millis()).then_some(*first)
     }
 
-    /// When something is due next.
+    /// When the next entry becomes due.
     pub(super) fn next(&self) -> Option<Timestamp> {
         let (tick, _) = self.lists.first_key_value()?;
         Some(Timestamp::from_micros(tick.saturating_mul(1000)))
@@ -80,7 +80,7 @@ impl Expiries {
 }
 
 #[cfg(test)]
-impl Expiries {
+impl DueIndex {
     /// How many timers are set, counted along the lists.
     pub(super) fn len(&self, entries: &Slab<Entry>) -> usize {
         let mut count = 0;

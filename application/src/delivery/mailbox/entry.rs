@@ -4,7 +4,7 @@ use doorstep_domain::{Kind, Notification, NotificationId, Payload, Timestamp, To
 /// Points nowhere.
 pub(super) const NIL: u32 = u32::MAX;
 
-/// A notification in a mailbox, in as few bytes as it takes: a node may hold ten million of them.
+/// A notification in a mailbox, in as few bytes as possible: a node may hold ten million of them.
 ///
 /// The user is its mailbox's; the links are indices, so that one slab holds every list.
 pub(super) struct Entry {
@@ -13,13 +13,17 @@ pub(super) struct Entry {
     pub(super) topic: Option<Topic>,
     payload: Payload,
     pub(super) created_at: Timestamp,
-    /// When this entry is to be looked at next. In the expiry index exactly while `timed`.
+    /// When this entry is looked at next. It is in the due index exactly while `timed`.
     pub(super) due: Timestamp,
     ttl: Ttl,
-    /// In which attempt somebody took it, or may have; none as long as nobody did.
+    /// The attempt in which a connection took it, or may have; none before that.
     pub(super) attempt: Option<Attempt>,
     pub(super) state: State,
-    /// It is in the inbox too: it does not expire, and what memory forgets the store remembers.
+    /// How often an acknowledgement timed out since a connection came or went.
+    pub(super) repeats: u8,
+    /// The last push found no room: it is repeated by this entry's timer.
+    pub(super) full: bool,
+    /// It is in the inbox too: it does not expire, and may be removed from memory without loss.
     pub(super) kept: Option<EnteredBy>,
     pub(super) timed: bool,
     /// Its kind has limits of its own, and counts it.
@@ -33,16 +37,16 @@ pub(super) struct Entry {
 
 /// Where an entry stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum State {
+pub(in crate::delivery) enum State {
     /// It waits for the user, or for its turn.
     Waiting,
-    /// The flush that holds the mailbox is pushing it right now.
+    /// The flush that holds the mailbox is pushing it.
     Pushing,
     /// A connection has it; the acknowledgement is awaited.
     InFlight,
-    /// Only `kept` ones: it has ended, and the store does not know yet.
+    /// Only `kept` ones: it has ended, and the inbox does not know yet.
     Acked,
-    /// The store knows, but a load that began before may still bring it: kept so that it is recognised.
+    /// The inbox knows, but a load that began before may still bring it: kept so that it is recognised.
     Marked,
 }
 
@@ -58,6 +62,8 @@ impl Entry {
             ttl,
             attempt: None,
             state: State::Waiting,
+            repeats: 0,
+            full: false,
             kept,
             timed: false,
             limited: false,

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use doorstep_domain::ports::Pushed;
 use doorstep_domain::{
     Notification, NotificationId, Outcome, Payload, Timestamp, Topic, Ttl, UserId,
 };
@@ -12,8 +11,8 @@ use proptest::prelude::{Strategy, any, prop_oneof};
 use proptest::{prop_assert, prop_assert_eq, proptest};
 use uuid::Uuid;
 
-use super::{Due, Held, Mailroom, Next, Push, Went};
-use crate::delivery::entry::{NIL, State};
+use super::entry::{NIL, State};
+use super::{Admission, Bound, Due, Held, Mailroom, Next, Push, Went};
 use crate::delivery::policy::{Overflow, Rule};
 
 const USERS: u8 = 3;
@@ -22,13 +21,14 @@ const ACK_TIMEOUT: Duration = Duration::from_millis(40);
 
 #[derive(Debug, Clone)]
 enum Step {
-    Accept { user: u8, topic: Option<u8>, ttl_ms: u8, reject: bool },
+    Accept { user: u8, topic: Option<u8>, ttl_ms: u8, reject: bool, reading: bool },
     Begin(u8),
     Next(u8),
     Pushed(u8, Answer),
     Changed(u8),
     Ack { user: u8, which: u8 },
     Pass { ms: u8 },
+    Abandon(u8),
     Shrink,
 }
 
@@ -37,6 +37,7 @@ enum Answer {
     Written,
     InFlight,
     Nobody,
+    Full,
     Failed,
 }
 
@@ -46,17 +47,27 @@ fn step() -> impl Strategy<Value = Step> {
         2 => proptest::strategy::Just(Answer::Written),
         3 => proptest::strategy::Just(Answer::InFlight),
         2 => proptest::strategy::Just(Answer::Nobody),
+        2 => proptest::strategy::Just(Answer::Full),
         1 => proptest::strategy::Just(Answer::Failed),
     ];
     prop_oneof![
-        4 => (user.clone(), proptest::option::weighted(0.4, 0..2_u8), 1..100_u8, any::<bool>())
-            .prop_map(|(user, topic, ttl_ms, reject)| Step::Accept { user, topic, ttl_ms, reject }),
+        4 => (
+            user.clone(),
+            proptest::option::weighted(0.4, 0..2_u8),
+            1..100_u8,
+            any::<bool>(),
+            any::<bool>(),
+        )
+            .prop_map(|(user, topic, ttl_ms, reject, reading)| {
+                Step::Accept { user, topic, ttl_ms, reject, reading }
+            }),
         3 => user.clone().prop_map(Step::Begin),
         5 => user.clone().prop_map(Step::Next),
         5 => (user.clone(), answer).prop_map(|(user, answer)| Step::Pushed(user, answer)),
         2 => user.clone().prop_map(Step::Changed),
         3 => (user, any::<u8>()).prop_map(|(user, which)| Step::Ack { user, which }),
         2 => (0..60_u8).prop_map(|ms| Step::Pass { ms }),
+        1 => (0..USERS).prop_map(Step::Abandon),
         1 => proptest::strategy::Just(Step::Shrink),
     ]
 }
@@ -90,7 +101,7 @@ impl World {
 
     fn apply(&mut self, step: &Step) -> Checked {
         match *step {
-            Step::Accept { user, topic, ttl_ms, reject } => {
+            Step::Accept { user, topic, ttl_ms, reject, reading } => {
                 let id = NotificationId::new(Uuid::from_u128(self.accepted.len() as u128));
                 let ttl = Ttl::new(Duration::from_millis(ttl_ms.into())).unwrap();
                 let topic: Option<Topic> = topic.map(|t| format!("t{t}").parse().unwrap());
@@ -106,17 +117,23 @@ impl World {
                 self.accepted.push((id, user, self.now + ttl.as_duration()));
                 let overflow = if reject { Overflow::Reject } else { Overflow::DropOldest };
                 let rule = Rule { max_per_user: MAX_PER_USER, overflow, ..Rule::default() };
-                let accepted = self.room.accept(n, ttl, &rule, true);
-                self.came += usize::from(accepted.is_ok());
-                match accepted {
-                    Ok(None) => {}
-                    Ok(Some((gone, outcome))) => {
-                        if outcome == Outcome::Replaced {
-                            prop_assert_eq!(&gone.topic, &topic);
-                        }
-                        self.end(&gone, outcome)?;
+                let n = match self.room.accept(n, ttl, &rule, Bound::Ask, true) {
+                    Admission::In(gone) => return self.came_in(gone, &topic, None),
+                    Admission::Full(n) => n,
+                };
+                let bound = if reading { Bound::Open } else { Bound::Enforce };
+                match self.room.accept(n, ttl, &rule, bound, true) {
+                    Admission::In(gone) => {
+                        self.came_in(gone, &topic, Some(bound))?;
+                        let mailbox = self.room.find(&name(user)).unwrap();
+                        let waiting = self.room.mailboxes[mailbox as usize].waiting as usize;
+                        let bounded = reading || waiting <= MAX_PER_USER;
+                        prop_assert!(bounded, "{waiting} wait for a user who does not read");
                     }
-                    Err(n) => self.end(&n, Outcome::Rejected)?,
+                    Admission::Full(n) => {
+                        prop_assert!(reject && !reading, "refused against the rule");
+                        self.end(&n, Outcome::Rejected)?;
+                    }
                 }
             }
             Step::Begin(user) => {
@@ -145,7 +162,32 @@ impl World {
                 self.now = self.now + Duration::from_millis(ms.into());
                 self.end_what_is_due()?;
             }
+            Step::Abandon(user) => {
+                if self.held.remove(&user) {
+                    self.pushing.remove(&user);
+                    let retry_at = self.now + Duration::from_millis(10);
+                    self.room.abandoned(&name(user), self.now, retry_at);
+                }
+            }
             Step::Shrink => self.room.shrink(),
+        }
+        Ok(())
+    }
+
+    /// One came in, and these made room: a topic replaces one, and only an enforced bound drops any.
+    fn came_in(
+        &mut self,
+        gone: Vec<(Notification, Outcome)>,
+        topic: &Option<Topic>,
+        bound: Option<Bound>,
+    ) -> Checked {
+        self.came += 1;
+        for (gone, outcome) in gone {
+            match outcome {
+                Outcome::Replaced => prop_assert_eq!(&gone.topic, topic),
+                _ => prop_assert_eq!(bound, Some(Bound::Enforce), "dropped while the user reads"),
+            }
+            self.end(&gone, outcome)?;
         }
         Ok(())
     }
@@ -177,12 +219,13 @@ impl World {
     fn pushed(&mut self, user: u8, answer: Answer) -> Checked {
         let Some(push) = self.pushing.remove(&user) else { return Ok(()) };
         let went = match answer {
-            Answer::Written => Went::Answered(Pushed::Written),
-            Answer::InFlight => Went::Answered(Pushed::InFlight),
-            Answer::Nobody => Went::Answered(Pushed::Nobody),
+            Answer::Written => Went::Written,
+            Answer::InFlight => Went::InFlight { ack_by: self.now + ACK_TIMEOUT },
+            Answer::Nobody => Went::Nobody,
+            Answer::Full => Went::Full { retry_at: self.now + Duration::from_millis(10) },
             Answer::Failed => Went::Failed { retry_at: self.now + Duration::from_millis(10) },
         };
-        let after = self.room.pushed(&name(user), &push, went, self.now, ACK_TIMEOUT);
+        let after = self.room.pushed(&name(user), &push, went, self.now);
         if let Some((acked, outcome)) = after.ended {
             self.end(&acked.notification, outcome)?;
         }
@@ -205,13 +248,14 @@ impl World {
 
     /// What must hold after every step, looked at from inside.
     fn check(&mut self) -> Checked {
-        self.went += self.room.limited_that_went().len();
+        self.went += self.room.take_removed_limited().len();
         let room = &self.room;
         let (mut entries, mut in_flight, mut timed, mut bytes) = (0, 0, 0, 0);
         prop_assert_eq!(room.directory.len(), room.mailboxes.len());
         for (key, mailbox) in &room.mailboxes {
             prop_assert_eq!(room.find(&mailbox.user), u32::try_from(key).ok());
-            let (mut index, mut prev, mut len, mut before_cursor) = (mailbox.first, NIL, 0, true);
+            let (mut index, mut prev, mut before_cursor) = (mailbox.first, NIL, true);
+            let (mut len, mut waiting) = (0, 0);
             while index != NIL {
                 let entry = &room.entries[index as usize];
                 prop_assert_eq!((entry.prev, entry.mailbox as usize), (prev, key));
@@ -223,14 +267,17 @@ impl World {
                     entry.timed || entry.state == State::Pushing,
                     "an entry that nothing will ever end"
                 );
+                let id = room.entries[index as usize].id;
+                let found = room.with_id(u32::try_from(key).unwrap(), id, |_| true);
+                prop_assert_eq!(found, Some(index), "the index of ids is off");
                 len += 1;
+                waiting += u32::from(entry.state == State::Waiting);
                 in_flight += usize::from(entry.state == State::InFlight);
                 timed += usize::from(entry.timed);
                 bytes += entry.bytes();
                 (prev, index) = (index, entry.next);
             }
-            prop_assert_eq!((mailbox.last, usize::from(mailbox.len)), (prev, len));
-            prop_assert!(len <= MAX_PER_USER, "over the bound");
+            prop_assert_eq!((mailbox.last, mailbox.waiting), (prev, waiting));
             prop_assert!(
                 len > 0 || self.held.iter().any(|u| name(*u) == mailbox.user),
                 "a mailbox of nothing"
@@ -238,10 +285,11 @@ impl World {
             entries += len;
         }
         prop_assert_eq!(entries, room.entries.len());
+        prop_assert_eq!(entries, room.ids.len());
         prop_assert_eq!(entries, self.came - self.went, "a kind's count is off");
         prop_assert_eq!(in_flight, room.in_flight);
         prop_assert_eq!(bytes, room.bytes);
-        prop_assert_eq!(timed, room.expiries.len(&room.entries));
+        prop_assert_eq!(timed, room.due.len(&room.entries));
         prop_assert_eq!(entries + self.ended.len(), self.accepted.len(), "one was lost");
         Ok(())
     }

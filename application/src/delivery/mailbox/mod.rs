@@ -1,29 +1,43 @@
 //! The mailboxes of many users as one pure data structure: no async, no clock, no lock.
 //!
-//! Each method is a thing that happened, told with the time at which it happened, and answers what is to be
-//! done. So its promises can be tried on arbitrary schedules, and a model checker can interleave it.
+//! Each method reports one event with the time at which it happened, and returns what is to be done. So the
+//! promises can be tested on arbitrary schedules, and a model checker can interleave the calls.
 //!
-//! A *flush* is how a mailbox is emptied: `begin_flush` gives one caller the hold on it, who then asks
-//! `next` for what to do and reports each push with `pushed`, until the answer is to stop. What happens in
-//! between (an arrival, an acknowledgement, an expiry) changes the mailbox under the flush's feet; the two
-//! flags `AGAIN` and `CHANGED` make sure that it is noticed.
+//! A *flush* empties a mailbox: `begin_flush` gives one caller the hold on it. That caller asks `next` for
+//! what to do and reports each push with `pushed`, until it is told to stop. An arrival, an acknowledgement or
+//! an expiry may change the mailbox in between; the flags `AGAIN` and `CHANGED` make sure that the flush
+//! notices.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `mod` | the events and their rules |
+//! | `rules` | when an entry is superseded, when a mailbox is full, what is offered again |
+//! | `entry`, `lists` | one entry; the links and tables that keep all of them |
+//! | `due` | which entries are due when |
+//! | `kept` | what a mailbox has of the inbox |
+//! | `shards` | many mailrooms, each under its own lock |
 
-use std::time::Duration;
-
-use doorstep_domain::ports::{Attempt, EnteredBy, Pushed};
+use doorstep_domain::ports::{Attempt, EnteredBy};
 use doorstep_domain::{Kind, Notification, NotificationId, Outcome, Timestamp, Ttl, UserId};
 use foldhash::fast::SeedableRandomState;
 use hashbrown::HashTable;
 use slab::Slab;
 
-use super::entry::{Entry, NIL, State};
-use super::expiries::Expiries;
+use self::due::DueIndex;
+use self::entry::{Entry, NIL};
 use super::policy::{Overflow, Rule};
 
+mod due;
+mod entry;
 mod kept;
 mod lists;
 #[cfg(test)]
 mod properties;
+mod rules;
+mod shards;
+
+pub(super) use self::entry::State;
+pub(super) use self::shards::Mailrooms;
 
 /// Some users' mailboxes.
 #[derive(Default)]
@@ -33,38 +47,41 @@ pub(super) struct Mailroom {
     directory: HashTable<u32>,
     mailboxes: Slab<Mailbox>,
     entries: Slab<Entry>,
-    expiries: Expiries,
+    /// Finds an entry by its id; the id is kept once, in the entry.
+    ids: HashTable<u32>,
+    due: DueIndex,
     in_flight: usize,
     ended: usize,
     bytes: usize,
-    /// Those of a kind with limits of its own that went since somebody asked.
-    limited_went: Vec<(Kind, usize)>,
+    /// Removed entries whose kind has its own limits, not yet reported to the capacity.
+    removed_limited: Vec<(Kind, usize)>,
 }
 
-/// One user's notifications, in order. There is none for a user with nothing waiting.
+/// One user's notifications, in order. A user with nothing waiting has none.
 struct Mailbox {
     user: UserId,
     first: u32,
     last: u32,
-    /// Nothing before it waits: where a flush goes on.
+    /// Where a flush goes on: no entry before it waits.
     cursor: u32,
-    len: u16,
+    /// How many entries wait. What the inbox keeps does not count.
+    waiting: u32,
     flags: u8,
 }
 
 /// A flush has the hold.
 const HELD: u8 = 1;
-/// Something may have changed since the push that is under way began: do not stop at 'nobody'.
+/// Something may have changed since the current push began: do not stop at 'nobody' or 'full'.
 const AGAIN: u8 = 2;
-/// A connection came or went since the push that is under way began: offer what is in flight again.
+/// A connection came or went since the current push began: offer what is in flight again.
 const CHANGED: u8 = 4;
-/// The inbox is to be looked at.
+/// The next flush loads from the inbox.
 const LOOK: u8 = 8;
-/// The inbox is being looked at: forget no entry that it may bring once more.
+/// A load from the inbox is under way: forget no entry that it may bring once more.
 const LOOKING: u8 = 16;
 /// The inbox had more than one page.
 const MORE: u8 = 32;
-/// The inbox did not answer; somebody will look again later.
+/// A load from the inbox failed; it is repeated later.
 const LOOK_LATER: u8 = 64;
 
 /// What a flush is to do.
@@ -74,9 +91,9 @@ pub(super) enum Next {
     Push(Push),
     /// Load the user's undelivered items from the inbox and report with [`Mailroom::looked`].
     Look,
-    /// This one has ended on the way.
+    /// This entry has ended; go on.
     Ended(Notification, Outcome),
-    /// Nothing; the hold is given back.
+    /// Nothing is left to do; the hold has been given back.
     Stop,
 }
 
@@ -86,15 +103,22 @@ pub(super) struct Push {
     pub(super) notification: Notification,
     pub(super) attempt: Attempt,
     pub(super) deadline: Timestamp,
-    slot: u32,
+    /// How often the connections that are there now let an acknowledgement time out.
+    pub(super) repeats: u8,
 }
 
 /// How a push went.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Went {
-    /// The pusher answered.
-    Answered(Pushed),
-    /// The pusher failed; try again no sooner than this.
+    /// A client was written it; it is delivered.
+    Written,
+    /// A connection has it; the acknowledgement is due at this time.
+    InFlight { ack_by: Timestamp },
+    /// No connection has room; try again at this time if nothing happens before.
+    Full { retry_at: Timestamp },
+    /// The user is away.
+    Nobody,
+    /// The pusher failed; try again at this time.
     Failed { retry_at: Timestamp },
 }
 
@@ -107,7 +131,7 @@ pub(super) struct AfterPush {
     pub(super) go_on: bool,
 }
 
-/// Somebody's acknowledgement was good for something.
+/// An entry that has just been acknowledged.
 #[derive(Debug)]
 pub(super) struct Acked {
     pub(super) notification: Notification,
@@ -115,7 +139,27 @@ pub(super) struct Acked {
     pub(super) kept: Option<EnteredBy>,
 }
 
-/// What came due.
+/// What a notification meets at its user's mailbox.
+#[derive(Debug)]
+pub(super) enum Admission {
+    /// It is in. These had to give way, each with its outcome.
+    In(Vec<(Notification, Outcome)>),
+    /// The mailbox is full; nothing has changed.
+    Full(Notification),
+}
+
+/// How the bound of a mailbox is applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Bound {
+    /// A full mailbox takes nothing, whatever the rule says.
+    Ask,
+    /// There is no bound: the user is reading, and what waits is on its way.
+    Open,
+    /// The rule decides: the oldest gives way, or the new one is refused.
+    Enforce,
+}
+
+/// What became due.
 #[derive(Debug, Default)]
 pub(super) struct Due {
     /// These have ended by their TTL.
@@ -142,55 +186,44 @@ impl Mailroom {
         Self { hasher, ..Self::default() }
     }
 
-    /// Puts a notification at the end of its user's mailbox.
+    /// Puts a notification at the end of its user's mailbox, if the bound allows it.
     ///
-    /// Answers what had to give way: the one it replaces, or the oldest if the mailbox was full. Refuses,
-    /// changing nothing, when the mailbox is full and its rule says so. `limited`: its kind has limits of its
-    /// own, and when it goes [`limited_that_went`](Self::limited_that_went) says so.
+    /// `limited`: its kind has its own limits; [`take_removed_limited`](Self::take_removed_limited) reports when
+    /// it leaves.
     pub(super) fn accept(
         &mut self,
         n: Notification,
         ttl: Ttl,
         rule: &Rule,
+        bound: Bound,
         limited: bool,
-    ) -> Result<Option<(Notification, Outcome)>, Notification> {
-        let user = n.user_id.clone();
-        let mut gone = None;
-        let mailbox = if let Some(mailbox) = self.find(&user) {
-            let replaced = n.topic.as_ref().and_then(|topic| {
-                self.position(mailbox, |e| {
-                    e.state == State::Waiting && e.kept.is_none() && e.topic.as_ref() == Some(topic)
-                })
-            });
-            if let Some(index) = replaced {
-                gone = Some((self.take(index), Outcome::Replaced));
-            } else if self.full(mailbox, rule.max_per_user) {
-                if rule.overflow == Overflow::Reject {
-                    return Err(n);
+    ) -> Admission {
+        let mut gone = Vec::new();
+        let mailbox = if let Some(mailbox) = self.find(&n.user_id) {
+            let max_per_user = rule.max_per_user.min(Rule::MOST_PER_USER);
+            if let Some(index) = self.waiting_with_topic(mailbox, n.topic.as_ref()) {
+                gone.push((self.take(index), Outcome::Replaced));
+            } else if bound != Bound::Open && self.is_full(mailbox, max_per_user) {
+                if bound == Bound::Ask || rule.overflow == Overflow::Reject {
+                    return Admission::Full(n);
                 }
-                // Rather what nobody has seen than what somebody may just be looking at.
-                let oldest = self
-                    .position(mailbox, |e| e.state == State::Waiting && e.kept.is_none())
-                    .or_else(|| {
-                        self.position(mailbox, |e| e.state == State::InFlight && e.kept.is_none())
-                    })
-                    .or_else(|| self.position(mailbox, |e| e.kept.is_none()));
-                match oldest {
-                    Some(index) => gone = Some((self.take(index), Outcome::Dropped)),
-                    None => return Err(n),
+                while self.is_full(mailbox, max_per_user)
+                    && let Some(oldest) = self.oldest_waiting(mailbox)
+                {
+                    gone.push((self.take(oldest), Outcome::Dropped));
                 }
             }
             mailbox
         } else {
-            self.open(user)
+            self.open(n.user_id.clone())
         };
         let index = self.insert(mailbox, n, ttl, None, NIL);
         self.entries[index as usize].limited = limited;
-        Ok(gone)
+        Admission::In(gone)
     }
 
     /// Takes the hold on the user's mailbox for a flush, if there is something to do and nobody has it.
-    /// Whoever has it is told to look again.
+    /// If somebody has it, that flush looks again before it ends.
     pub(super) fn begin_flush(&mut self, user: &UserId) -> bool {
         let Some(mailbox) = self.find(user) else { return false };
         let mailbox = &mut self.mailboxes[mailbox as usize];
@@ -235,59 +268,78 @@ impl Mailroom {
         }
     }
 
-    /// Reports how a push went. Unless it says to go on, the hold has been given back.
+    /// Reports how a push went. Unless the result says to go on, the hold has been given back.
     pub(super) fn pushed(
         &mut self,
         user: &UserId,
         push: &Push,
         went: Went,
         now: Timestamp,
-        ack_timeout: Duration,
     ) -> AfterPush {
         let Some(mailbox) = self.find(user) else {
             return AfterPush { ended: None, go_on: false };
         };
-        // It may have ended meanwhile; its slot may even hold another by now.
+        // The entry may have ended during the push; its slot may even hold another by now.
         let id = push.notification.id;
-        let pushing = |e: &Entry| e.id == id && e.mailbox == mailbox && e.state == State::Pushing;
-        let index = match self.entries.get(push.slot as usize) {
-            Some(entry) if pushing(entry) => Some(push.slot),
-            _ => self.position(mailbox, pushing),
-        };
-        let retry_at = match went {
-            Went::Answered(Pushed::Written) => {
+        let index = self.with_id(mailbox, id, |e| e.state == State::Pushing);
+        let ended = match went {
+            Went::Written => {
                 let ended = index.map(|index| (self.end(index), Outcome::Delivered));
                 return AfterPush { ended, go_on: true };
             }
-            Went::Answered(Pushed::InFlight) => {
+            Went::InFlight { ack_by } => {
                 if let Some(index) = index {
-                    let entry = &mut self.entries[index as usize];
-                    entry.state = State::InFlight;
-                    entry.attempt = Some(push.attempt);
-                    self.in_flight += 1;
-                    self.expiries.set(&mut self.entries, index, now + ack_timeout);
+                    self.set_state(index, State::InFlight);
+                    self.entries[index as usize].attempt = Some(push.attempt);
+                    self.due.set(&mut self.entries, index, ack_by);
                 }
                 return AfterPush { ended: None, go_on: true };
             }
-            Went::Answered(Pushed::Nobody) => None,
-            Went::Failed { retry_at } => Some(retry_at),
+            Went::Nobody => index.and_then(|index| self.put_back(index, now, None)),
+            Went::Full { retry_at } => {
+                index.and_then(|index| self.put_back(index, now, Some(retry_at)))
+            }
+            Went::Failed { retry_at } => {
+                if let Some(index) = index {
+                    // A connection may have had it before the push failed.
+                    self.entries[index as usize].attempt.get_or_insert(Attempt::FIRST);
+                }
+                index.and_then(|index| self.put_back(index, now, Some(retry_at)))
+            }
         };
-        let ended = index.and_then(|index| self.put_back(index, now, retry_at));
-        // Who is away will arrive, and a failure is tried again by the timer of what failed. But if that one
-        // has ended meanwhile, the answer says nothing of those behind it, and nothing would come back for
-        // them. (For the same reason whatever ends one that was tried is followed by a flush.)
+        // An absent user will arrive, and a push that failed or found no room is repeated by the timer of its
+        // entry. But if that entry has ended, the answer says nothing about those behind it, and nothing would
+        // come back for them. (For the same reason, every end of an entry that was tried is followed by a flush.)
         let nothing_to_wait_for = index.is_none() || ended.is_some();
         let here = &mut self.mailboxes[mailbox as usize];
         if nothing_to_wait_for || here.flags & (AGAIN | CHANGED) != 0 {
             here.flags &= !AGAIN;
             return AfterPush { ended, go_on: true };
         }
-        if retry_at.is_none() {
+        if matches!(went, Went::Nobody) {
             // The user is away: what the inbox keeps needs no memory here.
             self.forget(mailbox, |e| e.kept.is_some() && e.state == State::Waiting);
         }
         self.release(mailbox);
         AfterPush { ended, go_on: false }
+    }
+
+    /// A flush ended before it gave the hold back: it panicked, or its task was dropped. What it was pushing
+    /// waits again and is due at `retry_at`; a load from the inbox counts as failed.
+    pub(super) fn abandoned(&mut self, user: &UserId, now: Timestamp, retry_at: Timestamp) {
+        let Some(mailbox) = self.find(user) else { return };
+        if self.mailboxes[mailbox as usize].flags & LOOKING != 0 {
+            self.mailboxes[mailbox as usize].flags &= !LOOKING;
+            self.mailboxes[mailbox as usize].flags |= LOOK;
+        }
+        while let Some(index) = self.position(mailbox, |e| e.state == State::Pushing) {
+            self.entries[index as usize].attempt.get_or_insert(Attempt::FIRST);
+            // An entry at the end of its TTL stays until its timer ends it.
+            let retry_at = retry_at.max(now);
+            self.return_to_waiting(index, retry_at);
+        }
+        self.rewind(mailbox);
+        self.release(mailbox);
     }
 
     /// A connection of the user came or went: what is in flight is offered again (a connection that has it
@@ -300,31 +352,30 @@ impl Mailroom {
         }
     }
 
-    /// A connection of this user acknowledged this id. Answers it if that means anything: not for an id
-    /// that is unknown, somebody else's, never pushed, or acknowledged before.
+    /// A connection of this user acknowledged this id. Returns the entry that this ends: none for an id
+    /// that is unknown, another user's, never pushed, or acknowledged before.
     pub(super) fn acknowledged(&mut self, user: &UserId, id: NotificationId) -> Option<Acked> {
         let mailbox = self.find(user)?;
-        let index = self.position(mailbox, |e| e.id == id)?;
-        let entry = &self.entries[index as usize];
-        let counts = match entry.state {
-            // A fast client is quicker than the pusher's own answer.
+        let counts = |entry: &Entry| match entry.state {
+            // A fast client acknowledges before the pusher returns.
             State::Pushing | State::InFlight => true,
-            // Of an earlier connection, or late.
+            // From an earlier connection, or late.
             State::Waiting => entry.attempt.is_some(),
             State::Acked | State::Marked => false,
         };
-        counts.then(|| self.end(index))
+        let index = self.with_id(mailbox, id, counts)?;
+        Some(self.end(index))
     }
 
-    /// Looks at most at `limit` entries that are due by now; true if there may be more.
+    /// Handles at most `limit` entries that are due by now; true if there may be more.
     pub(super) fn due(&mut self, now: Timestamp, limit: usize, due: &mut Due) -> bool {
         for _ in 0..limit {
-            let Some(index) = self.expiries.due(now) else {
+            let Some(index) = self.due.first(now) else {
                 return false;
             };
             let entry = &self.entries[index as usize];
             if now >= entry.expires_at() {
-                let was_tried = entry.attempt.is_some();
+                let was_tried = entry.attempt.is_some() || entry.full;
                 let expired = self.remove(index);
                 if was_tried {
                     due.flush.push(expired.user_id.clone());
@@ -332,32 +383,31 @@ impl Mailroom {
                 due.expired.push(expired);
                 continue;
             }
-            // Not its end: an acknowledgement that did not come, or a failed push to be tried again.
-            self.expiries.unset(&mut self.entries, index);
+            // Not its end: an acknowledgement that did not come, or a push to be tried again.
+            self.due.unset(&mut self.entries, index);
             let entry = &mut self.entries[index as usize];
-            let mailbox = entry.mailbox;
+            let (mailbox, end) = (entry.mailbox, entry.expires_at());
             if entry.state == State::InFlight {
-                entry.state = State::Waiting;
                 entry.attempt = entry.attempt.map(Attempt::next);
-                self.in_flight -= 1;
+                entry.repeats = entry.repeats.saturating_add(1);
+                self.set_state(index, State::Waiting);
             }
-            let end = entry.expires_at();
-            self.expiries.set(&mut self.entries, index, end);
+            self.due.set(&mut self.entries, index, end);
             self.rewind(mailbox);
             due.flush.push(self.mailboxes[mailbox as usize].user.clone());
         }
         true
     }
 
-    /// When something is due next.
+    /// When the next entry becomes due.
     pub(super) fn next_due(&self) -> Option<Timestamp> {
-        self.expiries.next()
+        self.due.next()
     }
 
-    /// Where a notification stands, if it is here and has not ended.
+    /// The state of a notification that is here and has not ended.
     pub(super) fn state(&self, user: &UserId, id: NotificationId) -> Option<State> {
         let mailbox = self.find(user)?;
-        let index = self.position(mailbox, |e| e.id == id)?;
+        let index = self.with_id(mailbox, id, |_| true)?;
         Some(self.entries[index as usize].state)
     }
 
@@ -395,9 +445,9 @@ impl Mailroom {
         }
     }
 
-    /// Those of kinds with limits of their own that went since the last call: their kinds and bytes.
-    pub(super) fn limited_that_went(&mut self) -> Vec<(Kind, usize)> {
-        std::mem::take(&mut self.limited_went)
+    /// Takes the kinds and bytes of entries with their own limits that were removed since the last call.
+    pub(super) fn take_removed_limited(&mut self) -> Vec<(Kind, usize)> {
+        std::mem::take(&mut self.removed_limited)
     }
 
     /// How many entries there are, and the bytes of their payloads.

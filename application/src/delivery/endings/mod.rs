@@ -1,12 +1,23 @@
+//! The one place where a notification ends: from here the receipt, the counter, the log line and the observers
+//! learn of it.
+
+mod receipt;
+
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use doorstep_domain::ports::{Clock, Outcomes};
 use doorstep_domain::{Ended, Notification, Outcome};
+use futures_util::FutureExt;
+use futures_util::future::join_all;
 
-use super::receipt::Receipts;
+use super::tasks::Tasks;
 
-/// Makes every end known: to the receipt, the counters, the log and the observers.
+use self::receipt::Receipts;
+pub use self::receipt::{Acceptance, Receipt};
+
+/// Makes every end known.
 pub(super) struct Endings {
     pub(super) receipts: Arc<Receipts>,
     counters: [AtomicU64; Outcome::ALL.len()],
@@ -19,7 +30,7 @@ impl Endings {
         Self { receipts: Receipts::new(), counters: Default::default(), observers, clock }
     }
 
-    /// This notification has ended. The observers are told by [`tell`](Self::tell).
+    /// Ends a notification. The observers are told by [`tell`](Self::tell).
     pub(super) fn end(&self, n: &Notification, outcome: Outcome) -> Ended {
         let at = self.clock.now();
         let waited = at.since(n.created_at);
@@ -37,25 +48,36 @@ impl Endings {
         Ended { id: n.id, user_id, kind, outcome, at, waited }
     }
 
-    /// Tells the observers, and waits as long as they make one wait.
-    pub(super) async fn tell(&self, ended: Vec<Ended>) {
+    /// Tells the observers, all at once, and waits for the slowest. None holds up another, and one that
+    /// panics has been told.
+    pub(super) async fn tell(&self, ended: Vec<Ended>, tasks: &Tasks) {
         if ended.is_empty() {
             return;
         }
         let Some((last, others)) = self.observers.split_last() else { return };
-        for observer in others {
-            observer.ended(ended.clone()).await;
+        if others.is_empty() {
+            return tell_one(last, ended, tasks).await;
         }
-        last.ended(ended).await;
+        let mut all: Vec<_> =
+            others.iter().map(|other| tell_one(other, ended.clone(), tasks)).collect();
+        all.push(tell_one(last, ended, tasks));
+        join_all(all).await;
     }
 
-    /// Whether anybody listens.
+    /// Whether there is an observer.
     pub(super) fn has_observers(&self) -> bool {
         !self.observers.is_empty()
     }
 
-    /// How many have ended so.
+    /// How many notifications have ended with this outcome.
     pub(super) fn count(&self, outcome: Outcome) -> u64 {
         self.counters[outcome as usize].load(Relaxed)
+    }
+}
+
+async fn tell_one(observer: &Arc<dyn Outcomes>, ended: Vec<Ended>, tasks: &Tasks) {
+    let telling = AssertUnwindSafe(async { observer.ended(ended).await });
+    if telling.catch_unwind().await.is_err() {
+        tasks.panicked("observer of outcomes");
     }
 }

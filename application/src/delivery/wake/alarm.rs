@@ -3,9 +3,9 @@ use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
 use doorstep_domain::Timestamp;
 use tokio::sync::Notify;
 
-/// Wakes the one task that ends what is due, when something becomes due sooner than it is set for.
+/// Wakes the timer task early when an entry becomes due before the current wake-up time.
 ///
-/// While nothing waits it is set for never, and nobody wakes.
+/// While nothing waits, the wake-up time is never, and nothing wakes.
 pub(super) struct Alarm {
     set_for: AtomicI64,
     bell: Notify,
@@ -16,25 +16,25 @@ impl Alarm {
         Self { set_for: AtomicI64::new(i64::MAX), bell: Notify::new() }
     }
 
-    /// Something is due then.
+    /// An entry becomes due at this time.
     pub(super) fn mind(&self, due: Timestamp) {
         if due.as_micros() < self.set_for.load(SeqCst) {
             self.bell.notify_one();
         }
     }
 
-    /// Before looking for what is due next: from here on everything that is accepted rings, so that what
-    /// comes while one is looking is not overlooked.
+    /// Call before scanning for the next due time: until `set`, every accept rings, so none is missed during
+    /// the scan.
     pub(super) fn unset(&self) {
         self.set_for.store(i64::MAX, SeqCst);
     }
 
-    /// After having looked.
+    /// Call after the scan, with its result.
     pub(super) fn set(&self, due: Timestamp) {
         self.set_for.store(due.as_micros(), SeqCst);
     }
 
-    /// Waits until something is due sooner.
+    /// Waits until an entry becomes due earlier than the time that is set.
     pub(super) async fn rung(&self) {
         self.bell.notified().await;
     }

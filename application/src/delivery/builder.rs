@@ -1,0 +1,119 @@
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use doorstep_domain::ports::{Clock, Handover, Inbox, Outcomes, Presence, Pusher};
+use tokio::runtime::Handle;
+
+use super::Delivery;
+use super::capacity::Capacity;
+use super::context::Context;
+use super::endings::Endings;
+use super::policy::{Limits, Rules};
+use super::poll::Poll;
+use super::tasks::Tasks;
+use super::wake::Wake;
+
+/// What a [`Delivery`] is made of.
+pub struct Builder {
+    presence: Arc<dyn Presence>,
+    pusher: Arc<dyn Pusher>,
+    clock: Arc<dyn Clock>,
+    rules: Rules,
+    limits: Limits,
+    inbox: Option<Arc<dyn Inbox>>,
+    handover: Option<Arc<dyn Handover>>,
+    outcomes: Vec<Arc<dyn Outcomes>>,
+    hash_seed: Option<u64>,
+}
+
+/// Why a delivery cannot start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum StartError {
+    /// A rule writes to the inbox, by its policy or when a TTL ends, and no inbox was given: what should be kept
+    /// would be dropped.
+    #[error("a rule keeps notifications in the inbox (policy or on_expiry), and there is no inbox")]
+    NoInbox,
+    /// There is no tokio runtime here for the background work.
+    #[error("delivery must be started inside a tokio runtime")]
+    NoRuntime,
+}
+
+impl Builder {
+    pub(super) fn new(
+        presence: Arc<dyn Presence>,
+        pusher: Arc<dyn Pusher>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self {
+            presence,
+            pusher,
+            clock,
+            rules: Rules::default(),
+            limits: Limits::default(),
+            inbox: None,
+            handover: None,
+            outcomes: Vec::new(),
+            hash_seed: None,
+        }
+    }
+
+    /// Which rule governs which kind; by default all wait for up to 60 s, strategy `wake`.
+    #[must_use]
+    pub fn rules(self, rules: Rules) -> Self {
+        Self { rules, ..self }
+    }
+
+    /// How much may wait on this node.
+    #[must_use]
+    pub fn limits(self, limits: Limits) -> Self {
+        Self { limits, ..self }
+    }
+
+    /// Where the inbox is kept: needed when a rule uses one.
+    #[must_use]
+    pub fn inbox(self, inbox: Arc<dyn Inbox>) -> Self {
+        Self { inbox: Some(inbox), ..self }
+    }
+
+    /// Where a stopping node leaves what waits; without it a stop drops that.
+    #[must_use]
+    pub fn handover(self, handover: Arc<dyn Handover>) -> Self {
+        Self { handover: Some(handover), ..self }
+    }
+
+    /// Somebody who is told how each notification ended.
+    #[must_use]
+    pub fn outcomes(mut self, outcomes: Arc<dyn Outcomes>) -> Self {
+        self.outcomes.push(outcomes);
+        self
+    }
+
+    /// Fixes how users are spread over the shards, so that a simulation plays the same schedule again. Not
+    /// for a service: who knows the seed can choose user ids that all meet in one place.
+    #[must_use]
+    pub fn hash_seed(self, seed: u64) -> Self {
+        Self { hash_seed: Some(seed), ..self }
+    }
+
+    /// Starts the background work on the current tokio runtime.
+    pub fn start(self) -> Result<Delivery, StartError> {
+        let runtime = Handle::try_current().map_err(|_| StartError::NoRuntime)?;
+        if self.inbox.is_none() && self.rules.use_inbox() {
+            return Err(StartError::NoInbox);
+        }
+        let cx = Arc::new(Context {
+            capacity: Arc::new(Capacity::new(&self.limits, &self.rules)),
+            endings: Endings::new(self.outcomes, self.clock.clone()),
+            presence: self.presence,
+            pusher: self.pusher,
+            clock: self.clock,
+            rules: self.rules,
+            limits: self.limits,
+            tasks: Tasks::new(Some(runtime)),
+            presence_checks: AtomicU64::new(0),
+        });
+        let wake = Wake::new(cx.clone(), self.inbox, self.hash_seed);
+        wake.start();
+        Ok(Delivery { poll: Poll::new(cx.clone()), wake, cx, handover: self.handover })
+    }
+}

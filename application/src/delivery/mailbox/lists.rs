@@ -1,0 +1,226 @@
+//! The links and the two tables (users, ids) under the mailboxes. They keep the indices right; they decide
+//! nothing.
+
+use std::hash::BuildHasher;
+
+use doorstep_domain::ports::EnteredBy;
+use doorstep_domain::{Notification, NotificationId, Ttl, UserId};
+use hashbrown::HashTable;
+use slab::Slab;
+
+use super::entry::{Entry, NIL, State};
+use super::{HELD, LOOK, LOOK_LATER, LOOKING, Mailbox, Mailroom};
+
+/// With fewer slots than this, shrinking is not worth the copying.
+const WORTH_SHRINKING: usize = if cfg!(test) { 4 } else { 1024 };
+
+/// A slab's key as a link. The node's limits keep a mailroom far below four billion entries.
+fn link(key: usize) -> u32 {
+    u32::try_from(key).expect("a mailroom has fewer than 2^32 entries")
+}
+
+impl Mailroom {
+    pub(super) fn find(&self, user: &UserId) -> Option<u32> {
+        let hash = self.hasher.hash_one(user);
+        self.directory.find(hash, |&m| self.mailboxes[m as usize].user == *user).copied()
+    }
+
+    /// Makes a mailbox for a user who has none.
+    pub(super) fn open(&mut self, user: UserId) -> u32 {
+        let hash = self.hasher.hash_one(&user);
+        let mailbox = Mailbox { user, first: NIL, last: NIL, cursor: NIL, waiting: 0, flags: 0 };
+        let key = link(self.mailboxes.insert(mailbox));
+        let (hasher, mailboxes) = (&self.hasher, &self.mailboxes);
+        self.directory.insert_unique(hash, key, |&m| hasher.hash_one(&mailboxes[m as usize].user));
+        key
+    }
+
+    /// Removes the mailbox when nothing is in it and nobody is at it.
+    pub(super) fn close_if_done(&mut self, mailbox: u32) {
+        let here = &self.mailboxes[mailbox as usize];
+        if here.first != NIL || here.flags & (HELD | LOOK | LOOKING | LOOK_LATER) != 0 {
+            return;
+        }
+        let user = self.mailboxes.remove(mailbox as usize).user;
+        let hash = self.hasher.hash_one(&user);
+        if let Ok(found) = self.directory.find_entry(hash, |&m| m == mailbox) {
+            found.remove();
+        }
+    }
+
+    /// Puts a notification before the entry `before`, or at the end if that is [`NIL`].
+    pub(super) fn insert(
+        &mut self,
+        mailbox: u32,
+        n: Notification,
+        ttl: Ttl,
+        kept: Option<EnteredBy>,
+        before: u32,
+    ) -> u32 {
+        let entry = Entry::new(n, ttl, kept, mailbox);
+        self.bytes += entry.bytes();
+        let due = entry.expires_at();
+        let index = link(self.entries.insert(entry));
+        self.link_before(index, before);
+        self.index_id(index);
+        self.due.set(&mut self.entries, index, due);
+        let here = &mut self.mailboxes[mailbox as usize];
+        here.waiting += u32::from(kept.is_none());
+        if here.cursor == NIL {
+            here.cursor = index;
+        }
+        index
+    }
+
+    fn index_id(&mut self, index: u32) {
+        let (hasher, entries) = (&self.hasher, &self.entries);
+        let hash = |&i: &u32| hasher.hash_one(entries[i as usize].id);
+        self.ids.insert_unique(hash(&index), index, hash);
+    }
+
+    /// An entry of the mailbox with this id for which `such` holds. A sender may have sent one id twice.
+    pub(super) fn with_id(
+        &self,
+        mailbox: u32,
+        id: NotificationId,
+        such: impl Fn(&Entry) -> bool,
+    ) -> Option<u32> {
+        let is_it = |&index: &u32| {
+            let entry = &self.entries[index as usize];
+            entry.id == id && entry.mailbox == mailbox && such(entry)
+        };
+        self.ids.find(self.hasher.hash_one(id), is_it).copied()
+    }
+
+    /// Changes the state of an entry, and with it the counts.
+    pub(super) fn set_state(&mut self, index: u32, state: State) {
+        let entry = &mut self.entries[index as usize];
+        let before = std::mem::replace(&mut entry.state, state);
+        let (mailbox, kept) = (entry.mailbox, entry.kept.is_some());
+        self.count_out(mailbox, before, kept);
+        match state {
+            State::InFlight => self.in_flight += 1,
+            State::Acked | State::Marked => self.ended += 1,
+            State::Waiting => self.mailboxes[mailbox as usize].waiting += u32::from(!kept),
+            State::Pushing => {}
+        }
+    }
+
+    fn count_out(&mut self, mailbox: u32, state: State, kept: bool) {
+        match state {
+            State::InFlight => self.in_flight -= 1,
+            State::Acked | State::Marked => self.ended -= 1,
+            State::Waiting => self.mailboxes[mailbox as usize].waiting -= u32::from(!kept),
+            State::Pushing => {}
+        }
+    }
+
+    fn link_before(&mut self, index: u32, before: u32) {
+        let here = &mut self.mailboxes[self.entries[index as usize].mailbox as usize];
+        let prev = if before == NIL {
+            std::mem::replace(&mut here.last, index)
+        } else {
+            std::mem::replace(&mut self.entries[before as usize].prev, index)
+        };
+        if prev == NIL {
+            here.first = index;
+        } else {
+            self.entries[prev as usize].next = index;
+        }
+        let entry = &mut self.entries[index as usize];
+        (entry.prev, entry.next) = (prev, before);
+    }
+
+    /// Takes an entry out of every list; its mailbox stays, even if it is empty now.
+    pub(super) fn take(&mut self, index: u32) -> Notification {
+        self.due.unset(&mut self.entries, index);
+        let hash = self.hasher.hash_one(self.entries[index as usize].id);
+        if let Ok(found) = self.ids.find_entry(hash, |&i| i == index) {
+            found.remove();
+        }
+        let entry = self.entries.remove(index as usize);
+        self.bytes -= entry.bytes();
+        if entry.limited {
+            self.removed_limited.push((entry.kind.clone(), entry.bytes()));
+        }
+        self.count_out(entry.mailbox, entry.state, entry.kept.is_some());
+        let here = &mut self.mailboxes[entry.mailbox as usize];
+        if here.cursor == index {
+            here.cursor = entry.next;
+        }
+        match entry.prev {
+            NIL => here.first = entry.next,
+            prev => self.entries[prev as usize].next = entry.next,
+        }
+        match entry.next {
+            NIL => here.last = entry.prev,
+            next => self.entries[next as usize].prev = entry.prev,
+        }
+        let user = here.user.clone();
+        entry.into_notification(user)
+    }
+
+    /// Takes an entry out, and its mailbox with it if that was the last.
+    pub(super) fn remove(&mut self, index: u32) -> Notification {
+        let mailbox = self.entries[index as usize].mailbox;
+        let notification = self.take(index);
+        self.close_if_done(mailbox);
+        notification
+    }
+
+    /// The next look begins with the oldest.
+    pub(super) fn rewind(&mut self, mailbox: u32) {
+        let here = &mut self.mailboxes[mailbox as usize];
+        here.cursor = here.first;
+    }
+
+    /// The oldest entry of the mailbox for which `such` holds.
+    pub(super) fn position(&self, mailbox: u32, such: impl Fn(&Entry) -> bool) -> Option<u32> {
+        let mut index = self.mailboxes[mailbox as usize].first;
+        while index != NIL {
+            let entry = &self.entries[index as usize];
+            if such(entry) {
+                return Some(index);
+            }
+            index = entry.next;
+        }
+        None
+    }
+
+    /// Gives memory back when little of it is used, so that it stays proportional to what waits.
+    ///
+    /// Moves every entry, so no index may be held across it. Halving at a quarter of the load makes the cost
+    /// per removed entry constant.
+    pub(in crate::delivery) fn shrink(&mut self) {
+        let capacity = self.entries.capacity();
+        if capacity < WORTH_SHRINKING || self.entries.len() >= capacity / 4 {
+            return;
+        }
+        let mut old = std::mem::replace(self, Self::new(self.hasher.clone()));
+        self.entries = Slab::with_capacity(old.entries.len() * 2);
+        self.mailboxes = Slab::with_capacity(old.mailboxes.len());
+        self.directory = HashTable::with_capacity(old.mailboxes.len());
+        self.ids = HashTable::with_capacity(old.entries.len());
+        (self.in_flight, self.ended, self.bytes) = (old.in_flight, old.ended, old.bytes);
+        self.removed_limited = std::mem::take(&mut old.removed_limited);
+        for (_, there) in old.mailboxes {
+            let mailbox = self.open(there.user);
+            self.mailboxes[mailbox as usize].flags = there.flags;
+            self.mailboxes[mailbox as usize].waiting = there.waiting;
+            let mut index = there.first;
+            while index != NIL {
+                let mut entry = old.entries.remove(index as usize);
+                index = entry.next;
+                let (timed, due) = (std::mem::take(&mut entry.timed), entry.due);
+                entry.mailbox = mailbox;
+                let moved = link(self.entries.insert(entry));
+                self.link_before(moved, NIL);
+                self.index_id(moved);
+                if timed {
+                    self.due.set(&mut self.entries, moved, due);
+                }
+            }
+            self.rewind(mailbox);
+        }
+    }
+}

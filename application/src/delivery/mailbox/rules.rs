@@ -1,0 +1,137 @@
+//! The rules of a mailbox: what supersedes what, when it is full, what is offered again.
+
+use doorstep_domain::ports::Attempt;
+use doorstep_domain::{Outcome, Timestamp, Topic};
+
+use super::entry::{Entry, NIL, State};
+use super::{AGAIN, Acked, CHANGED, HELD, Mailroom, Push};
+
+impl Mailroom {
+    /// Whether as many entries wait as may. What is in flight or in the inbox does not count.
+    pub(super) fn is_full(&self, mailbox: u32, max_per_user: usize) -> bool {
+        self.mailboxes[mailbox as usize].waiting as usize >= max_per_user
+    }
+
+    /// The entry that gives way when the mailbox is full.
+    pub(super) fn oldest_waiting(&self, mailbox: u32) -> Option<u32> {
+        self.position(mailbox, |e| e.state == State::Waiting && e.kept.is_none())
+    }
+
+    /// The waiting entry that a new one with this topic replaces.
+    pub(super) fn waiting_with_topic(&self, mailbox: u32, topic: Option<&Topic>) -> Option<u32> {
+        topic?;
+        self.position(mailbox, |e| {
+            e.state == State::Waiting && e.kept.is_none() && e.topic.as_ref() == topic
+        })
+    }
+
+    /// Whether a newer entry of the same topic was accepted while this one was pushed or in flight. Then it is
+    /// replaced when it waits again.
+    pub(super) fn superseded(&self, index: u32) -> bool {
+        let entry = &self.entries[index as usize];
+        if entry.topic.is_none() || entry.kept.is_some() {
+            return false;
+        }
+        let mut later = entry.next;
+        while later != NIL {
+            let other = &self.entries[later as usize];
+            if other.topic == entry.topic && other.kept.is_none() {
+                return true;
+            }
+            later = other.next;
+        }
+        false
+    }
+
+    /// Ends an entry: it is removed or, if the inbox has to be told, kept until the inbox knows.
+    pub(super) fn end(&mut self, index: u32) -> Acked {
+        let kept = self.entries[index as usize].kept;
+        if kept.is_none() {
+            return Acked { notification: self.remove(index), kept };
+        }
+        self.set_state(index, State::Acked);
+        self.due.unset(&mut self.entries, index);
+        let entry = &self.entries[index as usize];
+        let user = &self.mailboxes[entry.mailbox as usize].user;
+        Acked { notification: entry.notification(user), kept }
+    }
+
+    /// Marks the entry as being pushed and returns what to push.
+    pub(super) fn hand_out(&mut self, mailbox: u32, index: u32) -> Push {
+        self.due.unset(&mut self.entries, index);
+        self.set_state(index, State::Pushing);
+        let here = &mut self.mailboxes[mailbox as usize];
+        let entry = &self.entries[index as usize];
+        here.cursor = entry.next;
+        let attempt = entry.attempt.unwrap_or(Attempt::FIRST);
+        let notification = entry.notification(&here.user);
+        Push { notification, attempt, deadline: entry.expires_at(), repeats: entry.repeats }
+    }
+
+    /// No connection took the entry that was being pushed: it waits on, or its TTL has ended.
+    pub(super) fn put_back(
+        &mut self,
+        index: u32,
+        now: Timestamp,
+        retry_at: Option<Timestamp>,
+    ) -> Option<(Acked, Outcome)> {
+        let entry = &self.entries[index as usize];
+        let (mailbox, next, end) = (entry.mailbox, entry.next, entry.expires_at());
+        if now >= end {
+            // The flush still has the hold, so the mailbox must outlive its last entry.
+            let notification = self.take(index);
+            return Some((Acked { notification, kept: None }, Outcome::Expired));
+        }
+        self.entries[index as usize].full = retry_at.is_some();
+        self.return_to_waiting(index, retry_at.unwrap_or(end));
+        let here = &mut self.mailboxes[mailbox as usize];
+        if here.cursor == next {
+            // Nothing before it waits: it was the first that did when it was handed out.
+            here.cursor = index;
+        } else {
+            self.rewind(mailbox);
+        }
+        None
+    }
+
+    /// The entry waits, and is looked at next at this time, or when its TTL ends if that is sooner.
+    pub(super) fn return_to_waiting(&mut self, index: u32, look_at: Timestamp) {
+        let end = self.entries[index as usize].expires_at();
+        self.set_state(index, State::Waiting);
+        self.due.set(&mut self.entries, index, look_at.min(end));
+    }
+
+    /// After a connection came or went: what is in flight waits again, in the same attempt.
+    pub(super) fn offer_again_if_changed(&mut self, mailbox: u32) {
+        let here = &mut self.mailboxes[mailbox as usize];
+        if here.flags & CHANGED == 0 {
+            return;
+        }
+        here.flags &= !(CHANGED | AGAIN);
+        let mut index = here.first;
+        while index != NIL {
+            let entry = &self.entries[index as usize];
+            let (next, end) = (entry.next, entry.expires_at());
+            if entry.state == State::InFlight {
+                self.due.unset(&mut self.entries, index);
+                self.entries[index as usize].repeats = 0;
+                self.return_to_waiting(index, end);
+            }
+            index = next;
+        }
+        self.rewind(mailbox);
+    }
+
+    /// The flush gives the hold back.
+    pub(super) fn release(&mut self, mailbox: u32) {
+        self.mailboxes[mailbox as usize].flags &= !(HELD | AGAIN);
+        self.close_if_done(mailbox);
+    }
+
+    /// Removes entries that the inbox remembers; that is not their end.
+    pub(super) fn forget(&mut self, mailbox: u32, such: impl Fn(&Entry) -> bool) {
+        while let Some(index) = self.position(mailbox, &such) {
+            self.take(index);
+        }
+    }
+}

@@ -1,0 +1,115 @@
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+use doorstep_domain::{Timestamp, UserId};
+use foldhash::SharedSeed;
+use foldhash::fast::SeedableRandomState;
+
+use super::{Held, Mailroom};
+use crate::delivery::capacity::Capacity;
+use crate::delivery::sync::Mutex;
+
+/// Enough that two cores rarely meet at one lock, few enough to scan them all quickly.
+const SHARDS: usize = 64;
+
+/// Entries and bytes of payload.
+type Load = (usize, usize);
+
+/// All mailboxes, in shards by user, each under its own lock.
+pub(in crate::delivery) struct Mailrooms {
+    shards: Box<[Mutex<Mailroom>]>,
+    hasher: SeedableRandomState,
+    capacity: Arc<Capacity>,
+}
+
+impl Mailrooms {
+    /// Users are spread over the shards at random, so that nobody can choose ids that all meet in one shard.
+    /// A simulation passes a seed to get the same spread again.
+    pub(in crate::delivery) fn new(capacity: Arc<Capacity>, hash_seed: Option<u64>) -> Self {
+        let hasher = match hash_seed {
+            None => SeedableRandomState::random(),
+            Some(seed) => SeedableRandomState::with_seed(seed, SharedSeed::global_fixed()),
+        };
+        let shards = (0..SHARDS).map(|_| Mutex::new(Mailroom::new(hasher.clone()))).collect();
+        Self { shards, hasher, capacity }
+    }
+
+    /// Calls `f` with the mailroom that has this user's mailbox, and keeps the capacity's count.
+    pub(in crate::delivery) fn with<T>(
+        &self,
+        user: &UserId,
+        f: impl FnOnce(&mut Mailroom) -> T,
+    ) -> T {
+        self.locked(self.shard_of(user), (0, 0), f)
+    }
+
+    /// As [`with`](Self::with), where `f` puts in one notification of so many bytes that the capacity has
+    /// counted already.
+    pub(in crate::delivery) fn with_admitted<T>(
+        &self,
+        user: &UserId,
+        bytes: usize,
+        f: impl FnOnce(&mut Mailroom) -> T,
+    ) -> T {
+        self.locked(self.shard_of(user), (1, bytes), f)
+    }
+
+    /// Calls `f` with the mailroom of this shard, and keeps the capacity's count.
+    pub(in crate::delivery) fn in_shard<T>(
+        &self,
+        shard: usize,
+        f: impl FnOnce(&mut Mailroom) -> T,
+    ) -> T {
+        self.locked(shard, (0, 0), f)
+    }
+
+    fn shard_of(&self, user: &UserId) -> usize {
+        // Bits that the tables inside the shard use least.
+        let bits = usize::try_from(self.hasher.hash_one(user) >> 40 & 0xFFFF).unwrap_or(0);
+        bits % self.shards.len()
+    }
+
+    fn locked<T>(&self, shard: usize, admitted: Load, f: impl FnOnce(&mut Mailroom) -> T) -> T {
+        let mut room = self.shards[shard].lock();
+        let before = room.load();
+        let result = f(&mut room);
+        let after = room.load();
+        let removed = room.take_removed_limited();
+        room.shrink();
+        drop(room);
+        for (kind, bytes) in removed {
+            self.capacity.leave_kind(&kind, bytes);
+        }
+        settle(&self.capacity, (before.0 + admitted.0, before.1 + admitted.1), after);
+        result
+    }
+
+    /// When the next entry becomes due, in any shard.
+    pub(in crate::delivery) fn next_due(&self) -> Option<Timestamp> {
+        self.shards.iter().filter_map(|shard| shard.lock().next_due()).min()
+    }
+
+    /// The number of shards.
+    pub(in crate::delivery) fn shards(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// What all shards hold together.
+    pub(in crate::delivery) fn held(&self) -> Held {
+        self.shards.iter().map(|shard| shard.lock().held()).fold(Held::default(), |a, b| Held {
+            waiting: a.waiting + b.waiting,
+            in_flight: a.in_flight + b.in_flight,
+            mailboxes: a.mailboxes + b.mailboxes,
+            bytes: a.bytes + b.bytes,
+        })
+    }
+}
+
+/// Tells the capacity what came and went, if anything did.
+fn settle(capacity: &Capacity, before: Load, after: Load) {
+    if after == before {
+        return;
+    }
+    capacity.force(after.0.saturating_sub(before.0), after.1.saturating_sub(before.1));
+    capacity.release(before.0.saturating_sub(after.0), before.1.saturating_sub(after.1));
+}

@@ -1,0 +1,141 @@
+use std::sync::Arc;
+
+use doorstep_domain::ports::{PushError, Pushed};
+use doorstep_domain::{Ended, Outcome, Timestamp, UserId};
+
+use super::Wake;
+use crate::delivery::mailbox::{Next, Push, Went};
+
+/// After this many pushes in a row a flush lets other tasks run.
+const PUSHES_IN_A_ROW: usize = 64;
+
+/// The acknowledgement timeout doubles this often at most.
+const MOST_DOUBLINGS: u8 = 10;
+
+/// The hold on one mailbox. Whatever ends the flush, a panic or a task that is dropped, gives the hold back.
+struct Hold {
+    wake: Arc<Wake>,
+    user: UserId,
+    given_back: bool,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        if !self.given_back {
+            self.wake.abandoned(&self.user);
+        }
+    }
+}
+
+impl Wake {
+    /// Looks whether the user is there, and flushes if so. Returns false if the user is known to be away.
+    ///
+    /// Calls the ports on the caller's stack, as far as they do not wait.
+    pub(in crate::delivery) fn flush_if_online(self: &Arc<Self>, user: &UserId) -> bool {
+        match self.cx.is_online_at_once(user) {
+            Some(true) => {
+                if let Some(hold) = self.hold(user) {
+                    self.cx.tasks.now_or_later(run(hold));
+                }
+            }
+            Some(false) => return false,
+            None => {
+                let (this, user) = (self.clone(), user.clone());
+                self.cx.tasks.spawn(async move {
+                    if this.cx.is_online(&user).await {
+                        this.flush_later(&user);
+                    }
+                });
+            }
+        }
+        true
+    }
+
+    /// Flushes the user's mailbox in a task. If a flush is under way, that one looks again instead.
+    ///
+    /// Calls no port on the caller's stack: the caller may hold a lock of its own, and may be outside of the
+    /// runtime.
+    pub(in crate::delivery) fn flush_later(self: &Arc<Self>, user: &UserId) {
+        if let Some(hold) = self.hold(user) {
+            self.cx.tasks.spawn(run(hold));
+        }
+    }
+
+    /// The hold on the user's mailbox, if there is something to do and nobody has it.
+    fn hold(self: &Arc<Self>, user: &UserId) -> Option<Hold> {
+        // What waits when the node stops is handed over, not pushed.
+        if self.cx.tasks.stop().is_cancelled() {
+            return None;
+        }
+        let held = self.rooms.with(user, |room| room.begin_flush(user));
+        held.then(|| Hold { wake: self.clone(), user: user.clone(), given_back: false })
+    }
+
+    /// A flush ended without giving the hold back.
+    fn abandoned(self: &Arc<Self>, user: &UserId) {
+        let now = self.cx.clock.now();
+        let retry_at = now + self.cx.limits.push_retry;
+        self.rooms.with(user, |room| room.abandoned(user, now, retry_at));
+        self.alarm.mind(retry_at);
+        if std::thread::panicking() {
+            self.cx.tasks.panicked("flush of a mailbox");
+        }
+    }
+
+    /// Makes one push. Returns whether the flush goes on.
+    async fn push(&self, user: &UserId, push: &Push, ended: &mut Vec<Ended>) -> bool {
+        let n = &push.notification;
+        let pushed = self.cx.push(n, push.attempt, push.deadline).await;
+        let now = self.cx.clock.now();
+        let retry_at = now + self.cx.limits.push_retry;
+        let (went, look_at) = match pushed {
+            Ok(Pushed::Written) => (Went::Written, Timestamp::MAX),
+            Ok(Pushed::InFlight) => {
+                let timeout = self.cx.rules.of(&n.kind).ack_timeout;
+                let ack_by = now + timeout.saturating_mul(1 << push.repeats.min(MOST_DOUBLINGS));
+                (Went::InFlight { ack_by }, ack_by)
+            }
+            Ok(Pushed::Full) => (Went::Full { retry_at }, retry_at),
+            Ok(Pushed::Nobody) => (Went::Nobody, Timestamp::MAX),
+            Err(PushError(why)) => {
+                tracing::warn!(notification = %n.id, user = %user, error = %why, "push failed");
+                (Went::Failed { retry_at }, retry_at)
+            }
+        };
+        let after = self.rooms.with(user, |room| room.pushed(user, push, went, now));
+        self.alarm.mind(look_at);
+        match after.ended {
+            Some((acked, Outcome::Expired)) => self.over(acked.notification, ended),
+            Some((acked, outcome)) => self.finish(&acked, outcome, ended),
+            None => {}
+        }
+        after.go_on
+    }
+}
+
+/// Empties the mailbox as far as the user's connections take it.
+async fn run(mut hold: Hold) {
+    let wake = hold.wake.clone();
+    for round in 1_usize.. {
+        let mut ended = Vec::new();
+        let now = wake.cx.clock.now();
+        let mut go_on = true;
+        match wake.rooms.with(&hold.user, |room| room.next(&hold.user, now)) {
+            Next::Stop => go_on = false,
+            Next::Ended(n, Outcome::Expired) => wake.over(n, &mut ended),
+            Next::Ended(n, outcome) => ended.push(wake.cx.endings.end(&n, outcome)),
+            Next::Look => wake.look(&hold.user).await,
+            Next::Push(push) => go_on = wake.push(&hold.user, &push, &mut ended).await,
+        }
+        // The mailroom has taken the hold back when it says to stop.
+        hold.given_back = !go_on;
+        // At once, because the next push, or the inbox, may take its time.
+        wake.cx.tell(ended).await;
+        if !go_on {
+            return;
+        }
+        if round.is_multiple_of(PUSHES_IN_A_ROW) {
+            tokio::task::yield_now().await;
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! The strategy `wake`: a deferred notification waits in its user's mailbox, and the arrival itself flushes it.
+//!
+//! The order that makes it safe: accept first, then look whether the user is there; the transport registers the
+//! connection first, then calls `arrived`. Whichever comes first, one of the two sees the other.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `mod` | what callers report: a notification, an arrival, a departure, an acknowledgement |
+//! | `flush` | the one flush per mailbox, and the hold on it |
+//! | `timer`, `alarm` | the one task that keeps time for all entries |
+//! | `inbox` | writing to the inbox, loading from it, marking and promoting |
+
+mod alarm;
+mod flush;
+mod inbox;
+mod timer;
+
+use std::sync::Arc;
+
+use doorstep_domain::ports::{EnteredBy, Inbox};
+use doorstep_domain::{Ended, Notification, NotificationId, Outcome, UserId};
+
+use self::alarm::Alarm;
+use self::inbox::Trays;
+use super::Refused;
+use super::context::Context;
+use super::endings::Acceptance;
+use super::mailbox::{Acked, Admission, Bound, Held, Mailrooms, State};
+use super::policy::{OnExpiry, Rule};
+
+/// The mailboxes, and what empties them.
+pub(super) struct Wake {
+    pub(super) cx: Arc<Context>,
+    pub(super) rooms: Mailrooms,
+    /// None without an inbox.
+    trays: Option<Trays>,
+    alarm: Alarm,
+}
+
+impl Wake {
+    pub(super) fn new(
+        cx: Arc<Context>,
+        inbox: Option<Arc<dyn Inbox>>,
+        hash_seed: Option<u64>,
+    ) -> Arc<Self> {
+        let rooms = Mailrooms::new(cx.capacity.clone(), hash_seed);
+        Arc::new(Self { rooms, trays: inbox.map(Trays::new), alarm: Alarm::new(), cx })
+    }
+
+    /// Starts the loops that live as long as the node.
+    pub(super) fn start(self: &Arc<Self>) {
+        let this = self.clone();
+        self.cx.tasks.spawn(async move {
+            this.cx.tasks.keep_going("timer", || this.keep_time()).await;
+        });
+        if self.trays.is_none() {
+            return;
+        }
+        let this = self.clone();
+        self.cx.tasks.spawn(async move {
+            this.cx.tasks.keep_going("marking of the inbox", || this.keep_marking()).await;
+        });
+        let this = self.clone();
+        self.cx.tasks.spawn(async move {
+            this.cx.tasks.keep_going("promoting to the inbox", || this.keep_promoting()).await;
+        });
+    }
+
+    /// Takes a notification into its user's mailbox, and flushes that if the user is there.
+    ///
+    /// Waits only if the mailbox is full, for the answer whether the user reads.
+    pub(super) async fn accept(
+        self: &Arc<Self>,
+        n: Notification,
+        rule: &Rule,
+    ) -> Result<Acceptance, Refused> {
+        let (user, id) = (n.user_id.clone(), n.id);
+        self.cx.admit(&n)?;
+        let n = match self.put_in(n, rule, Bound::Ask) {
+            Ok(()) => return Ok(self.flush_and_look(&user, id)),
+            Err(n) => n,
+        };
+        let bound = if self.cx.is_reading(&user).await { Bound::Open } else { Bound::Enforce };
+        match self.put_in(n, rule, bound) {
+            Ok(()) => Ok(self.flush_and_look(&user, id)),
+            Err(n) => {
+                self.cx.capacity.leave(&n.kind, n.payload.as_str().len());
+                self.cx.reject(&n);
+                Err(Refused::MailboxFull)
+            }
+        }
+    }
+
+    /// Puts a notification that was admitted into its mailbox. Gives it back, still admitted, if the mailbox is
+    /// full.
+    fn put_in(
+        self: &Arc<Self>,
+        n: Notification,
+        rule: &Rule,
+        bound: Bound,
+    ) -> Result<(), Notification> {
+        let ttl = n.ttl.unwrap_or(rule.ttl);
+        let due = n.created_at + ttl.as_duration();
+        let (user, bytes) = (n.user_id.clone(), n.payload.as_str().len());
+        let limited = self.cx.capacity.minds(&n.kind);
+        let admission = self
+            .rooms
+            .with_admitted(&user, bytes, |room| room.accept(n, ttl, rule, bound, limited));
+        match admission {
+            Admission::In(gone) => {
+                let ended = gone.iter().map(|(n, outcome)| self.cx.endings.end(n, *outcome));
+                self.cx.tell_later(ended.collect());
+                self.alarm.mind(due);
+                Ok(())
+            }
+            Admission::Full(n) => Err(n),
+        }
+    }
+
+    /// Flushes the mailbox if the user is there, and says what has become of this notification.
+    fn flush_and_look(self: &Arc<Self>, user: &UserId, id: NotificationId) -> Acceptance {
+        if !self.flush_if_online(user) {
+            return Acceptance::Waiting;
+        }
+        match self.rooms.with(user, |room| room.state(user, id)) {
+            Some(State::InFlight) => Acceptance::InFlight,
+            _ => Acceptance::Waiting,
+        }
+    }
+
+    /// A connection began.
+    pub(super) fn arrived(self: &Arc<Self>, user: &UserId) {
+        self.rooms.with(user, |room| {
+            room.presence_changed(user);
+            if self.trays.is_some() {
+                room.look_into_inbox(user);
+            }
+        });
+        self.flush_later(user);
+    }
+
+    /// A connection ended.
+    pub(super) fn departed(self: &Arc<Self>, user: &UserId) {
+        self.rooms.with(user, |room| room.presence_changed(user));
+        self.flush_later(user);
+    }
+
+    /// A connection that was full has room again.
+    pub(super) fn ready(self: &Arc<Self>, user: &UserId) {
+        self.flush_later(user);
+    }
+
+    /// A connection acknowledged this notification.
+    pub(super) fn acknowledged(self: &Arc<Self>, user: &UserId, id: NotificationId) {
+        let Some(acked) = self.rooms.with(user, |room| room.acknowledged(user, id)) else { return };
+        let mut ended = Vec::new();
+        self.finish(&acked, Outcome::Delivered, &mut ended);
+        if !ended.is_empty() && self.cx.endings.has_observers() {
+            let this = self.clone();
+            self.cx.tasks.spawn(async move { this.cx.tell(ended).await });
+        }
+        // Whatever is behind it may have waited for its retry.
+        self.flush_later(user);
+    }
+
+    /// Ends a notification, and has the inbox told if it is kept there.
+    fn finish(&self, acked: &Acked, outcome: Outcome, ended: &mut Vec<Ended>) {
+        let n = &acked.notification;
+        if let (Some(_), Some(trays)) = (acked.kept, &self.trays) {
+            trays.mark(n.user_id.clone(), n.id);
+        }
+        if acked.kept != Some(EnteredBy::Expiry) {
+            ended.push(self.cx.endings.end(n, outcome));
+        }
+    }
+
+    /// A TTL has ended: the notification is dropped, or promoted to the inbox, as its rule says.
+    pub(super) fn over(&self, n: Notification, ended: &mut Vec<Ended>) {
+        match &self.trays {
+            Some(trays) if self.cx.rules.of(&n.kind).on_expiry == OnExpiry::Inbox => {
+                self.cx.capacity.force(1, n.payload.as_str().len());
+                trays.promote(n);
+            }
+            _ => ended.push(self.cx.endings.end(&n, Outcome::Expired)),
+        }
+    }
+
+    /// What is on its way to the inbox when the node stops.
+    pub(super) fn unpromoted(&self) -> Vec<Notification> {
+        self.trays.as_ref().map(Trays::unpromoted).unwrap_or_default()
+    }
+
+    pub(super) fn held(&self) -> Held {
+        self.rooms.held()
+    }
+}
