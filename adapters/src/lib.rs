@@ -1,5 +1,7 @@
 //! The technologies behind the ports of `doorstep-domain`, each in its own module behind a cargo feature.
 
+#[cfg(feature = "http")]
+pub mod api;
 #[cfg(feature = "bus")]
 pub mod bus;
 #[cfg(feature = "http")]
@@ -10,6 +12,8 @@ pub mod jwt;
 pub mod market;
 #[cfg(feature = "metrics")]
 pub mod metrics;
+#[cfg(any(feature = "sse", feature = "websocket"))]
+mod notification_frame;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "publish")]

@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use doorstep_adapters::api;
 use doorstep_adapters::bus::Bus;
 use doorstep_adapters::http::openapi::OpenApi as _;
 use doorstep_adapters::http::{self, AddressLimit, Router, ServerSettings};
@@ -224,48 +225,52 @@ impl Node {
         let mut receiving = websocket::router(sockets).merge(sse::router(event_streams));
         if config.inbox.enabled {
             let inbox = InboxViews::new(store.clone(), delivery.clone());
-            receiving = receiving.merge(http::inbox::router(inbox, authenticator));
+            receiving = receiving.merge(api::inbox::router(inbox, authenticator));
         }
         let receiving = http::for_origins(receiving, &config.server.allowed_origins.0);
         let mut families = Router::new()
-            .merge(http::assets::router(&page::ASSETS))
-            .merge(http::health::router(store.clone(), stopping.clone()))
-            .merge(http::users::router(
+            .merge(api::assets::router(&page::ASSETS))
+            .merge(api::health::router(store.clone(), stopping.clone()))
+            .merge(api::users::router(
                 registration,
                 AddressLimit::new(config.limits.registrations()),
             ))
-            .merge(http::sessions::router(
+            .merge(api::sessions::router(
                 sign_ins.clone(),
                 AddressLimit::new(config.limits.sign_ins()),
             ))
-            .merge(http::accounts::router(views, sign_ins.clone()))
-            .merge(http::trading::router(trading, market, sign_ins.clone()))
+            .merge(api::accounts::router(views, sign_ins.clone()))
+            .merge(api::trading::router(trading, market, sign_ins.clone()))
             .merge(backends.router(delivery.clone(), transports.clone(), stopping.clone()))
-            .merge(http::metrics::router(metrics))
+            .merge(api::metrics::router(metrics))
             .merge(receiving);
         let mut descriptions = vec![
-            http::health::Description::openapi(),
-            http::users::Description::openapi(),
-            http::sessions::Description::openapi(),
-            http::accounts::Description::openapi(),
-            http::trading::Description::openapi(),
-            http::metrics::Description::openapi(),
+            api::health::Description::openapi(),
+            api::users::Description::openapi(),
+            api::sessions::Description::openapi(),
+            api::accounts::Description::openapi(),
+            api::trading::Description::openapi(),
+            api::metrics::Description::openapi(),
             publish::Description::openapi(),
             websocket::Description::openapi(),
             sse::Description::openapi(),
         ];
         if config.inbox.enabled {
-            descriptions.push(http::inbox::Description::openapi());
+            descriptions.push(api::inbox::Description::openapi());
         }
         if let Some(demo) = demo {
             let limit = AddressLimit::new(config.limits.registrations());
-            families = families.merge(http::demo::router(demo, sign_ins.clone(), limit));
-            descriptions.push(http::demo::Description::openapi());
+            families = families.merge(api::demo::router(demo, sign_ins.clone(), limit));
+            descriptions.push(api::demo::Description::openapi());
         }
         let families = families.merge(http::openapi::router(descriptions));
         let settings = ServerSettings::default();
-        let http =
-            tokio::spawn(http::serve(listener, http::api(families), settings, stopping.clone()));
+        let http = tokio::spawn(http::serve(
+            listener,
+            http::with_shared_layers(families),
+            settings,
+            stopping.clone(),
+        ));
         tokio::spawn(housekeeping::forget_dead_sessions(sign_ins, stopping.clone()));
         tokio::spawn(housekeeping::reconcile_rewards(rewards, stopping.clone()));
 

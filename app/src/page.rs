@@ -1,7 +1,7 @@
 //! The page and the JavaScript client: files that are part of the binary, so that there is nothing to
 //! install beside it, and nothing to build before it.
 
-use doorstep_adapters::http::assets::Asset;
+use doorstep_adapters::api::assets::Asset;
 
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 

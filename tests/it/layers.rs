@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    path::Path,
 };
 
 use cargo_metadata::{Dependency, DependencyKind, Metadata, MetadataCommand, Package};
@@ -187,5 +188,45 @@ fn the_top_level_stays_tidy() {
     }
     for name in MUST_EXIST {
         assert!(names.contains(name), "{name} is missing at the top level");
+    }
+}
+
+/// Every Rust file under a folder of the repository, with its text.
+fn sources(folder: &str) -> Vec<(String, String)> {
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(folder)];
+    let mut found = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push((path.display().to_string(), fs::read_to_string(path).unwrap()));
+            }
+        }
+    }
+    assert!(!found.is_empty(), "there is nothing in {folder}");
+    found
+}
+
+/// What the machinery may use of our own crates: how callers are authenticated, moments, and a store that fails.
+const MACHINERY_MAY_USE: [&str; 4] = [
+    "doorstep_application::publishing::ServiceKeys",
+    "doorstep_application::{Authenticator, Caller}",
+    "doorstep_domain::Timestamp",
+    "doorstep_domain::ports::StoreError",
+];
+
+#[test]
+fn the_http_machinery_knows_no_endpoint_and_no_rule_of_the_business() {
+    for (file, text) in sources("adapters/src/http") {
+        for line in text.lines().filter(|line| !line.trim_start().starts_with("//")) {
+            let ours = ["crate::", "doorstep_"].iter().any(|ours| line.contains(ours));
+            let allowed = MACHINERY_MAY_USE.iter().any(|allowed| line.contains(allowed))
+                || line.contains("crate::http");
+            assert!(!ours || allowed, "{file} must not use this: {line}");
+        }
+        // An endpoint's path belongs to the endpoint; `/openapi.json` is the machinery's own.
+        assert!(!text.contains(".route(\"/v1"), "{file} has a route of an endpoint");
     }
 }

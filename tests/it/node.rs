@@ -5,12 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use doorstep_adapters::api::assets::{self, Asset};
+use doorstep_adapters::api::{accounts, health, inbox, metrics as metrics_of, sessions, users};
 use doorstep_adapters::bus::Bus;
-use doorstep_adapters::http::assets::{self, Asset};
-use doorstep_adapters::http::{
-    self, AddressLimit, Rate, Router, ServerSettings, accounts, health, inbox,
-    metrics as metrics_of, sessions, users,
-};
+use doorstep_adapters::http::{self, AddressLimit, Rate, Router, ServerSettings};
 use doorstep_adapters::metrics::Metrics;
 use doorstep_adapters::security::{Argon2Passwords, HashingLimits, RandomTokens};
 use doorstep_adapters::sql::{Store, connect};
@@ -193,7 +191,7 @@ impl Node {
             content_type: "text/html; charset=utf-8",
             body: b"<!doctype html><title>Doorstep</title>",
         };
-        let routes = http::api(
+        let routes = http::with_shared_layers(
             users::router(registration, limit.clone())
                 .merge(sessions::router(sign_ins.clone(), limit))
                 .merge(accounts::router(

@@ -1,49 +1,50 @@
-//! The HTTP/JSON interface of DESIGN section 5.
+//! The HTTP machinery: what every endpoint stands on, and nothing that knows an endpoint or a rule of the business.
 //!
-//! Each endpoint family is a file with a `router` of its own over the few things it needs; [`api`] puts the
-//! families together under what all of them share: problems for everything wrong, a limit on bodies,
-//! panics turned into answers, and a request id. To add a family: one file with a `router`, one
-//! [`Router::merge`] in the composition root.
+//! [`with_shared_layers`] puts the endpoint families (`api`, `publish`, `websocket`, `sse`) together under what all of
+//! them share: problems for everything wrong, a limit on bodies, panics turned into answers, and a request id.
+//! [`serve`] serves them.
 //!
-//! ```text
-//! api(users::router(..).merge(sessions::router(..)).merge(signed_in(accounts::router(..), sign_ins)))
-//! ```
+//! | file | what |
+//! | --- | --- |
+//! | `server` | connections, and what they cost |
+//! | `peer` | the client's address |
+//! | `rate_limit` | how much one address may do |
+//! | `bearer` | tokens |
+//! | `body`, `fields`, `parameters` | what a request brings |
+//! | `answer`, `problem`, `time` | what an answer is made of |
+//! | `origins` | pages of other origins |
+//! | `observe` | request ids, log lines, panics |
+//! | `openapi` | the description of it all |
 
-pub mod accounts;
-pub mod assets;
-mod auth;
-pub mod demo;
+mod answer;
+mod bearer;
+mod body;
 mod fields;
-pub mod health;
-pub mod inbox;
-mod limit;
-#[cfg(feature = "metrics")]
-pub mod metrics;
 mod observe;
 pub mod openapi;
 mod origins;
 mod parameters;
+mod peer;
 mod problem;
+mod rate_limit;
 mod server;
-pub mod sessions;
-pub mod trading;
-pub mod users;
-pub mod wire;
+mod time;
 
-#[cfg(feature = "websocket")]
-pub(crate) use auth::authenticate;
-pub use auth::{bearer_token, signed_in};
+pub use answer::private_json;
 pub use axum::Router;
-pub use fields::Fields;
-#[cfg(feature = "publish")]
-pub(crate) use fields::json_bytes;
 #[cfg(any(feature = "sse", feature = "websocket"))]
-pub(crate) use limit::peer;
-pub use limit::{AddressLimit, Rate};
+pub(crate) use bearer::authenticate;
+pub use bearer::{bearer_token, signed_in};
+pub(crate) use body::json_bytes;
+pub use fields::Fields;
 pub use origins::for_origins;
 pub use parameters::Parameters;
+pub(crate) use peer::peer;
 pub use problem::{FieldError, Problem};
+pub(crate) use rate_limit::within_limit;
+pub use rate_limit::{AddressLimit, Rate};
 pub use server::{ServerSettings, serve};
+pub use time::rfc3339;
 
 use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, StatusCode, Uri};
@@ -55,7 +56,7 @@ pub const MAX_BODY_BYTES: usize = 16 * 1024;
 
 /// Puts endpoint families together under what all of them share. Give it all routes at once: what is added
 /// afterwards has none of it.
-pub fn api(families: Router) -> Router {
+pub fn with_shared_layers(families: Router) -> Router {
     families
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)

@@ -1,7 +1,7 @@
 //! `GET /openapi.json`: what is served here, in `OpenAPI` 3.1, from the code itself.
 //!
 //! Each family describes its own handlers (`#[utoipa::path]`) and has a `Description`; [`router`] puts together
-//! those of the families that are served, and adds what [`api`](super::api) and the extractors answer to all
+//! those of the families that are served, and adds what [`with_shared_layers`](super::with_shared_layers) and the extractors answer to all
 //! of them: the problems. To add a family: a `Description` beside its `router`, one entry in the composition
 //! root.
 

@@ -2,9 +2,6 @@ use std::time::Duration;
 
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use doorstep_application::Fault;
-use doorstep_application::registration::RegistrationError;
-use doorstep_application::sign_ins::SignInError;
 use doorstep_domain::ports::StoreError;
 use problem_details::ProblemDetails;
 use serde::Serialize;
@@ -50,10 +47,15 @@ impl Problem {
         self
     }
 
+    /// The same with these fields at fault.
+    pub fn with_errors(self, errors: Vec<FieldError>) -> Self {
+        Self { errors, ..self }
+    }
+
     /// 422: these fields are at fault.
     pub fn fields(errors: Vec<FieldError>) -> Self {
         let detail = "some fields are not as they must be";
-        Self { errors, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail) }
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail).with_errors(errors)
     }
 
     /// 401: no token was shown, or more than one.
@@ -81,8 +83,8 @@ impl Problem {
         Self::unauthorized(detail, r#"Bearer error="invalid_token""#)
     }
 
-    /// With the challenge that belongs to it (RFC 6750 section 3).
-    fn unauthorized(detail: &str, challenge: &'static str) -> Self {
+    /// 401 with the challenge that belongs to it (RFC 6750 section 3).
+    pub(crate) fn unauthorized(detail: &str, challenge: &'static str) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, detail)
             .with_header(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
     }
@@ -115,15 +117,6 @@ impl Problem {
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
         self.with_header(header::RETRY_AFTER, seconds.max(1).into())
     }
-
-    fn body_fields(faults: Vec<Fault>) -> Self {
-        let error = |fault: Fault| FieldError {
-            place: "body",
-            field: fault.field.into(),
-            detail: fault.detail,
-        };
-        Self::fields(faults.into_iter().map(error).collect())
-    }
 }
 
 impl IntoResponse for Problem {
@@ -148,39 +141,6 @@ impl From<StoreError> for Problem {
                 tracing::error!(%error, "answered 500");
                 Self::internal()
             }
-        }
-    }
-}
-
-impl From<RegistrationError> for Problem {
-    fn from(error: RegistrationError) -> Self {
-        match error {
-            RegistrationError::Invalid(faults) => Self::body_fields(faults),
-            RegistrationError::UsernameTaken => {
-                let error = FieldError {
-                    place: "body",
-                    field: "username".into(),
-                    detail: "somebody has this name already".into(),
-                };
-                let errors = vec![error];
-                Self { errors, ..Self::new(StatusCode::CONFLICT, "the username is taken") }
-            }
-            RegistrationError::Busy => Self::try_later("too many registrations at once"),
-            RegistrationError::Store(error) => error.into(),
-        }
-    }
-}
-
-impl From<SignInError> for Problem {
-    fn from(error: SignInError) -> Self {
-        match error {
-            SignInError::Invalid(faults) => Self::body_fields(faults),
-            SignInError::Wrong => {
-                let detail = "the username or the password is wrong";
-                Self::unauthorized(detail, "Bearer")
-            }
-            SignInError::Busy => Self::try_later("too many sign-ins at once"),
-            SignInError::Store(error) => error.into(),
         }
     }
 }

@@ -18,8 +18,7 @@ use utoipa::ToSchema;
 
 use super::body::{Body, Bounds, draft};
 use super::{Api, LARGE_BODY_BYTES, MAX_BATCH};
-use crate::http::wire::{private_json, rfc3339};
-use crate::http::{FieldError, Parameters, Problem, json_bytes};
+use crate::http::{FieldError, Parameters, Problem, json_bytes, private_json, rfc3339};
 
 /// A notification to publish.
 #[derive(ToSchema)]

@@ -9,8 +9,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::{Api, MAX_BATCH};
-use crate::http::wire::private_json;
-use crate::http::{FieldError, Fields, Parameters, Problem};
+use crate::http::{FieldError, Fields, Parameters, Problem, private_json};
 
 /// Whether a user has a live connection, as far as the node knows.
 #[derive(Serialize, ToSchema)]

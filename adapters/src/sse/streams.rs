@@ -14,7 +14,7 @@ use doorstep_domain::{Notification, Timestamp, TokenHash, UserId};
 use tokio::sync::mpsc;
 
 use super::handle::{Closing, Event, Hand, Handle};
-use crate::http::wire::notification_frame;
+use crate::notification_frame::notification_frame;
 use crate::transports::{Traffic, Transport};
 
 /// How streams are treated, and how many there may be.

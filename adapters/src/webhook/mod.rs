@@ -25,7 +25,7 @@ use uuid::Uuid;
 use self::client::{Client, Untaken};
 use self::queue::Queue;
 pub use self::sign::{Secret, SecretError};
-use crate::http::wire::rfc3339;
+use crate::http::rfc3339;
 
 /// Where outcomes go, and with how much patience.
 #[derive(Debug, Clone)]

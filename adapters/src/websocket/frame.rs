@@ -2,7 +2,7 @@ use doorstep_domain::{Notification, NotificationId, Timestamp};
 use serde::Deserialize;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-use crate::http::wire::notification_frame;
+use crate::notification_frame::notification_frame;
 
 /// A notification as it goes over the wire: written once, shared by all connections of its user.
 #[derive(Debug)]

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use doorstep_adapters::api;
 use doorstep_adapters::bus::Bus;
 use doorstep_adapters::http::openapi::OpenApi as _;
 use doorstep_adapters::http::{self, Router, ServerSettings};
@@ -95,25 +96,25 @@ pub(super) async fn start(
     let has_inbox = inbox.is_some();
     if let Some(store) = inbox {
         let inbox = InboxViews::new(store, delivery.clone());
-        receiving = receiving.merge(http::inbox::router(inbox, authenticator));
+        receiving = receiving.merge(api::inbox::router(inbox, authenticator));
     }
     let receiving = http::for_origins(receiving, &config.server.allowed_origins.0);
     let families = Router::new()
-        .merge(http::health::router(readiness, stopping.clone()))
-        .merge(http::metrics::router(metrics))
+        .merge(api::health::router(readiness, stopping.clone()))
+        .merge(api::metrics::router(metrics))
         .merge(backends.router(delivery.clone(), transports.clone(), stopping.clone()))
         .merge(receiving);
     let mut descriptions = vec![
-        http::health::Description::openapi(),
-        http::metrics::Description::openapi(),
+        api::health::Description::openapi(),
+        api::metrics::Description::openapi(),
         publish::Description::openapi(),
         websocket::Description::openapi(),
         sse::Description::openapi(),
     ];
     if has_inbox {
-        descriptions.push(http::inbox::Description::openapi());
+        descriptions.push(api::inbox::Description::openapi());
     }
-    let families = http::api(families.merge(http::openapi::router(descriptions)));
+    let families = http::with_shared_layers(families.merge(http::openapi::router(descriptions)));
     let settings = ServerSettings::default();
     let http = tokio::spawn(http::serve(listener, families, settings, stopping.clone()));
     Ok(Node {

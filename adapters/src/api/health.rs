@@ -12,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use utoipa::OpenApi;
 
-use super::Problem;
-use super::openapi::ProblemBody;
+use crate::http::Problem;
+use crate::http::openapi::ProblemBody;
 
 /// A store that needs longer than this for a sign of life has none.
 const PATIENCE: Duration = Duration::from_secs(2);

@@ -6,15 +6,14 @@ use axum::http::StatusCode;
 use axum::middleware::from_fn_with_state;
 use axum::response::IntoResponse;
 use axum::routing::post;
-use doorstep_application::Credentials;
-use doorstep_application::registration::Registration;
+use doorstep_application::registration::{Registration, RegistrationError};
+use doorstep_application::{Credentials, Fault};
 
 use utoipa::OpenApi;
 
-use super::limit::within_limit;
-use super::openapi::ProblemBody;
-use super::wire::SignedInBody;
-use super::{AddressLimit, Fields, Problem};
+use super::user_body::SignedInBody;
+use crate::http::openapi::ProblemBody;
+use crate::http::{AddressLimit, FieldError, Fields, Problem, within_limit};
 
 /// The routes, with so many registrations an address.
 pub fn router(registration: Registration, limit: AddressLimit) -> Router {
@@ -61,4 +60,32 @@ pub(crate) fn credentials(body: Fields) -> Result<Credentials, Problem> {
         username: fields.text("username"),
         password: fields.text("password"),
     })
+}
+
+/// 422 with the fields that a rule of the application found at fault.
+pub(super) fn body_faults(faults: Vec<Fault>) -> Problem {
+    let error = |fault: Fault| FieldError {
+        place: "body",
+        field: fault.field.into(),
+        detail: fault.detail,
+    };
+    Problem::fields(faults.into_iter().map(error).collect())
+}
+
+impl From<RegistrationError> for Problem {
+    fn from(error: RegistrationError) -> Self {
+        match error {
+            RegistrationError::Invalid(faults) => body_faults(faults),
+            RegistrationError::UsernameTaken => {
+                let error = FieldError {
+                    place: "body",
+                    field: "username".into(),
+                    detail: "somebody has this name already".into(),
+                };
+                Self::new(StatusCode::CONFLICT, "the username is taken").with_errors(vec![error])
+            }
+            RegistrationError::Busy => Self::try_later("too many registrations at once"),
+            RegistrationError::Store(error) => error.into(),
+        }
+    }
 }

@@ -1,16 +1,16 @@
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
-use super::Problem;
+use super::{Problem, peer};
 
 /// How much one address may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,12 +96,6 @@ pub(crate) async fn within_limit(
 ) -> Result<Response, Problem> {
     limit.check(peer(request.extensions())).map_err(Problem::too_many)?;
     Ok(next.run(request).await)
-}
-
-/// Who is at the other end. A server that does not say (none of ours) has all its clients counted as one.
-pub(crate) fn peer(extensions: &axum::http::Extensions) -> IpAddr {
-    let peer = extensions.get::<ConnectInfo<SocketAddr>>();
-    peer.map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |ConnectInfo(address)| address.ip())
 }
 
 #[cfg(test)]

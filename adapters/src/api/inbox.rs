@@ -16,9 +16,8 @@ use serde_json::value::RawValue;
 
 use utoipa::{OpenApi, ToSchema};
 
-use super::openapi::ProblemBody;
-use super::wire::{private_json, rfc3339};
-use super::{Parameters, Problem, signed_in};
+use crate::http::openapi::ProblemBody;
+use crate::http::{Parameters, Problem, private_json, rfc3339, signed_in};
 
 /// The routes.
 pub fn router(views: InboxViews, authenticator: impl Into<Arc<dyn Authenticator>>) -> Router {

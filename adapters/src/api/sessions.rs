@@ -7,15 +7,14 @@ use axum::response::IntoResponse;
 use axum::routing::{delete, post};
 use axum::{Extension, Router};
 use doorstep_application::Caller;
-use doorstep_application::sign_ins::SignIns;
+use doorstep_application::sign_ins::{SignInError, SignIns};
 
 use utoipa::OpenApi;
 
-use super::limit::within_limit;
-use super::openapi::ProblemBody;
-use super::users::{CredentialsBody, credentials};
-use super::wire::SignedInBody;
-use super::{AddressLimit, Fields, Problem, signed_in};
+use super::user_body::SignedInBody;
+use super::users::{CredentialsBody, body_faults, credentials};
+use crate::http::openapi::ProblemBody;
+use crate::http::{AddressLimit, Fields, Problem, signed_in, within_limit};
 
 /// The routes, with so many sign-ins an address.
 pub fn router(sign_ins: SignIns, limit: AddressLimit) -> Router {
@@ -63,4 +62,18 @@ async fn sign_out(
 ) -> Result<StatusCode, Problem> {
     sign_ins.sign_out(caller).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+impl From<SignInError> for Problem {
+    fn from(error: SignInError) -> Self {
+        match error {
+            SignInError::Invalid(faults) => body_faults(faults),
+            SignInError::Wrong => {
+                let detail = "the username or the password is wrong";
+                Self::unauthorized(detail, "Bearer")
+            }
+            SignInError::Busy => Self::try_later("too many sign-ins at once"),
+            SignInError::Store(error) => error.into(),
+        }
+    }
 }

@@ -10,7 +10,7 @@ use axum::routing::get;
 
 use utoipa::OpenApi;
 
-use super::Problem;
+use crate::http::Problem;
 use crate::metrics::{CONTENT_TYPE, Metrics};
 
 /// The route.

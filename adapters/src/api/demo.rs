@@ -1,5 +1,5 @@
 //! `POST /v1/demo/notifications` and `GET /v1/demo/record`: for the page that shows the policies side by
-//! side. Not part of the interface that DESIGN promises, and only there where `[demo]` is enabled.
+//! side. Not part of the promised interface, and only there where `[demo]` is enabled.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -14,9 +14,9 @@ use doorstep_application::sign_ins::SignIns;
 use serde::Serialize;
 use utoipa::{OpenApi, ToSchema};
 
-use super::limit::within_limit;
-use super::wire::{private_json, rfc3339};
-use super::{AddressLimit, Fields, Parameters, Problem, signed_in};
+use crate::http::{
+    AddressLimit, Fields, Parameters, Problem, private_json, rfc3339, signed_in, within_limit,
+};
 
 /// The longest text, in bytes.
 const MAX_TEXT: usize = 500;

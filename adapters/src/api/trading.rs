@@ -18,9 +18,8 @@ use serde::Serialize;
 
 use utoipa::{OpenApi, ToSchema};
 
-use super::openapi::ProblemBody;
-use super::wire::{private_json, rfc3339};
-use super::{FieldError, Fields, Parameters, Problem, signed_in};
+use crate::http::openapi::ProblemBody;
+use crate::http::{FieldError, Fields, Parameters, Problem, private_json, rfc3339, signed_in};
 
 /// The routes.
 pub fn router(trading: Trading, market: Arc<Market>, sign_ins: SignIns) -> Router {

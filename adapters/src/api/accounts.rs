@@ -11,8 +11,8 @@ use doorstep_domain::{EntryId, Money};
 use serde::Serialize;
 use utoipa::{OpenApi, ToSchema};
 
-use super::wire::{UserBody, private_json, rfc3339};
-use super::{Parameters, Problem, signed_in};
+use super::user_body::UserBody;
+use crate::http::{Parameters, Problem, private_json, rfc3339, signed_in};
 
 /// The routes.
 pub fn router(views: AccountViews, sign_ins: SignIns) -> Router {

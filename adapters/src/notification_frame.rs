@@ -1,0 +1,19 @@
+//! The JSON frame that carries a notification, the same on every transport.
+
+use doorstep_domain::Notification;
+
+use crate::http::rfc3339;
+
+/// A notification as every transport carries it (docs/wire.md), without line breaks outside its payload.
+pub(crate) fn notification_frame(notification: &Notification) -> String {
+    let Notification { id, kind, topic, payload, created_at, .. } = notification;
+    // Ids, kinds and times have no characters that JSON would escape; a topic may have.
+    let topic = match topic {
+        Some(topic) => serde_json::Value::from(topic.as_str()).to_string(),
+        None => "null".into(),
+    };
+    let (created_at, payload) = (rfc3339(*created_at), payload.as_str());
+    format!(
+        r#"{{"type":"notification","id":"{id}","kind":"{kind}","topic":{topic},"created_at":"{created_at}","payload":{payload}}}"#
+    )
+}
