@@ -4,6 +4,8 @@
 pub mod api;
 #[cfg(feature = "bus")]
 pub mod bus;
+#[cfg(any(feature = "sse", feature = "websocket"))]
+pub mod connections;
 #[cfg(feature = "http")]
 pub mod http;
 #[cfg(feature = "jwt")]
@@ -27,7 +29,6 @@ mod sqlite;
 #[cfg(feature = "sse")]
 pub mod sse;
 pub mod system;
-pub mod transports;
 #[cfg(feature = "webhook")]
 pub mod webhook;
 #[cfg(feature = "websocket")]

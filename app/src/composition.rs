@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use doorstep_adapters::api;
 use doorstep_adapters::bus::Bus;
+use doorstep_adapters::connections::Connections;
 use doorstep_adapters::http::openapi::OpenApi as _;
 use doorstep_adapters::http::{self, AddressLimit, Router, ServerSettings};
 use doorstep_adapters::market::{Replay, Simulation};
@@ -19,10 +20,9 @@ use doorstep_adapters::metrics::Metrics;
 use doorstep_adapters::publish;
 use doorstep_adapters::security::{Argon2Passwords, HashingLimits, RandomTokens};
 use doorstep_adapters::sql::{self, Tables};
-use doorstep_adapters::sse::{self, SseParts, Streams};
+use doorstep_adapters::sse::{self, SseParts};
 use doorstep_adapters::system::{SystemClock, V7Ids};
-use doorstep_adapters::transports::Transports;
-use doorstep_adapters::websocket::{self, Connections, WebSocketParts};
+use doorstep_adapters::websocket::{self, WebSocketParts};
 use doorstep_application::Announce;
 use doorstep_application::accounts::AccountViews;
 use doorstep_application::delivery::Delivery;
@@ -45,6 +45,9 @@ use crate::{housekeeping, page};
 
 use self::backends::Backends;
 
+/// How often a stream of Server-Sent Events with nothing to say shows that it lives.
+const STREAM_HEARTBEAT: Duration = Duration::from_secs(25);
+
 /// What can be left out, because nothing else rests on it.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Options {
@@ -59,7 +62,6 @@ pub(crate) struct Node {
     store: Option<Arc<sql::Store>>,
     bus: Bus,
     connections: Arc<Connections>,
-    streams: Arc<Streams>,
     delivery: Arc<Delivery>,
     backends: Backends,
     stopping: CancellationToken,
@@ -116,17 +118,16 @@ impl Node {
         let backends = Backends::start(config, clock.clone())?;
 
         // Live connections, and the delivery that pushes through them.
-        let connections = Arc::new(Connections::new(config.websocket()));
-        let streams = Arc::new(Streams::new(config.sse()));
-        let transports = Arc::new(Transports::new(vec![connections.clone(), streams.clone()]));
+        let connections = Arc::new(Connections::new(config.connections()));
         let events = Bus::wire();
         let publisher = events.publisher();
         let metrics = Arc::new(Metrics::new()?);
-        let mut delivery = Delivery::builder(transports.clone(), transports.clone(), clock.clone())
-            .rules(config.rules()?)
-            .limits(config.delivery.limits())
-            .outcomes(metrics.outcomes())
-            .outcomes(Arc::new(Announce::new(publisher.clone())));
+        let mut delivery =
+            Delivery::builder(connections.clone(), connections.clone(), clock.clone())
+                .rules(config.rules()?)
+                .limits(config.delivery.limits())
+                .outcomes(metrics.outcomes())
+                .outcomes(Arc::new(Announce::new(publisher.clone())));
         if config.inbox.enabled {
             delivery = delivery.inbox(store.clone());
         }
@@ -170,7 +171,7 @@ impl Node {
         }
         let bus = events.start();
         metrics.delivery(delivery.clone())?;
-        metrics.transports(transports.clone())?;
+        metrics.connections(connections.clone())?;
         metrics.bus(bus.clone())?;
         backends.measure(&metrics)?;
 
@@ -199,7 +200,7 @@ impl Node {
             passwords,
             tokens,
             clock: clock.clone(),
-            session_end: transports.clone(),
+            session_end: connections.clone(),
             session_ttl: config.sessions.ttl.0,
         });
         let views = AccountViews::new(
@@ -211,12 +212,14 @@ impl Node {
         // How they do it.
         let sockets = WebSocketParts {
             connections: connections.clone(),
+            settings: Arc::new(config.websocket()),
             delivery: delivery.clone(),
             authenticator: authenticator.clone(),
             clock: clock.clone(),
         };
         let event_streams = SseParts {
-            streams: streams.clone(),
+            connections: connections.clone(),
+            heartbeat: STREAM_HEARTBEAT,
             delivery: delivery.clone(),
             authenticator: authenticator.clone(),
             clock,
@@ -241,7 +244,7 @@ impl Node {
             ))
             .merge(api::accounts::router(views, sign_ins.clone()))
             .merge(api::trading::router(trading, market, sign_ins.clone()))
-            .merge(backends.router(delivery.clone(), transports.clone(), stopping.clone()))
+            .merge(backends.router(delivery.clone(), connections.clone(), stopping.clone()))
             .merge(api::metrics::router(metrics))
             .merge(receiving);
         let mut descriptions = vec![
@@ -281,7 +284,6 @@ impl Node {
             store,
             bus,
             connections,
-            streams,
             delivery,
             backends,
             stopping,
@@ -313,7 +315,6 @@ impl Node {
         let begun = Instant::now();
         let share = self.stop_within / 10;
         self.stopping.cancel();
-        self.streams.stop();
         let left = self.connections.stop(share * 2).await;
         if left > 0 {
             tracing::warn!(connections = left, "did not say goodbye in time");

@@ -4,8 +4,7 @@ use bytesize::ByteSize;
 use doorstep_adapters::http::Rate;
 use doorstep_adapters::jwt;
 use doorstep_adapters::market::{Instrument, SimulationSettings};
-use doorstep_adapters::sse;
-use doorstep_adapters::websocket;
+use doorstep_adapters::{connections, websocket};
 use doorstep_application::demo::Lane;
 use doorstep_application::{delivery, notifications};
 use doorstep_domain::RewardRules;
@@ -17,12 +16,19 @@ use crate::config::{
 };
 
 impl Config {
-    /// How live connections are treated.
-    pub(crate) fn websocket(&self) -> websocket::Settings {
-        websocket::Settings {
+    /// How many connections there may be.
+    pub(crate) fn connections(&self) -> connections::Settings {
+        connections::Settings {
             max_per_user: self.limits.connections_per_user.get(),
             max_per_address: self.limits.connections_per_address.get(),
-            max_connections: self.limits.connections.get(),
+            max_websockets: self.limits.connections.get(),
+            ..connections::Settings::default()
+        }
+    }
+
+    /// How WebSockets are treated.
+    pub(crate) fn websocket(&self) -> websocket::Settings {
+        websocket::Settings {
             allowed_origins: self.server.allowed_origins.0.clone(),
             ..websocket::Settings::default()
         }
@@ -85,15 +91,6 @@ impl From<Strategy> for delivery::Strategy {
 }
 
 impl Config {
-    /// How streams are treated: what is said about connections holds for them too.
-    pub(crate) fn sse(&self) -> sse::Settings {
-        sse::Settings {
-            max_per_user: self.limits.connections_per_user.get(),
-            max_per_address: self.limits.connections_per_address.get(),
-            ..sse::Settings::default()
-        }
-    }
-
     /// Which rule governs which kind, those of the demonstration included.
     pub(crate) fn rules(&self) -> anyhow::Result<delivery::Rules> {
         let mut rules = self.delivery.rules();
@@ -220,7 +217,7 @@ mod tests {
         assert_eq!(config.delivery.rules(), delivery::Rules::default());
         assert_eq!(config.delivery.limits(), delivery::Limits::default());
         assert_eq!(config.websocket(), websocket::Settings::default());
-        assert_eq!(config.sse(), sse::Settings::default());
+        assert_eq!(config.connections(), connections::Settings::default());
         assert_eq!(config.rewards.rules(), RewardRules::default());
         assert_eq!(config.position_closed(), notifications::PositionClosed::default());
         assert_eq!(config.trading.max_open_per_user, Trading::MAX_OPEN);

@@ -57,9 +57,9 @@ async fn read(node: &Node, user: &User, path: &str) -> u16 {
 
 /// Breaks the connection off, and waits until the node knows.
 async fn gone(node: &Node, socket: doorstep_tests::client::Socket) {
-    let before = node.connections.stats().connections;
+    let before = node.connections.count();
     drop(socket);
-    eventually("it is gone", async || node.connections.stats().connections < before).await;
+    eventually("it is gone", async || node.connections.count() < before).await;
 }
 
 async fn check_kept_until_read(database: &str) {

@@ -8,13 +8,13 @@ use std::time::Duration;
 use doorstep_adapters::api::assets::{self, Asset};
 use doorstep_adapters::api::{accounts, health, inbox, metrics as metrics_of, sessions, users};
 use doorstep_adapters::bus::Bus;
+use doorstep_adapters::connections::{self, Connections};
 use doorstep_adapters::http::{self, AddressLimit, Rate, Router, ServerSettings};
 use doorstep_adapters::metrics::Metrics;
 use doorstep_adapters::security::{Argon2Passwords, HashingLimits, RandomTokens};
 use doorstep_adapters::sql::{Store, connect};
 use doorstep_adapters::system::{SystemClock, V7Ids};
-use doorstep_adapters::transports::Transports;
-use doorstep_adapters::websocket::{self, Connections, Settings, WebSocketParts};
+use doorstep_adapters::websocket::{self, Settings, WebSocketParts};
 use doorstep_application::Announce;
 use doorstep_application::accounts::AccountViews;
 use doorstep_application::delivery::{Delivery, Limits, Rules, Stopped};
@@ -57,6 +57,7 @@ pub(crate) struct Options {
     pub(crate) websocket: Settings,
     pub(crate) rate: Rate,
     pub(crate) server: ServerSettings,
+    pub(crate) connections: connections::Settings,
     pub(crate) hashing: HashingLimits,
     /// Whether anybody is told about anything that happens.
     pub(crate) notifications: bool,
@@ -80,6 +81,7 @@ impl Default for Options {
             websocket: Settings::default(),
             rate: Rate { per_second: 0, burst: 0 },
             server: ServerSettings::default(),
+            connections: connections::Settings::default(),
             hashing: HashingLimits::default(),
             notifications: true,
             rules: Rules::default(),
@@ -128,7 +130,7 @@ impl Node {
         let passwords: Arc<dyn PasswordHasher> =
             Arc::new(Argon2Passwords::new(options.hashing).unwrap());
 
-        let connections = Arc::new(Connections::new(options.websocket));
+        let connections = Arc::new(Connections::new(options.connections));
         let wiring = Bus::wire();
         let events = wiring.publisher();
         let metrics = Arc::new(Metrics::new().unwrap());
@@ -139,7 +141,7 @@ impl Node {
             .outcomes(metrics.outcomes())
             .outcomes(Arc::new(Announce::new(events.clone())));
         let delivery = if options.handover { delivery.handover(store.clone()) } else { delivery };
-        let delivery = Arc::new(delivery.start());
+        let delivery = Arc::new(delivery.start().unwrap());
         let rewards = Rewards::new(RewardParts {
             accounts: store.clone(),
             positions: store.clone(),
@@ -161,7 +163,7 @@ impl Node {
         }
         let bus = wiring.start();
         metrics.delivery(delivery.clone()).unwrap();
-        metrics.transports(Arc::new(Transports::new(vec![connections.clone()]))).unwrap();
+        metrics.connections(connections.clone()).unwrap();
         metrics.bus(bus.clone()).unwrap();
         delivery.take_up().await.unwrap();
 
@@ -207,6 +209,7 @@ impl Node {
                 .merge(assets::router(&[page]))
                 .merge(websocket::router(WebSocketParts {
                     connections: connections.clone(),
+                    settings: Arc::new(options.websocket),
                     delivery: delivery.clone(),
                     authenticator: sign_ins.into(),
                     clock: the_clock,

@@ -39,17 +39,17 @@ async fn registered(node: &Node, name: &str) -> (User, UserId) {
 
 /// Connects, and waits until the node knows.
 async fn connected(node: &Node, user: &User, subprotocol: &str) -> Socket {
-    let before = node.connections.stats().connections;
+    let before = node.connections.count();
     let socket = user.connect(subprotocol).await;
-    eventually("it is there", async || node.connections.stats().connections > before).await;
+    eventually("it is there", async || node.connections.count() > before).await;
     socket
 }
 
 /// Breaks the connection off, and waits until the node knows.
 async fn gone(node: &Node, socket: Socket) {
-    let before = node.connections.stats().connections;
+    let before = node.connections.count();
     drop(socket);
-    eventually("it is gone", async || node.connections.stats().connections < before).await;
+    eventually("it is gone", async || node.connections.count() < before).await;
 }
 
 async fn send(node: &Node, notification: Notification) -> Receipt {

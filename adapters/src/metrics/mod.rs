@@ -18,7 +18,7 @@ use prometheus::{Registry, TextEncoder};
 use self::outcomes::OutcomeCounts;
 use self::read::{Kind, Read, Sample};
 use crate::bus::Bus;
-use crate::transports::{Traffic, Transports};
+use crate::connections::{CloseReason, Connections, Traffic, Transport};
 
 /// The media type of [`Metrics::text`].
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
@@ -77,6 +77,12 @@ impl Metrics {
             "Payload of all that waits or is in flight, in bytes.",
             held(|delivery| delivery.held().bytes),
         )?;
+        let caught = delivery.clone();
+        self.counter(
+            "doorstep_delivery_panics_total",
+            "Panics in the code behind a port that delivery caught.",
+            move || vec![Sample::plain(caught.panics())],
+        )?;
         self.counter(
             "doorstep_presence_checks_total",
             "How often delivery looked whether a user is there.",
@@ -84,23 +90,35 @@ impl Metrics {
         )
     }
 
-    /// Reads what these transports carry.
-    pub fn transports(&self, transports: Arc<Transports>) -> Result<(), MetricsError> {
-        let live = transports.clone();
-        self.gauge("doorstep_connections", "Live connections, by transport.", move || {
-            let each = |traffic: Traffic| {
-                Sample::plain(traffic.connections).label("transport", traffic.transport)
-            };
-            live.traffic().into_iter().map(each).collect()
-        })?;
+    /// Reads what these connections carry, and why they ended.
+    pub fn connections(&self, connections: Arc<Connections>) -> Result<(), MetricsError> {
+        let each = |f: fn(Traffic) -> Sample| {
+            let connections = connections.clone();
+            move || {
+                let sample = |transport: &Transport| {
+                    f(connections.traffic(*transport)).label("transport", transport.as_str())
+                };
+                Transport::ALL.iter().map(sample).collect()
+            }
+        };
+        self.gauge(
+            "doorstep_connections",
+            "Live connections, by transport.",
+            each(|traffic| Sample::plain(traffic.connections)),
+        )?;
         self.counter(
             "doorstep_frames_queued_total",
             "Frames handed to connections; one notification is one for each connection of its user.",
+            each(|traffic| Sample::plain(traffic.frames_queued)),
+        )?;
+        self.counter(
+            "doorstep_connections_ended_total",
+            "Connections that ended, by reason.",
             move || {
-                let each = |traffic: Traffic| {
-                    Sample::plain(traffic.frames_queued).label("transport", traffic.transport)
+                let sample = |reason: &CloseReason| {
+                    Sample::plain(connections.ended_by(*reason)).label("reason", reason.as_str())
                 };
-                transports.traffic().into_iter().map(each).collect()
+                CloseReason::ALL.iter().map(sample).collect()
             },
         )
     }

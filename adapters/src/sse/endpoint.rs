@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -13,9 +14,9 @@ use doorstep_domain::ports::Clock;
 
 use utoipa::OpenApi;
 
-use super::Streams;
 use super::events::Events;
-use super::streams::NotTaken;
+use super::watch::{EndOfBody, watch};
+use crate::connections::{CloseReason, Connections, Newcomer, Pace, Transport};
 use crate::http::openapi::ProblemBody;
 use crate::http::{Problem, authenticate, bearer_token, peer};
 
@@ -23,8 +24,10 @@ use crate::http::{Problem, authenticate, bearer_token, peer};
 #[derive(Clone)]
 pub struct SseParts {
     /// Where streams are registered.
-    pub streams: Arc<Streams>,
-    /// What hears of arrivals, departures and acknowledgements; it pushes through `streams`.
+    pub connections: Arc<Connections>,
+    /// How often a stream with nothing to say shows that it lives.
+    pub heartbeat: Duration,
+    /// What hears of arrivals, departures and acknowledgements; it pushes through `connections`.
     pub delivery: Arc<Delivery>,
     /// Recognises tokens.
     pub authenticator: Arc<dyn Authenticator>,
@@ -59,37 +62,41 @@ pub struct Description;
     ),
 )]
 async fn stream(State(parts): State<SseParts>, request: Request) -> Result<Response, Problem> {
-    let SseParts { streams, delivery, authenticator, clock } = parts;
-    let session_ends = streams.session_ends();
+    let SseParts { connections, heartbeat, delivery, authenticator, clock } = parts;
+    let session_ends = connections.session_ends();
     let token = bearer_token(request.headers()).ok_or_else(Problem::no_token)?;
     let caller = authenticate(&*authenticator, token).await?;
     let address = peer(request.extensions());
-    let (registered, queue) =
-        streams.register(&caller, address, Arc::clone(&delivery)).map_err(|why| match why {
-            NotTaken::Stopping => Problem::try_later("this node is stopping; come back soon"),
-            NotTaken::OverLimit => Problem::try_later("too many streams; try again later"),
-        })?;
+    // A server that does not keep the pace of its sockets cannot tell that one is too slow.
+    let pace = request.extensions().get::<Pace>().cloned().unwrap_or_else(Pace::new);
+    let newcomer = Newcomer { transport: Transport::Sse, caller: &caller, address, pace };
+    let registered = connections
+        .register(newcomer, Arc::clone(&delivery))
+        .map_err(|refusal| Problem::try_later(&refusal.to_string()))?;
+    let line = registered.line().clone();
     if let Some(last) = last_event_id(request.headers()) {
-        delivery.acknowledged(&caller.user_id, last);
+        line.acknowledged(last);
     }
-    // Registered first, then announced, and nothing in between that waits: whatever was waiting, or is accepted
-    // from now on, finds it, in one order. What it is handed is not written before it runs.
-    delivery.arrived(&caller.user_id);
-    if streams.session_ends() != session_ends {
-        // Some session was ended meanwhile. If it was this one, nobody else will notice.
+    // Registered first, then announced, and nothing in between that waits: what waited, and what is accepted
+    // from now on, finds this stream, in one order. What it is handed is not written before it runs.
+    line.announce();
+    if connections.session_ends() != session_ends {
+        // Some session was ended in between. If it was this one, nothing else will notice.
         if !authenticator.is_alive(&caller).await? {
+            registered.end(CloseReason::SessionEnded);
             return Err(Problem::dead_token());
         }
     }
-    tracing::debug!(user = %caller.user_id, "streaming");
-    let heartbeat = streams.settings().heartbeat;
-    let expires_at = caller.expires_at;
-    let events = Events { registered, queue, clock, expires_at, heartbeat, written: None };
+    tracing::debug!(user = %caller.user_id, connection = line.connection().id, "streaming");
+    watch(&connections, registered, Arc::clone(&clock), caller.expires_at);
+    let end = EndOfBody(Arc::clone(line.connection()));
+    let events = Events { line, clock, heartbeat, written: None, end };
     let mut response = Response::new(Body::from_stream(events.into_body()));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    // The word by which nginx is told not to collect an answer before it passes it on.
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform"));
+    // Tells nginx not to collect a response before it passes it on. `no-transform` (RFC 9111 section 5.2.2.6)
+    // keeps proxies from compressing, and so from holding events back.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     Ok(response)
 }

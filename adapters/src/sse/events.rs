@@ -2,40 +2,37 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
+use doorstep_domain::NotificationId;
 use doorstep_domain::ports::Clock;
-use doorstep_domain::{NotificationId, Timestamp};
 use futures_util::Stream;
-use tokio::sync::mpsc;
 
-use super::handle::{Closing, Event};
-use super::streams::Registered;
+use super::watch::EndOfBody;
+use crate::connections::{CloseReason, Frame, Line};
 
-/// One stream on its way: what makes the next bytes of the body.
+/// The events of one stream: what makes the next bytes of its body.
 pub(super) struct Events {
-    pub(super) registered: Registered,
-    pub(super) queue: mpsc::Receiver<Arc<Event>>,
+    pub(super) line: Line,
     pub(super) clock: Arc<dyn Clock>,
-    /// When its session expires.
-    pub(super) expires_at: Timestamp,
     pub(super) heartbeat: Duration,
     /// Handed to the HTTP connection with the last bytes.
     pub(super) written: Option<NotificationId>,
+    pub(super) end: EndOfBody,
 }
 
 /// What comes next.
 enum Next {
-    Event(Arc<Event>),
+    Event(Arc<Frame>),
     Heartbeat,
-    End(Option<Closing>),
+    End(CloseReason),
 }
 
-/// What a browser's `EventSource` would wait before it comes back; and bytes at once, so that a proxy or a
-/// client knows that the stream stands.
+/// How long a browser's `EventSource` waits before it comes back. Sent at once, so that proxies and clients see
+/// that the stream stands.
 const OPENING: &str = "retry: 1000\n\n";
-const HEARTBEAT: &str = ":\n\n";
+const HEARTBEAT: &str = "event: heartbeat\ndata: {}\n\n";
 
 impl Events {
-    /// The body, up to the goodbye. Dropping it, whoever does, is the departure.
+    /// The body, up to the goodbye. Dropping it is the departure.
     pub(super) fn into_body(self) -> impl Stream<Item = Result<Bytes, std::convert::Infallible>> {
         futures_util::stream::unfold(Stage::Opening(self), |stage| async move {
             let (text, stage) = match stage {
@@ -51,44 +48,55 @@ impl Events {
         self.acknowledge_written().await;
         loop {
             match self.wait().await {
-                Next::Event(event) if self.clock.now() >= event.deadline => {}
-                Next::Event(event) => {
-                    self.written = Some(event.id);
-                    return Some((event.text.clone(), Stage::Live(self)));
+                Next::Event(frame) if self.clock.now() >= frame.deadline => {}
+                Next::Event(frame) => {
+                    self.written = Some(frame.id);
+                    return Some((event(&frame), Stage::Live(self)));
                 }
                 Next::Heartbeat => return Some((HEARTBEAT.into(), Stage::Live(self))),
-                Next::End(None) => return None,
-                Next::End(Some(why)) => {
+                Next::End(reason) => {
+                    let goodbye = reason
+                        .code()
+                        .map(|code| format!("event: closing\ndata: {{\"code\":{code}}}\n\n"));
                     // Dropped here, with the goodbye still to be written: nothing is pushed any more.
-                    let code = why.code();
-                    let goodbye = format!("event: closing\ndata: {{\"code\":{code}}}\n\n");
-                    return Some((goodbye, Stage::Over));
+                    return goodbye.map(|goodbye| (goodbye, Stage::Over));
                 }
             }
         }
     }
 
-    /// The HTTP connection came back for more. It flushes before it asks a body again that had nothing, so
-    /// having nothing once is how to know that the last event is not in a buffer of ours.
+    /// The HTTP connection asked for more. It flushes before it asks a body again that had nothing, so having
+    /// nothing once shows that the last event is not in a buffer of ours any more.
     async fn acknowledge_written(&mut self) {
         if let Some(id) = self.written.take() {
             tokio::task::yield_now().await;
-            self.registered.delivery().acknowledged(self.registered.user(), id);
+            self.line.acknowledged(id);
         }
     }
 
-    async fn wait(&mut self) -> Next {
-        let left = self.expires_at.since(self.clock.now());
-        tokio::select! {
-            biased;
-            why = self.registered.handle().closed() => Next::End(Some(why)),
-            event = self.queue.recv() => event.map_or(Next::End(None), Next::Event),
-            () = tokio::time::sleep(left.min(self.heartbeat)) => {
-                let over = self.expires_at.since(self.clock.now()).is_zero();
-                if over { Next::End(Some(Closing::SessionEnded)) } else { Next::Heartbeat }
+    async fn wait(&self) -> Next {
+        let connection = &self.end.0;
+        loop {
+            tokio::select! {
+                biased;
+                reason = connection.closed() => return Next::End(reason),
+                (frame, room) = connection.outbox.next() => {
+                    self.line.report(room);
+                    if let Some(frame) = frame {
+                        return Next::Event(frame);
+                    }
+                }
+                () = tokio::time::sleep(self.heartbeat) => return Next::Heartbeat,
             }
         }
     }
+}
+
+/// A payload may be JSON over several lines. Those breaks are space between its parts (within its strings they
+/// are escaped), and here they would end the event's `data`.
+fn event(frame: &Frame) -> String {
+    let data = String::from_utf8_lossy(&frame.text).replace(['\n', '\r'], " ");
+    format!("id: {}\ndata: {data}\n\n", frame.id)
 }
 
 enum Stage {

@@ -12,15 +12,20 @@ use doorstep_domain::{
 };
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
+use tokio::io::AsyncWriteExt as _;
 use uuid::Uuid;
 
 use super::events::Events;
-use super::streams::NotTaken;
-use super::{Settings, Streams};
+use super::watch::{EndOfBody, watch};
+use crate::connections::{
+    Connections, Newcomer, Pace, Paced, Refusal, Registered, Settings, Transport,
+};
 use crate::system::SystemClock;
 
+const HEARTBEAT: Duration = Duration::from_secs(25);
+
 struct Rig {
-    streams: Arc<Streams>,
+    streams: Arc<Connections>,
     delivery: Arc<Delivery>,
     clock: Arc<dyn Clock>,
 }
@@ -36,7 +41,7 @@ fn caller(expires_at: Timestamp) -> Caller {
 
 impl Rig {
     fn new(settings: Settings) -> Self {
-        let streams = Arc::new(Streams::new(settings));
+        let streams = Arc::new(Connections::new(settings));
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
         let delivery =
             Delivery::builder(streams.clone(), streams.clone(), clock.clone()).start().unwrap();
@@ -48,17 +53,27 @@ impl Rig {
     }
 
     fn open_until(&self, expires_at: Timestamp) -> BoxStream<'static, String> {
-        let address = [127, 0, 0, 1].into();
-        let registered = self.streams.register(&caller(expires_at), address, self.delivery.clone());
-        let (registered, queue) = registered.map_err(|why| format!("{why:?}")).unwrap();
-        self.delivery.arrived(&user());
-        let (clock, heartbeat) = (self.clock.clone(), self.streams.settings().heartbeat);
-        let events = Events { registered, queue, clock, expires_at, heartbeat, written: None };
+        self.open_at(Pace::new(), expires_at)
+    }
+
+    fn open_at(&self, pace: Pace, expires_at: Timestamp) -> BoxStream<'static, String> {
+        let registered = self.register(pace, expires_at).unwrap();
+        let line = registered.line().clone();
+        line.announce();
+        watch(&self.streams, registered, self.clock.clone(), expires_at);
+        let (clock, end) = (self.clock.clone(), EndOfBody(line.connection().clone()));
+        let events = Events { line, clock, heartbeat: HEARTBEAT, written: None, end };
         let text = |bytes: Result<axum::body::Bytes, _>| {
             let Ok(bytes) = bytes;
             String::from_utf8(bytes.to_vec()).unwrap()
         };
         Box::pin(events.into_body().map(text))
+    }
+
+    fn register(&self, pace: Pace, expires_at: Timestamp) -> Result<Registered, Refusal> {
+        let (caller, address) = (caller(expires_at), [127, 0, 0, 1].into());
+        let newcomer = Newcomer { transport: Transport::Sse, caller: &caller, address, pace };
+        self.streams.register(newcomer, self.delivery.clone())
     }
 
     async fn send(&self, number: u128, payload: &str) {
@@ -111,50 +126,56 @@ async fn each_end_has_the_code_of_a_websocket_s_close() {
     let expired = rig.open_until(rig.clock.now());
     let signed_out = rig.open();
     rig.streams.ended(&user(), &TokenHash::new([1; 32]));
-    let late = Rig::new(Settings { queue_events: 1, ..Settings::default() });
-    let slow = late.open();
-    late.send(7, "{}").await;
-    late.send(8, "{}").await;
     let stopping = Rig::new(Settings::default());
     let stopped = stopping.open();
-    stopping.streams.stop();
+    stopping.streams.close_all();
     for (stream, code) in [(expired, 4401), (signed_out, 4401), (stopped, 1012)] {
         let said: Vec<String> = stream.collect().await;
         let goodbye = format!("event: closing\ndata: {{\"code\":{code}}}\n\n");
         assert_eq!(said.last(), Some(&goodbye));
     }
-    let said: Vec<String> = slow.collect().await;
-    assert!(said.last().unwrap().contains("4408"), "{said:?}");
-    for rig in [&rig, &late, &stopping] {
-        assert_eq!(rig.streams.count(), 0);
+    for rig in [&rig, &stopping] {
+        while rig.streams.count() > 0 {
+            tokio::task::yield_now().await;
+        }
     }
-    let refused = stopping.streams.register(
-        &caller(Timestamp::MAX),
-        [127, 0, 0, 1].into(),
-        stopping.delivery.clone(),
-    );
-    assert_eq!(refused.err(), Some(NotTaken::Stopping));
+    let refused = stopping.register(Pace::new(), Timestamp::MAX);
+    assert_eq!(refused.err(), Some(Refusal::Stopping));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stalled_stream_leaves_its_place_although_nothing_is_read_from_it() {
+    let rig = Rig::new(Settings::default());
+    let (ours, _theirs) = tokio::io::duplex(1);
+    let pace = Pace::new();
+    let mut socket = Paced::new(ours, pace.clone());
+    // Never polled, as by a server whose socket is full.
+    let stalled = rig.open_at(pace, Timestamp::MAX);
+    tokio::spawn(async move { socket.write_all(b"full").await });
+    tokio::time::sleep(Duration::from_secs(9)).await;
+    assert!(rig.streams.is_online(&user()).await);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(!rig.streams.is_online(&user()).await);
+    assert_eq!(rig.streams.count(), 0);
+    let said: Vec<String> = stalled.collect().await;
+    assert!(said.last().unwrap().contains("4408"), "{said:?}");
+}
+
+#[tokio::test]
+async fn a_signed_out_stream_leaves_its_place_although_nothing_is_read_from_it() {
+    let rig = Rig::new(Settings::default());
+    let _stalled = rig.open();
+    rig.streams.ended(&user(), &TokenHash::new([1; 32]));
+    tokio::task::yield_now().await;
+    assert_eq!(rig.streams.count(), 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_stream_with_nothing_to_say_shows_that_it_lives() {
-    let rig = Rig::new(Settings { heartbeat: Duration::from_secs(25), ..Settings::default() });
+    let rig = Rig::new(Settings::default());
     let mut stream = rig.open();
     stream.next().await.unwrap();
     let begun = tokio::time::Instant::now();
-    assert_eq!(stream.next().await.unwrap(), ":\n\n");
-    assert_eq!(begun.elapsed().as_secs(), 25);
-}
-
-#[tokio::test]
-async fn there_are_only_so_many() {
-    let rig = Rig::new(Settings { max_per_user: 2, ..Settings::default() });
-    let (_one, two) = (rig.open(), rig.open());
-    let register = || {
-        let address = [127, 0, 0, 1].into();
-        rig.streams.register(&caller(Timestamp::MAX), address, rig.delivery.clone())
-    };
-    assert_eq!(register().err(), Some(NotTaken::OverLimit));
-    drop(two);
-    assert!(register().is_ok());
+    assert_eq!(stream.next().await.unwrap(), "event: heartbeat\ndata: {}\n\n");
+    assert_eq!(begun.elapsed(), HEARTBEAT);
 }

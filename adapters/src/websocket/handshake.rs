@@ -2,7 +2,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::connection::Mode;
+use super::conversation::Mode;
 use crate::http::{Problem, bearer_token};
 
 /// The client acknowledges.
@@ -19,14 +19,21 @@ pub(super) fn token(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// How the client wants to talk, and which of the offered subprotocols that is.
-pub(super) fn mode(headers: &HeaderMap) -> (Mode, Option<&'static str>) {
+///
+/// A client that offers subprotocols and gets none of them must end the connection (RFC 6455 section 4.1, and
+/// browsers do); what was written to it would be lost. So an offer without one of ours is refused.
+pub(super) fn mode(headers: &HeaderMap) -> Result<(Mode, Option<&'static str>), Problem> {
     let offers = |wanted: &str| offered(headers).any(|name| name == wanted);
     if offers(ACKNOWLEDGING) {
-        (Mode::Acknowledging, Some(ACKNOWLEDGING))
+        Ok((Mode::Acknowledging, Some(ACKNOWLEDGING)))
     } else if offers(PLAIN) {
-        (Mode::Plain, Some(PLAIN))
+        Ok((Mode::Plain, Some(PLAIN)))
+    } else if headers.contains_key(header::SEC_WEBSOCKET_PROTOCOL) {
+        let detail = "none of the offered subprotocols is spoken here: offer `doorstep.v1` (the client \
+                      acknowledges) or `doorstep.plain.v1` (it does not), beside `bearer.TOKEN`";
+        Err(Problem::new(StatusCode::BAD_REQUEST, detail))
     } else {
-        (Mode::Plain, None)
+        Ok((Mode::Plain, None))
     }
 }
 
@@ -107,17 +114,18 @@ mod tests {
     #[test]
     fn one_of_the_two_subprotocols_is_selected_and_never_the_token() {
         let cases = [
-            ("doorstep.v1, bearer.abc", Mode::Acknowledging, Some("doorstep.v1")),
-            ("bearer.abc,doorstep.plain.v1", Mode::Plain, Some("doorstep.plain.v1")),
-            ("doorstep.plain.v1, doorstep.v1", Mode::Acknowledging, Some("doorstep.v1")),
-            ("bearer.abc", Mode::Plain, None),
-            ("doorstep.v2", Mode::Plain, None),
+            ("doorstep.v1, bearer.abc", Some((Mode::Acknowledging, Some("doorstep.v1")))),
+            ("bearer.abc,doorstep.plain.v1", Some((Mode::Plain, Some("doorstep.plain.v1")))),
+            ("doorstep.plain.v1, doorstep.v1", Some((Mode::Acknowledging, Some("doorstep.v1")))),
+            ("bearer.abc", None),
+            ("doorstep.v2", None),
+            ("", None),
         ];
-        for (offer, mode_expected, selected) in cases {
+        for (offer, expected) in cases {
             let headers = headers(&[(header::SEC_WEBSOCKET_PROTOCOL, offer)]);
-            assert_eq!(mode(&headers), (mode_expected, selected), "{offer}");
+            assert_eq!(mode(&headers).ok(), expected, "{offer}");
         }
-        assert_eq!(mode(&HeaderMap::new()), (Mode::Plain, None));
+        assert_eq!(mode(&HeaderMap::new()).ok(), Some((Mode::Plain, None)));
     }
 
     #[test]

@@ -3,18 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use doorstep_application::delivery::{Delivery, Receipt};
 use doorstep_application::sign_ins::{SessionEnd, SignInParts, SignIns};
 use doorstep_application::{Caller, LetInBy};
 use doorstep_domain::ports::{
-    Attempt, Clock, MockAccounts, MockPasswordHasher, MockSessions, MockTokens, Presence as _,
-    Pushed, Pusher as _,
+    Attempt, Clock, MockAccounts, MockPasswordHasher, MockTokens, Presence as _, Pushed,
+    Pusher as _, Sessions, StoreError,
 };
 use doorstep_domain::{
     Kind, Notification, NotificationId, Outcome, Payload, Session, Timestamp, TokenHash, UserId,
 };
 use futures_util::{SinkExt as _, StreamExt as _};
-use tokio::io::DuplexStream;
+use tokio::io::{AsyncReadExt as _, DuplexStream};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_tungstenite::WebSocketStream;
@@ -22,9 +23,12 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;
 use uuid::Uuid;
 
-use super::connection::{Connection, Mode};
+use super::conversation::{Conversation, Mode};
 use super::upgrade::live;
-use super::{CloseReason, Connections, Settings, WebSocketParts};
+use super::{Settings, WebSocketParts};
+use crate::connections::{
+    self, CloseReason, Connections, Newcomer, Pace, Paced, Registered, Transport,
+};
 
 /// Tells tokio's time, which in these tests only moves while everybody waits.
 struct VirtualClock(Instant);
@@ -39,21 +43,32 @@ struct Node {
     connections: Arc<Connections>,
     delivery: Arc<Delivery>,
     clock: Arc<dyn Clock>,
-    settings: Settings,
+    settings: Arc<Settings>,
 }
 
 type Client = WebSocketStream<DuplexStream>;
 
 impl Node {
-    fn new(settings: Settings) -> Self {
-        let connections = Arc::new(Connections::new(settings.clone()));
+    fn new() -> Self {
+        Self::with(connections::Settings::default())
+    }
+
+    fn with(limits: connections::Settings) -> Self {
+        let connections = Arc::new(Connections::new(limits));
         let clock: Arc<dyn Clock> = Arc::new(VirtualClock(Instant::now()));
         let delivery =
             Delivery::builder(connections.clone(), connections.clone(), Arc::clone(&clock));
-        Self { connections, delivery: Arc::new(delivery.start().unwrap()), clock, settings }
+        let delivery = Arc::new(delivery.start().unwrap());
+        Self { connections, delivery, clock, settings: Arc::default() }
     }
 
-    /// Registers, announces and runs a connection whose pipe holds so many bytes.
+    fn register(&self, caller: &Caller, pace: Pace) -> Result<Registered, connections::Refusal> {
+        let address = [127, 0, 0, 1].into();
+        let newcomer = Newcomer { transport: Transport::WebSocket, caller, address, pace };
+        self.connections.register(newcomer, self.delivery.clone())
+    }
+
+    /// Registers, announces and runs a connection whose pipe holds this many bytes.
     async fn connect(
         &self,
         caller: &Caller,
@@ -61,22 +76,19 @@ impl Node {
         pipe_bytes: usize,
     ) -> (Client, JoinHandle<CloseReason>) {
         let (ours, theirs) = tokio::io::duplex(pipe_bytes);
+        let pace = Pace::new();
+        let ours = Paced::new(ours, pace.clone());
         let server = WebSocketStream::from_raw_socket(ours, Role::Server, None).await;
         let client = WebSocketStream::from_raw_socket(theirs, Role::Client, None).await;
-        let registered =
-            self.connections.register(caller, [127, 0, 0, 1].into(), self.delivery.clone());
-        let (registered, frames) = registered.unwrap();
-        self.delivery.arrived(&caller.user_id);
-        let connection = Connection {
-            mode,
-            expires_at: caller.expires_at,
-            registered,
-            frames,
-            delivery: Arc::clone(&self.delivery),
-            clock: Arc::clone(&self.clock),
-        };
-        let settings = self.settings.clone();
-        let task = tokio::spawn(async move { connection.run(server, &settings).await });
+        let registered = self.register(caller, pace).unwrap();
+        registered.line().announce();
+        let (settings, clock) = (Arc::clone(&self.settings), Arc::clone(&self.clock));
+        let (expires_at, too_slow_after) = (caller.expires_at, self.connections.too_slow_after());
+        let task = tokio::spawn(async move {
+            let clock = &*clock;
+            let conversation = Conversation { mode, expires_at, registered, clock, too_slow_after };
+            conversation.run(server, &settings).await
+        });
         (client, task)
     }
 
@@ -107,10 +119,13 @@ fn ada() -> Caller {
     }
 }
 
-/// The next text, past pings.
+const HEARTBEAT: &str = r#"{"type":"heartbeat"}"#;
+
+/// The next notification's text, past pings and heartbeats.
 async fn text(client: &mut Client) -> String {
     loop {
         match client.next().await.unwrap().unwrap() {
+            Message::Text(text) if text.as_str() == HEARTBEAT => {}
             Message::Text(text) => return text.to_string(),
             Message::Ping(_) => {}
             other => panic!("{other:?}"),
@@ -125,7 +140,7 @@ fn id_in(text: &str) -> u128 {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_answers_pings_stays_and_one_that_does_not_goes() {
-    let node = Node::new(Settings::default());
+    let node = Node::new();
     let (mut lively, lively_task) = node.connect(&ada(), Mode::Plain, 1024).await;
     let (dead, dead_task) = node.connect(&ada(), Mode::Plain, 1024).await;
     // Reading is what answers pings.
@@ -141,7 +156,7 @@ async fn a_client_that_answers_pings_stays_and_one_that_does_not_goes() {
 
 #[tokio::test(start_paused = true)]
 async fn a_session_that_expires_takes_its_connection_along() {
-    let node = Node::new(Settings::default());
+    let node = Node::new();
     let expires_at = Timestamp::from_micros(0) + Duration::from_mins(150);
     let (mut client, task) = node.connect(&Caller { expires_at, ..ada() }, Mode::Plain, 1024).await;
     let code = loop {
@@ -156,7 +171,7 @@ async fn a_session_that_expires_takes_its_connection_along() {
 
 #[tokio::test(start_paused = true)]
 async fn written_is_delivered_to_a_plain_client_and_not_to_one_that_acknowledges() {
-    let node = Node::new(Settings::default());
+    let node = Node::new();
     let (mut plain, _task) = node.connect(&ada(), Mode::Plain, 1024).await;
     assert_eq!(node.send(1).await.outcome().await, Some(Outcome::Delivered));
     assert_eq!(id_in(&text(&mut plain).await), 1);
@@ -177,18 +192,24 @@ async fn written_is_delivered_to_a_plain_client_and_not_to_one_that_acknowledges
 
 #[tokio::test(start_paused = true)]
 async fn what_is_not_acknowledged_in_time_is_shown_again_on_the_same_connection() {
-    let node = Node::new(Settings::default());
+    let node = Node::new();
     let (mut client, _task) = node.connect(&ada(), Mode::Acknowledging, 1024).await;
     let _receipt = node.send(1).await;
-    for _ in 0..3 {
+    for at in [0, 10, 30] {
         assert_eq!(id_in(&text(&mut client).await), 1);
+        assert_eq!(node.clock.now().as_millis() / 1000, at, "10 s, and doubled with each repeat");
     }
-    assert!(node.clock.now() >= Timestamp::from_micros(20_000_000), "10 s apart");
+    // To a new connection it is new.
+    let (mut other, _other) = node.connect(&ada(), Mode::Acknowledging, 1024).await;
+    for at in [30, 40] {
+        assert_eq!(id_in(&text(&mut other).await), 1);
+        assert_eq!(node.clock.now().as_millis() / 1000, at);
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_frame_whose_time_is_up_is_not_written() {
-    let node = Node::new(Settings::default());
+    let node = Node::new();
     // Room for less than one frame: the first is being written, the others wait behind it.
     let (mut client, _task) = node.connect(&ada(), Mode::Plain, 64).await;
     let mut receipts = Vec::new();
@@ -207,40 +228,133 @@ async fn a_frame_whose_time_is_up_is_not_written() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_too_slow_is_absent_at_once_and_gone_after_the_grace() {
-    let settings = Settings { queue_frames: 4, ..Settings::default() };
-    let grace = settings.close_grace;
-    let node = Node::new(settings);
+async fn a_full_connection_is_there_and_a_dead_slow_one_is_gone_after_the_grace() {
+    let limits = connections::Settings { outbox_frames: 4, ..connections::Settings::default() };
+    let node = Node::with(limits);
     let (client, task) = node.connect(&ada(), Mode::Plain, 64).await;
+    let begun = Instant::now();
     let push = async |number| {
         let n = node.notification(number, Duration::from_mins(1));
         node.connections.push(&n, Attempt::FIRST, Timestamp::MAX).await.unwrap()
     };
-    // The first leaves the queue for the pipe, and fills it.
+    // The first leaves the outbox for the pipe, and fills it.
     assert_eq!(push(1).await, Pushed::InFlight);
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    tokio::time::sleep(Duration::from_millis(1)).await;
     for number in 2..=5 {
         assert_eq!(push(number).await, Pushed::InFlight);
     }
-    let before = node.clock.now();
-    assert_eq!(push(6).await, Pushed::Nobody);
-    assert!(!node.connections.is_online(&ada().user_id).await);
+    assert_eq!(push(6).await, Pushed::Full);
+    let ada = ada().user_id;
+    assert!(node.connections.is_online(&ada).await && node.connections.is_reading(&ada).await);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert!(node.connections.is_online(&ada).await && !node.connections.is_reading(&ada).await);
+    assert_eq!(push(7).await, Pushed::Full, "never `Nobody` while it is there");
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert!(!node.connections.is_online(&ada).await, "absent before its goodbye");
+    assert_eq!((push(8).await, node.connections.count()), (Pushed::Nobody, 0));
     assert_eq!(task.await.unwrap(), CloseReason::TooSlow);
-    assert_eq!(node.clock.now(), before + grace, "it never read, and is not waited for any longer");
-    assert_eq!(node.connections.stats().connections, 0);
+    let gone_after = Duration::from_secs(10) + node.settings.slow_close_grace;
+    assert_eq!(begun.elapsed().as_secs(), gone_after.as_secs(), "it never read");
+    assert_eq!(node.connections.ended_by(CloseReason::TooSlow), 1);
     drop(client);
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_byte_now_and_then_is_enough_to_stay() {
+    let node = Node::new();
+    let (client, task) = node.connect(&ada(), Mode::Plain, 1).await;
+    let (mut client, receipt) = (client.into_inner(), node.send(1).await);
+    for _ in 0..100 {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert!(client.read_u8().await.is_ok());
+    }
+    assert!(!task.is_finished(), "30 s for 100 bytes, and never 10 s without one");
+    drop((client, receipt));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_heartbeat_goes_out_with_each_ping_to_clients_that_acknowledge() {
+    let node = Node::new();
+    for (mode, expected) in [(Mode::Acknowledging, true), (Mode::Plain, false)] {
+        let (mut client, _task) = node.connect(&ada(), mode, 1024).await;
+        let first = client.next().await.unwrap().unwrap();
+        let heartbeat = Message::text(HEARTBEAT);
+        assert_eq!(first == heartbeat, expected, "{first:?}");
+        assert_eq!(first.is_ping(), !expected);
+    }
+}
+
+/// Reads what one client is shown, and acknowledges each at once.
+async fn read_all(client: &mut Client, count: usize) -> Vec<u128> {
+    let mut seen = Vec::new();
+    while seen.len() < count {
+        let id = id_in(&text(client).await);
+        seen.push(id);
+        let ack = format!(r#"{{"type":"ack","id":"{}"}}"#, Uuid::from_u128(id));
+        client.send(Message::text(ack)).await.unwrap();
+    }
+    seen
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_connection_that_reads_gets_a_burst_larger_than_its_outbox_in_order_and_once() {
+    let node = Node::new();
+    let (mut fast, _fast) = node.connect(&ada(), Mode::Acknowledging, 64 * 1024).await;
+    let (mut slow, _slow) = node.connect(&ada(), Mode::Acknowledging, 64).await;
+    let count = 3_000;
+    let (sent, fast, slow) = tokio::join!(
+        async {
+            let mut receipts = Vec::new();
+            for number in 0..count as u128 {
+                receipts.push(node.send(number).await);
+            }
+            receipts
+        },
+        read_all(&mut fast, count),
+        read_all(&mut slow, count)
+    );
+    let all: Vec<u128> = (0..count as u128).collect();
+    assert!(fast == all && slow == all, "in order, each once");
+    for receipt in sent {
+        assert_eq!(receipt.outcome().await, Some(Outcome::Delivered));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_does_not_read_holds_up_no_other_and_gets_the_rest_if_it_reads_on() {
+    let node = Node::new();
+    let (mut reads, _reads) = node.connect(&ada(), Mode::Plain, 64 * 1024).await;
+    let (mut stuck, _stuck) = node.connect(&ada(), Mode::Acknowledging, 64).await;
+    let _first = node.send(0).await;
+    assert_eq!(id_in(&text(&mut reads).await), 0);
+    // Its socket takes nothing for a second: from then on the other is not held up.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let count = 600;
+    for number in 1..count {
+        drop(node.send(number).await);
+        assert_eq!(id_in(&text(&mut reads).await), number);
+    }
+    // What the other had acknowledged while this one was full is delivered; the outbox held the first ones.
+    let mut seen = Vec::new();
+    while let Ok(text) = tokio::time::timeout(Duration::from_secs(1), text(&mut stuck)).await {
+        seen.push(id_in(&text));
+    }
+    assert!(seen.len() >= 256 && seen.is_sorted(), "{seen:?}");
+    let later = node.send(count).await;
+    assert_eq!(id_in(&text(&mut stuck).await), count, "it has room again");
+    drop(later);
+}
+
+#[tokio::test(start_paused = true)]
 async fn however_a_connections_task_ends_its_place_is_left_and_what_was_in_flight_waits_again() {
-    let node = Node::new(Settings::default());
+    let node = Node::new();
     let (mut client, task) = node.connect(&ada(), Mode::Acknowledging, 1024).await;
     let _receipt = node.send(1).await;
     assert_eq!(id_in(&text(&mut client).await), 1);
     task.abort();
     assert!(task.await.unwrap_err().is_cancelled());
     assert!(!node.connections.is_online(&ada().user_id).await);
-    assert_eq!(node.connections.stats().connections, 0);
+    assert_eq!(node.connections.count(), 0);
     assert_eq!(node.delivery.held().in_flight, 0);
     assert_eq!(node.delivery.held().waiting, 1);
     let (mut client, _task) = node.connect(&ada(), Mode::Acknowledging, 1024).await;
@@ -249,7 +363,7 @@ async fn however_a_connections_task_ends_its_place_is_left_and_what_was_in_fligh
 
 #[tokio::test(start_paused = true)]
 async fn only_the_ended_sessions_connections_close() {
-    let node = Node::new(Settings::default());
+    let node = Node::new();
     let other = Caller { session: TokenHash::new([2; 32]), ..ada() };
     let (first, first_task) = node.connect(&ada(), Mode::Plain, 1024).await;
     let (_second, second_task) = node.connect(&other, Mode::Plain, 1024).await;
@@ -261,14 +375,33 @@ async fn only_the_ended_sessions_connections_close() {
     assert!(!second_task.is_finished() && node.connections.is_online(&ada().user_id).await);
 }
 
-/// Sign-ins that know one session, if any, and are asked for it after what waited has been handed over.
+/// A store with one session, if any, that takes a moment to find it. By then what waited has been handed over.
+struct OneSession(Arc<Connections>, Option<Session>);
+
+#[async_trait]
+impl Sessions for OneSession {
+    async fn find(&self, _: &TokenHash, _: Timestamp) -> Result<Option<Session>, StoreError> {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let queued = self.0.traffic(Transport::WebSocket).frames_queued;
+        assert_eq!(queued, 1, "asked before the arrival was announced");
+        Ok(self.1.clone())
+    }
+
+    async fn open(&self, _: &Session) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn close(&self, _: &TokenHash) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn purge(&self, _: Timestamp) -> Result<u64, StoreError> {
+        Ok(0)
+    }
+}
+
 fn sign_ins(node: &Node, session: Option<Session>) -> SignIns {
-    let mut sessions = MockSessions::new();
-    let connections = Arc::clone(&node.connections);
-    sessions.expect_find().returning(move |_, _| {
-        assert_eq!(connections.stats().frames_queued, 1, "asked before the arrival was announced");
-        Ok(session.clone())
-    });
+    let sessions = OneSession(node.connections.clone(), session);
     SignIns::new(SignInParts {
         accounts: Arc::new(MockAccounts::new()),
         sessions: Arc::new(sessions),
@@ -285,7 +418,7 @@ async fn a_session_that_ends_between_the_look_at_its_token_and_the_registration_
     let alive =
         Session { token: ada().session, user_id: ada().user_id, expires_at: Timestamp::MAX };
     for (session, stays) in [(None, false), (Some(alive), true)] {
-        let node = Node::new(Settings::default());
+        let node = Node::new();
         let before_the_look = node.connections.session_ends();
         // Finds no connection to close: there is none yet.
         node.connections.ended(&ada().user_id, &ada().session);
@@ -293,6 +426,7 @@ async fn a_session_that_ends_between_the_look_at_its_token_and_the_registration_
         let (ours, theirs) = tokio::io::duplex(1024);
         let parts = WebSocketParts {
             connections: node.connections.clone(),
+            settings: node.settings.clone(),
             delivery: node.delivery.clone(),
             authenticator: sign_ins(&node, session).into(),
             clock: node.clock.clone(),
@@ -313,25 +447,4 @@ async fn a_session_that_ends_between_the_look_at_its_token_and_the_registration_
             other => panic!("{other:?}"),
         }
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_refused_connection_leaves_no_trace() {
-    let settings = Settings { max_per_user: 1, max_per_address: 2, ..Settings::default() };
-    let node = Node::new(settings);
-    let register = |user: u128| {
-        let caller = Caller { user_id: UserId::from(Uuid::from_u128(user)), ..ada() };
-        node.connections.register(&caller, [127, 0, 0, 1].into(), node.delivery.clone())
-    };
-    let first = register(1).unwrap();
-    assert_eq!(register(1).err(), Some(CloseReason::OverLimit), "one a user");
-    let second = register(2).unwrap();
-    assert_eq!(register(3).err(), Some(CloseReason::OverLimit), "two an address");
-    assert_eq!(node.connections.stats().connections, 2);
-    drop(first);
-    let third = register(3).unwrap();
-    drop((second, third));
-    assert_eq!(node.connections.stats().connections, 0);
-    assert_eq!(node.connections.stop(Duration::from_secs(1)).await, 0);
-    assert_eq!(register(1).err(), Some(CloseReason::Restart));
 }

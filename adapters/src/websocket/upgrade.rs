@@ -14,11 +14,13 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use tracing::Instrument as _;
 
 use utoipa::OpenApi;
 
-use super::connection::{Connection, Mode, close};
-use super::{CloseReason, Connections, Settings, handshake};
+use super::conversation::{Conversation, Mode, close};
+use super::{Settings, handshake};
+use crate::connections::{CloseReason, Connections, Newcomer, Pace, Paced, Transport};
 use crate::http::openapi::ProblemBody;
 use crate::http::{Problem, authenticate, peer};
 
@@ -27,6 +29,8 @@ use crate::http::{Problem, authenticate, peer};
 pub struct WebSocketParts {
     /// Where connections are registered.
     pub connections: Arc<Connections>,
+    /// How they are treated.
+    pub settings: Arc<Settings>,
     /// What hears of arrivals, departures and acknowledgements; it pushes through `connections`.
     pub delivery: Arc<Delivery>,
     /// Recognises tokens.
@@ -56,7 +60,7 @@ pub struct Description;
     get, path = "/v1/ws", tag = "users", security(("token" = [])),
     responses(
         (status = 101, description = "The connection is a WebSocket now."),
-        (status = 400, description = "The opening handshake is not one.",
+        (status = 400, description = "It is not an opening handshake, or offers no subprotocol that is spoken here.",
             body = ProblemBody, content_type = "application/problem+json"),
         (status = 403, description = "Pages of this origin may not connect.",
             body = ProblemBody, content_type = "application/problem+json"),
@@ -70,16 +74,15 @@ async fn connect(
     State(parts): State<WebSocketParts>,
     mut request: Request,
 ) -> Result<Response, Problem> {
-    let settings = parts.connections.settings();
-    if !handshake::origin_allowed(request.headers(), &settings.allowed_origins) {
+    if !handshake::origin_allowed(request.headers(), &parts.settings.allowed_origins) {
         let detail = "pages of this origin may not connect";
         return Err(Problem::new(StatusCode::FORBIDDEN, detail));
     }
+    let (mode, protocol) = handshake::mode(request.headers())?;
     let session_ends = parts.connections.session_ends();
     let token = handshake::token(request.headers()).ok_or_else(Problem::no_token)?;
     let caller = authenticate(&*parts.authenticator, token).await?;
 
-    let (mode, protocol) = handshake::mode(request.headers());
     let answer = handshake::answer(request.method(), request.headers(), protocol)?;
     let upgrade = request.extensions_mut().remove::<OnUpgrade>().ok_or_else(Problem::internal)?;
     let address = peer(request.extensions());
@@ -108,34 +111,41 @@ pub(super) async fn live<S>(
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let WebSocketParts { connections, delivery, authenticator, clock } = parts;
-    let settings = connections.settings();
-    let config = Some(config(settings));
-    let socket = WebSocketStream::from_raw_socket(io, Role::Server, config).await;
-    let registered = connections.register(&caller, address, Arc::clone(&delivery));
-    let (registered, frames) = match registered {
+    let WebSocketParts { connections, settings, delivery, authenticator, clock } = parts;
+    let settings = &*settings;
+    let pace = Pace::new();
+    let io = Paced::new(io, pace.clone());
+    let socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config(settings))).await;
+    let newcomer = Newcomer { transport: Transport::WebSocket, caller: &caller, address, pace };
+    let registered = match connections.register(newcomer, delivery) {
         Ok(registered) => registered,
-        Err(reason) => {
-            tracing::debug!(user = %caller.user_id, ?reason, "connection refused");
-            return close(socket, reason, settings.close_grace).await;
+        Err(refusal) => {
+            tracing::debug!(user = %caller.user_id, %refusal, "connection refused");
+            return close(socket, refusal.into(), settings).await;
         }
     };
-    // Registered first, then announced, and nothing in between: whatever was waiting, or is accepted from now
-    // on, finds it, in one order. What it is handed is not written before it runs.
-    delivery.arrived(&caller.user_id);
+    // Registered first, then announced, and nothing in between: what waited, and what is accepted from now
+    // on, finds this connection, in one order. What it is handed is not written before it runs.
+    registered.line().announce();
     if connections.session_ends() != session_ends {
-        // Some session was ended meanwhile. If it was this one, nobody else will notice.
+        // Some session was ended in between. If it was this one, nothing else will notice.
         let alive = authenticator.is_alive(&caller).await;
         if !matches!(alive, Ok(true)) {
-            drop(registered);
-            return close(socket, CloseReason::SessionEnded, settings.close_grace).await;
+            registered.end(CloseReason::SessionEnded);
+            return close(socket, CloseReason::SessionEnded, settings).await;
         }
     }
-    tracing::debug!(user = %caller.user_id, ?mode, "connected");
-    let expires_at = caller.expires_at;
-    let connection = Connection { mode, expires_at, registered, frames, delivery, clock };
-    let reason = connection.run(socket, settings).await;
-    tracing::debug!(user = %caller.user_id, ?reason, "disconnected");
+    let id = registered.line().connection().id;
+    tracing::debug!(user = %caller.user_id, connection = id, ?mode, "connected");
+    let span = tracing::info_span!("connection", user = %caller.user_id, connection = id);
+    let conversation = Conversation {
+        mode,
+        expires_at: caller.expires_at,
+        registered,
+        clock: &*clock,
+        too_slow_after: connections.too_slow_after(),
+    };
+    conversation.run(socket, settings).instrument(span).await;
 }
 
 fn config(settings: &Settings) -> WebSocketConfig {
@@ -145,8 +155,8 @@ fn config(settings: &Settings) -> WebSocketConfig {
     const WRITE_BUFFER: usize = 128 * 1024;
     WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER)
-        // Every frame is flushed: holding back would only copy.
-        .write_buffer_size(0)
+        // Every frame is flushed. What fits here, a heartbeat and a ping, goes out in one write.
+        .write_buffer_size(64)
         .max_write_buffer_size(WRITE_BUFFER)
         .max_message_size(Some(settings.max_client_bytes))
         .max_frame_size(Some(settings.max_client_bytes))

@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use doorstep_adapters::api;
 use doorstep_adapters::bus::Bus;
+use doorstep_adapters::connections::Connections;
 use doorstep_adapters::http::openapi::OpenApi as _;
 use doorstep_adapters::http::{self, Router, ServerSettings};
 use doorstep_adapters::metrics::Metrics;
 use doorstep_adapters::publish;
 use doorstep_adapters::sql;
-use doorstep_adapters::sse::{self, SseParts, Streams};
+use doorstep_adapters::sse::{self, SseParts};
 use doorstep_adapters::system::{NothingKept, SystemClock};
-use doorstep_adapters::transports::Transports;
-use doorstep_adapters::websocket::{self, Connections, WebSocketParts};
+use doorstep_adapters::websocket::{self, WebSocketParts};
 use doorstep_application::Announce;
 use doorstep_application::delivery::Delivery;
 use doorstep_application::inbox::InboxViews;
@@ -21,7 +21,7 @@ use doorstep_domain::ports::{Clock, Readiness};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::{Backends, Node};
+use super::{Backends, Node, STREAM_HEARTBEAT};
 use crate::config::Config;
 
 /// Puts the parts together and serves. When it returns, what an earlier process left is taken up.
@@ -40,14 +40,12 @@ pub(super) async fn start(
     };
 
     // Live connections, and the delivery that pushes through them.
-    let connections = Arc::new(Connections::new(config.websocket()));
-    let streams = Arc::new(Streams::new(config.sse()));
-    let transports = Arc::new(Transports::new(vec![connections.clone(), streams.clone()]));
+    let connections = Arc::new(Connections::new(config.connections()));
     let events = Bus::wire();
     let announce = Announce::new(events.publisher());
     let bus = events.start();
     let metrics = Arc::new(Metrics::new()?);
-    let mut delivery = Delivery::builder(transports.clone(), transports.clone(), clock.clone())
+    let mut delivery = Delivery::builder(connections.clone(), connections.clone(), clock.clone())
         .rules(config.delivery.rules())
         .limits(config.delivery.limits())
         .outcomes(metrics.outcomes())
@@ -60,7 +58,7 @@ pub(super) async fn start(
     }
     let delivery = Arc::new(backends.observe(delivery).start()?);
     metrics.delivery(delivery.clone())?;
-    metrics.transports(transports.clone())?;
+    metrics.connections(connections.clone())?;
     metrics.bus(bus.clone())?;
     backends.measure(&metrics)?;
 
@@ -81,12 +79,14 @@ pub(super) async fn start(
     let authenticator = backends.authenticator(None);
     let sockets = WebSocketParts {
         connections: connections.clone(),
+        settings: Arc::new(config.websocket()),
         delivery: delivery.clone(),
         authenticator: authenticator.clone(),
         clock: clock.clone(),
     };
     let event_streams = SseParts {
-        streams: streams.clone(),
+        connections: connections.clone(),
+        heartbeat: STREAM_HEARTBEAT,
         delivery: delivery.clone(),
         authenticator: authenticator.clone(),
         clock,
@@ -102,7 +102,7 @@ pub(super) async fn start(
     let families = Router::new()
         .merge(api::health::router(readiness, stopping.clone()))
         .merge(api::metrics::router(metrics))
-        .merge(backends.router(delivery.clone(), transports.clone(), stopping.clone()))
+        .merge(backends.router(delivery.clone(), connections.clone(), stopping.clone()))
         .merge(receiving);
     let mut descriptions = vec![
         api::health::Description::openapi(),
@@ -122,7 +122,6 @@ pub(super) async fn start(
         store,
         bus,
         connections,
-        streams,
         delivery,
         backends,
         stopping,

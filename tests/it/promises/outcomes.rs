@@ -149,7 +149,6 @@ async fn promise_1_each_end_is_a_log_line_with_its_id() {
         .env("DOORSTEP_DELIVERY__TTL", "2s")
         .env("DOORSTEP_DELIVERY__KINDS__REWARD_GRANTED__TTL", "1h")
         .start()
-        .unwrap()
         .await;
     let ada = User::register(server.url(), "ada").await;
     let mut socket = ada.connect(ACKS).await;

@@ -5,7 +5,7 @@ use doorstep_domain::{Timestamp, UserId};
 use foldhash::SharedSeed;
 use foldhash::fast::SeedableRandomState;
 
-use super::{Held, Mailroom};
+use super::{Admission, Held, Mailroom};
 use crate::delivery::capacity::Capacity;
 use crate::delivery::sync::Mutex;
 
@@ -40,18 +40,21 @@ impl Mailrooms {
         user: &UserId,
         f: impl FnOnce(&mut Mailroom) -> T,
     ) -> T {
-        self.locked(self.shard_of(user), (0, 0), f)
+        self.in_shard(self.shard_of(user), f)
     }
 
-    /// As [`with`](Self::with), where `f` puts in one notification of so many bytes that the capacity has
-    /// counted already.
-    pub(in crate::delivery) fn with_admitted<T>(
+    /// As [`with`](Self::with), where `f` puts in a notification that the capacity has counted already. It stays
+    /// counted if it is refused.
+    pub(in crate::delivery) fn put_in(
         &self,
         user: &UserId,
         bytes: usize,
-        f: impl FnOnce(&mut Mailroom) -> T,
-    ) -> T {
-        self.locked(self.shard_of(user), (1, bytes), f)
+        f: impl FnOnce(&mut Mailroom) -> Admission,
+    ) -> Admission {
+        self.locked(self.shard_of(user), |room| match f(room) {
+            Admission::In(gone) => (Admission::In(gone), (1, bytes)),
+            full @ Admission::Full(_) => (full, (0, 0)),
+        })
     }
 
     /// Calls `f` with the mailroom of this shard, and keeps the capacity's count.
@@ -60,7 +63,7 @@ impl Mailrooms {
         shard: usize,
         f: impl FnOnce(&mut Mailroom) -> T,
     ) -> T {
-        self.locked(shard, (0, 0), f)
+        self.locked(shard, |room| (f(room), (0, 0)))
     }
 
     fn shard_of(&self, user: &UserId) -> usize {
@@ -69,10 +72,11 @@ impl Mailrooms {
         bits % self.shards.len()
     }
 
-    fn locked<T>(&self, shard: usize, admitted: Load, f: impl FnOnce(&mut Mailroom) -> T) -> T {
+    /// `f` also says how much of what it put in was counted before.
+    fn locked<T>(&self, shard: usize, f: impl FnOnce(&mut Mailroom) -> (T, Load)) -> T {
         let mut room = self.shards[shard].lock();
         let before = room.load();
-        let result = f(&mut room);
+        let (result, admitted) = f(&mut room);
         let after = room.load();
         let removed = room.take_removed_limited();
         room.shrink();

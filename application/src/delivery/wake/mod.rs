@@ -103,9 +103,8 @@ impl Wake {
         let due = n.created_at + ttl.as_duration();
         let (user, bytes) = (n.user_id.clone(), n.payload.as_str().len());
         let limited = self.cx.capacity.minds(&n.kind);
-        let admission = self
-            .rooms
-            .with_admitted(&user, bytes, |room| room.accept(n, ttl, rule, bound, limited));
+        let admission =
+            self.rooms.put_in(&user, bytes, |room| room.accept(n, ttl, rule, bound, limited));
         match admission {
             Admission::In(gone) => {
                 let ended = gone.iter().map(|(n, outcome)| self.cx.endings.end(n, *outcome));

@@ -1,20 +1,18 @@
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use doorstep_application::delivery::Delivery;
-use doorstep_domain::UserId;
+use doorstep_domain::Timestamp;
 use doorstep_domain::ports::Clock;
 use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
+use tokio_tungstenite::tungstenite::{Bytes, Error, Message, Utf8Bytes};
 
-use super::connections::Registered;
-use super::frame::{Frame, FromClient};
-use super::{CloseReason, Settings};
-use doorstep_domain::Timestamp;
+use super::Settings;
+use super::client_frame::FromClient;
+use super::close::{close_frame, of_error};
+use crate::connections::{CloseReason, Frame, Line, Registered, session_over};
 
 /// Whether a client says what it has received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,18 +23,20 @@ pub(super) enum Mode {
     Plain,
 }
 
-/// What a connection lives with.
-pub(super) struct Connection {
+/// Sent with each ping to a client that acknowledges: a browser hides pings from its page.
+const HEARTBEAT: Utf8Bytes = Utf8Bytes::from_static(r#"{"type":"heartbeat"}"#);
+
+/// A WebSocket from its registration to its end.
+pub(super) struct Conversation<'a> {
     pub(super) mode: Mode,
     /// When its session expires.
     pub(super) expires_at: Timestamp,
     pub(super) registered: Registered,
-    pub(super) frames: mpsc::Receiver<Arc<Frame>>,
-    pub(super) delivery: Arc<Delivery>,
-    pub(super) clock: Arc<dyn Clock>,
+    pub(super) clock: &'a dyn Clock,
+    pub(super) too_slow_after: Duration,
 }
 
-impl Connection {
+impl Conversation<'_> {
     /// Lives until something ends it, and says what.
     ///
     /// Reading, writing, pinging and expiring go on beside each other in one task: a socket that takes no
@@ -45,28 +45,27 @@ impl Connection {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let Self { mode, expires_at, registered, mut frames, delivery, clock } = self;
-        let user = registered.user().clone();
+        let Self { mode, expires_at, registered, clock, too_slow_after } = self;
+        let line = registered.line();
         let (ping, heard) = (Notify::new(), AtomicBool::new(true));
         let (mut sink, mut stream) = socket.split();
         let reason = {
-            let reader = Reader { mode, user: &user, delivery: &delivery, heard: &heard };
-            let writer =
-                Writer { mode, user: &user, delivery: &delivery, clock: &*clock, ping: &ping };
+            let reader = Reader { mode, line, heard: &heard };
+            let writer = Writer { mode, line, clock, ping: &ping, too_slow_after };
             tokio::select! {
-                reason = registered.handle().closed() => reason,
+                reason = line.connection().closed() => reason,
                 reason = reader.run(&mut stream, settings.max_client_bytes) => reason,
-                reason = writer.run(&mut sink, &mut frames) => reason,
+                reason = writer.run(&mut sink) => reason,
                 reason = heartbeat(&ping, &heard, settings) => reason,
-                reason = expiry(&*clock, expires_at) => reason,
+                () = session_over(clock, expires_at) => CloseReason::SessionEnded,
             }
         };
         // Before the goodbye, which may take its time: from here on nothing is pushed to this connection,
-        // and delivery pushes elsewhere, or later, what this one has not acknowledged.
-        drop(registered);
+        // and delivery pushes what this one has not acknowledged to others, or later.
+        registered.end(reason);
         // The two are halves of one socket.
         if let Ok(socket) = stream.reunite(sink) {
-            close(socket, reason, settings.close_grace).await;
+            close(socket, reason, settings).await;
         }
         reason
     }
@@ -74,8 +73,7 @@ impl Connection {
 
 struct Reader<'a> {
     mode: Mode,
-    user: &'a UserId,
-    delivery: &'a Delivery,
+    line: &'a Line,
     heard: &'a AtomicBool,
 }
 
@@ -86,15 +84,15 @@ impl Reader<'_> {
         max_bytes: usize,
     ) -> CloseReason {
         while let Some(message) = stream.next().await {
-            // Whatever it is, somebody is there.
+            // Any message shows that the client is there.
             self.heard.store(true, Ordering::Relaxed);
             match message {
                 Ok(Message::Text(text)) if text.len() <= max_bytes => {
                     match FromClient::parse(&text) {
                         Ok(FromClient::Ack(id)) if self.mode == Mode::Acknowledging => {
-                            self.delivery.acknowledged(self.user, id);
+                            self.line.acknowledged(id);
                         }
-                        // A plain connection's acks are its writer's business.
+                        // For a plain connection the writer acknowledges.
                         Ok(FromClient::Ack(_) | FromClient::Unknown) => {}
                         Err(_) => return CloseReason::Malformed,
                     }
@@ -103,7 +101,7 @@ impl Reader<'_> {
                 Ok(Message::Binary(_)) => return CloseReason::Binary,
                 Ok(Message::Close(_)) => return CloseReason::Gone,
                 Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => {}
-                Err(error) => return CloseReason::of(&error),
+                Err(error) => return of_error(&error),
             }
         }
         CloseReason::Gone
@@ -112,42 +110,63 @@ impl Reader<'_> {
 
 struct Writer<'a> {
     mode: Mode,
-    user: &'a UserId,
-    delivery: &'a Delivery,
+    line: &'a Line,
     clock: &'a dyn Clock,
     ping: &'a Notify,
+    too_slow_after: Duration,
 }
 
 impl Writer<'_> {
-    async fn run(
-        self,
-        sink: &mut (impl Sink<Message> + Unpin),
-        frames: &mut mpsc::Receiver<Arc<Frame>>,
-    ) -> CloseReason {
+    async fn run(self, sink: &mut (impl Sink<Message> + Unpin)) -> CloseReason {
         loop {
             let written = tokio::select! {
-                frame = frames.recv() => match frame {
-                    Some(frame) => self.write(sink, &frame).await,
-                    None => return CloseReason::Gone,
-                },
-                () = self.ping.notified() => sink.send(Message::Ping(Bytes::new())).await.is_ok(),
+                (frame, room) = self.line.connection().outbox.next() => {
+                    self.line.report(room);
+                    match frame {
+                        Some(frame) => self.write(sink, &frame).await,
+                        None => Ok(()),
+                    }
+                }
+                () = self.ping.notified() => self.unless_too_slow(self.ping(sink)).await,
             };
-            if !written {
-                return CloseReason::Gone;
+            if let Err(reason) = written {
+                return reason;
             }
         }
     }
 
-    /// Frame by frame, flushed each: only so is it known which of them a plain client has been written.
-    async fn write(&self, sink: &mut (impl Sink<Message> + Unpin), frame: &Frame) -> bool {
+    /// Frame by frame, each flushed: only so is it known which of them a plain client has been written.
+    async fn write(
+        &self,
+        sink: &mut (impl Sink<Message> + Unpin),
+        frame: &Frame,
+    ) -> Result<(), CloseReason> {
         if self.clock.now() >= frame.deadline {
-            return true;
+            return Ok(());
         }
-        let written = sink.send(Message::Text(frame.text.clone())).await.is_ok();
-        if written && self.mode == Mode::Plain {
-            self.delivery.acknowledged(self.user, frame.id);
+        let Ok(text) = Utf8Bytes::try_from(frame.text.clone()) else { return Ok(()) };
+        self.unless_too_slow(async { sink.send(Message::Text(text)).await.is_ok() }).await?;
+        if self.mode == Mode::Plain {
+            self.line.acknowledged(frame.id);
         }
-        written
+        Ok(())
+    }
+
+    /// The heartbeat and the ping, in one write.
+    async fn ping(&self, sink: &mut (impl Sink<Message> + Unpin)) -> bool {
+        if self.mode == Mode::Acknowledging && sink.feed(Message::Text(HEARTBEAT)).await.is_err() {
+            return false;
+        }
+        sink.send(Message::Ping(Bytes::new())).await.is_ok()
+    }
+
+    /// Waits for a write, unless the socket takes no byte for too long.
+    async fn unless_too_slow(&self, write: impl Future<Output = bool>) -> Result<(), CloseReason> {
+        tokio::select! {
+            biased;
+            written = write => if written { Ok(()) } else { Err(CloseReason::Gone) },
+            () = self.line.connection().blocked_for(self.too_slow_after) => Err(CloseReason::TooSlow),
+        }
     }
 }
 
@@ -167,23 +186,13 @@ async fn heartbeat(ping: &Notify, heard: &AtomicBool, settings: &Settings) -> Cl
     }
 }
 
-/// Ends when the session does.
-async fn expiry(clock: &dyn Clock, expires_at: Timestamp) -> CloseReason {
-    /// A timer may not reach further; and the two clocks may drift apart over days.
-    const STRIDE: Duration = Duration::from_hours(1);
-    loop {
-        let left = expires_at.since(clock.now());
-        if left.is_zero() {
-            return CloseReason::SessionEnded;
-        }
-        tokio::time::sleep(left.min(STRIDE)).await;
-    }
-}
-
 /// Says goodbye: the close frame, then the end of our side, then reading on until the client has ended its
 /// own. Closing with something unread would reset the connection, and take the close frame with it.
-pub(super) async fn close<S>(mut socket: WebSocketStream<S>, reason: CloseReason, grace: Duration)
-where
+pub(super) async fn close<S>(
+    mut socket: WebSocketStream<S>,
+    reason: CloseReason,
+    settings: &Settings,
+) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     if reason == CloseReason::Unanswered {
@@ -191,7 +200,7 @@ where
     }
     let goodbye = async {
         // Where the client has said goodbye first, its frame has been answered, and this only fails.
-        let _ = socket.close(reason.frame()).await;
+        let _ = socket.close(close_frame(reason)).await;
         let _ = socket.flush().await;
         // From here on past the WebSocket layer: after a frame that is too large or makes no sense, it no
         // longer knows where the next one begins.
@@ -200,6 +209,11 @@ where
         let mut unread = [0; 1024];
         while socket.read(&mut unread).await.is_ok_and(|read| read > 0) {}
     };
-    // A client that does not read does not hold its connection open any longer than this.
+    // A client that does not read does not hold its connection open any longer than this. One that was too slow
+    // must first read what its socket holds already.
+    let grace = match reason {
+        CloseReason::TooSlow => settings.slow_close_grace,
+        _ => settings.close_grace,
+    };
     let _ = tokio::time::timeout(grace, goodbye).await;
 }

@@ -1,0 +1,89 @@
+/// Why a connection ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CloseReason {
+    /// The client said goodbye, or is gone without one.
+    Gone,
+    /// The client did not answer a ping, so no code can be sent to it.
+    Unanswered,
+    /// The client does not speak RFC 6455.
+    Protocol,
+    /// The client sent a binary message.
+    Binary,
+    /// The client sent a message that is not UTF-8, or not JSON.
+    Malformed,
+    /// The client sent too large a message.
+    TooLarge,
+    /// This node stops: come back, with backoff and jitter.
+    Restart,
+    /// There are too many connections: try again later.
+    OverLimit,
+    /// The session was signed out or has expired.
+    SessionEnded,
+    /// The client does not read: its socket took no byte for [`too_slow_after`] while frames waited.
+    ///
+    /// [`too_slow_after`]: super::Settings::too_slow_after
+    TooSlow,
+}
+
+impl CloseReason {
+    /// Every reason, in the order of its variants.
+    pub const ALL: [Self; 10] = [
+        Self::Gone,
+        Self::Unanswered,
+        Self::Protocol,
+        Self::Binary,
+        Self::Malformed,
+        Self::TooLarge,
+        Self::Restart,
+        Self::OverLimit,
+        Self::SessionEnded,
+        Self::TooSlow,
+    ];
+
+    /// The close code (RFC 6455 section 7.4, its IANA registry, and 4000 to 4999 for private use), where
+    /// the client can still be told.
+    pub const fn code(self) -> Option<u16> {
+        match self {
+            Self::Gone | Self::Unanswered => None,
+            Self::Protocol => Some(1002),
+            Self::Binary => Some(1003),
+            Self::Malformed => Some(1007),
+            Self::TooLarge => Some(1009),
+            Self::Restart => Some(1012),
+            Self::OverLimit => Some(1013),
+            Self::SessionEnded => Some(4401),
+            Self::TooSlow => Some(4408),
+        }
+    }
+
+    /// The text that goes with the code.
+    pub(crate) const fn text(self) -> &'static str {
+        match self {
+            Self::Gone | Self::Unanswered => "",
+            Self::Protocol => "not WebSocket",
+            Self::Binary => "text messages only",
+            Self::Malformed => "not JSON",
+            Self::TooLarge => "message too large",
+            Self::Restart => "service restart",
+            Self::OverLimit => "too many connections, try again later",
+            Self::SessionEnded => "session ended",
+            Self::TooSlow => "too slow",
+        }
+    }
+
+    /// The name in metrics and logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Gone => "gone",
+            Self::Unanswered => "unanswered",
+            Self::Protocol => "protocol",
+            Self::Binary => "binary",
+            Self::Malformed => "malformed",
+            Self::TooLarge => "too_large",
+            Self::Restart => "restart",
+            Self::OverLimit => "over_limit",
+            Self::SessionEnded => "session_ended",
+            Self::TooSlow => "too_slow",
+        }
+    }
+}
