@@ -2,7 +2,7 @@
 
 use doorstep_application::delivery::Held;
 use doorstep_domain::ports::Clock;
-use doorstep_domain::{NotificationId, Outcome};
+use doorstep_domain::{NotificationId, Outcome, Timestamp};
 use tokio::time::Instant;
 
 use super::node::{MAX_PENDING, MAX_PER_USER, Node};
@@ -37,15 +37,6 @@ impl World {
         let pending = state.lives.values().filter(open).count();
         if pending > MAX_PENDING {
             return Err(format!("{pending} pending on the node, and {MAX_PENDING} may be"));
-        }
-        let now = self.now();
-        for user in 0..USERS {
-            // One whose TTL has ended may lie on its way to the inbox.
-            let waits = |life: &&Life| open(life) && life.user == user && now < life.expires_at();
-            let count = state.lives.values().filter(waits).count();
-            if count > MAX_PER_USER {
-                return Err(format!("{count} wait for one user, and {MAX_PER_USER} may"));
-            }
         }
         Ok(())
     }
@@ -102,6 +93,32 @@ impl World {
             Some(outcome) => {
                 Err(format!("the receipt of {id} says {outcome}, and it was {:?}", life.outcome))
             }
+        }
+    }
+}
+
+impl State {
+    /// When one more is accepted for a user who is away, and was when delivery asked, no more wait than may.
+    pub(super) fn check_mailbox(&mut self, accepted: NotificationId, now: Timestamp) {
+        let user = self.lives[&accepted].user;
+        // One that replaces another makes the mailbox no larger.
+        let adds = self.lives[&accepted].notification.topic.is_none();
+        let deferred = adds && self.lives[&accepted].is_deferred();
+        let away = self.not_reading.contains(&user);
+        if !deferred || !away || self.connections.values().any(|c| c.user == user) {
+            return;
+        }
+        // One whose TTL has ended may lie on its way to the inbox, and one that was pushed may still be in flight.
+        let waits = |life: &&Life| {
+            let here = life.notification.id == accepted || life.is_open();
+            here && !life.push_begun
+                && life.is_deferred()
+                && life.user == user
+                && now < life.expires_at()
+        };
+        let count = self.lives.values().filter(waits).count();
+        if count > MAX_PER_USER {
+            self.break_promise(format!("{count} wait for one user, and {MAX_PER_USER} may"));
         }
     }
 }

@@ -5,8 +5,8 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use doorstep_application::delivery::Delivery;
-use doorstep_domain::NotificationId;
 use doorstep_domain::ports::Clock;
+use doorstep_domain::{NotificationId, Outcome};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use uuid::Uuid;
 
@@ -23,12 +23,18 @@ pub(super) fn connect_to(world: &Arc<World>, delivery: &Arc<Delivery>, who: u64,
     let number = world.number();
     world.tell(|| format!("user {who} connects as {number}, acknowledging: {acks}"));
     let (frames, received) = unbounded_channel();
-    let connection =
-        Connection { user: who, acks, half_open: false, handed: BTreeMap::new(), frames };
+    let connection = Connection {
+        user: who,
+        acks,
+        half_open: false,
+        handed: BTreeMap::new(),
+        queued: 0,
+        room_wanted: false,
+        frames,
+    };
     world.state().connections.insert(number, connection);
-    if acks {
-        tokio::spawn(acknowledge(world.clone(), Arc::downgrade(delivery), who, received));
-    }
+    let socket = Socket { number, who, acks, delivery: Arc::downgrade(delivery) };
+    tokio::spawn(socket.read(world.clone(), received));
     delivery.arrived(&user(who));
 }
 
@@ -63,22 +69,41 @@ pub(super) fn half_open(world: &World, who: u64) {
     }
 }
 
-/// Acknowledges what the connection is handed, more or less: at once, late, twice, or not at all. Late ones
-/// come even after the connection has ended, as over the next one.
-async fn acknowledge(
-    world: Arc<World>,
-    delivery: Weak<Delivery>,
+/// The client's end of a connection.
+struct Socket {
+    number: u64,
     who: u64,
-    mut frames: UnboundedReceiver<NotificationId>,
-) {
-    while let Some(id) = frames.recv().await {
+    acks: bool,
+    delivery: Weak<Delivery>,
+}
+
+impl Socket {
+    /// Takes what the connection is handed, a frame at a time.
+    async fn read(self, world: Arc<World>, mut frames: UnboundedReceiver<NotificationId>) {
+        while let Some(id) = frames.recv().await {
+            tokio::task::yield_now().await;
+            if world.state().took(self.number)
+                && let Some(delivery) = self.delivery.upgrade()
+            {
+                world.tell(|| format!("connection {} has room again", self.number));
+                delivery.ready(&user(self.who));
+            }
+            if self.acks {
+                self.acknowledge(&world, id);
+            }
+        }
+    }
+
+    /// Acknowledges, more or less: at once, late, twice, or not at all. Late ones come even after the connection
+    /// has ended, as over the next one.
+    fn acknowledge(&self, world: &Arc<World>, id: NotificationId) {
         let (times, after) = {
             let dice = &mut world.state().dice;
             let times = [0, 1, 1, 1, 2][usize::try_from(dice.below(5)).unwrap_or(0)];
             let late = if dice.one_in(3) { dice.below(1500) } else { 0 };
             (times, Duration::from_millis(5 + late))
         };
-        let (world, delivery) = (world.clone(), delivery.clone());
+        let (world, delivery, who) = (world.clone(), self.delivery.clone(), self.who);
         tokio::spawn(async move {
             tokio::time::sleep(after).await;
             for _ in 0..times {
@@ -93,10 +118,16 @@ async fn acknowledge(
 fn acknowledge_one(world: &World, delivery: &Delivery, who: u64, id: NotificationId) {
     let counts = counts(world, id);
     world.tell(|| format!("user {who} acknowledges {}", short(id)));
+    let before = delivery.ended(Outcome::Delivered);
     delivery.acknowledged(&user(who), id);
+    let ended = delivery.ended(Outcome::Delivered) > before;
     let mut state = world.state();
-    if counts && state.lives[&id].outcome.is_none() {
+    if counts && !ended {
         state.break_promise(format!("the acknowledgement of {id} was ignored"));
+    }
+    if let Some(life) = state.lives.get_mut(&id) {
+        // The observers are told in a moment; another acknowledgement may come first.
+        life.acknowledged |= ended;
     }
 }
 
@@ -105,7 +136,8 @@ fn counts(world: &World, id: NotificationId) -> bool {
     let (state, now) = (world.state(), world.now());
     let life = &state.lives[&id];
     let deferred = !matches!(life.kind, "inbox" | "now");
-    let open = life.outcome.is_none() && !life.gone && now < life.expires_at();
+    let open =
+        life.outcome.is_none() && !life.acknowledged && !life.gone && now < life.expires_at();
     deferred && open && life.pushed_in == Some(state.node_life)
 }
 
@@ -122,10 +154,10 @@ pub(super) fn forge(dice: &mut Dice, world: &World, node: &Node, who: u64) {
     let unknown = NotificationId::new(Uuid::max());
     let pick = usize::try_from(dice.below(victims.len() as u64 + 1)).unwrap_or(0);
     let id = victims.get(pick).copied().unwrap_or(unknown);
-    let outcome = || world.state().lives.get(&id).and_then(|life| life.outcome);
-    let before = outcome();
+    let ended = || Outcome::ALL.map(|outcome| node.delivery.ended(outcome));
+    let before = ended();
     node.delivery.acknowledged(&user(who), id);
-    if outcome() != before {
+    if ended() != before {
         world.state().break_promise(format!("a forged acknowledgement ended {id}"));
     }
 }

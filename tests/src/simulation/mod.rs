@@ -127,8 +127,8 @@ async fn take_step(dice: &mut Dice, world: &Arc<World>, node: &mut Node) {
     match dice.below(100) {
         0..30 => send(dice, world, node, user).await,
         30..32 => {
-            // A topic storm, or a mailbox filled at once.
-            for _ in 0..8 {
+            // A topic storm, or a burst: more than a mailbox or an outbox holds.
+            for _ in 0..4 + dice.below(12) {
                 send(dice, world, node, user).await;
             }
         }
@@ -151,8 +151,13 @@ async fn take_step(dice: &mut Dice, world: &Arc<World>, node: &mut Node) {
 }
 
 async fn send(dice: &mut Dice, world: &Arc<World>, node: &Node, user: u64) {
-    // No two at one moment, so that the time of creation tells the order.
-    tokio::time::sleep(Duration::from_millis(1)).await;
+    // No two at one moment, so that the time of creation tells the order. Most are so close that no socket has
+    // taken the one before.
+    if dice.one_in(4) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    } else {
+        world.moment();
+    }
     let kind = KINDS[usize::try_from(dice.below(KINDS.len() as u64)).unwrap_or(0)];
     let topic = dice.one_in(3).then(|| dice.below(2));
     let notification = world.create(user, kind, topic);

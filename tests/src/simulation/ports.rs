@@ -58,6 +58,12 @@ impl Presence for Ports {
         self.meanwhile(whose);
         answer
     }
+
+    async fn is_reading(&self, whose: &UserId) -> bool {
+        self.unless_gone().await;
+        let who = (0..super::world::USERS).find(|n| user(*n) == *whose);
+        who.is_some_and(|who| self.world.state().is_reading(who))
+    }
 }
 
 #[async_trait]
@@ -118,10 +124,16 @@ impl Outcomes for Ports {
         }
         let mut state = self.world.state();
         for end in ended {
+            let not_reading = state.not_reading.clone();
             let Some(life) = state.lives.get_mut(&end.id) else {
                 state.break_promise(format!("{} ended and was never sent", end.id));
                 continue;
             };
+            if end.outcome == Outcome::Dropped && !not_reading.contains(&life.user) {
+                let what = format!("{} was dropped, and its user reads", end.id);
+                state.break_promise(what);
+                continue;
+            }
             if let Some(before) = life.outcome.replace(end.outcome) {
                 let what = format!("{} ended as {before} and then as {}", end.id, end.outcome);
                 state.break_promise(what);

@@ -1,7 +1,8 @@
 //! What the simulation knows of the world outside the delivery: who is connected, what was sent, what was
 //! seen, how each ended.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
@@ -49,9 +50,16 @@ pub(super) struct Connection {
     pub(super) half_open: bool,
     /// What it was handed, and in which attempt.
     pub(super) handed: BTreeMap<NotificationId, Attempt>,
+    /// Frames that its socket has not taken yet; at most [`OUTBOX`].
+    pub(super) queued: usize,
+    /// A push found it full, and waits for room.
+    pub(super) room_wanted: bool,
     /// What reaches the client.
     pub(super) frames: UnboundedSender<NotificationId>,
 }
+
+/// As many frames may wait for one socket: fewer than a burst has.
+pub(super) const OUTBOX: usize = 4;
 
 /// A notification's life, seen from outside.
 #[expect(clippy::struct_excessive_bools, reason = "what has happened to it, in any combination")]
@@ -63,6 +71,8 @@ pub(super) struct Life {
     /// Accepted, and refused or lost when its node crashed: no outcome will be seen.
     pub(super) gone: bool,
     pub(super) outcome: Option<Outcome>,
+    /// An acknowledgement has ended it, and nobody has been told yet, perhaps.
+    pub(super) acknowledged: bool,
     /// Promoted or accepted into the inbox: delivered once more, from there, without an outcome.
     pub(super) in_inbox: bool,
     /// A client saw it, or could have: a frame was written to its connection.
@@ -89,6 +99,8 @@ pub(super) struct State {
     /// it what only the inbox has.
     pub(super) pushes_took_time: bool,
     pub(super) push_count: u64,
+    /// Users of whom delivery was told last that they do not read: only from these may it drop anything.
+    pub(super) not_reading: BTreeSet<u64>,
     pub(super) next: u64,
     pub(super) broken: Option<String>,
     pub(super) receipts: Vec<(NotificationId, Receipt)>,
@@ -103,6 +115,8 @@ pub(super) struct State {
 
 pub(super) struct World {
     start: Instant,
+    /// Moments that passed without anything else happening.
+    moved_micros: AtomicU64,
     pub(super) stores: Stores,
     state: Mutex<State>,
 }
@@ -112,6 +126,7 @@ impl World {
         let start = Instant::now();
         Arc::new(Self {
             start,
+            moved_micros: AtomicU64::new(0),
             stores: Stores::new(dice.fork()),
             state: Mutex::new(State {
                 dice,
@@ -122,6 +137,7 @@ impl World {
                 inbox_was_in_trouble: false,
                 pushes_took_time: false,
                 push_count: 0,
+                not_reading: BTreeSet::new(),
                 next: 0,
                 broken: None,
                 receipts: Vec::new(),
@@ -141,6 +157,11 @@ impl World {
     pub(super) fn tell(&self, what: impl FnOnce() -> String) {
         let at = self.start.elapsed();
         self.state().tell(at, what);
+    }
+
+    /// A moment passes in which nothing else happens.
+    pub(super) fn moment(&self) {
+        self.moved_micros.fetch_add(1, Relaxed);
     }
 
     /// A new number: for a notification, a connection.
@@ -168,6 +189,7 @@ impl World {
             accepted: false,
             gone: false,
             outcome: None,
+            acknowledged: false,
             in_inbox: false,
             written: false,
             taken: false,
@@ -182,7 +204,9 @@ impl World {
 
     pub(super) fn accepted(&self, id: NotificationId, receipt: Receipt) {
         self.tell(|| format!("accepted {} as {:?}", short(id), receipt.state()));
+        let now = self.now();
         let mut state = self.state();
+        state.check_mailbox(id, now);
         if let Some(life) = state.lives.get_mut(&id) {
             life.accepted = true;
             life.in_inbox |= life.kind == "inbox";
@@ -295,7 +319,8 @@ impl State {
 
 impl Clock for World {
     fn now(&self) -> Timestamp {
-        Timestamp::from_micros(1_700_000_000_000_000) + self.start.elapsed()
+        let moved = Duration::from_micros(self.moved_micros.load(Relaxed));
+        Timestamp::from_micros(1_700_000_000_000_000) + self.start.elapsed() + moved
     }
 }
 
@@ -316,6 +341,9 @@ impl State {
 
     /// Hands a notification to all of its user's connections that have not had it in this attempt.
     pub(super) fn hand(&mut self, n: &Notification, attempt: Attempt, now: Timestamp) -> Pushed {
+        if self.is_full_for(n, attempt) {
+            return Pushed::Full;
+        }
         self.push_count += 1;
         let count = self.push_count;
         let mut pushed = Pushed::Nobody;
@@ -327,6 +355,7 @@ impl State {
             let before = connection.handed.insert(n.id, attempt);
             if before != Some(attempt) && !connection.half_open {
                 written = true;
+                connection.queued += 1;
                 // A client that does not acknowledge does not listen either.
                 connection.frames.send(n.id).ok();
             }
@@ -355,6 +384,42 @@ impl State {
             self.break_promise(what);
         }
         pushed
+    }
+}
+
+impl State {
+    /// Whether a connection has no room for this notification. Then none is handed it: each of them gets
+    /// everything in one order.
+    fn is_full_for(&mut self, n: &Notification, attempt: Attempt) -> bool {
+        let theirs = self.connections.values_mut().filter(|c| user(c.user) == n.user_id);
+        // A socket that takes nothing is passed over; it misses what the others take.
+        let full = |c: &&mut Connection| {
+            !c.half_open && c.queued >= OUTBOX && c.handed.get(&n.id) != Some(&attempt)
+        };
+        let mut any = false;
+        for connection in theirs.filter(full) {
+            connection.room_wanted = true;
+            any = true;
+        }
+        any
+    }
+
+    /// Whether this user has a connection whose socket takes what is written.
+    pub(super) fn is_reading(&mut self, who: u64) -> bool {
+        let reads = self.connections.values().any(|c| c.user == who && !c.half_open);
+        if reads {
+            self.not_reading.remove(&who)
+        } else {
+            self.not_reading.insert(who)
+        };
+        reads
+    }
+
+    /// The socket has taken a frame. Returns whether a push waits for the room.
+    pub(super) fn took(&mut self, connection: u64) -> bool {
+        let Some(connection) = self.connections.get_mut(&connection) else { return false };
+        connection.queued = connection.queued.saturating_sub(1);
+        connection.queued <= OUTBOX / 2 && std::mem::take(&mut connection.room_wanted)
     }
 }
 

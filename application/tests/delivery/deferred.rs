@@ -1,20 +1,16 @@
 //! The delivery policy alone, against mocks of `Presence` and `Pusher`, in virtual time.
 
-#![allow(clippy::unwrap_used, reason = "what cannot be had in a test is that test's failure")]
-
-mod support;
-
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use crate::support::{Door, VirtualClock, ada, deferred, delivery, pass, popup, virtual_clock};
 use doorstep_application::delivery::{
     Acceptance, Delivery, Policy, Refused, Rule, Rules, Strategy,
 };
 use doorstep_domain::ports::{MockPresence, MockPusher, PushError, Pushed};
 use doorstep_domain::{Notification, Outcome, Ttl};
 use mockall::Sequence;
-use support::{Door, VirtualClock, ada, deferred, delivery, pass, popup, virtual_clock};
 
 const BOTH: [Strategy; 2] = [Strategy::Wake, Strategy::Poll];
 
@@ -267,6 +263,7 @@ async fn dropping_the_receipt_cancels_nothing() {
     drop(delivery.send(popup(1, &clock)).await.unwrap());
     door.set(true);
     delivery.arrived(&ada());
+    pass(Duration::from_secs(1)).await;
     assert_eq!(delivery.ended(Outcome::Delivered), 1);
 }
 
