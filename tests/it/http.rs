@@ -360,7 +360,7 @@ async fn the_page_may_load_from_here_only() {
 
 #[tokio::test]
 async fn who_never_finishes_a_request_does_not_stay() {
-    let server = ServerSettings { header_timeout: Duration::from_millis(50), ..Default::default() };
+    let server = ServerSettings { head_timeout: Duration::from_millis(50), ..Default::default() };
     let node = Node::with(Options { server, ..Options::default() }).await;
     for begun in ["", "GET / HT", "GET / HTTP/1.1\r\nhost: x\r\n"] {
         let mut client = tokio::net::TcpStream::connect(node.address).await.unwrap();

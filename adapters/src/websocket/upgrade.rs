@@ -22,7 +22,7 @@ use super::conversation::{Conversation, Mode, close};
 use super::{Settings, handshake};
 use crate::connections::{CloseReason, Connections, Newcomer, Pace, Paced, Transport};
 use crate::http::openapi::ProblemBody;
-use crate::http::{Problem, authenticate, peer};
+use crate::http::{Problem, authenticate, origin_may_connect, peer};
 
 /// What the endpoint is built from.
 #[derive(Clone)]
@@ -74,7 +74,7 @@ async fn connect(
     State(parts): State<WebSocketParts>,
     mut request: Request,
 ) -> Result<Response, Problem> {
-    if !handshake::origin_allowed(request.headers(), &parts.settings.allowed_origins) {
+    if !origin_may_connect(request.headers(), &parts.settings.allowed_origins) {
         let detail = "pages of this origin may not connect";
         return Err(Problem::new(StatusCode::FORBIDDEN, detail));
     }

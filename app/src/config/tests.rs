@@ -58,7 +58,10 @@ fn the_contract_s_file_is_the_defaults_and_one_kind() {
 fn flag_beats_environment_beats_file_beats_default() {
     let file = "listen = \"127.0.0.1:1\"";
     let environment = [("DOORSTEP_LISTEN", "127.0.0.1:2")];
-    let port = |loaded: Result<Loaded, String>| loaded.unwrap().config.listen.port();
+    let port = |loaded: Result<Loaded, String>| match loaded.unwrap().config.listen {
+        Listen::Tcp(address) => address.port(),
+        Listen::Unix(path) => panic!("{}", path.display()),
+    };
     assert_eq!(port(load("", &[], &[])), 3000);
     assert_eq!(port(load(file, &[], &[])), 1);
     assert_eq!(port(load(file, &environment, &[])), 2);
