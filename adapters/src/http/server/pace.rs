@@ -82,6 +82,10 @@ impl Pace {
     fn wrote(&self) {
         if self.blocked.load(Ordering::Relaxed) != 0 {
             self.blocked.store(0, Ordering::Relaxed);
+            // An answer that its request has left behind is still on its way: the connection is idle after it.
+            if self.phase().0 == Phase::Idle {
+                self.enter(Phase::Idle);
+            }
         }
     }
 
@@ -105,12 +109,13 @@ impl Pace {
         let at = |millis, timeout: Duration| self.begun + Duration::from_millis(millis) + timeout;
         let ServerSettings { head_timeout, keep_alive, write_timeout, .. } = settings;
         let mut next = now + (*head_timeout).min(*keep_alive).min(*write_timeout);
+        let blocked = self.blocked.load(Ordering::Relaxed);
         let waiting = match phase {
+            _ if blocked > 0 => None,
             Phase::Head => Some((at(since, *head_timeout), Overdue::Head)),
             Phase::Idle => Some((at(since, *keep_alive), Overdue::Idle)),
             Phase::Busy => None,
         };
-        let blocked = self.blocked.load(Ordering::Relaxed);
         let writing = (blocked > 0).then(|| (at(blocked - 1, *write_timeout), Overdue::Write));
         for (deadline, overdue) in waiting.into_iter().chain(writing) {
             if deadline <= now {

@@ -119,14 +119,16 @@ async fn an_idle_connection_outlives_the_proxys_minute_and_an_unfinished_head_do
 async fn a_client_that_reads_nothing_is_closed() {
     let mut client = connected();
     client.write_all(b"GET /big HTTP/1.1\r\nhost: door\r\n\r\n").await.unwrap();
-    tokio::time::sleep(Duration::from_secs(29)).await;
-    // A client that reads on in time gets it all, however slowly.
-    let mut read = vec![0; BIG / 2];
-    client.read_exact(&mut read).await.unwrap();
+    // A client that reads on in time gets what it reads, however slowly.
+    let mut read = vec![0; BIG / 8];
+    for _ in 0..4 {
+        tokio::time::sleep(Duration::from_secs(29)).await;
+        client.read_exact(&mut read).await.unwrap();
+    }
     tokio::time::sleep(Duration::from_secs(31)).await;
     let mut rest = Vec::new();
     client.read_to_end(&mut rest).await.ok();
-    assert!(read.len() + rest.len() < BIG, "the rest was still sent");
+    assert!(rest.len() < BIG / 8, "the rest was still sent: {}", rest.len());
 }
 
 #[tokio::test(start_paused = true)]
