@@ -10,6 +10,8 @@ mod inbox;
 mod javascript;
 mod kill;
 mod layers;
+mod listening;
+mod messages;
 mod node;
 mod process;
 mod promises;

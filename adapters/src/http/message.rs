@@ -54,14 +54,11 @@ fn is_host(text: &[u8]) -> bool {
     })
 }
 
-/// RFC 9112 section 6: one way to say how long the body is, and one that is understood.
+/// RFC 9112 section 6.1: a transfer coding that is understood. (Beside one, hyper ignores a `Content-Length` and closes
+/// the connection after its answer.)
 fn check_framing(headers: &HeaderMap) -> Result<(), Problem> {
     let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
     let Some(coding) = codings.next() else { return Ok(()) };
-    if headers.contains_key(header::CONTENT_LENGTH) {
-        let detail = "a request has a `Content-Length` or a `Transfer-Encoding`, not both";
-        return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
-    }
     if codings.next().is_some() || !coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked")
     {
         let detail = "the only transfer coding that is understood is `chunked`";

@@ -1,4 +1,4 @@
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 use axum::response::{IntoResponse as _, Response};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
@@ -45,9 +45,13 @@ fn offered(headers: &HeaderMap) -> impl Iterator<Item = &str> {
 /// The answer to an opening handshake (RFC 6455 section 4.2), if it is one.
 pub(super) fn answer(
     method: &Method,
+    version: Version,
     headers: &HeaderMap,
     protocol: Option<&'static str>,
 ) -> Result<Response, Problem> {
+    if version < Version::HTTP_11 {
+        return Err(required(StatusCode::BAD_REQUEST, "a WebSocket begins with HTTP/1.1"));
+    }
     let says = |name, word: &str| {
         headers
             .get_all(name)
@@ -62,11 +66,14 @@ pub(super) fn answer(
         let detail = "this is a WebSocket: connect with an `Upgrade: websocket`";
         return Err(required(StatusCode::UPGRADE_REQUIRED, detail));
     }
-    if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+    let mut versions = headers.get_all(header::SEC_WEBSOCKET_VERSION).iter();
+    if versions.next().is_none_or(|version| version != "13") || versions.next().is_some() {
         return Err(required(StatusCode::UPGRADE_REQUIRED, "WebSocket version 13 is spoken here"));
     }
-    let Some(key) = headers.get(header::SEC_WEBSOCKET_KEY) else {
-        return Err(required(StatusCode::BAD_REQUEST, "the `Sec-WebSocket-Key` is missing"));
+    let mut keys = headers.get_all(header::SEC_WEBSOCKET_KEY).iter();
+    let (Some(key), None) = (keys.next().filter(|key| is_key(key)), keys.next()) else {
+        let detail = "there must be one `Sec-WebSocket-Key`, 16 bytes in Base64";
+        return Err(required(StatusCode::BAD_REQUEST, detail));
     };
     let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();
     let answers = response.headers_mut();
@@ -79,6 +86,14 @@ pub(super) fn answer(
         answers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol));
     }
     Ok(response)
+}
+
+/// 16 bytes in Base64 (RFC 6455 section 4.2.1): 22 characters, of which the last carries two bits, and the padding.
+fn is_key(key: &HeaderValue) -> bool {
+    let [sixteen_bytes @ .., b'=', b'='] = key.as_bytes() else { return false };
+    let [whole @ .., last] = sixteen_bytes else { return false };
+    let base64 = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+    whole.len() == 21 && whole.iter().all(base64) && b"AQgw".contains(last)
 }
 
 fn required(status: StatusCode, detail: &str) -> Problem {

@@ -83,7 +83,8 @@ async fn connect(
     let token = handshake::token(request.headers()).ok_or_else(Problem::no_token)?;
     let caller = authenticate(&*parts.authenticator, token).await?;
 
-    let answer = handshake::answer(request.method(), request.headers(), protocol)?;
+    let answer =
+        handshake::answer(request.method(), request.version(), request.headers(), protocol)?;
     let upgrade = request.extensions_mut().remove::<OnUpgrade>().ok_or_else(Problem::internal)?;
     let address = peer(request.extensions());
     let tasks = parts.connections.tasks.clone();

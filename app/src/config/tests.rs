@@ -203,6 +203,55 @@ fn the_listing_is_a_file_that_says_the_same() {
 }
 
 #[test]
+fn a_port_means_every_address_where_no_address_is_given() {
+    let port = ("PORT", "8080");
+    let listen = |file, environment: &[_], flags: &[_]| {
+        value::Value::to_text(&load(file, environment, flags).unwrap().config.listen)
+    };
+    assert_eq!(listen("", &[port], &[]), "0.0.0.0:8080");
+    assert_eq!(listen("", &[("PORT", "")], &[]), "127.0.0.1:3000");
+    assert_eq!(listen("listen = \"[::1]:1\"", &[port], &[]), "[::1]:1");
+    assert_eq!(listen("", &[port, ("DOORSTEP_LISTEN", "127.0.0.1:2")], &[]), "127.0.0.1:2");
+    assert_eq!(listen("", &[port], &[("listen", "unix:/run/x.sock")]), "unix:/run/x.sock");
+    check_refused("", &[("PORT", "tcp://10.0.0.1")], &["environment PORT", "expected an address"]);
+    check_refused("listen = \"unix:\"", &[], &["unix:/run/doorstep.sock"]);
+}
+
+#[test]
+fn proxies_and_origins_are_arrays_or_strings_with_commas() {
+    let array = "[server]\ntrusted_proxies = [\"10.0.0.0/8\", \"unix\"]\nallowed_origins = [\"https://*.Example.com:443\"]";
+    let string = "[server]\ntrusted_proxies = \"10.0.0.0/8, unix\"\nallowed_origins = \"https://*.example.com\"";
+    let [one, other] = [array, string].map(|file| load(file, &[], &[]).unwrap());
+    assert_eq!(one.config, other.config);
+    assert_eq!(load(&one.to_toml(), &[], &[]).unwrap().config, one.config);
+    assert_eq!(one.config.server.trusted_proxies.0.len(), 2);
+    for wrong in ["10.0.0.0/33", "proxy.example.com", "Unix"] {
+        let file = format!("[server]\ntrusted_proxies = [{wrong:?}]");
+        check_refused(&file, &[], &["server.trusted_proxies", wrong, "expected a list"]);
+    }
+    for wrong in ["https://app.example.com/path", "wss://app.example.com", "null", "*"] {
+        let file = format!("[server]\nallowed_origins = [{wrong:?}]");
+        check_refused(&file, &[], &["server.allowed_origins", wrong, "expected a list of origins"]);
+    }
+    check_refused("[server]\nkeep_alive = [\"5s\"]", &[], &["a TOML array", "expected a duration"]);
+    check_refused(
+        "[server]\nclient_address_header = \"two words\"",
+        &[],
+        &["the name of a header"],
+    );
+}
+
+#[test]
+fn the_demonstration_is_off_by_itself_where_others_may_come() {
+    let has_demo = |file| load(file, &[], &[]).unwrap().config.has_demo();
+    assert!(has_demo(""));
+    assert!(!has_demo("listen = \"0.0.0.0:3000\""));
+    assert!(!has_demo("listen = \"unix:/run/doorstep.sock\""));
+    assert!(!has_demo("[server]\ntrusted_proxies = [\"127.0.0.1\"]"));
+    assert!(has_demo("[server]\ntrusted_proxies = [\"127.0.0.1\"]\n[demo]\nenabled = true"));
+}
+
+#[test]
 fn strangers_in_the_environment_are_named_but_not_refused() {
     let environment = [("DOORSTEP_SERVICE_HOST", "10.0.0.1"), ("DOORSTEP_LOG", "info")];
     assert_eq!(load("", &environment, &[]).unwrap().strangers, ["DOORSTEP_SERVICE_HOST"]);
