@@ -6,7 +6,7 @@
 //!
 //! | file | what |
 //! | --- | --- |
-//! | `server` | connections, and what they cost |
+//! | `server`, `pace` | connections, and what they cost |
 //! | `client`, `trusted_proxies` | the client's address |
 //! | `rate_limit`, `limit_log` | how much one address may do |
 //! | `bearer` | tokens |
@@ -28,6 +28,7 @@ mod message;
 mod observe;
 pub mod openapi;
 mod origins;
+mod pace;
 mod parameters;
 mod problem;
 mod rate_limit;
@@ -49,6 +50,8 @@ pub use fields::Fields;
 #[cfg(feature = "websocket")]
 pub(crate) use origins::origin_may_connect;
 pub use origins::{AllowedOrigins, NoOrigin};
+#[cfg(any(feature = "sse", feature = "websocket"))]
+pub(crate) use pace::{Pace, Paced};
 pub use parameters::Parameters;
 pub use problem::{FieldError, Problem};
 pub(crate) use rate_limit::within_limit;

@@ -17,15 +17,15 @@ use tower_service::Service as _;
 
 use super::ServerSettings;
 use super::listener::Peer;
-use super::pace::{Pace, Paced};
 use super::places::Place;
 use super::unread::RequestBody;
+use super::watch::{Watch, Watched};
 use crate::http::Problem;
 use crate::http::client::Client;
 
 /// One connection, from its acceptance to its end or its upgrade.
 pub(super) struct Connection {
-    pub(super) pace: Arc<Pace>,
+    pub(super) watch: Arc<Watch>,
     pub(super) place: Place,
     pub(super) service: Service,
     pub(super) http: http1::Builder,
@@ -36,10 +36,10 @@ impl Connection {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Self { pace, place, service, http } = self;
+        let Self { watch, place, service, http } = self;
         let (settings, stopping) = (Arc::clone(&service.settings), service.stopping.clone());
         let peer = service.peer;
-        let io = TokioIo::new(Paced { socket, pace: Arc::clone(&pace) });
+        let io = TokioIo::new(Watched::new(socket, Arc::clone(&watch)));
         let serve = service_fn(move |request| service.clone().answer(request));
         let connection = http.serve_connection(io, serve).with_upgrades();
         tokio::pin!(connection);
@@ -63,7 +63,7 @@ impl Connection {
                     tracing::debug!(?peer, "an idle connection gave way to another");
                     return;
                 }
-                () = timer.as_mut() => match pace.check(&settings) {
+                () = timer.as_mut() => match watch.check(&settings) {
                     Ok(next) => timer.as_mut().reset(next),
                     Err(overdue) => {
                         tracing::debug!(?peer, ?overdue, "a connection was closed");
@@ -80,7 +80,7 @@ impl Connection {
 pub(super) struct Service {
     pub(super) routes: Router,
     pub(super) peer: Peer,
-    pub(super) pace: Arc<Pace>,
+    pub(super) watch: Arc<Watch>,
     pub(super) settings: Arc<ServerSettings>,
     /// The connection may only be used for what places are reserved for.
     pub(super) reserved: bool,
@@ -89,8 +89,8 @@ pub(super) struct Service {
 
 impl Service {
     async fn answer(mut self, request: Request<Incoming>) -> Result<Response<Answer>, Infallible> {
-        self.pace.busy();
-        let answered = Answered(Arc::clone(&self.pace));
+        self.watch.busy();
+        let answered = Answered(Arc::clone(&self.watch));
         let client = Client::new(self.peer, request.headers(), &self.settings.proxies);
         if self.reserved && !request.uri().path().starts_with(self.settings.reserved_for) {
             let problem = Problem::try_later("all connections are busy; try again soon");
@@ -98,11 +98,14 @@ impl Service {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             return Ok(response.map(|body| Answer { body, _answered: answered }));
         }
+        let pace = self.watch.pace().clone();
         let unasked = request.headers().contains_key(header::EXPECT);
         let mut request = request.map(|incoming| {
-            axum::body::Body::new(RequestBody::new(incoming, unasked, self.pace, self.stopping))
+            axum::body::Body::new(RequestBody::new(incoming, unasked, self.watch, self.stopping))
         });
         request.extensions_mut().insert(client);
+        // For answers that go on for as long as their connection.
+        request.extensions_mut().insert(pace);
         // A router is always ready: it says so in its docs.
         let response = self.routes.call(request).await?;
         Ok(response.map(|body| Answer { body, _answered: answered }))
@@ -115,7 +118,7 @@ struct Answer {
     _answered: Answered,
 }
 
-struct Answered(Arc<Pace>);
+struct Answered(Arc<Watch>);
 
 impl Drop for Answered {
     fn drop(&mut self) {

@@ -1,10 +1,10 @@
 mod connection;
 mod listener;
-mod pace;
 mod places;
 #[cfg(test)]
 mod tests;
 mod unread;
+mod watch;
 
 use std::io;
 use std::net::IpAddr;
@@ -20,8 +20,8 @@ use self::connection::{Connection, Service};
 pub(crate) use self::listener::Peer;
 use self::listener::Stream;
 pub use self::listener::{Address, BindError, Listener};
-use self::pace::Pace;
 use self::places::{Admission, Kind, Places};
+use self::watch::Watch;
 use super::TrustedProxies;
 use super::client::Client;
 use super::limit_log::LimitLog;
@@ -100,9 +100,9 @@ pub async fn serve(
                 continue;
             }
         };
-        let pace = Arc::new(Pace::begin());
+        let watch = Arc::new(Watch::begin());
         let limited = limited_address(peer, &settings.proxies);
-        let place = match places.admit(limited, Arc::clone(&pace)) {
+        let place = match places.admit(limited, Arc::clone(&watch)) {
             Admission::Place(place) => place,
             Admission::AddressFull => {
                 limit_log.reached(&Client::from_peer(peer, &settings.proxies));
@@ -117,12 +117,12 @@ pub async fn serve(
         let service = Service {
             routes: routes.clone(),
             peer,
-            pace: Arc::clone(&pace),
+            watch: Arc::clone(&watch),
             settings: Arc::clone(&settings),
             reserved: place.kind() == Kind::Reserved,
             stopping: stopping.clone(),
         };
-        let connection = Connection { pace, place, service, http: http() };
+        let connection = Connection { watch, place, service, http: http() };
         connections.spawn(async move {
             match stream {
                 Stream::Tcp(stream) => connection.run(stream).await,
@@ -139,7 +139,7 @@ pub async fn serve(
 
 fn http() -> hyper::server::conn::http1::Builder {
     let mut http = hyper::server::conn::http1::Builder::new();
-    // The times are kept by `Pace`, which knows an idle connection from an unfinished head.
+    // The times are kept by `Watch`, which knows an idle connection from an unfinished head.
     http.timer(TokioTimer::new()).header_read_timeout(None).max_header_size(MAX_HEAD_BYTES);
     http.max_buf_size(2 * MAX_HEAD_BYTES);
     http

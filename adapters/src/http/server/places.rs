@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio_util::sync::CancellationToken;
 
 use super::ServerSettings;
-use super::pace::Pace;
+use super::watch::Watch;
 
 /// The places for connections: how many there are, and which of them give way.
 pub(super) struct Places {
@@ -26,7 +26,7 @@ struct Live {
 }
 
 struct Held {
-    pace: Arc<Pace>,
+    watch: Arc<Watch>,
     kind: Kind,
     give_way: CancellationToken,
 }
@@ -66,7 +66,7 @@ impl Places {
 
     /// Finds a place for a connection: a free one, or that of the connection that has waited longest for a request;
     /// where every connection is busy, a reserved one. `address` is what the limit per address counts, if it does.
-    pub(super) fn admit(self: &Arc<Self>, address: Option<IpAddr>, pace: Arc<Pace>) -> Admission {
+    pub(super) fn admit(self: &Arc<Self>, address: Option<IpAddr>, watch: Arc<Watch>) -> Admission {
         let mut live = self.locked();
         if let Some(address) = address
             && live.addresses.get(&address).is_some_and(|count| *count >= self.per_address)
@@ -88,7 +88,7 @@ impl Places {
         let id = live.next;
         live.next += 1;
         let give_way = CancellationToken::new();
-        live.connections.insert(id, Held { pace, kind, give_way: give_way.clone() });
+        live.connections.insert(id, Held { watch, kind, give_way: give_way.clone() });
         Admission::Place(Place { places: Arc::clone(self), id, kind, address, give_way })
     }
 }
@@ -99,7 +99,7 @@ impl Live {
     fn make_room(&mut self, kind: Kind) -> bool {
         let waiting = self.connections.iter().filter(|(_, held)| held.kind == kind);
         let longest = waiting
-            .filter_map(|(id, held)| Some((held.pace.waits_since()?, *id)))
+            .filter_map(|(id, held)| Some((held.watch.waits_since()?, *id)))
             .min()
             .map(|(_, id)| id);
         let Some(held) = longest.and_then(|id| self.connections.remove(&id)) else { return false };
@@ -165,11 +165,11 @@ mod tests {
 
     /// Admits a connection from this address, busy or not.
     fn admit(places: &Arc<Places>, address: u8, busy: bool) -> Result<Place, &'static str> {
-        let pace = Arc::new(Pace::begin());
+        let watch = Arc::new(Watch::begin());
         if busy {
-            pace.busy();
+            watch.busy();
         }
-        match places.admit(Some([10, 0, 0, address].into()), pace) {
+        match places.admit(Some([10, 0, 0, address].into()), watch) {
             Admission::Place(place) => Ok(place),
             Admission::AddressFull => Err("address"),
             Admission::Full => Err("full"),

@@ -28,21 +28,21 @@ fn connect(settings: ServerSettings, kind: Kind) -> DuplexStream {
     };
     let (client, server) = duplex(16 * 1024);
     let places = Arc::new(Places::new(&settings));
-    let other = Arc::new(Pace::begin());
+    let other = Arc::new(Watch::begin());
     other.busy();
     let other = (kind == Kind::Reserved).then(|| places.admit(None, other));
-    let pace = Arc::new(Pace::begin());
-    let Admission::Place(place) = places.admit(None, Arc::clone(&pace)) else { panic!("full") };
+    let watch = Arc::new(Watch::begin());
+    let Admission::Place(place) = places.admit(None, Arc::clone(&watch)) else { panic!("full") };
     assert_eq!(place.kind(), kind);
     let service = Service {
         routes: routes(),
         peer: Peer::Unix,
-        pace: Arc::clone(&pace),
+        watch: Arc::clone(&watch),
         settings: Arc::new(settings),
         reserved: kind == Kind::Reserved,
         stopping: CancellationToken::new(),
     };
-    let connection = Connection { pace, place, service, http: http() };
+    let connection = Connection { watch, place, service, http: http() };
     tokio::spawn(async move {
         connection.run(server).await;
         drop(other);

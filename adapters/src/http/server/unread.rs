@@ -8,7 +8,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use super::pace::Pace;
+use super::watch::Watch;
 
 /// How much of an unwanted body is read and thrown away, and for how long. Beyond that the connection is closed.
 const MAX_BYTES: usize = 64 * 1024 * 1024;
@@ -20,7 +20,7 @@ pub(super) struct RequestBody {
     incoming: Option<Incoming>,
     /// The client waits to be asked for its body (`Expect: 100-continue`), and has not been asked yet.
     unasked: bool,
-    pace: Arc<Pace>,
+    watch: Arc<Watch>,
     stopping: CancellationToken,
 }
 
@@ -28,10 +28,10 @@ impl RequestBody {
     pub(super) fn new(
         incoming: Incoming,
         unasked: bool,
-        pace: Arc<Pace>,
+        watch: Arc<Watch>,
         stopping: CancellationToken,
     ) -> Self {
-        Self { incoming: Some(incoming), unasked, pace, stopping }
+        Self { incoming: Some(incoming), unasked, watch, stopping }
     }
 }
 
@@ -69,14 +69,14 @@ impl Drop for RequestBody {
             return;
         }
         if let (Some(incoming), Ok(runtime)) = (self.incoming.take(), Handle::try_current()) {
-            let (pace, stopping) = (Arc::clone(&self.pace), self.stopping.clone());
+            let (watch, stopping) = (Arc::clone(&self.watch), self.stopping.clone());
             runtime.spawn(async move {
                 tokio::select! {
                     () = discard(incoming) => {}
                     () = tokio::time::sleep(MAX_TIME) => {}
                     () = stopping.cancelled() => {}
                 }
-                pace.idle();
+                watch.idle();
             });
         }
     }

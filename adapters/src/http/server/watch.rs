@@ -1,5 +1,6 @@
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -8,15 +9,16 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
 use super::ServerSettings;
+use crate::http::pace::{Pace, Paced};
 
-/// What a connection does, and since when: told by its socket and its requests, and looked at by its watch.
+/// What a connection does, and since when: told by its socket and its requests.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(super) struct Watch {
     begun: Instant,
     /// A [`Phase`], and above its two bits the milliseconds since `begun` at which it began.
     phase: AtomicU64,
-    /// The millisecond after `begun` since which the socket takes nothing, plus one; 0: it takes what there is.
-    blocked: AtomicU64,
+    /// How its socket takes what is written.
+    pace: Pace,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,9 +42,9 @@ pub(super) enum Overdue {
     Write,
 }
 
-impl Pace {
+impl Watch {
     pub(super) fn begin() -> Self {
-        Self { begun: Instant::now(), phase: AtomicU64::new(0), blocked: AtomicU64::new(0) }
+        Self { begun: Instant::now(), phase: AtomicU64::new(0), pace: Pace::new() }
     }
 
     fn now(&self) -> u64 {
@@ -79,20 +81,9 @@ impl Pace {
         }
     }
 
-    fn wrote(&self) {
-        if self.blocked.load(Ordering::Relaxed) != 0 {
-            self.blocked.store(0, Ordering::Relaxed);
-            // An answer that its request has left behind is still on its way: the connection is idle after it.
-            if self.phase().0 == Phase::Idle {
-                self.enter(Phase::Idle);
-            }
-        }
-    }
-
-    fn write_blocked(&self) {
-        if self.blocked.load(Ordering::Relaxed) == 0 {
-            self.blocked.store(self.now() + 1, Ordering::Relaxed);
-        }
+    /// How its socket takes what is written.
+    pub(super) fn pace(&self) -> &Pace {
+        &self.pace
     }
 
     /// Since when no request is under way, if none is.
@@ -105,35 +96,41 @@ impl Pace {
     /// nearer than the shortest of the times.
     pub(super) fn check(&self, settings: &ServerSettings) -> Result<Instant, Overdue> {
         let now = Instant::now();
-        let (phase, since) = self.phase();
-        let at = |millis, timeout: Duration| self.begun + Duration::from_millis(millis) + timeout;
         let ServerSettings { head_timeout, keep_alive, write_timeout, .. } = settings;
-        let mut next = now + (*head_timeout).min(*keep_alive).min(*write_timeout);
-        let blocked = self.blocked.load(Ordering::Relaxed);
-        let waiting = match phase {
-            _ if blocked > 0 => None,
-            Phase::Head => Some((at(since, *head_timeout), Overdue::Head)),
-            Phase::Idle => Some((at(since, *keep_alive), Overdue::Idle)),
-            Phase::Busy => None,
-        };
-        let writing = (blocked > 0).then(|| (at(blocked - 1, *write_timeout), Overdue::Write));
-        for (deadline, overdue) in waiting.into_iter().chain(writing) {
-            if deadline <= now {
-                return Err(overdue);
+        let next = now + (*head_timeout).min(*keep_alive).min(*write_timeout);
+        let (phase, since) = self.phase();
+        let blocked = self.pace.blocked_for();
+        let (deadline, overdue) = if !blocked.is_zero() {
+            // An answer that its request has left behind is still on its way: the connection is idle after it.
+            if phase == Phase::Idle {
+                self.enter(Phase::Idle);
             }
-            next = next.min(deadline);
-        }
-        Ok(next)
+            (now + write_timeout.saturating_sub(blocked), Overdue::Write)
+        } else {
+            let since = self.begun + Duration::from_millis(since);
+            match phase {
+                Phase::Head => (since + *head_timeout, Overdue::Head),
+                Phase::Idle => (since + *keep_alive, Overdue::Idle),
+                Phase::Busy => return Ok(next),
+            }
+        };
+        if deadline <= now { Err(overdue) } else { Ok(next.min(deadline)) }
     }
 }
 
-/// A socket that tells its [`Pace`].
-pub(super) struct Paced<S> {
-    pub(super) socket: S,
-    pub(super) pace: std::sync::Arc<Pace>,
+/// A socket that tells its [`Watch`].
+pub(super) struct Watched<S> {
+    socket: Paced<S>,
+    watch: Arc<Watch>,
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
+impl<S> Watched<S> {
+    pub(super) fn new(socket: S, watch: Arc<Watch>) -> Self {
+        Self { socket: Paced::new(socket, watch.pace.clone()), watch }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -142,30 +139,19 @@ impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.socket).poll_read(cx, buffer);
         if buffer.filled().len() > before {
-            self.pace.received();
+            self.watch.received();
         }
         read
     }
 }
 
-impl<S> Paced<S> {
-    fn note(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        match written {
-            Poll::Pending => self.pace.write_blocked(),
-            Poll::Ready(_) => self.pace.wrote(),
-        }
-        written
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Paced<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.socket).poll_write(cx, bytes);
-        self.note(written)
+        Pin::new(&mut self.socket).poll_write(cx, bytes)
     }
 
     fn poll_write_vectored(
@@ -173,8 +159,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Paced<S> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.socket).poll_write_vectored(cx, slices);
-        self.note(written)
+        Pin::new(&mut self.socket).poll_write_vectored(cx, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
