@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use super::Problem;
 
 /// How long a client may take for its body.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The body of a request that says it is JSON, within the route's limit and [`PATIENCE`]; not looked into.
 pub(crate) async fn json_bytes<S: Send + Sync>(
@@ -19,13 +19,21 @@ pub(crate) async fn json_bytes<S: Send + Sync>(
     let body = match body.await {
         Ok(Ok(body)) => body,
         Ok(Err(rejection)) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-            return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large"));
+            return Err(too_large());
         }
-        Ok(Err(_)) => return Err(Problem::new(StatusCode::BAD_REQUEST, "the body broke off")),
+        Ok(Err(_)) => return Err(broke_off()),
         Err(_) => return Err(too_slow()),
     };
     check_begin(&body)?;
     Ok(body)
+}
+
+pub(super) fn too_large() -> Problem {
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large")
+}
+
+pub(super) fn broke_off() -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "the body broke off")
 }
 
 pub(super) fn too_slow() -> Problem {
@@ -33,7 +41,7 @@ pub(super) fn too_slow() -> Problem {
 }
 
 /// The body is JSON, and as it is: nothing is decompressed here.
-fn check_headers(headers: &HeaderMap) -> Result<(), Problem> {
+pub(super) fn check_headers(headers: &HeaderMap) -> Result<(), Problem> {
     if !is_json(headers) {
         let detail = "the body must be JSON and say so: `Content-Type: application/json`";
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
@@ -48,7 +56,7 @@ fn check_headers(headers: &HeaderMap) -> Result<(), Problem> {
 }
 
 /// RFC 8259 section 8.1: no byte order mark. The parser would skip it, and other parsers would not.
-fn check_begin(body: &[u8]) -> Result<(), Problem> {
+pub(super) fn check_begin(body: &[u8]) -> Result<(), Problem> {
     if body.starts_with(b"\xef\xbb\xbf") {
         let detail = "the body is not JSON: it begins with a byte order mark";
         return Err(Problem::new(StatusCode::BAD_REQUEST, detail));

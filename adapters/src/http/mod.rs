@@ -10,7 +10,7 @@
 //! | `client`, `trusted_proxies` | the client's address |
 //! | `rate_limit`, `limit_log` | how much one address may do |
 //! | `bearer` | tokens |
-//! | `body`, `fields`, `parameters` | what a request brings |
+//! | `body`, `large_body`, `fields`, `parameters` | what a request brings |
 //! | `answer`, `problem`, `time` | what an answer is made of |
 //! | `message` | what RFC 9112 demands of a request |
 //! | `origins`, `cors` | pages of other origins |
@@ -23,6 +23,7 @@ mod body;
 mod client;
 mod cors;
 mod fields;
+mod large_body;
 mod limit_log;
 mod message;
 mod observe;
@@ -47,6 +48,8 @@ pub(crate) use body::json_bytes;
 pub(crate) use client::peer;
 pub use cors::for_origins;
 pub use fields::Fields;
+#[cfg(feature = "publish")]
+pub(crate) use large_body::LargeBodies;
 #[cfg(feature = "websocket")]
 pub(crate) use origins::origin_may_connect;
 pub use origins::{AllowedOrigins, NoOrigin};
