@@ -28,7 +28,8 @@ has_postgres() {
 install_apt() {
     command -v apt-get >/dev/null || return 1
     as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"
+    # RUNLEVEL keeps what is installed from being started: the tests start what they need.
+    as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends "$@"
 }
 
 install_brew() {
@@ -62,6 +63,11 @@ if ! command -v chromedriver >/dev/null || ! { command -v chromium || command -v
     say "installing Chromium and its driver, for the tests of the page"
     install_apt chromium chromium-driver || install_brew chromium chromedriver \
         || fail "no Chromium: install it and its chromedriver, then run this again"
+fi
+
+if ! command -v nginx >/dev/null && [ ! -x /usr/sbin/nginx ]; then
+    say "installing nginx, for the tests behind a proxy"
+    install_apt nginx-light || install_brew nginx || fail "no nginx: install it, then run this again"
 fi
 
 if ! command -v node >/dev/null || ! command -v npm >/dev/null; then

@@ -3,10 +3,10 @@
 
 mod backends;
 mod bare;
+mod figures;
 #[cfg(test)]
 mod tests;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use doorstep_adapters::api;
 use doorstep_adapters::bus::Bus;
 use doorstep_adapters::connections::Connections;
 use doorstep_adapters::http::openapi::OpenApi as _;
-use doorstep_adapters::http::{self, AddressLimit, Router, ServerSettings};
+use doorstep_adapters::http::{self, Address, Listener, Router};
 use doorstep_adapters::market::{Replay, Simulation};
 use doorstep_adapters::metrics::Metrics;
 use doorstep_adapters::publish;
@@ -35,7 +35,6 @@ use doorstep_application::sign_ins::{SignInParts, SignIns};
 use doorstep_application::trading::{Market, Trading, TradingParts, Watcher};
 use doorstep_domain::ports::{Clock, Inbox, PriceFeed, StoreError};
 use futures_util::future::join;
-use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -44,6 +43,7 @@ use crate::config::{self, Config, Source};
 use crate::{housekeeping, page};
 
 use self::backends::Backends;
+use self::figures::Figures;
 
 /// How often a stream of Server-Sent Events with nothing to say shows that it lives.
 const STREAM_HEARTBEAT: Duration = Duration::from_secs(25);
@@ -57,7 +57,7 @@ pub(crate) struct Options {
 
 /// One running service.
 pub(crate) struct Node {
-    address: SocketAddr,
+    address: Address,
     /// None where nothing is kept.
     store: Option<Arc<sql::Store>>,
     bus: Bus,
@@ -87,7 +87,7 @@ impl Node {
     /// Opens the store and starts with it.
     pub(crate) async fn start(
         config: &Config,
-        listener: TcpListener,
+        listener: impl Into<Listener> + Send,
         options: Options,
     ) -> anyhow::Result<Self> {
         Self::with_store(config, open_store(config).await?, listener, options).await
@@ -100,14 +100,17 @@ impl Node {
     pub(crate) async fn with_store(
         config: &Config,
         store: Option<Arc<sql::Store>>,
-        listener: TcpListener,
+        listener: impl Into<Listener> + Send,
         options: Options,
     ) -> anyhow::Result<Self> {
+        let listener = listener.into();
         let store = match store {
             Some(store) if config.trading.enabled => store,
             store => return bare::start(config, store, listener).await,
         };
-        let address = listener.local_addr()?;
+        let address = listener.address()?;
+        let figures = Figures::bind(config).await?;
+        let public_figures = figures.are_public();
         let stopping = CancellationToken::new();
 
         // What the machine gives.
@@ -230,22 +233,16 @@ impl Node {
             let inbox = InboxViews::new(store.clone(), delivery.clone());
             receiving = receiving.merge(api::inbox::router(inbox, authenticator));
         }
-        let receiving = http::for_origins(receiving, &config.server.allowed_origins.0);
+        let receiving = http::for_origins(receiving, &config.server.allowed_origins);
         let mut families = Router::new()
             .merge(api::assets::router(&page::ASSETS))
             .merge(api::health::router(store.clone(), stopping.clone()))
-            .merge(api::users::router(
-                registration,
-                AddressLimit::new(config.limits.registrations()),
-            ))
-            .merge(api::sessions::router(
-                sign_ins.clone(),
-                AddressLimit::new(config.limits.sign_ins()),
-            ))
+            .merge(api::users::router(registration, config.limits.registration_limit()))
+            .merge(api::sessions::router(sign_ins.clone(), config.limits.sign_in_limit()))
             .merge(api::accounts::router(views, sign_ins.clone()))
             .merge(api::trading::router(trading, market, sign_ins.clone()))
             .merge(backends.router(delivery.clone(), connections.clone(), stopping.clone()))
-            .merge(api::metrics::router(metrics))
+            .merge(figures.serve(config, metrics, &stopping))
             .merge(receiving);
         let mut descriptions = vec![
             api::health::Description::openapi(),
@@ -253,21 +250,24 @@ impl Node {
             api::sessions::Description::openapi(),
             api::accounts::Description::openapi(),
             api::trading::Description::openapi(),
-            api::metrics::Description::openapi(),
             publish::Description::openapi(),
             websocket::Description::openapi(),
             sse::Description::openapi(),
         ];
+        if public_figures {
+            descriptions.push(api::metrics::Description::openapi());
+        }
         if config.inbox.enabled {
             descriptions.push(api::inbox::Description::openapi());
         }
         if let Some(demo) = demo {
-            let limit = AddressLimit::new(config.limits.registrations());
-            families = families.merge(api::demo::router(demo, sign_ins.clone(), limit));
+            let reach = config.demo_reach();
+            let limit = config.limits.registration_limit();
+            families = families.merge(api::demo::router(demo, sign_ins.clone(), limit, reach));
             descriptions.push(api::demo::Description::openapi());
         }
         let families = families.merge(http::openapi::router(descriptions));
-        let settings = ServerSettings::default();
+        let settings = config.http();
         let http = tokio::spawn(http::serve(
             listener,
             http::with_shared_layers(families),
@@ -295,8 +295,8 @@ impl Node {
     }
 
     /// Where it serves.
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
+    pub(crate) fn address(&self) -> &Address {
+        &self.address
     }
 
     /// How often delivery has looked whether somebody is there.

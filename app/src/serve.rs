@@ -1,14 +1,14 @@
 //! `doorstep serve`: from a free port to a clean stop.
 
 use std::io::{self, Write};
-use std::net::SocketAddr;
 
 use anyhow::Context;
+use doorstep_adapters::http::{Address, Listener};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::composition::{self, Node, Options};
-use crate::config::{Config, LogFormat, Sources};
+use crate::config::{Config, Listen, LogFormat, Sources};
 use crate::signals::Reloads;
 
 /// Serves until asked to stop.
@@ -20,7 +20,7 @@ pub(crate) async fn run(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let mut reloads = Reloads::new()?;
-    let listener = bind(config.listen).await?;
+    let listener = bind(&config.listen).await?;
     let store = tokio::select! {
         store = composition::open_store(config) => store?,
         // A store that does not answer must not keep Ctrl-C waiting.
@@ -48,8 +48,12 @@ fn reload(node: &Node, sources: Sources) {
     }
 }
 
-async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.map_err(|e| match e.kind() {
+async fn bind(listen: &Listen) -> anyhow::Result<Listener> {
+    let address = match listen {
+        Listen::Tcp(address) => *address,
+        Listen::Unix(path) => return Ok(Listener::unix(path).await?),
+    };
+    let listener = TcpListener::bind(address).await.map_err(|e| match e.kind() {
         io::ErrorKind::AddrInUse => anyhow::anyhow!(
             "{address} is in use: stop what listens there, or choose another with --listen \
              (port 0 picks a free one)"
@@ -63,16 +67,19 @@ async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
             address.port()
         ),
         _ => anyhow::anyhow!("cannot listen on {address}: {e}"),
-    })
+    })?;
+    Ok(listener.into())
 }
 
 /// The one line for programs, and a few for people.
-fn announce(address: SocketAddr, logs: LogFormat) -> io::Result<()> {
+fn announce(address: &Address, logs: LogFormat) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    writeln!(out, "listening on http://{address}")?;
+    writeln!(out, "listening on {address}")?;
     out.flush()?;
     // Whoever reads logs by machine does not need to be told what to try.
-    if logs == LogFormat::Human {
+    if logs == LogFormat::Human
+        && let Address::Tcp(address) = address
+    {
         let page = match address.ip() {
             ip if ip.is_unspecified() => format!("http://localhost:{}", address.port()),
             _ => format!("http://{address}"),

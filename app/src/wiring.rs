@@ -1,7 +1,8 @@
 //! From what is configured to what the parts take: the one place that knows both.
 
 use bytesize::ByteSize;
-use doorstep_adapters::http::Rate;
+use doorstep_adapters::api::health;
+use doorstep_adapters::http::{AddressLimit, Rate, ServerSettings, TrustedProxies};
 use doorstep_adapters::jwt;
 use doorstep_adapters::market::{Instrument, SimulationSettings};
 use doorstep_adapters::{connections, websocket};
@@ -29,8 +30,22 @@ impl Config {
     /// How WebSockets are treated.
     pub(crate) fn websocket(&self) -> websocket::Settings {
         websocket::Settings {
-            allowed_origins: self.server.allowed_origins.0.clone(),
+            allowed_origins: self.server.allowed_origins.clone(),
             ..websocket::Settings::default()
+        }
+    }
+
+    /// How HTTP connections are treated.
+    pub(crate) fn http(&self) -> ServerSettings {
+        let (server, limits) = (&self.server, &self.limits);
+        let proxies = server.trusted_proxies.0.iter().copied();
+        ServerSettings {
+            max_connections: limits.http_connections.get(),
+            max_per_address: limits.http_connections_per_address.get(),
+            reserved_for: health::PATHS,
+            keep_alive: server.keep_alive.0,
+            proxies: TrustedProxies::new(proxies, server.client_address_header.clone()),
+            ..ServerSettings::default()
         }
     }
 
@@ -123,6 +138,16 @@ impl Limits {
     /// How fast one address may sign in.
     pub(crate) fn sign_ins(&self) -> Rate {
         Rate { per_second: self.sign_ins_per_second, ..Rate::default() }
+    }
+
+    /// Keeps addresses to the rate of registrations.
+    pub(crate) fn registration_limit(&self) -> AddressLimit {
+        AddressLimit::new(self.registrations(), "limits.registrations_per_second")
+    }
+
+    /// Keeps addresses to the rate of sign-ins.
+    pub(crate) fn sign_in_limit(&self) -> AddressLimit {
+        AddressLimit::new(self.sign_ins(), "limits.sign_ins_per_second")
     }
 }
 

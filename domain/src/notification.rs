@@ -150,6 +150,9 @@ pub enum PayloadError {
     /// Larger than [`Payload::MAX_BYTES`].
     #[error("a payload has at most {} bytes of JSON, this one has {size}", Payload::MAX_BYTES, size = .0)]
     TooLarge(usize),
+    /// Nested deeper than [`Payload::MAX_DEPTH`].
+    #[error("a payload is nested at most {} levels deep", Payload::MAX_DEPTH)]
+    TooDeep,
     /// Not JSON, or a value that has no JSON form.
     #[error("the payload is not JSON: {0}")]
     NotJson(String),
@@ -158,6 +161,8 @@ pub enum PayloadError {
 impl Payload {
     /// The largest, in bytes of JSON text: 32 KiB.
     pub const MAX_BYTES: usize = 32 * 1024;
+    /// How deep arrays and objects may be nested: many parsers of clients refuse more.
+    pub const MAX_DEPTH: usize = 128;
 
     /// From any value with a JSON form.
     pub fn new<T: Serialize + ?Sized>(value: &T) -> Result<Self, PayloadError> {
@@ -178,6 +183,7 @@ impl Payload {
     fn sized(text: impl Into<Arc<str>> + AsRef<str>) -> Result<Self, PayloadError> {
         match text.as_ref().len() {
             n if n > Self::MAX_BYTES => Err(PayloadError::TooLarge(n)),
+            _ if depth(text.as_ref()) > Self::MAX_DEPTH => Err(PayloadError::TooDeep),
             _ => Ok(Self(text.into())),
         }
     }
@@ -186,6 +192,26 @@ impl Payload {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// How many arrays and objects stand within each other at most.
+fn depth(json: &str) -> usize {
+    let (mut depth, mut deepest, mut in_string, mut escaped) = (0_usize, 0, false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            _ if in_string => {}
+            b'[' | b'{' => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
 }
 
 impl fmt::Debug for Payload {
@@ -206,6 +232,17 @@ mod tests {
         }
         assert!("order/7".parse::<Topic>().is_ok());
         assert_eq!("a b".parse::<Topic>(), Err(TopicError));
+    }
+
+    #[test]
+    fn a_payload_is_nested_at_most_128_deep() {
+        let nested = |depth| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        assert!(Payload::parse(&nested(128)).is_ok());
+        assert_eq!(Payload::parse(&nested(129)), Err(PayloadError::TooDeep));
+        assert_eq!(Payload::parse(&nested(10_000)), Err(PayloadError::TooDeep));
+        // What stands beside each other or in a string is not nested.
+        assert!(Payload::parse(&format!("[{}[]]", "[],".repeat(500))).is_ok());
+        assert!(Payload::parse(&format!(r#"["\"{}"]"#, "[".repeat(500))).is_ok());
     }
 
     #[test]

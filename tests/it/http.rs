@@ -360,7 +360,7 @@ async fn the_page_may_load_from_here_only() {
 
 #[tokio::test]
 async fn who_never_finishes_a_request_does_not_stay() {
-    let server = ServerSettings { header_timeout: Duration::from_millis(50), ..Default::default() };
+    let server = ServerSettings { head_timeout: Duration::from_millis(50), ..Default::default() };
     let node = Node::with(Options { server, ..Options::default() }).await;
     for begun in ["", "GET / HT", "GET / HTTP/1.1\r\nhost: x\r\n"] {
         let mut client = tokio::net::TcpStream::connect(node.address).await.unwrap();
@@ -396,4 +396,25 @@ async fn a_stop_lets_a_request_that_has_begun_end() {
     client.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
     (&mut node.server).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_compressed_body_and_a_byte_order_mark_are_refused() {
+    let node = Node::start().await;
+    let body = json!({"username": "ada", "password": PASSWORD}).to_string();
+    for coding in ["gzip", "br", "identity, gzip"] {
+        let request = node.request(Method::POST, "/v1/users").body(body.clone());
+        let request = request.header(header::CONTENT_TYPE, "application/json");
+        let response = request.header(header::CONTENT_ENCODING, coding).send().await.unwrap();
+        assert_eq!(response.headers()[header::ACCEPT_ENCODING], "identity", "{coding}");
+        problem(response, 415, coding).await;
+    }
+    let request = node.request(Method::POST, "/v1/users").body(format!("\u{feff}{body}"));
+    let request = request.header(header::CONTENT_TYPE, "application/json");
+    let problem = problem(request.send().await.unwrap(), 400, "a mark").await;
+    assert!(problem["detail"].as_str().unwrap().contains("byte order mark"), "{problem}");
+    let request = node.request(Method::POST, "/v1/users").body(body);
+    let request = request.header(header::CONTENT_TYPE, "application/json");
+    let request = request.header(header::CONTENT_ENCODING, "Identity");
+    assert_eq!(request.send().await.unwrap().status(), 201);
 }

@@ -186,7 +186,7 @@ impl Node {
             session_end: connections.clone(),
             session_ttl,
         });
-        let limit = AddressLimit::new(options.rate);
+        let limit = AddressLimit::new(options.rate, "limits.test");
         let stopping = CancellationToken::new();
         let page = Asset {
             path: "/",

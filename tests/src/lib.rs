@@ -4,6 +4,7 @@ pub mod browser;
 pub mod client;
 pub mod contract;
 pub mod memory;
+pub mod nginx;
 pub mod postgres;
 pub mod server;
 pub mod simulation;

@@ -251,6 +251,23 @@ impl Process {
         assert!(enough, "{part:?} was not logged {times} times");
     }
 
+    /// The first line on standard error that contains this.
+    ///
+    /// # Panics
+    /// When it ends before, or takes more than a minute.
+    pub async fn line(&mut self, part: &str) -> String {
+        self.stderr.find(part).await.expect("the line is logged")
+    }
+
+    /// Where it says that it listens.
+    ///
+    /// # Panics
+    /// As [`line`](Self::line).
+    pub async fn announced(&mut self) -> String {
+        let line = self.stdout.find("listening on ").await.expect("it listens");
+        line.trim_start_matches("listening on ").to_owned()
+    }
+
     /// `kill -TERM`: asks it to stop.
     pub fn terminate(&self) {
         self.signal(Signal::SIGTERM);

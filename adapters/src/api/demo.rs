@@ -1,10 +1,10 @@
 //! `POST /v1/demo/notifications` and `GET /v1/demo/record`: for the page that shows the policies side by
 //! side. Not part of the promised interface, and only there where `[demo]` is enabled.
 
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
-use axum::middleware::from_fn_with_state;
-use axum::response::IntoResponse;
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 use doorstep_application::Caller;
@@ -21,14 +21,44 @@ use crate::http::{
 /// The longest text, in bytes.
 const MAX_TEXT: usize = 500;
 
-/// The routes, with so many notifications an address.
-pub fn router(demo: Demo, sign_ins: SignIns, limit: AddressLimit) -> Router {
+/// Who may see the demonstration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Everybody who can connect.
+    Everybody,
+    /// Whoever is at this machine: not those who come through a proxy on it.
+    ThisMachine,
+}
+
+/// The routes, with so many notifications per address.
+pub fn router(demo: Demo, sign_ins: SignIns, limit: AddressLimit, reach: Reach) -> Router {
     let send = post(send).route_layer(from_fn_with_state(limit, within_limit));
     let routes = Router::new()
         .route("/v1/demo/notifications", send)
         .route("/v1/demo/record", get(record))
         .with_state(demo);
-    signed_in(routes, sign_ins)
+    let routes = signed_in(routes, sign_ins);
+    match reach {
+        Reach::Everybody => routes,
+        Reach::ThisMachine => routes.route_layer(from_fn(not_forwarded)),
+    }
+}
+
+/// Hides the routes from a request that a proxy has passed on: it comes from this machine, and its client need not.
+async fn not_forwarded(request: Request, next: Next) -> Result<Response, Problem> {
+    const SIGNS: [&str; 6] = [
+        "forwarded",
+        "via",
+        "x-forwarded-for",
+        "x-forwarded-host",
+        "x-forwarded-proto",
+        "x-real-ip",
+    ];
+    if SIGNS.iter().any(|sign| request.headers().contains_key(*sign)) {
+        let detail = "the demonstration is for this machine only: see demo.enabled";
+        return Err(Problem::new(StatusCode::NOT_FOUND, detail));
+    }
+    Ok(next.run(request).await)
 }
 
 #[derive(Serialize, ToSchema)]

@@ -15,6 +15,9 @@ use utoipa::OpenApi;
 use crate::http::Problem;
 use crate::http::openapi::ProblemBody;
 
+/// Where the paths of this family begin.
+pub const PATHS: &str = "/health/";
+
 /// A store that needs longer than this for a sign of life has none.
 const PATIENCE: Duration = Duration::from_secs(2);
 

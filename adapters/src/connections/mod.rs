@@ -28,7 +28,6 @@ mod connection;
 mod frame;
 mod handed;
 mod outbox;
-mod pace;
 mod push;
 mod registered;
 mod registry;
@@ -37,11 +36,11 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use crate::http::{Pace, Paced};
 pub use close::CloseReason;
 pub(crate) use connection::Connection;
 pub(crate) use frame::Frame;
 pub(crate) use outbox::Room;
-pub(crate) use pace::{Pace, Paced};
 pub(crate) use registered::{Line, Newcomer, Registered};
 pub use registry::{Connections, Refusal, Traffic, Transport};
 pub(crate) use session::session_over;

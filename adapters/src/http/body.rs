@@ -2,34 +2,66 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest as _, Request};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::Problem;
 
-/// A client that needs longer than this for its body is not sending one.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a client may take for its body.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The body of a request that says it is JSON, within the route's limit and [`PATIENCE`]; not looked into.
 pub(crate) async fn json_bytes<S: Send + Sync>(
     request: Request,
     state: &S,
 ) -> Result<Bytes, Problem> {
-    if !is_json(request.headers()) {
+    check_headers(request.headers())?;
+    let body = tokio::time::timeout(PATIENCE, Bytes::from_request(request, state));
+    let body = match body.await {
+        Ok(Ok(body)) => body,
+        Ok(Err(rejection)) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+            return Err(too_large());
+        }
+        Ok(Err(_)) => return Err(broke_off()),
+        Err(_) => return Err(too_slow()),
+    };
+    check_begin(&body)?;
+    Ok(body)
+}
+
+pub(super) fn too_large() -> Problem {
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large")
+}
+
+pub(super) fn broke_off() -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "the body broke off")
+}
+
+pub(super) fn too_slow() -> Problem {
+    Problem::new(StatusCode::REQUEST_TIMEOUT, "the body took too long to come")
+}
+
+/// The body is JSON, and as it is: nothing is decompressed here.
+pub(super) fn check_headers(headers: &HeaderMap) -> Result<(), Problem> {
+    if !is_json(headers) {
         let detail = "the body must be JSON and say so: `Content-Type: application/json`";
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
     }
-    let body = tokio::time::timeout(PATIENCE, Bytes::from_request(request, state));
-    match body.await {
-        Ok(Ok(body)) => Ok(body),
-        Ok(Err(rejection)) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-            Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large"))
-        }
-        Ok(Err(_)) => Err(Problem::new(StatusCode::BAD_REQUEST, "the body broke off")),
-        Err(_) => {
-            let detail = "the body took too long to come";
-            Err(Problem::new(StatusCode::REQUEST_TIMEOUT, detail))
-        }
+    let mut codings = headers.get_all(header::CONTENT_ENCODING).iter();
+    if codings.any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        let detail = "the body must come as it is, without a `Content-Encoding`";
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
+            .with_header(header::ACCEPT_ENCODING, HeaderValue::from_static("identity")));
     }
+    Ok(())
+}
+
+/// RFC 8259 section 8.1: no byte order mark. The parser would skip it, and other parsers would not.
+pub(super) fn check_begin(body: &[u8]) -> Result<(), Problem> {
+    if body.starts_with(b"\xef\xbb\xbf") {
+        let detail = "the body is not JSON: it begins with a byte order mark";
+        return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
+    }
+    Ok(())
 }
 
 /// `application/json` or `application/*+json`, whatever the parameters.

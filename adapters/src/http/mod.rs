@@ -6,45 +6,62 @@
 //!
 //! | file | what |
 //! | --- | --- |
-//! | `server` | connections, and what they cost |
-//! | `peer` | the client's address |
-//! | `rate_limit` | how much one address may do |
+//! | `server`, `pace` | connections, and what they cost |
+//! | `client`, `trusted_proxies` | the client's address |
+//! | `rate_limit`, `limit_log` | how much one address may do |
 //! | `bearer` | tokens |
-//! | `body`, `fields`, `parameters` | what a request brings |
+//! | `body`, `large_body`, `fields`, `parameters` | what a request brings |
 //! | `answer`, `problem`, `time` | what an answer is made of |
-//! | `origins` | pages of other origins |
+//! | `message` | what RFC 9112 demands of a request |
+//! | `origins`, `cors` | pages of other origins |
 //! | `observe` | request ids, log lines, panics |
 //! | `openapi` | the description of it all |
 
 mod answer;
 mod bearer;
 mod body;
+mod client;
+mod cors;
 mod fields;
+mod large_body;
+mod limit_log;
+mod message;
 mod observe;
 pub mod openapi;
 mod origins;
+mod pace;
 mod parameters;
-mod peer;
 mod problem;
 mod rate_limit;
 mod server;
 mod time;
+mod trusted_proxies;
 
 pub use answer::private_json;
 pub use axum::Router;
+pub use axum::http::HeaderName;
 #[cfg(any(feature = "sse", feature = "websocket"))]
 pub(crate) use bearer::authenticate;
 pub use bearer::{bearer_token, signed_in};
 pub(crate) use body::json_bytes;
+#[cfg(any(feature = "sse", feature = "websocket"))]
+pub(crate) use client::peer;
+pub use cors::for_origins;
 pub use fields::Fields;
-pub use origins::for_origins;
+#[cfg(feature = "publish")]
+pub(crate) use large_body::LargeBodies;
+#[cfg(feature = "websocket")]
+pub(crate) use origins::origin_may_connect;
+pub use origins::{AllowedOrigins, NoOrigin};
+#[cfg(any(feature = "sse", feature = "websocket"))]
+pub(crate) use pace::{Pace, Paced};
 pub use parameters::Parameters;
-pub(crate) use peer::peer;
 pub use problem::{FieldError, Problem};
 pub(crate) use rate_limit::within_limit;
 pub use rate_limit::{AddressLimit, Rate};
-pub use server::{ServerSettings, serve};
+pub use server::{Address, BindError, Listener, ServerSettings, serve};
 pub use time::rfc3339;
+pub use trusted_proxies::{Network, NoProxy, TrustedProxies, TrustedProxy};
 
 use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, StatusCode, Uri};
@@ -62,6 +79,7 @@ pub fn with_shared_layers(families: Router) -> Router {
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(CatchPanicLayer::custom(observe::panicked))
+        .layer(from_fn(message::well_formed))
         .layer(from_fn(observe::observe))
 }
 

@@ -9,6 +9,7 @@ use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::Problem;
+use super::client::client;
 
 /// The name under which an answer carries its request's id, which the log lines carry too.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -18,7 +19,8 @@ pub(crate) async fn observe(request: Request, next: Next) -> Response {
     let id = Uuid::now_v7();
     // The path only: a query string may hold what is nobody's business.
     let span = tracing::info_span!(
-        "request", %id, method = %request.method(), path = request.uri().path()
+        "request", %id, method = %request.method(), path = request.uri().path(),
+        client = %client(request.extensions()).shown()
     );
     let begun = Instant::now();
     let mut response = next.run(request).instrument(span.clone()).await;

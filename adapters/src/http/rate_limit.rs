@@ -10,7 +10,9 @@ use axum::response::Response;
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
-use super::{Problem, peer};
+use super::Problem;
+use super::client::client;
+use super::limit_log::LimitLog;
 
 /// How much one address may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +34,7 @@ impl Default for Rate {
 #[derive(Clone)]
 pub struct AddressLimit {
     limiter: Option<Arc<Limiter>>,
+    log: Arc<LimitLog>,
 }
 
 struct Limiter {
@@ -47,8 +50,8 @@ impl AddressLimit {
     /// Every so many requests the map is looked at.
     const SWEEP_EVERY: u32 = 1024;
 
-    /// A limit of this rate.
-    pub fn new(rate: Rate) -> Self {
+    /// A limit of this rate, which the setting of this name sets.
+    pub fn new(rate: Rate, setting: &'static str) -> Self {
         let burst = NonZeroU32::new(rate.burst).unwrap_or(NonZeroU32::MIN);
         let limiter = NonZeroU32::new(rate.per_second).map(|per_second| {
             Arc::new(Limiter {
@@ -57,7 +60,7 @@ impl AddressLimit {
                 checks: AtomicU32::new(0),
             })
         });
-        Self { limiter }
+        Self { limiter, log: Arc::new(LimitLog::new(setting)) }
     }
 
     /// Takes one request off the address's rate; how long to wait if there is nothing left of it.
@@ -77,8 +80,8 @@ impl AddressLimit {
     }
 }
 
-/// Whom an address stands for.
-fn network(address: IpAddr) -> IpAddr {
+/// The addresses that one client may have: an IPv6 client has a whole /64 to choose from.
+pub(super) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => {
             let [a, b, c, d, ..] = v6.segments();
@@ -94,7 +97,11 @@ pub(crate) async fn within_limit(
     request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    limit.check(peer(request.extensions())).map_err(Problem::too_many)?;
+    let client = client(request.extensions());
+    if let Err(wait) = limit.check(client.address()) {
+        limit.log.reached(&client);
+        return Err(Problem::too_many(wait));
+    }
     Ok(next.run(request).await)
 }
 
@@ -104,7 +111,7 @@ mod tests {
 
     #[test]
     fn an_address_has_its_burst_and_then_waits_while_others_go_on() {
-        let limit = AddressLimit::new(Rate { per_second: 1, burst: 3 });
+        let limit = AddressLimit::new(Rate { per_second: 1, burst: 3 }, "limits.test");
         let (one, other) = ([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
         for _ in 0..3 {
             assert_eq!(limit.check(one), Ok(()));
@@ -115,13 +122,13 @@ mod tests {
 
     #[test]
     fn zero_is_no_limit() {
-        let limit = AddressLimit::new(Rate { per_second: 0, burst: 0 });
+        let limit = AddressLimit::new(Rate { per_second: 0, burst: 0 }, "limits.test");
         assert!((0..10_000).all(|_| limit.check([10, 0, 0, 1].into()).is_ok()));
     }
 
     #[test]
     fn a_whole_ipv6_network_counts_as_one_and_a_mapped_v4_address_as_itself() {
-        let limit = AddressLimit::new(Rate { per_second: 1, burst: 1 });
+        let limit = AddressLimit::new(Rate { per_second: 1, burst: 1 }, "limits.test");
         assert!(limit.check("2001:db8::1".parse().unwrap()).is_ok());
         assert!(limit.check("2001:db8::2".parse().unwrap()).is_err());
         assert!(limit.check("2001:db8:0:1::1".parse().unwrap()).is_ok());

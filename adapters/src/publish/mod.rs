@@ -20,8 +20,9 @@ use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 use doorstep_application::publishing::{Publishing, ServiceKeys};
 use doorstep_domain::{Payload, Ttl};
-use tokio::sync::Semaphore;
 use utoipa::OpenApi;
+
+use crate::http::LargeBodies;
 
 /// How many notifications, or users, one request may be about.
 pub const MAX_BATCH: usize = 1000;
@@ -29,10 +30,7 @@ pub const MAX_BATCH: usize = 1000;
 /// The largest body: a thousand of the largest payloads and what stands around them.
 const MAX_BODY_BYTES: usize = MAX_BATCH * (Payload::MAX_BYTES + 1024);
 
-/// A body beyond this is read only when one of [`LARGE_AT_ONCE`] places is free: what a thousand publishers
-/// send at once must fit into memory.
-const LARGE_BODY_BYTES: usize = 256 * 1024;
-/// So many large bodies are in memory at a time.
+/// How many large bodies are in memory at a time: what a thousand publishers send at once must fit.
 const LARGE_AT_ONCE: usize = 8;
 
 /// What the API is built from.
@@ -63,14 +61,14 @@ struct Api {
     publishing: Publishing,
     max_ttl: Ttl,
     inbox: bool,
-    large: Arc<Semaphore>,
+    large: LargeBodies,
 }
 
 /// The routes.
 pub fn router(parts: PublishParts) -> Router {
     let PublishParts { publishing, keys, max_ttl, inbox } = parts;
-    let large = Arc::new(Semaphore::new(LARGE_AT_ONCE));
-    let publish = post(notifications::publish).route_layer(DefaultBodyLimit::max(MAX_BODY_BYTES));
+    let large = LargeBodies::new(LARGE_AT_ONCE, MAX_BODY_BYTES);
+    let publish = post(notifications::publish);
     let presence = post(presence::of_many)
         // Ids of 128 bytes that are escaped all through, and what stands around them.
         .route_layer(DefaultBodyLimit::max(MAX_BATCH * 800));

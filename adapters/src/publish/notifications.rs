@@ -1,12 +1,11 @@
 //! `POST /v1/notifications` and `GET /v1/notifications/{id}`.
 
 use std::future::poll_fn;
-use std::sync::Arc;
 use std::task::Poll;
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use doorstep_application::delivery::Acceptance;
 use doorstep_application::publishing::{Draft, Progress, Published, Record, Rejection};
@@ -17,8 +16,8 @@ use tracing::Instrument as _;
 use utoipa::ToSchema;
 
 use super::body::{Body, Bounds, draft};
-use super::{Api, LARGE_BODY_BYTES, MAX_BATCH};
-use crate::http::{FieldError, Parameters, Problem, json_bytes, private_json, rfc3339};
+use super::{Api, MAX_BATCH};
+use crate::http::{FieldError, Parameters, Problem, private_json, rfc3339};
 
 /// A notification to publish.
 #[derive(ToSchema)]
@@ -98,15 +97,7 @@ pub(super) async fn publish(
     request: Request,
 ) -> Result<Response, Problem> {
     let wait = super::wait(query)?;
-    // Who does not say how much it is gets a place too: the extractor cuts it at the limit.
-    let large = declared_bytes(&request).is_none_or(|bytes| bytes > LARGE_BODY_BYTES);
-    let place = if large {
-        let place = Arc::clone(&api.large).acquire_owned().await;
-        Some(place.map_err(|_| Problem::internal())?)
-    } else {
-        None
-    };
-    let bytes = json_bytes(request, &()).await?;
+    let (bytes, place) = api.large.json_bytes(request).await?;
     let judged = judge(&bytes, Bounds { max_ttl: api.max_ttl, inbox: api.inbox })?;
     drop(bytes);
     let publishing = api.publishing.clone();
@@ -163,10 +154,6 @@ fn judge(bytes: &[u8], bounds: Bounds) -> Result<Vec<Result<Draft, ItemBody>>, P
             Err(Problem::fields(vec![error]))
         }
     }
-}
-
-fn declared_bytes(request: &Request) -> Option<usize> {
-    request.headers().get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 async fn wait_for(api: &Api, items: &mut [ItemBody], wait: std::time::Duration) {

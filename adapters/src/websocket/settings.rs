@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use crate::http::AllowedOrigins;
+
 /// How WebSockets are treated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -13,9 +15,8 @@ pub struct Settings {
     pub slow_close_grace: Duration,
     /// The largest message from a client, in bytes.
     pub max_client_bytes: usize,
-    /// Origins of web pages that may connect besides the server's own, as a browser writes them:
-    /// `https://app.example.com`.
-    pub allowed_origins: Vec<String>,
+    /// Origins of web pages that may connect besides the server's own.
+    pub allowed_origins: AllowedOrigins,
 }
 
 impl Default for Settings {
@@ -26,7 +27,7 @@ impl Default for Settings {
             close_grace: Duration::from_secs(1),
             slow_close_grace: Duration::from_secs(10),
             max_client_bytes: 4 * 1024,
-            allowed_origins: Vec::new(),
+            allowed_origins: AllowedOrigins::default(),
         }
     }
 }

@@ -22,7 +22,7 @@ use super::conversation::{Conversation, Mode, close};
 use super::{Settings, handshake};
 use crate::connections::{CloseReason, Connections, Newcomer, Pace, Paced, Transport};
 use crate::http::openapi::ProblemBody;
-use crate::http::{Problem, authenticate, peer};
+use crate::http::{Problem, authenticate, origin_may_connect, peer};
 
 /// What the endpoint is built from.
 #[derive(Clone)]
@@ -74,7 +74,7 @@ async fn connect(
     State(parts): State<WebSocketParts>,
     mut request: Request,
 ) -> Result<Response, Problem> {
-    if !handshake::origin_allowed(request.headers(), &parts.settings.allowed_origins) {
+    if !origin_may_connect(request.headers(), &parts.settings.allowed_origins) {
         let detail = "pages of this origin may not connect";
         return Err(Problem::new(StatusCode::FORBIDDEN, detail));
     }
@@ -83,7 +83,8 @@ async fn connect(
     let token = handshake::token(request.headers()).ok_or_else(Problem::no_token)?;
     let caller = authenticate(&*parts.authenticator, token).await?;
 
-    let answer = handshake::answer(request.method(), request.headers(), protocol)?;
+    let answer =
+        handshake::answer(request.method(), request.version(), request.headers(), protocol)?;
     let upgrade = request.extensions_mut().remove::<OnUpgrade>().ok_or_else(Problem::internal)?;
     let address = peer(request.extensions());
     let tasks = parts.connections.tasks.clone();

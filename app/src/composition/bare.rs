@@ -7,7 +7,7 @@ use doorstep_adapters::api;
 use doorstep_adapters::bus::Bus;
 use doorstep_adapters::connections::Connections;
 use doorstep_adapters::http::openapi::OpenApi as _;
-use doorstep_adapters::http::{self, Router, ServerSettings};
+use doorstep_adapters::http::{self, Listener, Router};
 use doorstep_adapters::metrics::Metrics;
 use doorstep_adapters::publish;
 use doorstep_adapters::sql;
@@ -18,19 +18,20 @@ use doorstep_application::Announce;
 use doorstep_application::delivery::Delivery;
 use doorstep_application::inbox::InboxViews;
 use doorstep_domain::ports::{Clock, Readiness};
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::{Backends, Node, STREAM_HEARTBEAT};
+use super::{Backends, Figures, Node, STREAM_HEARTBEAT};
 use crate::config::Config;
 
 /// Puts the parts together and serves. When it returns, what an earlier process left is taken up.
 pub(super) async fn start(
     config: &Config,
     store: Option<Arc<sql::Store>>,
-    listener: TcpListener,
+    listener: Listener,
 ) -> anyhow::Result<Node> {
-    let address = listener.local_addr()?;
+    let address = listener.address()?;
+    let figures = Figures::bind(config).await?;
+    let public_figures = figures.are_public();
     let stopping = CancellationToken::new();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     let backends = Backends::start(config, clock.clone())?;
@@ -98,24 +99,26 @@ pub(super) async fn start(
         let inbox = InboxViews::new(store, delivery.clone());
         receiving = receiving.merge(api::inbox::router(inbox, authenticator));
     }
-    let receiving = http::for_origins(receiving, &config.server.allowed_origins.0);
+    let receiving = http::for_origins(receiving, &config.server.allowed_origins);
     let families = Router::new()
         .merge(api::health::router(readiness, stopping.clone()))
-        .merge(api::metrics::router(metrics))
+        .merge(figures.serve(config, metrics, &stopping))
         .merge(backends.router(delivery.clone(), connections.clone(), stopping.clone()))
         .merge(receiving);
     let mut descriptions = vec![
         api::health::Description::openapi(),
-        api::metrics::Description::openapi(),
         publish::Description::openapi(),
         websocket::Description::openapi(),
         sse::Description::openapi(),
     ];
+    if public_figures {
+        descriptions.push(api::metrics::Description::openapi());
+    }
     if has_inbox {
         descriptions.push(api::inbox::Description::openapi());
     }
     let families = http::with_shared_layers(families.merge(http::openapi::router(descriptions)));
-    let settings = ServerSettings::default();
+    let settings = config.http();
     let http = tokio::spawn(http::serve(listener, families, settings, stopping.clone()));
     Ok(Node {
         address,

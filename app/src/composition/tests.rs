@@ -2,6 +2,7 @@ use doorstep_domain::ports::Accounts;
 use doorstep_domain::{Outcome, UserId};
 use serde::Deserialize;
 use serde_json::json;
+use tokio::net::TcpListener;
 
 use super::*;
 use crate::config::DatabaseUrl;
@@ -24,10 +25,11 @@ async fn check_registration(options: Options) -> (String, usize) {
     let file = dir.path().join("doorstep.db");
     config.database = DatabaseUrl::new(format!("sqlite://{}", file.display()));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
     let node = Node::start(&config, listener, options).await.unwrap();
 
     let response = reqwest::Client::new()
-        .post(format!("http://{}/v1/users", node.address()))
+        .post(format!("http://{address}/v1/users"))
         .json(&json!({ "username": "ada", "password": "correct horse" }))
         .send()
         .await

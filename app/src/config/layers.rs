@@ -2,6 +2,7 @@
 //! here; each setting stays text with the place that it came from.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -65,6 +66,8 @@ impl fmt::Display for Origin {
 pub(crate) enum Text {
     /// Text, a whole number or a truth value.
     Plain(String),
+    /// An array of strings.
+    List(Vec<String>),
     /// Something that no setting is written as: its TOML type.
     Other(&'static str),
 }
@@ -118,6 +121,7 @@ pub(crate) fn gather(sources: Sources) -> Result<(Given, Vec<String>), ConfigErr
             given.insert(Key::new(key), (Text::Plain(value), origin));
         }
     }
+    let port = variable("PORT").filter(|port| !port.is_empty());
     let mut environment = sources.environment;
     environment.sort();
     for (name, value) in environment {
@@ -131,6 +135,13 @@ pub(crate) fn gather(sources: Sources) -> Result<(Given, Vec<String>), ConfigErr
     }
     for (key, flag, value) in sources.flags {
         given.insert(key, (Text::Plain(value), Origin::Flag(flag)));
+    }
+    // What hosting platforms give, where everything else is silent: the port, for whatever address there is.
+    if let Some(port) = port
+        && let Entry::Vacant(listen) = given.entry(Key::new(&["listen"]))
+    {
+        let origin = Origin::Environment("PORT".to_owned());
+        listen.insert((Text::Plain(format!("0.0.0.0:{port}")), origin));
     }
     Ok((given, strangers))
 }
@@ -159,6 +170,13 @@ fn flatten(given: &mut Given, path: &mut Vec<String>, table: toml::Table, origin
             toml::Value::String(text) => Text::Plain(text),
             toml::Value::Integer(number) => Text::Plain(number.to_string()),
             toml::Value::Boolean(truth) => Text::Plain(truth.to_string()),
+            toml::Value::Array(items) => {
+                let strings = items.into_iter().map(|item| match item {
+                    toml::Value::String(text) => Some(text),
+                    _ => None,
+                });
+                strings.collect::<Option<_>>().map_or(Text::Other("array"), Text::List)
+            }
             other => Text::Other(other.type_str()),
         };
         given.insert(Key(path.clone()), (text, origin.clone()));

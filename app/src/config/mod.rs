@@ -13,6 +13,7 @@ mod layers;
 mod market;
 mod notifications;
 mod reader;
+mod server;
 #[cfg(test)]
 mod tests;
 pub(crate) mod value;
@@ -21,6 +22,7 @@ use std::net::SocketAddr;
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 
+use doorstep_adapters::api::demo::Reach;
 use doorstep_domain::{Money, RewardRules};
 
 pub(crate) use backends::Backends;
@@ -30,6 +32,8 @@ pub(crate) use layers::{Key, Sources};
 pub(crate) use market::{Market, Source};
 pub(crate) use notifications::{Notifications, PolicyOrKind};
 use reader::{Line, Reader};
+pub(crate) use server::Listen;
+use server::{OwnAddress, Server};
 pub(crate) use value::Span;
 use value::words;
 
@@ -37,7 +41,7 @@ use value::words;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Config {
     /// Where HTTP is served.
-    pub(crate) listen: SocketAddr,
+    pub(crate) listen: Listen,
     /// Where everything durable is kept.
     pub(crate) database: DatabaseUrl,
     pub(crate) server: Server,
@@ -54,42 +58,15 @@ pub(crate) struct Config {
     /// Leaving what waits at a stop to the node that starts next.
     pub(crate) handover: Part,
     pub(crate) backends: Backends,
+    pub(crate) metrics: Metrics,
     pub(crate) log: Log,
 }
 
-/// How the process behaves.
+/// The node's figures.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Server {
-    /// A graceful stop that takes longer is cut short.
-    pub(crate) stop_within: Span,
-    /// Web pages of these origins may receive notifications here, beside this server's own.
-    pub(crate) allowed_origins: Origins,
-}
-
-/// Origins with commas between them, such as `https://app.example.com`; none is nobody.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Origins(pub(crate) Vec<String>);
-
-impl value::Value for Origins {
-    const EXPECTED: &'static str =
-        "origins with commas between them, like \"https://app.example.com,http://localhost:5173\"";
-
-    fn from_text(text: &str) -> Option<Self> {
-        let origins: Vec<_> = text.split(',').map(str::trim).filter(|o| !o.is_empty()).collect();
-        // A browser writes an origin without a path, and what it writes is compared as it is.
-        let is_origin = |origin: &&str| {
-            origin
-                .strip_prefix("https://")
-                .or_else(|| origin.strip_prefix("http://"))
-                .is_some_and(|host| !host.is_empty() && !host.contains(['/', '?', '#', '@', ' ']))
-        };
-        let owned = |origins: Vec<&str>| origins.into_iter().map(str::to_owned).collect();
-        origins.iter().all(is_origin).then(|| Self(owned(origins)))
-    }
-
-    fn to_text(&self) -> String {
-        self.0.join(",")
-    }
+pub(crate) struct Metrics {
+    /// Where they are served, instead of beside everything else.
+    pub(crate) listen: OwnAddress,
 }
 
 /// How much strangers may grow.
@@ -99,6 +76,9 @@ pub(crate) struct Limits {
     pub(crate) connections: NonZeroUsize,
     pub(crate) connections_per_user: NonZeroUsize,
     pub(crate) connections_per_address: NonZeroUsize,
+    /// HTTP connections of this node, those of streams included, those of WebSockets not.
+    pub(crate) http_connections: NonZeroUsize,
+    pub(crate) http_connections_per_address: NonZeroUsize,
     /// For each address, in the long run; 0 is no limit.
     pub(crate) registrations_per_second: u32,
     /// As for registrations.
@@ -108,6 +88,7 @@ pub(crate) struct Limits {
 const CONNECTIONS: NonZeroUsize = NonZeroUsize::new(100_000).unwrap();
 const CONNECTIONS_PER_USER: NonZeroUsize = NonZeroUsize::new(20).unwrap();
 const CONNECTIONS_PER_ADDRESS: NonZeroUsize = NonZeroUsize::new(1000).unwrap();
+const HTTP_CONNECTIONS: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 const PER_SECOND: u32 = 50;
 
 impl Limits {
@@ -118,6 +99,9 @@ impl Limits {
             connections_per_user: reader.read(&key("connections_per_user"), CONNECTIONS_PER_USER),
             connections_per_address: reader
                 .read(&key("connections_per_address"), CONNECTIONS_PER_ADDRESS),
+            http_connections: reader.read(&key("http_connections"), HTTP_CONNECTIONS),
+            http_connections_per_address: reader
+                .read(&key("http_connections_per_address"), CONNECTIONS_PER_ADDRESS),
             registrations_per_second: reader.read(&key("registrations_per_second"), PER_SECOND),
             sign_ins_per_second: reader.read(&key("sign_ins_per_second"), PER_SECOND),
         }
@@ -227,24 +211,6 @@ impl value::Value for LogFilter {
     }
 }
 
-impl value::Value for SocketAddr {
-    const EXPECTED: &'static str =
-        "an address and a port, like \"127.0.0.1:3000\" (port 0 picks a free one)";
-
-    fn from_text(text: &str) -> Option<Self> {
-        // The one name that means the same on every machine.
-        let text = match text.strip_prefix("localhost:") {
-            Some(port) => format!("127.0.0.1:{port}"),
-            None => text.to_owned(),
-        };
-        text.parse().ok()
-    }
-
-    fn to_text(&self) -> String {
-        self.to_string()
-    }
-}
-
 /// The configuration and how it came to be.
 #[derive(Debug)]
 pub(crate) struct Loaded {
@@ -272,11 +238,23 @@ impl Config {
     /// Whether the page may show the policies side by side. Without an inbox there is nothing to compare.
     pub(crate) fn has_demo(&self) -> bool {
         let wanted = match self.demo.enabled {
-            DemoEnabled::Auto => self.listen.ip().is_loopback(),
+            // Behind a proxy everybody seems to be on this machine.
+            DemoEnabled::Auto => {
+                matches!(self.listen, Listen::Tcp(address) if address.ip().is_loopback())
+                    && self.server.trusted_proxies.0.is_empty()
+            }
             DemoEnabled::Always => true,
             DemoEnabled::Never => false,
         };
         wanted && self.inbox.enabled
+    }
+
+    /// Who may see the demonstration.
+    pub(crate) fn demo_reach(&self) -> Reach {
+        match self.demo.enabled {
+            DemoEnabled::Auto => Reach::ThisMachine,
+            DemoEnabled::Always | DemoEnabled::Never => Reach::Everybody,
+        }
     }
 
     /// Whether anything that is wanted needs a database.
@@ -306,12 +284,10 @@ impl Config {
     fn read(reader: &mut Reader) -> Self {
         let database = DatabaseUrl::new(DatabaseUrl::DEFAULT.to_owned());
         Self {
-            listen: reader.read(&["listen"], SocketAddr::from(([127, 0, 0, 1], 3000))),
+            listen: reader.read(&["listen"], Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 3000)))),
             database: reader.read(&["database"], database),
-            server: Server {
-                stop_within: reader.read(&["server", "stop_within"], Span::from_secs(10)),
-                allowed_origins: reader.read(&["server", "allowed_origins"], Origins::default()),
-            },
+            server: Server::read(reader),
+            metrics: Metrics { listen: reader.read(&["metrics", "listen"], OwnAddress::default()) },
             delivery: Delivery::read(reader),
             notifications: Notifications::read(reader),
             market: Market::read(reader),

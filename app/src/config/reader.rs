@@ -35,11 +35,15 @@ impl Reader {
             Some((text, origin)) => {
                 let setting = match &text {
                     Text::Plain(text) => T::from_text(text),
+                    Text::List(items) if T::LIST => T::from_text(&items.join(",")),
+                    Text::List(_) => None,
                     Text::Other(_) => None,
                 };
                 let setting = setting.unwrap_or_else(|| {
                     let shown = match text {
                         Text::Plain(text) => format!("{:?}", hide_password(&text)),
+                        Text::List(items) if T::LIST => format!("{items:?}"),
+                        Text::List(_) => "a TOML array".to_owned(),
                         Text::Other(toml_type) => format!("a TOML {toml_type}"),
                     };
                     let expected = T::EXPECTED;

@@ -58,7 +58,10 @@ fn the_contract_s_file_is_the_defaults_and_one_kind() {
 fn flag_beats_environment_beats_file_beats_default() {
     let file = "listen = \"127.0.0.1:1\"";
     let environment = [("DOORSTEP_LISTEN", "127.0.0.1:2")];
-    let port = |loaded: Result<Loaded, String>| loaded.unwrap().config.listen.port();
+    let port = |loaded: Result<Loaded, String>| match loaded.unwrap().config.listen {
+        Listen::Tcp(address) => address.port(),
+        Listen::Unix(path) => panic!("{}", path.display()),
+    };
     assert_eq!(port(load("", &[], &[])), 3000);
     assert_eq!(port(load(file, &[], &[])), 1);
     assert_eq!(port(load(file, &environment, &[])), 2);
@@ -197,6 +200,55 @@ fn the_listing_is_a_file_that_says_the_same() {
     let listing = loaded.to_toml();
     assert!(listing.contains("# environment DOORSTEP_DELIVERY__STRATEGY"), "{listing}");
     assert_eq!(load(&listing, &[], &[]).unwrap().config, loaded.config);
+}
+
+#[test]
+fn a_port_means_every_address_where_no_address_is_given() {
+    let port = ("PORT", "8080");
+    let listen = |file, environment: &[_], flags: &[_]| {
+        value::Value::to_text(&load(file, environment, flags).unwrap().config.listen)
+    };
+    assert_eq!(listen("", &[port], &[]), "0.0.0.0:8080");
+    assert_eq!(listen("", &[("PORT", "")], &[]), "127.0.0.1:3000");
+    assert_eq!(listen("listen = \"[::1]:1\"", &[port], &[]), "[::1]:1");
+    assert_eq!(listen("", &[port, ("DOORSTEP_LISTEN", "127.0.0.1:2")], &[]), "127.0.0.1:2");
+    assert_eq!(listen("", &[port], &[("listen", "unix:/run/x.sock")]), "unix:/run/x.sock");
+    check_refused("", &[("PORT", "tcp://10.0.0.1")], &["environment PORT", "expected an address"]);
+    check_refused("listen = \"unix:\"", &[], &["unix:/run/doorstep.sock"]);
+}
+
+#[test]
+fn proxies_and_origins_are_arrays_or_strings_with_commas() {
+    let array = "[server]\ntrusted_proxies = [\"10.0.0.0/8\", \"unix\"]\nallowed_origins = [\"https://*.Example.com:443\"]";
+    let string = "[server]\ntrusted_proxies = \"10.0.0.0/8, unix\"\nallowed_origins = \"https://*.example.com\"";
+    let [one, other] = [array, string].map(|file| load(file, &[], &[]).unwrap());
+    assert_eq!(one.config, other.config);
+    assert_eq!(load(&one.to_toml(), &[], &[]).unwrap().config, one.config);
+    assert_eq!(one.config.server.trusted_proxies.0.len(), 2);
+    for wrong in ["10.0.0.0/33", "proxy.example.com", "Unix"] {
+        let file = format!("[server]\ntrusted_proxies = [{wrong:?}]");
+        check_refused(&file, &[], &["server.trusted_proxies", wrong, "expected a list"]);
+    }
+    for wrong in ["https://app.example.com/path", "wss://app.example.com", "null", "*"] {
+        let file = format!("[server]\nallowed_origins = [{wrong:?}]");
+        check_refused(&file, &[], &["server.allowed_origins", wrong, "expected a list of origins"]);
+    }
+    check_refused("[server]\nkeep_alive = [\"5s\"]", &[], &["a TOML array", "expected a duration"]);
+    check_refused(
+        "[server]\nclient_address_header = \"two words\"",
+        &[],
+        &["the name of a header"],
+    );
+}
+
+#[test]
+fn the_demonstration_is_off_by_itself_where_others_may_come() {
+    let has_demo = |file| load(file, &[], &[]).unwrap().config.has_demo();
+    assert!(has_demo(""));
+    assert!(!has_demo("listen = \"0.0.0.0:3000\""));
+    assert!(!has_demo("listen = \"unix:/run/doorstep.sock\""));
+    assert!(!has_demo("[server]\ntrusted_proxies = [\"127.0.0.1\"]"));
+    assert!(has_demo("[server]\ntrusted_proxies = [\"127.0.0.1\"]\n[demo]\nenabled = true"));
 }
 
 #[test]

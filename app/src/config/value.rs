@@ -15,6 +15,9 @@ pub(crate) trait Value: Sized {
     /// Whether it is written bare in TOML (a number, a truth value) rather than in quotes.
     const BARE: bool = false;
 
+    /// Whether it may be written as an array of strings too, which means the same as one string with commas.
+    const LIST: bool = false;
+
     /// Reads it; `None` when it is not allowed.
     fn from_text(text: &str) -> Option<Self>;
 

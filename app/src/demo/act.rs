@@ -1,5 +1,6 @@
 //! One delivery policy, its server and its clients.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -67,9 +68,10 @@ impl Act {
         config.delivery.default.policy = self.policy;
         config.delivery.default.strategy = self.strategy;
         let listener = TcpListener::bind("127.0.0.1:0").await.context("no free port")?;
+        let address = listener.local_addr()?;
         let node = Node::start(&config, listener, Options::default()).await?;
 
-        let stories = self.tell(&node, runs, connect_after, bar).await;
+        let stories = self.tell(address, runs, connect_after, bar).await;
         let presence_checks = node.presence_checks();
         bar.set_message(format!("{}: stopping its server", self.name));
         node.stop().await;
@@ -78,7 +80,7 @@ impl Act {
 
     async fn tell(
         self,
-        node: &Node,
+        server: SocketAddr,
         runs: u16,
         connect_after: Duration,
         bar: &ProgressBar,
@@ -87,7 +89,7 @@ impl Act {
         for run in 1..=runs {
             bar.set_message(format!("{}: client {run} of {runs} registers", self.name));
             // One after the other: what is measured is the wait for the popup, not the hashing of passwords.
-            let client = client::register(node.address(), &format!("visitor-{run}")).await?;
+            let client = client::register(server, &format!("visitor-{run}")).await?;
             clients.spawn(client.come_late(connect_after + spread(run, runs), self.manner));
         }
         let mut stories = Vec::new();

@@ -1,0 +1,147 @@
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::Router;
+use axum::http::{HeaderValue, Request, Response, header};
+use axum::response::IntoResponse as _;
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::sync::CancellationToken;
+use tower_service::Service as _;
+
+use super::ServerSettings;
+use super::listener::Peer;
+use super::places::Place;
+use super::unread::RequestBody;
+use super::watch::{Watch, Watched};
+use crate::http::Problem;
+use crate::http::client::Client;
+
+/// One connection, from its acceptance to its end or its upgrade.
+pub(super) struct Connection {
+    pub(super) watch: Arc<Watch>,
+    pub(super) place: Place,
+    pub(super) service: Service,
+    pub(super) http: http1::Builder,
+}
+
+impl Connection {
+    pub(super) async fn run<S>(self, socket: S)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Self { watch, place, service, http } = self;
+        let (settings, stopping) = (Arc::clone(&service.settings), service.stopping.clone());
+        let peer = service.peer;
+        let io = TokioIo::new(Watched::new(socket, Arc::clone(&watch)));
+        let serve = service_fn(move |request| service.clone().answer(request));
+        let connection = http.serve_connection(io, serve).with_upgrades();
+        tokio::pin!(connection);
+        let timer = tokio::time::sleep(std::time::Duration::ZERO);
+        tokio::pin!(timer);
+        let mut stops = false;
+        loop {
+            tokio::select! {
+                ended = connection.as_mut() => {
+                    if let Err(error) = ended {
+                        // The client went away, or sent what is not HTTP.
+                        tracing::debug!(?peer, %error, "a connection ended early");
+                    }
+                    return;
+                }
+                () = stopping.cancelled(), if !stops => {
+                    stops = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                () = place.give_way() => {
+                    tracing::debug!(?peer, "an idle connection gave way to another");
+                    return;
+                }
+                () = timer.as_mut() => match watch.check(&settings) {
+                    Ok(next) => timer.as_mut().reset(next),
+                    Err(overdue) => {
+                        tracing::debug!(?peer, ?overdue, "a connection was closed");
+                        return;
+                    }
+                },
+            }
+        }
+    }
+}
+
+/// What answers a connection's requests.
+#[derive(Clone)]
+pub(super) struct Service {
+    pub(super) routes: Router,
+    pub(super) peer: Peer,
+    pub(super) watch: Arc<Watch>,
+    pub(super) settings: Arc<ServerSettings>,
+    /// The connection may only be used for what places are reserved for.
+    pub(super) reserved: bool,
+    pub(super) stopping: CancellationToken,
+}
+
+impl Service {
+    async fn answer(mut self, request: Request<Incoming>) -> Result<Response<Answer>, Infallible> {
+        self.watch.busy();
+        let answered = Answered(Arc::clone(&self.watch));
+        let client = Client::new(self.peer, request.headers(), &self.settings.proxies);
+        if self.reserved && !request.uri().path().starts_with(self.settings.reserved_for) {
+            let problem = Problem::try_later("all connections are busy; try again soon");
+            let mut response = problem.into_response();
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            return Ok(response.map(|body| Answer { body, _answered: answered }));
+        }
+        let pace = self.watch.pace().clone();
+        let unasked = request.headers().contains_key(header::EXPECT);
+        let mut request = request.map(|incoming| {
+            axum::body::Body::new(RequestBody::new(incoming, unasked, self.watch, self.stopping))
+        });
+        request.extensions_mut().insert(client);
+        // For answers that go on for as long as their connection.
+        request.extensions_mut().insert(pace);
+        // A router is always ready: it says so in its docs.
+        let response = self.routes.call(request).await?;
+        Ok(response.map(|body| Answer { body, _answered: answered }))
+    }
+}
+
+/// An answer's body, which tells when it has been handed to the connection.
+struct Answer {
+    body: axum::body::Body,
+    _answered: Answered,
+}
+
+struct Answered(Arc<Watch>);
+
+impl Drop for Answered {
+    fn drop(&mut self) {
+        self.0.idle();
+    }
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,179 @@
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+
+/// How long the network may leave what was sent unacknowledged before the connection is given up.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
+
+/// Where connections come in.
+#[derive(Debug)]
+pub struct Listener(Source);
+
+#[derive(Debug)]
+enum Source {
+    Tcp(TcpListener),
+    Unix(UnixListener, SocketFile),
+}
+
+/// Where a [`Listener`] listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Address {
+    /// An address and a port.
+    Tcp(SocketAddr),
+    /// The path of a Unix socket.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(f, "http://{address}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// Why there is no Unix socket.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// Another process listens there.
+    #[error("another process listens on {}", .0.display())]
+    InUse(PathBuf),
+    /// The path is taken by what is no socket, which is left alone.
+    #[error("{} is there already, and is no socket", .0.display())]
+    NoSocket(PathBuf),
+    /// The system refuses.
+    #[error("cannot listen on {}: {cause}", path.display())]
+    System {
+        /// The socket's path.
+        path: PathBuf,
+        /// What it says.
+        cause: io::Error,
+    },
+}
+
+/// The other end of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Peer {
+    /// At an address.
+    Tcp(SocketAddr),
+    /// A process of this machine.
+    Unix,
+}
+
+/// One accepted connection.
+pub(super) enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl From<TcpListener> for Listener {
+    fn from(listener: TcpListener) -> Self {
+        Self(Source::Tcp(listener))
+    }
+}
+
+impl Listener {
+    /// Listens on a Unix socket that its owner and group may connect to. A socket that an earlier process left behind
+    /// is replaced.
+    pub async fn unix(path: &Path) -> Result<Self, BindError> {
+        let system = |cause| BindError::System { path: path.to_owned(), cause };
+        match std::fs::symlink_metadata(path) {
+            Ok(found) if !found.file_type().is_socket() => {
+                return Err(BindError::NoSocket(path.to_owned()));
+            }
+            Ok(_) => match UnixStream::connect(path).await {
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
+                Ok(_) => return Err(BindError::InUse(path.to_owned())),
+                Err(error) => return Err(system(error)),
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(system(error)),
+        }
+        // Bound under another name and then renamed: nobody can connect before the mode is set, and a stale socket
+        // is replaced in one step.
+        let mut draft = path.as_os_str().to_owned();
+        draft.push(format!(".{}", std::process::id()));
+        let draft = PathBuf::from(draft);
+        let bound = || {
+            let listener = UnixListener::bind(&draft)?;
+            std::fs::set_permissions(&draft, std::fs::Permissions::from_mode(0o660))?;
+            let file = SocketFile::new(path.to_owned(), &draft)?;
+            std::fs::rename(&draft, path)?;
+            Ok((listener, file))
+        };
+        let (listener, file) = bound().map_err(|cause| {
+            std::fs::remove_file(&draft).ok();
+            system(cause)
+        })?;
+        Ok(Self(Source::Unix(listener, file)))
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> io::Result<Address> {
+        match &self.0 {
+            Source::Tcp(listener) => listener.local_addr().map(Address::Tcp),
+            Source::Unix(_, file) => Ok(Address::Unix(file.path.clone())),
+        }
+    }
+
+    pub(super) async fn accept(&self) -> io::Result<(Stream, Peer)> {
+        match &self.0 {
+            Source::Tcp(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                prepare(&stream);
+                Ok((Stream::Tcp(stream), Peer::Tcp(peer)))
+            }
+            Source::Unix(listener, _) => {
+                let (stream, _) = listener.accept().await?;
+                Ok((Stream::Unix(stream), Peer::Unix))
+            }
+        }
+    }
+}
+
+/// Options that only make a connection better: it is served without them too.
+fn prepare(stream: &TcpStream) {
+    // A push is one small frame; it must not wait for a second one to share a packet with.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "no TCP_NODELAY");
+    }
+    // A client that vanished without a word takes nothing: without this, TCP tries for a quarter of an hour.
+    #[cfg(target_os = "linux")]
+    if let Err(error) = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED)) {
+        tracing::debug!(%error, "no TCP_USER_TIMEOUT");
+    }
+}
+
+/// A socket's file. It is removed with its listener, unless another process has replaced it.
+#[derive(Debug)]
+struct SocketFile {
+    path: PathBuf,
+    device_and_inode: (u64, u64),
+}
+
+impl SocketFile {
+    /// The file that is at `now`, and will be at `path`.
+    fn new(path: PathBuf, now: &Path) -> io::Result<Self> {
+        let device_and_inode = device_and_inode(now)?;
+        Ok(Self { path, device_and_inode })
+    }
+}
+
+fn device_and_inode(path: &Path) -> io::Result<(u64, u64)> {
+    let found = std::fs::symlink_metadata(path)?;
+    Ok((found.dev(), found.ino()))
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if device_and_inode(&self.path).is_ok_and(|found| found == self.device_and_inode) {
+            std::fs::remove_file(&self.path).ok();
+        }
+    }
+}

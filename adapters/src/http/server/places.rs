@@ -1,0 +1,222 @@
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio_util::sync::CancellationToken;
+
+use super::ServerSettings;
+use super::watch::Watch;
+
+/// The places for connections: how many there are, and which of them give way.
+pub(super) struct Places {
+    general: usize,
+    reserved: usize,
+    per_address: usize,
+    live: Mutex<Live>,
+}
+
+#[derive(Default)]
+struct Live {
+    next: u64,
+    connections: HashMap<u64, Held>,
+    general: usize,
+    reserved: usize,
+    addresses: HashMap<IpAddr, usize>,
+}
+
+struct Held {
+    watch: Arc<Watch>,
+    kind: Kind,
+    give_way: CancellationToken,
+}
+
+/// For what a connection may be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// For everything.
+    General,
+    /// For what must be answered when all others are busy.
+    Reserved,
+}
+
+/// What becomes of a connection that was accepted.
+pub(super) enum Admission {
+    /// It has a place.
+    Place(Place),
+    /// Its address has as many as one may have.
+    AddressFull,
+    /// All places are busy, the reserved ones too.
+    Full,
+}
+
+impl Places {
+    pub(super) fn new(settings: &ServerSettings) -> Self {
+        Self {
+            general: settings.max_connections.max(1),
+            reserved: settings.reserved,
+            per_address: settings.max_per_address.max(1),
+            live: Mutex::default(),
+        }
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Live> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Finds a place for a connection: a free one, or that of the connection that has waited longest for a request;
+    /// where every connection is busy, a reserved one. `address` is what the limit per address counts, if it does.
+    pub(super) fn admit(self: &Arc<Self>, address: Option<IpAddr>, watch: Arc<Watch>) -> Admission {
+        let mut live = self.locked();
+        if let Some(address) = address
+            && live.addresses.get(&address).is_some_and(|count| *count >= self.per_address)
+        {
+            return Admission::AddressFull;
+        }
+        let kind = if live.general < self.general || live.make_room(Kind::General) {
+            live.general += 1;
+            Kind::General
+        } else if live.reserved < self.reserved || live.make_room(Kind::Reserved) {
+            live.reserved += 1;
+            Kind::Reserved
+        } else {
+            return Admission::Full;
+        };
+        if let Some(address) = address {
+            *live.addresses.entry(address).or_default() += 1;
+        }
+        let id = live.next;
+        live.next += 1;
+        let give_way = CancellationToken::new();
+        live.connections.insert(id, Held { watch, kind, give_way: give_way.clone() });
+        Admission::Place(Place { places: Arc::clone(self), id, kind, address, give_way })
+    }
+}
+
+impl Live {
+    /// Tells the connection of this kind that has waited longest to give way. Its place is free from now on; its
+    /// task ends as soon as it is polled. All are looked at, but only where every place is taken.
+    fn make_room(&mut self, kind: Kind) -> bool {
+        let waiting = self.connections.iter().filter(|(_, held)| held.kind == kind);
+        let longest = waiting
+            .filter_map(|(id, held)| Some((held.watch.waits_since()?, *id)))
+            .min()
+            .map(|(_, id)| id);
+        let Some(held) = longest.and_then(|id| self.connections.remove(&id)) else { return false };
+        held.give_way.cancel();
+        self.leave(kind);
+        true
+    }
+
+    fn leave(&mut self, kind: Kind) {
+        match kind {
+            Kind::General => self.general -= 1,
+            Kind::Reserved => self.reserved -= 1,
+        }
+    }
+}
+
+/// A connection's place, free again when this is dropped.
+pub(super) struct Place {
+    places: Arc<Places>,
+    id: u64,
+    kind: Kind,
+    address: Option<IpAddr>,
+    give_way: CancellationToken,
+}
+
+impl Place {
+    pub(super) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Returns when the connection has to give way to another.
+    pub(super) async fn give_way(&self) {
+        self.give_way.cancelled().await;
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut live = self.places.locked();
+        if live.connections.remove(&self.id).is_some() {
+            live.leave(self.kind);
+        }
+        if let Some(address) = self.address
+            && let Entry::Occupied(mut count) = live.addresses.entry(address)
+        {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(max_connections: usize, reserved: usize, max_per_address: usize) -> Arc<Places> {
+        let settings =
+            ServerSettings { max_connections, reserved, max_per_address, ..Default::default() };
+        Arc::new(Places::new(&settings))
+    }
+
+    /// Admits a connection from this address, busy or not.
+    fn admit(places: &Arc<Places>, address: u8, busy: bool) -> Result<Place, &'static str> {
+        let watch = Arc::new(Watch::begin());
+        if busy {
+            watch.busy();
+        }
+        match places.admit(Some([10, 0, 0, address].into()), watch) {
+            Admission::Place(place) => Ok(place),
+            Admission::AddressFull => Err("address"),
+            Admission::Full => Err("full"),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_one_that_has_waited_longest_gives_way_and_the_busy_do_not() {
+        let places = places(3, 0, 100);
+        let busy = admit(&places, 1, true).unwrap();
+        let first = admit(&places, 2, false).unwrap();
+        tokio::time::advance(std::time::Duration::from_millis(5)).await;
+        let second = admit(&places, 3, false).unwrap();
+        let third = admit(&places, 4, true).unwrap();
+        assert!(first.give_way.is_cancelled());
+        assert!(!second.give_way.is_cancelled() && !busy.give_way.is_cancelled());
+        drop(first);
+        let _fourth = admit(&places, 5, true).unwrap();
+        assert!(second.give_way.is_cancelled());
+        drop(second);
+        assert_eq!(admit(&places, 6, true).err(), Some("full"));
+        drop(third);
+        assert!(admit(&places, 6, true).is_ok());
+        drop(busy);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_reserved_is_for_when_all_are_busy() {
+        let places = places(1, 1, 100);
+        let general = admit(&places, 1, true).unwrap();
+        let reserved = admit(&places, 2, false).unwrap();
+        assert_eq!((general.kind, reserved.kind), (Kind::General, Kind::Reserved));
+        let newer = admit(&places, 3, true).unwrap();
+        assert_eq!(newer.kind, Kind::Reserved);
+        assert!(reserved.give_way.is_cancelled());
+        assert_eq!(admit(&places, 4, true).err(), Some("full"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_address_has_its_share() {
+        let places = places(10, 0, 2);
+        let one = admit(&places, 1, true).unwrap();
+        let two = admit(&places, 1, false).unwrap();
+        assert_eq!(admit(&places, 1, true).err(), Some("address"));
+        let _other = admit(&places, 2, true).unwrap();
+        drop((one, two));
+        assert!(admit(&places, 1, true).is_ok());
+        assert_eq!(places.locked().addresses.len(), 1);
+    }
+}

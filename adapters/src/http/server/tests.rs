@@ -1,0 +1,205 @@
+//! One connection in virtual time, without a network.
+
+use axum::routing::{get, post};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+use tokio::time::Instant;
+
+use super::*;
+use crate::http::{Fields, Problem, with_shared_layers};
+
+const BIG: usize = 4 * 1024 * 1024;
+
+fn routes() -> Router {
+    let routes = Router::new()
+        .route("/", get(|| async { "hello" }))
+        .route("/health/live", get(|| async { "live" }))
+        .route("/big", get(|| async { vec![b'x'; BIG] }))
+        .route("/fields", post(|body: Fields| async { body.read(|_| ()).map(|()| "taken") }))
+        .route("/refused", post(|| async { Problem::no_token() }));
+    with_shared_layers(routes)
+}
+
+/// The client's end of a connection that is served.
+fn connect(settings: ServerSettings, kind: Kind) -> DuplexStream {
+    let settings = match kind {
+        Kind::General => settings,
+        // The one other place is taken by a connection that is busy.
+        Kind::Reserved => ServerSettings { max_connections: 1, ..settings },
+    };
+    let (client, server) = duplex(16 * 1024);
+    let places = Arc::new(Places::new(&settings));
+    let other = Arc::new(Watch::begin());
+    other.busy();
+    let other = (kind == Kind::Reserved).then(|| places.admit(None, other));
+    let watch = Arc::new(Watch::begin());
+    let Admission::Place(place) = places.admit(None, Arc::clone(&watch)) else { panic!("full") };
+    assert_eq!(place.kind(), kind);
+    let service = Service {
+        routes: routes(),
+        peer: Peer::Unix,
+        watch: Arc::clone(&watch),
+        settings: Arc::new(settings),
+        reserved: kind == Kind::Reserved,
+        stopping: CancellationToken::new(),
+    };
+    let connection = Connection { watch, place, service, http: http() };
+    tokio::spawn(async move {
+        connection.run(server).await;
+        drop(other);
+    });
+    client
+}
+
+fn connected() -> DuplexStream {
+    connect(ServerSettings::default(), Kind::General)
+}
+
+/// Reads one answer with a `Content-Length`; answers its status and its head.
+async fn answer(client: &mut DuplexStream) -> (u16, String) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(client.read_u8().await.expect("an answer"));
+    }
+    let head = String::from_utf8(head).unwrap().to_lowercase();
+    let length = head.split("content-length: ").nth(1).and_then(|rest| rest.split("\r\n").next());
+    let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
+    client.read_exact(&mut body).await.unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), head)
+}
+
+/// Reads to the end of the connection; answers after how many seconds it came.
+async fn ends_after(client: &mut DuplexStream) -> u64 {
+    let begun = Instant::now();
+    // A reset is an end as well.
+    client.read_to_end(&mut Vec::new()).await.ok();
+    begun.elapsed().as_secs()
+}
+
+const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: door\r\n\r\n";
+
+fn post_with(path: &str, headers: &str, length: usize) -> String {
+    format!(
+        "POST {path} HTTP/1.1\r\nhost: door\r\ncontent-type: application/json\r\n{headers}content-length: {length}\r\n\r\n"
+    )
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_outlives_the_proxys_minute_and_an_unfinished_head_does_not() {
+    let mut client = connected();
+    for _ in 0..3 {
+        client.write_all(GET).await.unwrap();
+        assert_eq!(answer(&mut client).await.0, 200);
+        tokio::time::sleep(Duration::from_secs(70)).await;
+    }
+    client.write_all(GET).await.unwrap();
+    assert_eq!(answer(&mut client).await.0, 200);
+    assert_eq!(ends_after(&mut client).await, 75);
+
+    for begun in [&b""[..], b"GET / HTTP/1.1\r\nhost"] {
+        let mut client = connected();
+        client.write_all(begun).await.unwrap();
+        assert_eq!(ends_after(&mut client).await, 30, "{begun:?}");
+    }
+    // What begins after a pause has its own time, and a byte now and then gives no more of it.
+    let mut client = connected();
+    client.write_all(GET).await.unwrap();
+    answer(&mut client).await;
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    let begun = Instant::now();
+    for byte in b"GET / HTTP/1.1" {
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        if client.write_all(&[*byte]).await.is_err() {
+            break;
+        }
+    }
+    assert_eq!(begun.elapsed().as_secs(), 36, "the first byte came after 4 s");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_reads_nothing_is_closed() {
+    let mut client = connected();
+    client.write_all(b"GET /big HTTP/1.1\r\nhost: door\r\n\r\n").await.unwrap();
+    // A client that reads on in time gets what it reads, however slowly.
+    let mut read = vec![0; BIG / 8];
+    for _ in 0..4 {
+        tokio::time::sleep(Duration::from_secs(29)).await;
+        client.read_exact(&mut read).await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_secs(31)).await;
+    let mut rest = Vec::new();
+    client.read_to_end(&mut rest).await.ok();
+    assert!(rest.len() < BIG / 8, "the rest was still sent: {}", rest.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_body_is_read_on_and_the_client_sees_why() {
+    for (path, status) in [("/fields", 413), ("/refused", 401), ("/nothing", 404), ("/", 405)] {
+        let mut client = connected();
+        client.write_all(post_with(path, "", BIG).as_bytes()).await.unwrap();
+        // As many clients do: everything is sent before anything is read.
+        client.write_all(&vec![b' '; BIG]).await.unwrap();
+        assert_eq!(answer(&mut client).await.0, status, "{path}");
+        client.write_all(GET).await.unwrap();
+        assert_eq!(answer(&mut client).await.0, 200, "{path}: the connection can be used again");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_body_is_not_read_for_ever() {
+    // One that does not come on.
+    let mut client = connected();
+    client.write_all(post_with("/refused", "", BIG).as_bytes()).await.unwrap();
+    assert_eq!(answer(&mut client).await.0, 401);
+    assert_eq!(ends_after(&mut client).await, 10);
+    // One that does not end.
+    let mut client = connected();
+    let length = 1024 * 1024 * 1024;
+    client.write_all(post_with("/refused", "", length).as_bytes()).await.unwrap();
+    let (chunk, mut sent) = (vec![b' '; 1024 * 1024], 0);
+    while sent < length && client.write_all(&chunk).await.is_ok() {
+        sent += chunk.len();
+    }
+    assert!((64..80).contains(&(sent / chunk.len())), "{sent} bytes were taken");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_was_not_asked_for_is_not_waited_for() {
+    let mut client = connected();
+    let head = post_with("/refused", "expect: 100-continue\r\n", 5);
+    client.write_all(head.as_bytes()).await.unwrap();
+    let (status, head) = answer(&mut client).await;
+    assert_eq!(status, 401, "{head}");
+    assert_eq!(ends_after(&mut client).await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_is_bounded() {
+    let mut client = connected();
+    client.write_all(GET.strip_suffix(b"\r\n").unwrap()).await.unwrap();
+    let mut sent = 0;
+    let line = format!("x: {}\r\n", "y".repeat(1000));
+    while sent < 384 * 1024 && client.write_all(line.as_bytes()).await.is_ok() {
+        sent += line.len();
+    }
+    assert!(sent < 96 * 1024, "{sent} bytes were taken");
+    assert_eq!(answer(&mut client).await.0, 431);
+
+    let mut client = connected();
+    let most = format!("GET / HTTP/1.1\r\nhost: door\r\nx: {}\r\n\r\n", "y".repeat(30 * 1024));
+    client.write_all(most.as_bytes()).await.unwrap();
+    assert_eq!(answer(&mut client).await.0, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reserved_place_is_for_health_checks() {
+    let mut client = connect(ServerSettings::default(), Kind::Reserved);
+    for _ in 0..2 {
+        client.write_all(b"GET /health/live HTTP/1.1\r\nhost: door\r\n\r\n").await.unwrap();
+        assert_eq!(answer(&mut client).await.0, 200);
+    }
+    client.write_all(GET).await.unwrap();
+    let (status, head) = answer(&mut client).await;
+    assert_eq!(status, 503);
+    assert!(head.contains("retry-after: 1") && head.contains("connection: close"), "{head}");
+    assert_eq!(ends_after(&mut client).await, 0);
+}

@@ -1,0 +1,93 @@
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+
+use super::watch::Watch;
+
+/// How much of an unwanted body is read and thrown away, and for how long. Beyond that the connection is closed.
+const MAX_BYTES: usize = 64 * 1024 * 1024;
+const MAX_TIME: Duration = Duration::from_secs(10);
+
+/// A request's body. If it is dropped before its end, the rest is read and thrown away: many clients read no answer
+/// before they have sent everything, and would see a broken connection instead of a 413 or a 401.
+pub(super) struct RequestBody {
+    incoming: Option<Incoming>,
+    /// The client waits to be asked for its body (`Expect: 100-continue`), and has not been asked yet.
+    unasked: bool,
+    watch: Arc<Watch>,
+    stopping: CancellationToken,
+}
+
+impl RequestBody {
+    pub(super) fn new(
+        incoming: Incoming,
+        unasked: bool,
+        watch: Arc<Watch>,
+        stopping: CancellationToken,
+    ) -> Self {
+        Self { incoming: Some(incoming), unasked, watch, stopping }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        self.unasked = false;
+        let Some(incoming) = &mut self.incoming else { return Poll::Ready(None) };
+        let frame = Pin::new(incoming).poll_frame(cx);
+        if matches!(frame, Poll::Ready(None | Some(Err(_)))) {
+            self.incoming = None;
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.as_ref().map_or(SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        // A client that has not been asked for its body need not send it: what comes next may be another request, so
+        // the connection is closed instead.
+        if self.is_end_stream() || self.unasked {
+            return;
+        }
+        if let (Some(incoming), Ok(runtime)) = (self.incoming.take(), Handle::try_current()) {
+            let (watch, stopping) = (Arc::clone(&self.watch), self.stopping.clone());
+            runtime.spawn(async move {
+                tokio::select! {
+                    () = discard(incoming) => {}
+                    () = tokio::time::sleep(MAX_TIME) => {}
+                    () = stopping.cancelled() => {}
+                }
+                watch.idle();
+            });
+        }
+    }
+}
+
+async fn discard(mut incoming: Incoming) {
+    let mut left = MAX_BYTES;
+    while let Some(Ok(frame)) =
+        std::future::poll_fn(|cx| Pin::new(&mut incoming).poll_frame(cx)).await
+    {
+        let Some(rest) = left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) else { return };
+        left = rest;
+    }
+}

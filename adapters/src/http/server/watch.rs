@@ -1,0 +1,176 @@
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
+
+use super::ServerSettings;
+use crate::http::pace::{Pace, Paced};
+
+/// What a connection does, and since when: told by its socket and its requests.
+#[derive(Debug)]
+pub(super) struct Watch {
+    begun: Instant,
+    /// A [`Phase`], and above its two bits the milliseconds since `begun` at which it began.
+    phase: AtomicU64,
+    /// How its socket takes what is written.
+    pace: Pace,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// A request's head is awaited: the first one, or one of which something has come.
+    Head = 0,
+    /// A request is being answered.
+    Busy = 1,
+    /// Answered; the connection is kept for another request.
+    Idle = 2,
+}
+
+/// Why a connection is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Overdue {
+    /// The head of its request did not come.
+    Head,
+    /// Nobody used it again.
+    Idle,
+    /// Its socket took nothing.
+    Write,
+}
+
+impl Watch {
+    pub(super) fn begin() -> Self {
+        Self { begun: Instant::now(), phase: AtomicU64::new(0), pace: Pace::new() }
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX >> 2)
+    }
+
+    fn enter(&self, phase: Phase) {
+        self.phase.store(self.now() << 2 | phase as u64, Ordering::Relaxed);
+    }
+
+    fn phase(&self) -> (Phase, u64) {
+        let packed = self.phase.load(Ordering::Relaxed);
+        let phase = match packed & 3 {
+            0 => Phase::Head,
+            1 => Phase::Busy,
+            _ => Phase::Idle,
+        };
+        (phase, packed >> 2)
+    }
+
+    /// A request's head is complete.
+    pub(super) fn busy(&self) {
+        self.enter(Phase::Busy);
+    }
+
+    /// A request has been answered.
+    pub(super) fn idle(&self) {
+        self.enter(Phase::Idle);
+    }
+
+    fn received(&self) {
+        if self.phase().0 == Phase::Idle {
+            self.enter(Phase::Head);
+        }
+    }
+
+    /// How its socket takes what is written.
+    pub(super) fn pace(&self) -> &Pace {
+        &self.pace
+    }
+
+    /// Since when no request is under way, if none is.
+    pub(super) fn waits_since(&self) -> Option<Instant> {
+        let (phase, since) = self.phase();
+        (phase != Phase::Busy).then(|| self.begun + Duration::from_millis(since))
+    }
+
+    /// When to look again, or why the connection ends now. No deadline that is set later is missed: none of them is
+    /// nearer than the shortest of the times.
+    pub(super) fn check(&self, settings: &ServerSettings) -> Result<Instant, Overdue> {
+        let now = Instant::now();
+        let ServerSettings { head_timeout, keep_alive, write_timeout, .. } = settings;
+        let next = now + (*head_timeout).min(*keep_alive).min(*write_timeout);
+        let (phase, since) = self.phase();
+        let blocked = self.pace.blocked_for();
+        let (deadline, overdue) = if !blocked.is_zero() {
+            // An answer that its request has left behind is still on its way: the connection is idle after it.
+            if phase == Phase::Idle {
+                self.enter(Phase::Idle);
+            }
+            (now + write_timeout.saturating_sub(blocked), Overdue::Write)
+        } else {
+            let since = self.begun + Duration::from_millis(since);
+            match phase {
+                Phase::Head => (since + *head_timeout, Overdue::Head),
+                Phase::Idle => (since + *keep_alive, Overdue::Idle),
+                Phase::Busy => return Ok(next),
+            }
+        };
+        if deadline <= now { Err(overdue) } else { Ok(next.min(deadline)) }
+    }
+}
+
+/// A socket that tells its [`Watch`].
+pub(super) struct Watched<S> {
+    socket: Paced<S>,
+    watch: Arc<Watch>,
+}
+
+impl<S> Watched<S> {
+    pub(super) fn new(socket: S, watch: Arc<Watch>) -> Self {
+        Self { socket: Paced::new(socket, watch.pace.clone()), watch }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.socket).poll_read(cx, buffer);
+        if buffer.filled().len() > before {
+            self.watch.received();
+        }
+        read
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,150 @@
+//! How the process behaves towards the network: where it listens, which proxies stand before it, whose pages may
+//! connect.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use doorstep_adapters::http::{AllowedOrigins, HeaderName, TrustedProxy};
+
+use super::reader::Reader;
+use super::value::{Span, Value};
+
+/// How the process behaves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Server {
+    /// A graceful stop that takes longer is cut short.
+    pub(crate) stop_within: Span,
+    /// Web pages of these origins may receive notifications here, besides this server's own.
+    pub(crate) allowed_origins: AllowedOrigins,
+    /// The proxies whose word about the client's address counts.
+    pub(crate) trusted_proxies: Proxies,
+    /// The header in which they say it.
+    pub(crate) client_address_header: HeaderName,
+    /// How long an idle connection is kept open for another request.
+    pub(crate) keep_alive: Span,
+}
+
+impl Server {
+    pub(super) fn read(reader: &mut Reader) -> Self {
+        let key = |name| ["server", name];
+        let header = HeaderName::from_static("x-forwarded-for");
+        Self {
+            stop_within: reader.read(&key("stop_within"), Span::from_secs(10)),
+            allowed_origins: reader.read(&key("allowed_origins"), AllowedOrigins::default()),
+            trusted_proxies: reader.read(&key("trusted_proxies"), Proxies::default()),
+            client_address_header: reader.read(&key("client_address_header"), header),
+            keep_alive: reader.read(&key("keep_alive"), Span::from_secs(75)),
+        }
+    }
+}
+
+/// Where HTTP is served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Listen {
+    Tcp(SocketAddr),
+    /// The path of a Unix socket.
+    Unix(PathBuf),
+}
+
+impl Value for Listen {
+    const EXPECTED: &'static str = "an address and a port, like \"127.0.0.1:3000\" (port 0 picks a free one), or the \
+         path of a Unix socket, like \"unix:/run/doorstep.sock\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        match text.strip_prefix("unix:") {
+            Some("") => None,
+            Some(path) => Some(Self::Unix(path.into())),
+            None => SocketAddr::from_text(text).map(Self::Tcp),
+        }
+    }
+
+    fn to_text(&self) -> String {
+        match self {
+            Self::Tcp(address) => address.to_string(),
+            Self::Unix(path) => format!("unix:{}", path.display()),
+        }
+    }
+}
+
+impl Value for SocketAddr {
+    const EXPECTED: &'static str = "an address and a port, like \"127.0.0.1:9100\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        // The one name that means the same on every machine.
+        let text = match text.strip_prefix("localhost:") {
+            Some(port) => format!("127.0.0.1:{port}"),
+            None => text.to_owned(),
+        };
+        text.parse().ok()
+    }
+
+    fn to_text(&self) -> String {
+        self.to_string()
+    }
+}
+
+/// An address to listen at, if one is given; empty where it is not.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct OwnAddress(pub(crate) Option<SocketAddr>);
+
+impl Value for OwnAddress {
+    const EXPECTED: &'static str = <SocketAddr as Value>::EXPECTED;
+
+    fn from_text(text: &str) -> Option<Self> {
+        if text.is_empty() {
+            return Some(Self(None));
+        }
+        SocketAddr::from_text(text).map(|address| Self(Some(address)))
+    }
+
+    fn to_text(&self) -> String {
+        self.0.map_or_else(String::new, |address| address.to_string())
+    }
+}
+
+/// Trusted proxies; none is nobody.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Proxies(pub(crate) Vec<TrustedProxy>);
+
+impl Value for Proxies {
+    const EXPECTED: &'static str = "a list of addresses, networks and \"unix\", like [\"10.0.0.0/8\", \"unix\"] or \"10.0.0.0/8,unix\"";
+    const LIST: bool = true;
+
+    fn from_text(text: &str) -> Option<Self> {
+        let proxies = text.split(',').map(str::trim).filter(|proxy| !proxy.is_empty());
+        proxies.map(|proxy| proxy.parse().ok()).collect::<Option<_>>().map(Self)
+    }
+
+    fn to_text(&self) -> String {
+        let proxies: Vec<_> = self.0.iter().map(ToString::to_string).collect();
+        proxies.join(",")
+    }
+}
+
+impl Value for HeaderName {
+    const EXPECTED: &'static str =
+        "the name of a header, like \"X-Forwarded-For\", \"Forwarded\" or \"CF-Connecting-IP\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+
+    fn to_text(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Value for AllowedOrigins {
+    const EXPECTED: &'static str = "a list of origins without a path, like [\"https://app.example.com\", \
+         \"https://*.example.com\", \"capacitor://localhost\"], or the same in one string with commas";
+    const LIST: bool = true;
+
+    fn from_text(text: &str) -> Option<Self> {
+        let origins = text.split(',').map(str::trim).filter(|origin| !origin.is_empty());
+        Self::parse(origins).ok()
+    }
+
+    fn to_text(&self) -> String {
+        self.to_string()
+    }
+}
