@@ -163,6 +163,9 @@ impl User {
     }
 }
 
+/// Comes with each ping.
+const HEARTBEAT: &str = r#"{"type":"heartbeat"}"#;
+
 /// A live connection.
 pub struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
 
@@ -216,6 +219,7 @@ impl Socket {
         loop {
             match self.any().await {
                 Some(Message::Pong(_)) => return before,
+                Some(Message::Text(text)) if text.as_str() == HEARTBEAT => {}
                 Some(Message::Text(text)) => before.push(text.to_string()),
                 Some(Message::Ping(_)) => {}
                 other => panic!("no answer but {other:?}"),
@@ -234,13 +238,14 @@ impl Socket {
         }
     }
 
-    /// The next message that is neither ping nor pong; `None` at the end.
+    /// The next message that is no ping, pong or heartbeat; `None` at the end.
     async fn next(&mut self) -> Option<Message> {
         // For all of it: the server's pings must not keep who waits for something else waiting for ever.
         let next = tokio::time::timeout(PATIENCE, async {
             loop {
                 match self.0.next().await {
                     Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                    Some(Ok(Message::Text(text))) if text.as_str() == HEARTBEAT => {}
                     other => return other.and_then(Result::ok),
                 }
             }

@@ -92,3 +92,38 @@ async fn a_payload_over_32_kib_is_refused_where_it_is_made() {
     let frame = socket.notification().await;
     assert_eq!(frame["payload"].as_str().unwrap().len(), Payload::MAX_BYTES - 2);
 }
+
+/// A burst far above `max_per_user`, an outbox and a batch, over a real socket.
+#[tokio::test]
+async fn promise_7_sixty_thousand_at_once_reach_a_user_who_reads() {
+    let node = Node::with(quiet()).await;
+    let (ada, id) = registered(&node, "ada").await;
+    for (subprotocol, count) in [(ACKS, 1_000), (ACKS, 60_000), (PLAIN, 1_000)] {
+        let mut socket = connected(&node, &ada, subprotocol).await;
+        let before = node.delivery.ended(Outcome::Delivered);
+        let send_all = async {
+            let mut sent = Vec::new();
+            for _ in 0..count {
+                sent.push(send(&node, node.notification(&id, 3)).await.id());
+            }
+            sent
+        };
+        let read_all = async {
+            let mut seen = Vec::new();
+            while seen.len() < count {
+                let frame = socket.notification().await;
+                seen.push(id_of(&frame));
+                if subprotocol == ACKS {
+                    socket.acknowledge(&frame).await;
+                }
+            }
+            seen
+        };
+        let (sent, seen) = tokio::join!(send_all, read_all);
+        assert!(sent == seen, "in order, each once, on one connection");
+        nothing_waits(&node).await;
+        assert_eq!(node.delivery.ended(Outcome::Delivered) - before, count as u64);
+        assert_eq!(node.delivery.ended(Outcome::Dropped), 0);
+        super::gone(&node, socket).await;
+    }
+}
