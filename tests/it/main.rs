@@ -18,6 +18,7 @@ mod promises;
 mod proxies;
 mod simulation;
 mod sse;
+mod storage;
 mod stores;
 mod tls;
 mod trading;

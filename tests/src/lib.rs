@@ -8,6 +8,7 @@ pub mod nginx;
 pub mod postgres;
 pub mod server;
 pub mod simulation;
+pub mod small_disk;
 
 /// The README's example compiles and runs.
 #[cfg(doctest)]

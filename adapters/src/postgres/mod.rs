@@ -1,13 +1,14 @@
 //! PostgreSQL, named by `postgres://user:password@host:port/database`.
 
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AnyConnection, AnyPool, Connection};
 
-use crate::sql::{ConnectError, Dialect, Step, Store, Tables, migrate, said};
+use crate::sql::{ConnectError, Dialect, Health, Step, Store, Tables, migrate, said};
 
 /// More would only make them wait for each other inside the server.
 const CONNECTIONS: u32 = 16;
@@ -25,10 +26,12 @@ const TUNING: &str = "SET application_name = 'doorstep'; \
      SET lock_timeout = '5s'; \
      SET idle_in_transaction_session_timeout = '30s';";
 
-const STEPS: [Step; 3] = [
+const STEPS: [Step; 5] = [
     (1, "accounts", include_str!("migrations/0001_accounts.sql")),
     (2, "notifications", include_str!("migrations/0002_notifications.sql")),
     (3, "positions", include_str!("migrations/0003_positions.sql")),
+    (4, "notifications", include_str!("migrations/0004_readiness.sql")),
+    (5, "notifications", include_str!("migrations/0005_claims.sql")),
 ];
 
 const DIALECT: Dialect = Dialect {
@@ -52,17 +55,29 @@ pub(crate) async fn open(url: &str, tables: Tables) -> Result<Store, ConnectErro
     };
     migrate(&mut connection, &STEPS, tables).await?;
     connection.close().await.map_err(|e| place.explain(e))?;
-    let pool = pool(place.any);
-    Ok(Store { writers: pool.clone(), readers: pool, dialect: &DIALECT })
+    let health = Arc::new(Health::default());
+    let pool = pool(place.any, health.clone());
+    Ok(Store {
+        writers: pool.clone(),
+        readers: pool,
+        dialect: &DIALECT,
+        health,
+        #[cfg(feature = "sqlite")]
+        file: None,
+    })
 }
 
-fn pool(options: AnyConnectOptions) -> AnyPool {
+fn pool(options: AnyConnectOptions, health: Arc<Health>) -> AnyPool {
     AnyPoolOptions::new()
         .max_connections(CONNECTIONS)
         .acquire_timeout(PATIENCE)
         .test_before_acquire(false)
-        .before_acquire(|connection, seen| {
+        .before_acquire(move |connection, seen| {
+            let may_use = health.may_use(seen.age);
             Box::pin(async move {
+                if !may_use {
+                    return Ok(false);
+                }
                 if seen.idle_for > FRESH {
                     connection.ping().await?;
                 }

@@ -6,7 +6,6 @@ use sqlx::{AssertSqlSafe, Row};
 
 use super::accounts::at_most;
 use super::error::failed;
-use super::run::within;
 use super::{Store, notification};
 
 #[async_trait]
@@ -14,7 +13,7 @@ impl Handover for Store {
     async fn leave(&self, waiting: &[Notification]) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
         notification::insert(&mut transaction, "handover", None, waiting).await?;
-        within(transaction.commit()).await
+        transaction.commit().await
     }
 
     async fn take(&self, limit: usize) -> Result<Vec<Notification>, StoreError> {
@@ -29,10 +28,10 @@ impl Handover for Store {
         );
         let mut transaction = self.begin().await?;
         let query = sqlx::query(AssertSqlSafe(sql)).bind(at_most(limit));
-        let rows = within(query.fetch_all(&mut *transaction)).await?;
+        let rows = transaction.all(query).await?;
         // Read before the commit: what cannot be read stays where it is.
         let taken = in_order(&rows, notification::read)?;
-        within(transaction.commit()).await?;
+        transaction.commit().await?;
         Ok(taken)
     }
 }
