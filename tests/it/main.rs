@@ -4,6 +4,7 @@
 
 mod backends;
 mod browser;
+mod claims;
 mod handover;
 mod http;
 mod inbox;

@@ -61,6 +61,7 @@ pub(crate) async fn open(url: &str, tables: Tables) -> Result<Store, ConnectErro
         writers: pool.clone(),
         readers: pool,
         dialect: &DIALECT,
+        shared: true,
         health,
         #[cfg(feature = "sqlite")]
         file: None,

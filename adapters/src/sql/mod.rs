@@ -59,6 +59,8 @@ pub struct Store {
     pub(crate) readers: AnyPool,
     /// The words that differ between databases.
     pub(crate) dialect: &'static Dialect,
+    /// Whether another process may write to it at the same time.
+    pub(crate) shared: bool,
     /// Whether writes work.
     pub(crate) health: Arc<Health>,
     /// Where the data is one file.

@@ -71,7 +71,8 @@ pub(crate) async fn open(
         let mut connection = writers.acquire().await.map_err(|e| place.explain(&e))?;
         migrate(&mut connection, &STEPS, tables).await?;
         let readers = writers.clone();
-        return Ok(Store { writers, readers, dialect: &DIALECT, health, file: None });
+        let (dialect, shared, file) = (&DIALECT, false, None);
+        return Ok(Store { writers, readers, dialect, shared, health, file });
     }
     let lock = match sharing {
         Sharing::Shared => None,
@@ -81,7 +82,8 @@ pub(crate) async fn open(
     let file = Some(Arc::new(DatabaseFile::locked(&place.path, lock)));
     let writers = pool(&place, 1, TUNING, &health);
     let readers = pool(&place, READERS, READER_TUNING, &health);
-    Ok(Store { writers, readers, dialect: &DIALECT, health, file })
+    let shared = sharing == Sharing::Shared;
+    Ok(Store { writers, readers, dialect: &DIALECT, shared, health, file })
 }
 
 /// The connections. Neither idle nor old ones are closed: they cost nothing, and the last one of a database
