@@ -12,6 +12,7 @@ mod demo;
 mod housekeeping;
 mod key;
 mod listen;
+mod memory;
 mod page;
 mod serve;
 mod signals;
@@ -51,6 +52,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             let loaded = Config::load(sources.clone())?;
             telemetry::init(&loaded.config.log);
             warn_of_strangers(&loaded);
+            memory::warn_of_too_little(&loaded.config);
             signals::survive_size_limits()?;
             serve::run(&loaded.config, sources, signals::stop_requested(Later::GoesOn)?).await
         }

@@ -3,6 +3,7 @@
 mod alone;
 mod full;
 mod gone;
+mod read_only;
 mod signals;
 
 use doorstep_tests::server::{Doorstep, Server};
@@ -46,4 +47,12 @@ async fn readiness(server: &Server) -> u16 {
 
 async fn until_ready(server: &Server) {
     crate::node::eventually("the node is ready", async || readiness(server).await == 200).await;
+}
+
+/// What may wait weighs more than any machine has.
+#[tokio::test]
+async fn a_limit_above_the_machine_s_memory_is_warned_of() {
+    let call = Doorstep::serve("sqlite::memory:");
+    let mut server = call.env("DOORSTEP_DELIVERY__MAX_PENDING_BYTES", "900TiB").start().await;
+    server.logged("delivery.max_pending_bytes is 900.0 TiB", 1).await;
 }

@@ -1,6 +1,7 @@
 //! Both stores keep what the ports promise, and say what is wrong when they cannot be opened.
 
 mod opening;
+mod pooler;
 mod trouble;
 
 use std::sync::Arc;

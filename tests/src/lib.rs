@@ -5,6 +5,7 @@ pub mod client;
 pub mod contract;
 pub mod memory;
 pub mod nginx;
+pub mod pgbouncer;
 pub mod postgres;
 pub mod server;
 pub mod simulation;

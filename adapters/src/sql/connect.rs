@@ -86,6 +86,16 @@ pub enum ConnectError {
         /// What the attempt ended with.
         reason: String,
     },
+    /// A pooler answers there, and not in a way that this program can work with.
+    #[error("the connection pooler at {place} {reason}: {remedy}")]
+    Pooler {
+        /// Host and port, or the socket's path.
+        place: String,
+        /// What it does or says.
+        reason: String,
+        /// What to change.
+        remedy: &'static str,
+    },
     /// It was reached, but no connection that is safe in the sense of `sslmode` came about.
     #[error(
         "no TLS with the database server at {place} ({reason}): check sslmode and sslrootcert in the URL"

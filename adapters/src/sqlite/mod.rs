@@ -78,7 +78,7 @@ pub(crate) async fn open(
         Sharing::Shared => None,
         Sharing::Alone => Some(DatabaseFile::lock(&place.path)?),
     };
-    prepare(&place, tables).await?;
+    prepare(&place, tables, sharing).await?;
     let file = Some(Arc::new(DatabaseFile::locked(&place.path, lock)));
     let writers = pool(&place, 1, TUNING, &health);
     let readers = pool(&place, READERS, READER_TUNING, &health);
@@ -121,7 +121,7 @@ fn pool(place: &Place, connections: u32, tuning: &'static str, health: &Arc<Heal
 /// Makes the file if it is missing and brings its schema up to date, over a connection of its own: what is
 /// wrong with the file is then told as it is, where a pool would try again until it knows only that it
 /// took too long.
-async fn prepare(place: &Place, tables: Tables) -> Result<(), ConnectError> {
+async fn prepare(place: &Place, tables: Tables, sharing: Sharing) -> Result<(), ConnectError> {
     let explain = |e| place.explain(&e);
     let mut connection = AnyConnection::connect_with(&place.options).await.map_err(explain)?;
     let started = Instant::now();
@@ -135,6 +135,12 @@ async fn prepare(place: &Place, tables: Tables) -> Result<(), ConnectError> {
     // The write lock, so that of two processes only one makes the schema, and the other finds it made.
     let mut alone = connection.begin_with(DIALECT.begin).await.map_err(explain)?;
     migrate(&mut alone, &STEPS, tables).await?;
+    if sharing == Sharing::Alone {
+        // SQLite opens a file for reading where it may not write, and says so at the first write only. Whoever
+        // serves will write.
+        let write = sqlx::query("DELETE FROM readiness WHERE id = 0");
+        write.execute(&mut *alone).await.map_err(explain)?;
+    }
     alone.commit().await.map_err(explain)?;
     connection.close().await.map_err(explain)
 }
