@@ -216,6 +216,35 @@ async fn what_a_full_node_has_no_room_for_stays_until_there_is_some() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_kind_keeps_its_own_limit_and_counts_nothing_twice() {
+    let (store, start) = (Arc::new(Memory::default()), Instant::now());
+    let first = Node::on(&store, start, |builder| builder);
+    let rule = Rule { max_pending: 2, ..Rule::default() };
+    let rules = Rules { kinds: [("news".parse().unwrap(), rule)].into(), ..Rules::default() };
+    let second = Node::on(&store, start, |builder| builder.rules(rules));
+    for number in 1..=5 {
+        first.send(number, "ada", None).await;
+    }
+    // The sender tried the second node too, with the same id.
+    second.send(1, "ada", None).await;
+    first.delivery.stop(STOP).await;
+    sleep(NOTICED).await;
+    second.arrives("ada");
+    sleep(Duration::from_secs(10)).await;
+    let mut pushed = second.door.pushed();
+    pushed.sort_unstable();
+    assert_eq!(pushed, [1, 2, 3, 4, 5], "none twice, none lost");
+    assert_eq!(second.delivery.ended(Outcome::Rejected), 0);
+    // Whatever was counted has been counted out.
+    for number in [6, 7] {
+        second.send(number, "bob", None).await;
+    }
+    assert_eq!(second.delivery.held().waiting, 2);
+    assert_eq!(second.delivery.stop(STOP).await.handed_over, 2);
+    assert_eq!(second.delivery.held().bytes, 0);
+}
+
 /// An arrival asks the store for nothing while nothing is left, and where nobody else can leave something it is
 /// not even looked for.
 #[tokio::test(start_paused = true)]

@@ -1,4 +1,4 @@
-//! PgBouncer before a test's PostgreSQL.
+//! `PgBouncer` before a test's PostgreSQL.
 
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::chown;

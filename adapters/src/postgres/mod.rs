@@ -142,7 +142,7 @@ impl Place {
         })
     }
 
-    /// PgBouncer refuses with the code of a protocol violation what it does not do.
+    /// `PgBouncer` refuses with the code of a protocol violation what it does not do.
     fn refused_by_pooler(&self, reason: &str) -> ConnectError {
         let remedy = if reason.contains("startup parameter") {
             "set ignore_startup_parameters = extra_float_digits in its configuration"

@@ -1,4 +1,4 @@
-//! Poolers such as PgBouncer, which stand between this program and the server.
+//! Poolers such as `PgBouncer`, which stand between this program and the server.
 //!
 //! One that lends a server connection for a session is as good as the server. One that lends it for a transaction
 //! is not: prepared statements, the lock of the migrations and the time limits belong to a server connection, and

@@ -61,12 +61,12 @@ impl Health {
     /// A write failed.
     pub(super) fn failed(&self, error: &sqlx::Error) {
         let severity = severity(error);
-        if severity == Severity::OfTheStatement {
+        if severity == Severity::Statement {
             return;
         }
         let mut latest = self.latest();
         latest.suspect = true;
-        if severity == Severity::OfTheConnection {
+        if severity == Severity::Connection {
             latest.broke = Some(Instant::now());
         }
     }

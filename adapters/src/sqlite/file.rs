@@ -37,8 +37,14 @@ impl DatabaseFile {
         let beside = beside(path);
         let cannot = |e: std::io::Error| ConnectError::NotWritable {
             path: path.to_owned(),
-            reason: format!("its lock file {}: {e}", beside.display()),
+            reason: match e.kind() {
+                std::io::ErrorKind::IsADirectory => e.to_string(),
+                _ => format!("its lock file {}: {e}", beside.display()),
+            },
         };
+        if path.is_dir() {
+            return Err(cannot(std::io::ErrorKind::IsADirectory.into()));
+        }
         let options = File::options().read(true).write(true).create(true).truncate(false).clone();
         let mut lock = options.open(&beside).map_err(cannot)?;
         match lock.try_lock() {

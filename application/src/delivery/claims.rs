@@ -159,6 +159,7 @@ impl Claims {
     async fn keep_looking(self: &Arc<Self>) {
         let stop = self.cx.tasks.stop().clone();
         let mut after = 0;
+        let mut failing = false;
         loop {
             let turn = async {
                 if !self.left.load(SeqCst) && !self.store.is_shared() {
@@ -171,9 +172,12 @@ impl Claims {
                 () = stop.cancelled() => return,
                 () = turn => {}
             }
-            if let Err(error) = self.see_to_it(&mut after).await {
+            let seen_to = self.see_to_it(&mut after).await;
+            // Once, and not every second while the store is away.
+            if let (Err(error), false) = (&seen_to, failing) {
                 tracing::warn!(%error, "could not look for what a stopped node left; trying again");
             }
+            failing = seen_to.is_err();
         }
     }
 

@@ -1,4 +1,4 @@
-//! PgBouncer between the store and its server.
+//! `PgBouncer` between the store and its server.
 
 use doorstep_adapters::sql::{ConnectError, connect};
 use doorstep_domain::ports::{Handover, Readiness};
