@@ -53,6 +53,11 @@ if ! has_postgres; then
     has_postgres || fail "PostgreSQL was installed, but initdb and postgres are not where they were looked for"
 fi
 
+if ! command -v pgbouncer >/dev/null && [ ! -x /usr/sbin/pgbouncer ]; then
+    say "installing PgBouncer, which some put before their PostgreSQL"
+    install_apt pgbouncer || install_brew pgbouncer || fail "no PgBouncer: install it, then run this again"
+fi
+
 # The backends in docs/ are run as they are.
 if ! command -v python3 >/dev/null; then
     say "installing Python, for the example backends"

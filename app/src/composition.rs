@@ -19,7 +19,7 @@ use doorstep_adapters::market::{Replay, Simulation};
 use doorstep_adapters::metrics::Metrics;
 use doorstep_adapters::publish;
 use doorstep_adapters::security::{Argon2Passwords, HashingLimits, RandomTokens};
-use doorstep_adapters::sql::{self, Tables};
+use doorstep_adapters::sql::{self, Sharing, Tables};
 use doorstep_adapters::sse::{self, SseParts};
 use doorstep_adapters::system::{SystemClock, V7Ids};
 use doorstep_adapters::websocket::{self, WebSocketParts};
@@ -311,7 +311,8 @@ impl Node {
 
     /// Stops without losing what waits: nobody new, the connections told to come back, the events handled,
     /// the rest handed over. Takes no longer than configured; each step leaves time for those after it.
-    pub(crate) async fn stop(self) {
+    /// Returns how many notifications were lost, because nothing took them.
+    pub(crate) async fn stop(self) -> usize {
         let begun = Instant::now();
         let share = self.stop_within / 10;
         self.stopping.cancel();
@@ -347,6 +348,7 @@ impl Node {
             tracing::debug!("the store was still busy");
         }
         tracing::info!(handed_over = stopped.handed_over, took = ?begun.elapsed(), "stopped");
+        stopped.dropped
     }
 }
 
@@ -356,7 +358,7 @@ pub(crate) async fn open_store(config: &Config) -> anyhow::Result<Option<Arc<sql
         return Ok(None);
     }
     let tables = if config.trading.enabled { Tables::All } else { Tables::OfDelivery };
-    Ok(Some(Arc::new(sql::connect_to(config.database.as_str(), tables).await?)))
+    Ok(Some(Arc::new(sql::connect_to(config.database.as_str(), tables, Sharing::Alone).await?)))
 }
 
 async fn take_up(

@@ -12,6 +12,7 @@ mod demo;
 mod housekeeping;
 mod key;
 mod listen;
+mod memory;
 mod page;
 mod serve;
 mod signals;
@@ -25,6 +26,7 @@ use clap::Parser;
 
 use cli::{Cli, Command, KeyCommand};
 use config::{Config, ConfigError, Loaded, LogFilter};
+use signals::Later;
 
 /// Stopped as asked is 0, as everywhere.
 const FAILED: u8 = 1;
@@ -50,19 +52,21 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             let loaded = Config::load(sources.clone())?;
             telemetry::init(&loaded.config.log);
             warn_of_strangers(&loaded);
-            serve::run(&loaded.config, sources, signals::stop_requested()?).await
+            memory::warn_of_too_little(&loaded.config);
+            signals::survive_size_limits()?;
+            serve::run(&loaded.config, sources, signals::stop_requested(Later::GoesOn)?).await
         }
         Command::Demo(args) => {
             telemetry::init(&quiet());
-            demo::run(args, signals::stop_requested()?).await
+            demo::run(args, signals::stop_requested(Later::EndsAtOnce)?).await
         }
         Command::Simulate(args) => {
             telemetry::init(&quiet());
-            simulate::run(args, signals::stop_requested()?).await
+            simulate::run(args, signals::stop_requested(Later::EndsAtOnce)?).await
         }
         Command::Listen(args) => {
             telemetry::init(&quiet());
-            listen::run(args, signals::stop_requested()?).await
+            listen::run(args, signals::stop_requested(Later::EndsAtOnce)?).await
         }
         Command::Audit(args) => {
             let loaded = Config::load(args.into_sources())?;

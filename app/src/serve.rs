@@ -36,8 +36,15 @@ pub(crate) async fn run(
             () = reloads.next() => reload(&node, sources.clone()),
         }
     }
-    node.stop().await;
-    announced
+    let lost = node.stop().await;
+    announced?;
+    // Where nothing is to be handed over, what waits ends with the process as it was configured to.
+    anyhow::ensure!(
+        lost == 0 || !config.handover.enabled,
+        "{lost} {} lost: the store did not take them before the stop",
+        if lost == 1 { "notification was" } else { "notifications were" }
+    );
+    Ok(())
 }
 
 /// What cannot be read leaves everything as it was: a slip of the pen must not lock every backend out.

@@ -1,24 +1,91 @@
 //! Being asked to stop.
 
 use std::io;
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-/// A token that is cancelled by the first SIGTERM or Ctrl-C. The second ends the process at once: whoever
-/// asks twice does not want to wait for the graceful end.
-pub(crate) fn stop_requested() -> io::Result<CancellationToken> {
+/// Process managers and terminals send the same request more than once, as SIGINT and SIGTERM together: what
+/// comes this soon after a signal is part of it.
+const SAME: Duration = Duration::from_secs(2);
+
+/// What a signal means that comes later, while the stop is still under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Later {
+    /// Nothing: what is being handed over would be lost. The stop has a limit of its own (`server.stop_within`).
+    GoesOn,
+    /// The end, here and now: nothing can be lost.
+    EndsAtOnce,
+}
+
+/// A token that is cancelled by the first SIGTERM or Ctrl-C. SIGQUIT ends the process at once, at any time.
+pub(crate) fn stop_requested(later: Later) -> io::Result<CancellationToken> {
     let mut signals = Signals::new()?;
     let stop = CancellationToken::new();
     let requested = stop.clone();
     tokio::spawn(async move {
-        let name = signals.next().await;
-        tracing::info!("{name}: stopping; a second signal stops at once");
-        requested.cancel();
-        let name = signals.next().await;
-        tracing::warn!("{name} again: stopped at once");
-        std::process::exit(1);
+        let mut previous: Option<Instant> = None;
+        loop {
+            let signal = signals.next().await;
+            if signal == Request::Quit {
+                tracing::warn!("SIGQUIT: ended at once; what was not handed over is lost");
+                std::process::exit(1);
+            }
+            let name = signal.name();
+            match previous {
+                None => {
+                    tracing::info!("{name}: stopping; SIGQUIT ends at once, and loses what waits");
+                    requested.cancel();
+                }
+                Some(before) if before.elapsed() < SAME => {
+                    tracing::info!("{name}: the same request once more; stopping");
+                }
+                Some(_) if later == Later::EndsAtOnce => {
+                    tracing::warn!("{name} again: ended at once");
+                    std::process::exit(1);
+                }
+                Some(_) => tracing::warn!(
+                    "{name} again: still stopping, and what waits is not given up for it; SIGQUIT ends at once"
+                ),
+            }
+            previous = Some(Instant::now());
+        }
     });
     Ok(stop)
+}
+
+/// Lets a write that exceeds the limit on a file's size (`ulimit -f`) fail, as one on a full disk does.
+/// Without this the signal that comes with it ends the process.
+pub(crate) fn survive_size_limits() -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        use nix::sys::signal::Signal::SIGXFSZ;
+        use tokio::signal::unix::{SignalKind, signal};
+        // The handler stays when the stream is dropped.
+        drop(signal(SignalKind::from_raw(SIGXFSZ as i32))?);
+    }
+    Ok(())
+}
+
+/// What a signal asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Request {
+    #[cfg(unix)]
+    Terminate,
+    Interrupt,
+    #[cfg_attr(not(unix), expect(dead_code, reason = "there is no such signal"))]
+    Quit,
+}
+
+impl Request {
+    fn name(self) -> &'static str {
+        match self {
+            #[cfg(unix)]
+            Self::Terminate => "SIGTERM",
+            Self::Interrupt => "Ctrl-C",
+            Self::Quit => "SIGQUIT",
+        }
+    }
 }
 
 /// Being asked to read the keys again: SIGHUP, which without this would end the process.
@@ -53,6 +120,7 @@ impl Reloads {
 struct Signals {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
+    quit: tokio::signal::unix::Signal,
 }
 
 #[cfg(unix)]
@@ -62,13 +130,15 @@ impl Signals {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            quit: signal(SignalKind::quit())?,
         })
     }
 
-    async fn next(&mut self) -> &'static str {
+    async fn next(&mut self) -> Request {
         tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "Ctrl-C",
+            _ = self.quit.recv() => Request::Quit,
+            _ = self.terminate.recv() => Request::Terminate,
+            _ = self.interrupt.recv() => Request::Interrupt,
         }
     }
 }
@@ -82,11 +152,11 @@ impl Signals {
         Ok(Self)
     }
 
-    async fn next(&mut self) -> &'static str {
+    async fn next(&mut self) -> Request {
         if tokio::signal::ctrl_c().await.is_err() {
             // Nothing will ever be heard; waiting is all that is left.
             std::future::pending::<()>().await;
         }
-        "Ctrl-C"
+        Request::Interrupt
     }
 }

@@ -11,9 +11,10 @@ use doorstep_domain::{Notification, NotificationId, Outcome, Payload, Timestamp,
 use doorstep_tests::client::User;
 use doorstep_tests::postgres::Postgres;
 use doorstep_tests::server::{Doorstep, SqliteFile};
-use serde_json::Value;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::backends::Door;
 use crate::node::{Node, Options, eventually};
 
 const ACKS: &str = "doorstep.v1";
@@ -227,4 +228,45 @@ async fn promise_8_a_crash_loses_only_what_was_deferred() {
     ada.has("1000.00").await;
     server.terminate();
     assert_eq!(server.wait().await.code, Some(0));
+}
+
+/// Two processes on one database: what the one leaves reaches its users at the other, which goes on running.
+#[tokio::test]
+async fn promise_8_a_running_node_takes_up_what_a_stopped_one_left() {
+    const KEEPS: &str = "[trading]\nenabled = false\n[delivery]\nttl = \"1h\"";
+    let database = Postgres::shared().await.database().await;
+    let open = || Door::of(Doorstep::serve(&database), KEEPS);
+    let (first, mut second) = (open().await, open().await);
+    // Eve is at the second node all the time, Ada comes later, and Dan never.
+    let mut eve = second.user("eve").connect(ACKS).await;
+    let publish = async |user: &str, ttl: u32, payload: &str| {
+        let body = json!({"user_id": user, "kind": "news", "ttl": ttl, "payload": payload});
+        first.backend.publish(&body).await
+    };
+    for n in 0..3 {
+        for user in ["eve", "ada"] {
+            publish(user, 3600, &format!("{user} {n}")).await;
+        }
+    }
+    publish("dan", 2, "dan").await;
+    first.server.terminate();
+    assert_eq!(first.server.wait().await.code, Some(0));
+
+    let mut ada = second.user("ada").connect(ACKS).await;
+    for (name, socket) in [("eve", &mut eve), ("ada", &mut ada)] {
+        for n in 0..3 {
+            let frame = socket.notification().await;
+            assert_eq!(frame["payload"], format!("{name} {n}"));
+            socket.acknowledge(&frame).await;
+        }
+    }
+    second.server.logged("outcome=\"delivered\"", 6).await;
+    second.server.logged("outcome=\"expired\"", 1).await;
+    for socket in [&mut eve, &mut ada] {
+        assert!(socket.round_trip().await.is_empty(), "each once");
+    }
+    second.server.terminate();
+    let finished = second.server.wait().await;
+    assert_eq!(finished.code, Some(0));
+    assert!(finished.stderr.contains("handed_over=0"), "{}", finished.stderr);
 }

@@ -4,6 +4,7 @@
 
 mod backends;
 mod browser;
+mod claims;
 mod handover;
 mod http;
 mod inbox;
@@ -18,6 +19,7 @@ mod promises;
 mod proxies;
 mod simulation;
 mod sse;
+mod storage;
 mod stores;
 mod tls;
 mod trading;

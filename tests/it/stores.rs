@@ -1,6 +1,7 @@
 //! Both stores keep what the ports promise, and say what is wrong when they cannot be opened.
 
 mod opening;
+mod pooler;
 mod trouble;
 
 use std::sync::Arc;
@@ -82,7 +83,7 @@ fn entry(user_id: &UserId) -> LedgerEntry {
 }
 
 /// As many, each for another user.
-fn notifications(count: usize) -> Vec<Notification> {
+pub(crate) fn notifications(count: usize) -> Vec<Notification> {
     let one = |_| Notification {
         id: NotificationId::new(Uuid::now_v7()),
         user_id: UserId::from(Uuid::now_v7()),

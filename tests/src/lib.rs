@@ -5,9 +5,11 @@ pub mod client;
 pub mod contract;
 pub mod memory;
 pub mod nginx;
+pub mod pgbouncer;
 pub mod postgres;
 pub mod server;
 pub mod simulation;
+pub mod small_disk;
 
 /// The README's example compiles and runs.
 #[cfg(doctest)]

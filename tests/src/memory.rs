@@ -1,17 +1,19 @@
 //! The inbox and the handover in memory: for the simulation, which cannot wait for a disk, and for whoever
 //! wants to try the delivery without a database. It passes the same contract suites as the real stores.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard};
 
 use async_trait::async_trait;
-use doorstep_domain::ports::{EnteredBy, Handover, Inbox, InboxItem, StoreError, Which};
+use doorstep_domain::ports::{EnteredBy, Handover, Inbox, InboxItem, Left, StoreError, Which};
 use doorstep_domain::{Notification, NotificationId, Timestamp, UserId};
 
 /// Loses everything when it is dropped.
 #[derive(Default)]
 pub struct Memory {
     inbox: Mutex<Vec<Row>>,
-    handover: Mutex<Vec<Notification>>,
+    handover: Mutex<Vec<(u64, Notification)>>,
+    left: AtomicU64,
 }
 
 struct Row {
@@ -24,8 +26,22 @@ impl Memory {
         self.inbox.lock().expect("no panic under this lock")
     }
 
-    fn left(&self) -> MutexGuard<'_, Vec<Notification>> {
+    fn left(&self) -> MutexGuard<'_, Vec<(u64, Notification)>> {
         self.handover.lock().expect("no panic under this lock")
+    }
+
+    /// Takes at most `limit` such out of what was left.
+    fn take_such(&self, limit: usize, such: impl Fn(&Notification) -> bool) -> Vec<Notification> {
+        let mut left = self.left();
+        let mut taken = Vec::new();
+        left.retain(|(_, n)| {
+            let takes = taken.len() < limit && such(n);
+            if takes {
+                taken.push(n.clone());
+            }
+            !takes
+        });
+        taken
     }
 
     /// Whether this item is in the inbox and was not delivered yet.
@@ -123,16 +139,38 @@ impl Handover for Memory {
     async fn leave(&self, waiting: &[Notification]) -> Result<(), StoreError> {
         let mut left = self.left();
         for n in waiting {
-            if !left.iter().any(|other| other.id == n.id) {
-                left.push(n.clone());
+            if !left.iter().any(|(_, other)| other.id == n.id) {
+                left.push((self.left.fetch_add(1, Relaxed) + 1, n.clone()));
             }
         }
         Ok(())
     }
 
     async fn take(&self, limit: usize) -> Result<Vec<Notification>, StoreError> {
-        let mut left = self.left();
-        let count = limit.min(left.len());
-        Ok(left.drain(..count).collect())
+        Ok(self.take_such(limit, |_| true))
+    }
+
+    async fn take_for(&self, user: &UserId, limit: usize) -> Result<Vec<Notification>, StoreError> {
+        Ok(self.take_such(limit, |n| n.user_id == *user))
+    }
+
+    async fn take_expired(
+        &self,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Notification>, StoreError> {
+        let ended =
+            |n: &Notification| n.ttl.is_some_and(|ttl| n.created_at + ttl.as_duration() <= now);
+        Ok(self.take_such(limit, ended))
+    }
+
+    async fn look(&self, after: u64, limit: usize) -> Result<Vec<Left>, StoreError> {
+        let left = self.left();
+        let behind = left.iter().filter(|(place, _)| *place > after).take(limit);
+        Ok(behind.map(|(place, n)| Left { place: *place, user: n.user_id.clone() }).collect())
+    }
+
+    fn is_shared(&self) -> bool {
+        true
     }
 }

@@ -191,6 +191,16 @@ impl Server {
         self.process.terminate();
     }
 
+    /// `kill -INT`, as Ctrl-C does.
+    pub fn interrupt(&self) {
+        self.process.signal(Signal::SIGINT);
+    }
+
+    /// `kill -QUIT`: ends it without the handover.
+    pub fn quit(&self) {
+        self.process.signal(Signal::SIGQUIT);
+    }
+
     /// `kill -HUP`: asks it to read its keys again.
     pub fn hang_up(&self) {
         self.process.signal(Signal::SIGHUP);

@@ -63,7 +63,7 @@ async fn live() -> Json<Value> {
     get, path = "/health/ready", tag = "node",
     responses(
         (status = 200, description = "It can.", body = HealthBody),
-        (status = 503, description = "It is stopping, or the store does not answer.",
+        (status = 503, description = "It is stopping, or the store does not answer or takes no writes.",
             body = ProblemBody, content_type = "application/problem+json"),
     ),
 )]

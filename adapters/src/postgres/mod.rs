@@ -1,13 +1,16 @@
 //! PostgreSQL, named by `postgres://user:password@host:port/database`.
 
+mod pooler;
+
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AnyConnection, AnyPool, Connection};
 
-use crate::sql::{ConnectError, Dialect, Step, Store, Tables, migrate, said};
+use crate::sql::{ConnectError, Dialect, Health, Step, Store, Tables, migrate, said};
 
 /// More would only make them wait for each other inside the server.
 const CONNECTIONS: u32 = 16;
@@ -25,10 +28,12 @@ const TUNING: &str = "SET application_name = 'doorstep'; \
      SET lock_timeout = '5s'; \
      SET idle_in_transaction_session_timeout = '30s';";
 
-const STEPS: [Step; 3] = [
+const STEPS: [Step; 5] = [
     (1, "accounts", include_str!("migrations/0001_accounts.sql")),
     (2, "notifications", include_str!("migrations/0002_notifications.sql")),
     (3, "positions", include_str!("migrations/0003_positions.sql")),
+    (4, "notifications", include_str!("migrations/0004_readiness.sql")),
+    (5, "notifications", include_str!("migrations/0005_claims.sql")),
 ];
 
 const DIALECT: Dialect = Dialect {
@@ -45,24 +50,34 @@ pub(crate) async fn open(url: &str, tables: Tables) -> Result<Store, ConnectErro
     sqlx::any::install_default_drivers();
     let place = Place::read(url)?;
     // One of its own: told as it is what is wrong, and without the limits below, as migrations may take long.
-    let connect = AnyConnection::connect_with(&place.any);
-    let mut connection = match tokio::time::timeout(PATIENCE, connect).await {
-        Ok(connection) => connection.map_err(|e| place.explain(e))?,
-        Err(_) => return Err(place.unreachable("no answer within 5 s")),
-    };
+    let mut connection = place.connect().await?;
+    place.refuse_transaction_pooling(&mut connection).await?;
     migrate(&mut connection, &STEPS, tables).await?;
     connection.close().await.map_err(|e| place.explain(e))?;
-    let pool = pool(place.any);
-    Ok(Store { writers: pool.clone(), readers: pool, dialect: &DIALECT })
+    let health = Arc::new(Health::default());
+    let pool = pool(place.any, health.clone());
+    Ok(Store {
+        writers: pool.clone(),
+        readers: pool,
+        dialect: &DIALECT,
+        shared: true,
+        health,
+        #[cfg(feature = "sqlite")]
+        file: None,
+    })
 }
 
-fn pool(options: AnyConnectOptions) -> AnyPool {
+fn pool(options: AnyConnectOptions, health: Arc<Health>) -> AnyPool {
     AnyPoolOptions::new()
         .max_connections(CONNECTIONS)
         .acquire_timeout(PATIENCE)
         .test_before_acquire(false)
-        .before_acquire(|connection, seen| {
+        .before_acquire(move |connection, seen| {
+            let may_use = health.may_use(seen.age);
             Box::pin(async move {
+                if !may_use {
+                    return Ok(false);
+                }
                 if seen.idle_for > FRESH {
                     connection.ping().await?;
                 }
@@ -103,6 +118,40 @@ impl Place {
         }
     }
 
+    async fn connect(&self) -> Result<AnyConnection, ConnectError> {
+        match tokio::time::timeout(PATIENCE, AnyConnection::connect_with(&self.any)).await {
+            Ok(connection) => connection.map_err(|e| self.explain(e)),
+            Err(_) => Err(self.unreachable("no answer within 5 s")),
+        }
+    }
+
+    async fn refuse_transaction_pooling(
+        &self,
+        connection: &mut AnyConnection,
+    ) -> Result<(), ConnectError> {
+        let mut other = self.connect().await?;
+        let kept = pooler::keeps_sessions(connection, &mut other).await;
+        if kept.map_err(|e| self.explain(e))? {
+            return other.close().await.map_err(|e| self.explain(e));
+        }
+        let place = self.to_text();
+        Err(ConnectError::Pooler {
+            place,
+            reason: "lends a server connection for a transaction at a time".to_owned(),
+            remedy: "set pool_mode = session for this database, or name the server itself",
+        })
+    }
+
+    /// `PgBouncer` refuses with the code of a protocol violation what it does not do.
+    fn refused_by_pooler(&self, reason: &str) -> ConnectError {
+        let remedy = if reason.contains("startup parameter") {
+            "set ignore_startup_parameters = extra_float_digits in its configuration"
+        } else {
+            "set pool_mode = session for this database, or name the server itself"
+        };
+        ConnectError::Pooler { place: self.to_text(), reason: format!("says: {reason}"), remedy }
+    }
+
     fn unreachable(&self, reason: &str) -> ConnectError {
         ConnectError::Unreachable { place: self.to_text(), reason: reason.to_owned() }
     }
@@ -122,6 +171,7 @@ impl Place {
                     place: self.to_text(),
                     user: self.known.get_username().to_owned(),
                 },
+                Some("08P01") => self.refused_by_pooler(e.message()),
                 Some("3D000") => ConnectError::NoDatabase {
                     place: self.to_text(),
                     database: self

@@ -8,7 +8,6 @@ use sqlx::any::AnyRow;
 use sqlx::{AssertSqlSafe, Row};
 
 use super::error::{failed, unreadable};
-use super::run::within;
 use super::{Store, ledger, sessions, text};
 
 #[async_trait]
@@ -25,11 +24,11 @@ impl Accounts for Store {
         .bind(user.username.key())
         .bind(password.as_str())
         .bind(user.created_at.as_micros());
-        if within(query.execute(&mut *transaction)).await?.rows_affected() == 0 {
+        if transaction.execute(query).await? == 0 {
             return Err(RegisterError::UsernameTaken);
         }
-        within(sessions::insert(session).execute(&mut *transaction)).await?;
-        Ok(within(transaction.commit()).await?)
+        transaction.execute(sessions::insert(session)).await?;
+        Ok(transaction.commit().await?)
     }
 
     async fn user(&self, id: &UserId) -> Result<Option<User>, StoreError> {
@@ -54,7 +53,7 @@ impl Accounts for Store {
         let mut transaction = self.begin().await?;
         let held = self.hold(&mut transaction, &entry.user_id).await?;
         let grant = ledger::append(&mut transaction, held, entry).await?;
-        within(transaction.commit()).await?;
+        transaction.commit().await?;
         Ok(grant)
     }
 

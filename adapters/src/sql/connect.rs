@@ -13,7 +13,17 @@ use super::Store;
 /// `sqlite://path/of/file.db`, `sqlite::memory:` (gone when the store is), or
 /// `postgres://user:password@host:port/database`.
 pub async fn connect(url: &str) -> Result<Store, ConnectError> {
-    connect_to(url, Tables::All).await
+    connect_to(url, Tables::All, Sharing::Shared).await
+}
+
+/// Whether others may use the same database at the same time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sharing {
+    /// They may, as an audit beside a running node does.
+    Shared,
+    /// A file is for one process that serves from it: another one that asks for this is refused with
+    /// [`ConnectError::InUse`]. A database server is shared in any case.
+    Alone,
 }
 
 /// Which tables are wanted.
@@ -27,10 +37,14 @@ pub enum Tables {
 
 /// As [`connect`], but makes only these tables. Those that are there already stay, and the others can be made
 /// later.
-pub async fn connect_to(url: &str, tables: Tables) -> Result<Store, ConnectError> {
+pub async fn connect_to(
+    url: &str,
+    tables: Tables,
+    sharing: Sharing,
+) -> Result<Store, ConnectError> {
     match url.split_once(':').map(|(scheme, _)| scheme) {
         #[cfg(feature = "sqlite")]
-        Some("sqlite") => crate::sqlite::open(url, tables).await,
+        Some("sqlite") => crate::sqlite::open(url, tables, sharing).await,
         #[cfg(feature = "postgres")]
         Some("postgres" | "postgresql") => crate::postgres::open(url, tables).await,
         #[cfg(not(feature = "sqlite"))]
@@ -71,6 +85,16 @@ pub enum ConnectError {
         place: String,
         /// What the attempt ended with.
         reason: String,
+    },
+    /// A pooler answers there, and not in a way that this program can work with.
+    #[error("the connection pooler at {place} {reason}: {remedy}")]
+    Pooler {
+        /// Host and port, or the socket's path.
+        place: String,
+        /// What it does or says.
+        reason: String,
+        /// What to change.
+        remedy: &'static str,
     },
     /// It was reached, but no connection that is safe in the sense of `sslmode` came about.
     #[error(
@@ -113,6 +137,17 @@ pub enum ConnectError {
         /// What SQLite says.
         reason: String,
     },
+    /// Another process serves from the file.
+    #[error(
+        "the database file {} is in use by {}: only one process may serve from a SQLite file; stop that one, \
+         or name another database", path.display(), process(*holder)
+    )]
+    InUse {
+        /// The file.
+        path: PathBuf,
+        /// The process that has locked it, if it could be found out.
+        holder: Option<u32>,
+    },
     /// There is something else in the file.
     #[error("{} is not a SQLite database: name another file", .0.display())]
     NotADatabase(PathBuf),
@@ -130,6 +165,10 @@ pub enum ConnectError {
     /// It was reached, but did not work.
     #[error("the database does not work ({0})")]
     Broken(String),
+}
+
+fn process(holder: Option<u32>) -> String {
+    holder.map_or_else(|| "another process".to_owned(), |id| format!("the process {id}"))
 }
 
 /// What the migrations of the inbox and the handover are about.

@@ -37,6 +37,47 @@ pub(super) fn may_be_asked_again(error: &Error) -> bool {
     }
 }
 
+/// How far a failed write reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Severity {
+    /// The statement was wrong; the database is well.
+    Statement,
+    /// The next write may fail too.
+    Store,
+    /// As before, and the connection must not be used again, even if the next write would work.
+    Connection,
+}
+
+/// How far this failure reaches.
+///
+/// SQLite ends a transaction by itself when it is out of memory or disk, or cannot read or write its file
+/// (<https://sqlite.org/lang_transaction.html>), and the driver does not learn that; and a file that could only be opened
+/// for reading stays so for the connection that opened it. PostgreSQL refuses writes with 25006 on a server that
+/// was a primary: only a new connection can reach the server that is one now.
+pub(super) fn severity(error: &Error) -> Severity {
+    match error {
+        Error::BeginFailed | Error::InvalidSavePointStatement | Error::WorkerCrashed => {
+            Severity::Connection
+        }
+        Error::Database(e) => match e.code().as_deref() {
+            Some("25006") => Severity::Connection,
+            // Bad data and broken constraints.
+            Some(code) if code.len() == 5 && (code.starts_with("22") || code.starts_with("23")) => {
+                Severity::Statement
+            }
+            Some(code) if code.len() == 5 => Severity::Store,
+            code => match code.and_then(|code| code.parse::<u32>().ok()).map(|code| code & 0xff) {
+                // TOOBIG, CONSTRAINT, MISMATCH, RANGE.
+                Some(18 | 19 | 20 | 25) => Severity::Statement,
+                // BUSY, LOCKED: somebody else writes.
+                Some(5 | 6) => Severity::Store,
+                _ => Severity::Connection,
+            },
+        },
+        _ => Severity::Store,
+    }
+}
+
 /// PostgreSQL's codes have five characters (its Appendix A), SQLite's are numbers of at most four digits
 /// whose lowest byte is the primary code (sqlite.org/rescode.html).
 fn will_always_fail(error: &dyn DatabaseError) -> bool {

@@ -2,14 +2,14 @@ use async_trait::async_trait;
 use doorstep_domain::ports::{EnteredBy, Inbox, InboxItem, StoreError, Which};
 use doorstep_domain::{Notification, NotificationId, Timestamp, UserId};
 use sqlx::any::AnyRow;
-use sqlx::{Any, AssertSqlSafe, Row, Transaction};
+use sqlx::{AssertSqlSafe, Row};
 
 use super::accounts::{at_most, below_if_unknown};
 use super::batch::{pieces, places};
 use super::error::{failed, unreadable};
 use super::handover::in_order;
 use super::notification::insert;
-use super::run::within;
+use super::run::Write;
 use super::{Store, notification, text};
 
 /// The columns of an item: first those of its notification.
@@ -24,7 +24,7 @@ impl Inbox for Store {
         let mut transaction = self.begin().await?;
         let entered_by = Some(("entered_by", word(by)));
         insert(&mut transaction, "inbox", entered_by, notifications).await?;
-        within(transaction.commit()).await
+        transaction.commit().await
     }
 
     async fn undelivered(&self, user: &UserId, limit: usize) -> Result<Vec<InboxItem>, StoreError> {
@@ -58,9 +58,9 @@ impl Inbox for Store {
             for (user, id) in piece {
                 query = query.bind(id.to_string()).bind(text::kept(&user.to_string()));
             }
-            within(query.execute(&mut *transaction)).await?;
+            transaction.execute(query).await?;
         }
-        within(transaction.commit()).await
+        transaction.commit().await
     }
 
     async fn page(
@@ -99,7 +99,7 @@ impl Inbox for Store {
             Which::One(id) => self.read_one(&mut transaction, &user, id, at).await?,
             Which::All => Some(self.read_all(&mut transaction, &user, at).await?),
         };
-        within(transaction.commit()).await?;
+        transaction.commit().await?;
         Ok(until_now_undelivered)
     }
 
@@ -115,7 +115,7 @@ impl Inbox for Store {
 impl Store {
     async fn read_one(
         &self,
-        transaction: &mut Transaction<'static, Any>,
+        transaction: &mut Write,
         user: &str,
         id: NotificationId,
         at: Timestamp,
@@ -125,7 +125,7 @@ impl Store {
             self.dialect.for_update
         );
         let query = sqlx::query(AssertSqlSafe(sql)).bind(id.to_string()).bind(user);
-        let Some(row) = within(query.fetch_optional(&mut **transaction)).await? else {
+        let Some(row) = transaction.optional(query).await? else {
             return Ok(None);
         };
         let delivered: Option<i64> = row.try_get("delivered_at").map_err(failed)?;
@@ -135,7 +135,7 @@ impl Store {
         )
         .bind(at.as_micros())
         .bind(id.to_string());
-        within(query.execute(&mut **transaction)).await?;
+        transaction.execute(query).await?;
         let now_read = |item| InboxItem { read_at: Some(at), ..item };
         Ok(Some(if delivered.is_none() {
             vec![read_item(&row).map(now_read)?]
@@ -146,7 +146,7 @@ impl Store {
 
     async fn read_all(
         &self,
-        transaction: &mut Transaction<'static, Any>,
+        transaction: &mut Write,
         user: &str,
         at: Timestamp,
     ) -> Result<Vec<InboxItem>, StoreError> {
@@ -159,7 +159,7 @@ impl Store {
             self.dialect.for_update
         );
         let query = sqlx::query(AssertSqlSafe(sql)).bind(at.as_micros()).bind(user).bind(ANSWERS);
-        let rows = within(query.fetch_all(&mut **transaction)).await?;
+        let rows = transaction.all(query).await?;
         let until_now_undelivered = in_order(&rows, read_item)?;
         // Only what was delivered before: what comes in meanwhile must be answered first.
         let query = sqlx::query(
@@ -168,7 +168,7 @@ impl Store {
         )
         .bind(at.as_micros())
         .bind(user);
-        within(query.execute(&mut **transaction)).await?;
+        transaction.execute(query).await?;
         Ok(until_now_undelivered)
     }
 }

@@ -3,12 +3,12 @@
 use doorstep_domain::ports::{Grant, StoreError};
 use doorstep_domain::{EntryId, EntryKind, LedgerEntry, Money, Timestamp, UserId};
 use sqlx::any::AnyRow;
-use sqlx::{Any, AssertSqlSafe, Row, Transaction};
+use sqlx::{AssertSqlSafe, Row};
 use uuid::Uuid;
 
 use super::Store;
 use super::error::{failed, unreadable};
-use super::run::within;
+use super::run::Write;
 use super::text;
 
 /// The columns that [`read`] expects, in this order.
@@ -29,13 +29,13 @@ impl Store {
     /// [`StoreError::Corrupt`] if there is no such user.
     pub(super) async fn hold(
         &self,
-        transaction: &mut Transaction<'static, Any>,
+        transaction: &mut Write,
         user_id: &UserId,
     ) -> Result<Held, StoreError> {
         let user = text::kept(&user_id.to_string());
         let sql = format!("SELECT balance FROM users WHERE id = $1{}", self.dialect.for_update);
         let query = sqlx::query(AssertSqlSafe(sql)).bind(&user);
-        let row = within(query.fetch_optional(&mut **transaction)).await?;
+        let row = transaction.optional(query).await?;
         let row = row.ok_or_else(|| unreadable("ledger", format!("there is no user {user_id}")))?;
         Ok(Held { user, balance: Money::from_minor(row.try_get(0).map_err(failed)?) })
     }
@@ -48,7 +48,7 @@ impl Store {
 /// [`StoreError::Corrupt`] if the balance would fall below zero or out of range: who may be short of money
 /// looks at the balance first.
 pub(super) async fn append(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Write,
     Held { user, balance }: Held,
     entry: &LedgerEntry,
 ) -> Result<Grant, StoreError> {
@@ -62,7 +62,7 @@ pub(super) async fn append(
     .bind(entry.amount.minor_units())
     .bind(text::kept(&entry.reference))
     .bind(entry.created_at.as_micros());
-    if within(query.execute(&mut **transaction)).await?.rows_affected() == 0 {
+    if transaction.execute(query).await? == 0 {
         return Ok(Grant::AlreadyGranted);
     }
 
@@ -73,7 +73,7 @@ pub(super) async fn append(
     let query = sqlx::query("UPDATE users SET balance = $1 WHERE id = $2")
         .bind(after.minor_units())
         .bind(&user);
-    within(query.execute(&mut **transaction)).await?;
+    transaction.execute(query).await?;
     Ok(Grant::Granted)
 }
 

@@ -9,7 +9,8 @@
 //!
 //! *Invariant:* a balance changes in the transaction that writes the ledger entry behind it, and nowhere
 //! else (`ledger.rs`). *Invariant:* what is retried by itself is a read, a `BEGIN`, or a write that changes
-//! nothing the second time; a commit never is (`run.rs`).
+//! nothing the second time; a commit never is (`run.rs`). *Invariant:* each write reports how it went
+//! (`health.rs`), because readiness and the choice of connections rest on it.
 //!
 //! [`Accounts`]: doorstep_domain::ports::Accounts
 //! [`Positions`]: doorstep_domain::ports::Positions
@@ -26,22 +27,28 @@ mod connect;
 mod dialect;
 mod error;
 mod handover;
+mod health;
 mod inbox;
 mod ledger;
 mod notification;
 mod positions;
-mod readiness;
 mod run;
 mod sessions;
 mod text;
 
 use std::fmt;
+use std::sync::Arc;
 
+use doorstep_domain::ports::StoreError;
 use sqlx::AnyPool;
 
-pub use connect::{ConnectError, Tables, connect, connect_to};
+#[cfg(feature = "sqlite")]
+use crate::sqlite::DatabaseFile;
+
+pub use connect::{ConnectError, Sharing, Tables, connect, connect_to};
 pub(crate) use connect::{Step, migrate, said};
 pub(crate) use dialect::Dialect;
+pub(crate) use health::Health;
 
 /// A database that holds everything there is to hold. Cheap to clone; made by [`connect`].
 #[derive(Clone)]
@@ -52,6 +59,13 @@ pub struct Store {
     pub(crate) readers: AnyPool,
     /// The words that differ between databases.
     pub(crate) dialect: &'static Dialect,
+    /// Whether another process may write to it at the same time.
+    pub(crate) shared: bool,
+    /// Whether writes work.
+    pub(crate) health: Arc<Health>,
+    /// Where the data is one file.
+    #[cfg(feature = "sqlite")]
+    pub(crate) file: Option<Arc<DatabaseFile>>,
 }
 
 impl Store {
@@ -60,6 +74,22 @@ impl Store {
     pub async fn disconnect(&self) {
         self.readers.close().await;
         self.writers.close().await;
+        #[cfg(feature = "sqlite")]
+        if let Some(file) = &self.file {
+            file.unlock();
+        }
+    }
+
+    /// Fails when the database's file is not the one that was opened: what would be written to that one is
+    /// gone with the process.
+    fn same_file(&self) -> Result<(), StoreError> {
+        #[cfg(feature = "sqlite")]
+        if let Some(file) = self.file.as_ref().filter(|file| !file.is_there()) {
+            let path = file.path().display();
+            let why = format!("the database file {path} was deleted or replaced: start again");
+            return Err(StoreError::Unavailable(why.into()));
+        }
+        Ok(())
     }
 }
 

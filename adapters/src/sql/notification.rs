@@ -5,11 +5,11 @@ use std::time::Duration;
 use doorstep_domain::ports::StoreError;
 use doorstep_domain::{Notification, Payload, Timestamp, Ttl};
 use sqlx::any::AnyRow;
-use sqlx::{Any, AssertSqlSafe, Row, Transaction};
+use sqlx::{AssertSqlSafe, Row};
 
 use super::batch::{pieces, places};
 use super::error::{failed, unreadable};
-use super::run::within;
+use super::run::Write;
 use super::text;
 
 /// The columns that [`read`] expects first, in this order.
@@ -18,7 +18,7 @@ pub(super) const COLUMNS: &str = "id, user_id, kind, topic, payload, created_at,
 /// Adds them to the table, in this order, leaving those that are there as they are. A column that the table
 /// has beside those of a notification gets the same value in each row.
 pub(super) async fn insert(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Write,
     table: &'static str,
     beside: Option<(&'static str, &'static str)>,
     notifications: &[Notification],
@@ -46,7 +46,7 @@ pub(super) async fn insert(
                 query = query.bind(value);
             }
         }
-        within(query.execute(&mut **transaction)).await?;
+        transaction.execute(query).await?;
     }
     Ok(())
 }

@@ -9,11 +9,11 @@ use doorstep_domain::{
     Quantity, Side, Timestamp, UserId,
 };
 use sqlx::any::AnyRow;
-use sqlx::{Any, AssertSqlSafe, Row, Transaction};
+use sqlx::{AssertSqlSafe, Row};
 
 use super::accounts::{at_most, below_if_unknown};
 use super::error::{failed, unreadable};
-use super::run::within;
+use super::run::Write;
 use super::{Store, ledger, text};
 
 /// The columns that [`read`] expects, in this order.
@@ -38,14 +38,14 @@ impl Positions for Store {
         let query =
             sqlx::query("SELECT COUNT(*) FROM positions WHERE user_id = $1 AND closed_at IS NULL")
                 .bind(&user);
-        let row = within(query.fetch_one(&mut *transaction)).await?;
+        let row = transaction.one(query).await?;
         if row.try_get::<i64, _>(0).map_err(failed)? >= at_most(max_open.get()) {
             return Err(OpenError::TooMany);
         }
         insert(&mut transaction, &user, opening).await?;
         let grant = ledger::append(&mut transaction, held, &position.reservation(*entry)).await?;
         only_once(grant, position)?;
-        within(transaction.commit()).await?;
+        transaction.commit().await?;
         Ok(Open::Opened)
     }
 
@@ -78,7 +78,7 @@ impl Positions for Store {
         let mut transaction = self.begin().await?;
         let held = self.hold(&mut transaction, &position.user_id).await?;
         let sql = "SELECT COALESCE(MAX(close_number), 0) FROM positions WHERE user_id = $1";
-        let row = within(sqlx::query(sql).bind(&user).fetch_one(&mut *transaction)).await?;
+        let row = transaction.one(sqlx::query(sql).bind(&user)).await?;
         let number = row.try_get::<i64, _>(0).map_err(failed)? + 1;
         let query = sqlx::query(
             "UPDATE positions SET exit_price = $1, realised_pnl = $2, close_reason = $3, \
@@ -91,12 +91,12 @@ impl Positions for Store {
         .bind(number)
         .bind(position.id.to_string())
         .bind(&user);
-        if within(query.execute(&mut *transaction)).await?.rows_affected() == 0 {
+        if transaction.execute(query).await? == 0 {
             return Ok(Close::AlreadyClosed);
         }
         let grant = ledger::append(&mut transaction, held, &settlement).await?;
         only_once(grant, position)?;
-        within(transaction.commit()).await?;
+        transaction.commit().await?;
         let number = u64::try_from(number).ok().and_then(NonZeroU64::new);
         number.map(Close::Closed).ok_or_else(|| unreadable("positions", "a negative close_number"))
     }
@@ -180,7 +180,7 @@ pub(super) fn earned_sql(by: EarnedBy) -> Option<String> {
 
 /// The position that was opened with this key - or, if that was too long ago, the key for the new one.
 async fn take_key(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Write,
     new: &Position,
     key: &IdempotencyKey,
 ) -> Result<Option<Position>, StoreError> {
@@ -188,7 +188,7 @@ async fn take_key(
     let sql =
         format!("SELECT {COLUMNS} FROM positions WHERE user_id = $1 AND idempotency_key = $2");
     let query = sqlx::query(AssertSqlSafe(sql)).bind(&user).bind(key.as_str());
-    let Some(row) = within(query.fetch_optional(&mut **transaction)).await? else {
+    let Some(row) = transaction.optional(query).await? else {
         return Ok(None);
     };
     let before = read(&row)?;
@@ -197,12 +197,12 @@ async fn take_key(
     }
     let query = sqlx::query("UPDATE positions SET idempotency_key = NULL WHERE id = $1")
         .bind(before.id.to_string());
-    within(query.execute(&mut **transaction)).await?;
+    transaction.execute(query).await?;
     Ok(None)
 }
 
 async fn insert(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Write,
     user: &str,
     Opening { position, key, .. }: &Opening,
 ) -> Result<(), StoreError> {
@@ -223,7 +223,7 @@ async fn insert(
     .bind(position.cost.minor_units())
     .bind(position.opened_at.as_micros())
     .bind(key.as_ref().map(|key| key.as_str().to_owned()));
-    within(query.execute(&mut **transaction)).await?;
+    transaction.execute(query).await?;
     Ok(())
 }
 

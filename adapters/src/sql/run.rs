@@ -1,6 +1,7 @@
 //! How the database is asked: within a time, and again where that is safe.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use doorstep_domain::ports::StoreError;
@@ -9,9 +10,10 @@ use sqlx::{Any, Transaction};
 
 use super::Store;
 use super::error::{failed, may_be_asked_again};
+use super::health::Health;
 
 /// A statement with its values.
-pub(super) type Query = sqlx::query::Query<'static, Any, AnyArguments>;
+pub(super) type Query<'q> = sqlx::query::Query<'q, Any, AnyArguments>;
 
 /// Longer than the database's own limits on a lock or a statement, so that this one speaks only when nobody
 /// answers at all.
@@ -24,31 +26,108 @@ impl Store {
     /// The rows that a `SELECT` answers.
     pub(super) async fn rows(
         &self,
-        query: impl Fn() -> Query + Send + Sync,
+        query: impl Fn() -> Query<'static> + Send + Sync,
     ) -> Result<Vec<AnyRow>, StoreError> {
-        within(again(|| query().fetch_all(&self.readers))).await
+        within(again(|| query().fetch_all(&self.readers))).await.map_err(NotDone::into_error)
     }
 
     /// The one row that a `SELECT` answers, if it does.
     pub(super) async fn row(
         &self,
-        query: impl Fn() -> Query + Send + Sync,
+        query: impl Fn() -> Query<'static> + Send + Sync,
     ) -> Result<Option<AnyRow>, StoreError> {
-        within(again(|| query().fetch_optional(&self.readers))).await
+        within(again(|| query().fetch_optional(&self.readers))).await.map_err(NotDone::into_error)
     }
 
     /// Runs one statement **that changes nothing the second time**; says how many rows it changed.
     pub(super) async fn execute(
         &self,
-        query: impl Fn() -> Query + Send + Sync,
+        query: impl Fn() -> Query<'static> + Send + Sync,
     ) -> Result<u64, StoreError> {
-        let done = within(again(|| query().execute(&self.writers))).await?;
+        self.same_file()?;
+        let done = within(again(|| query().execute(&self.writers))).await;
+        let done = done.map_err(|why| why.reported(&self.health))?;
+        self.health.worked();
         Ok(done.rows_affected())
     }
 
     /// A transaction that will write. Dropped without a commit, it changes nothing.
-    pub(super) async fn begin(&self) -> Result<Transaction<'static, Any>, StoreError> {
-        within(again(|| self.writers.begin_with(self.dialect.begin))).await
+    pub(super) async fn begin(&self) -> Result<Write, StoreError> {
+        self.same_file()?;
+        let begun = within(again(|| self.writers.begin_with(self.dialect.begin))).await;
+        let transaction = begun.map_err(|why| why.reported(&self.health))?;
+        Ok(Write { transaction, health: self.health.clone() })
+    }
+}
+
+/// A transaction that writes. Whatever goes wrong in it is reported to the store's [`Health`], which decides
+/// what becomes of the connection: there is no other way to a connection that writes in a transaction.
+pub(super) struct Write {
+    transaction: Transaction<'static, Any>,
+    health: Arc<Health>,
+}
+
+impl Write {
+    /// Runs a statement; says how many rows it changed.
+    pub(super) async fn execute(&mut self, query: Query<'_>) -> Result<u64, StoreError> {
+        let done = within(query.execute(&mut *self.transaction)).await;
+        Ok(self.report(done)?.rows_affected())
+    }
+
+    /// The one row that a statement answers.
+    pub(super) async fn one(&mut self, query: Query<'_>) -> Result<AnyRow, StoreError> {
+        let done = within(query.fetch_one(&mut *self.transaction)).await;
+        self.report(done)
+    }
+
+    /// The one row that a statement answers, if it does.
+    pub(super) async fn optional(
+        &mut self,
+        query: Query<'_>,
+    ) -> Result<Option<AnyRow>, StoreError> {
+        let done = within(query.fetch_optional(&mut *self.transaction)).await;
+        self.report(done)
+    }
+
+    /// The rows that a statement answers.
+    pub(super) async fn all(&mut self, query: Query<'_>) -> Result<Vec<AnyRow>, StoreError> {
+        let done = within(query.fetch_all(&mut *self.transaction)).await;
+        self.report(done)
+    }
+
+    /// Makes it last.
+    pub(super) async fn commit(self) -> Result<(), StoreError> {
+        let done = within(self.transaction.commit()).await;
+        done.map_err(|why| why.reported(&self.health))?;
+        self.health.worked();
+        Ok(())
+    }
+
+    fn report<T>(&self, done: Result<T, NotDone>) -> Result<T, StoreError> {
+        done.map_err(|why| why.reported(&self.health))
+    }
+}
+
+/// Why a statement was not done, or may not have been.
+enum NotDone {
+    Failed(sqlx::Error),
+    Late(tokio::time::error::Elapsed),
+}
+
+impl NotDone {
+    fn into_error(self) -> StoreError {
+        match self {
+            Self::Failed(error) => failed(error),
+            Self::Late(late) => StoreError::Unavailable(Box::new(late)),
+        }
+    }
+
+    fn reported(self, health: &Health) -> StoreError {
+        match &self {
+            Self::Failed(error) => health.failed(error),
+            Self::Late(_) => health.not_done(),
+        }
+        self.into_error()
     }
 }
 
@@ -67,11 +146,9 @@ where
 }
 
 /// Waits for the database, but not for ever: a network may swallow the question or the answer.
-pub(super) async fn within<T>(
-    ask: impl Future<Output = Result<T, sqlx::Error>>,
-) -> Result<T, StoreError> {
+async fn within<T>(ask: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, NotDone> {
     match tokio::time::timeout(DEADLINE, ask).await {
-        Ok(answer) => answer.map_err(failed),
-        Err(late) => Err(StoreError::Unavailable(Box::new(late))),
+        Ok(answer) => answer.map_err(NotDone::Failed),
+        Err(late) => Err(NotDone::Late(late)),
     }
 }

@@ -4,7 +4,7 @@ use doorstep_domain::{Session, Timestamp, TokenHash};
 use sqlx::Row;
 
 use super::error::{failed, unreadable};
-use super::run::{Query, within};
+use super::run::Query;
 use super::{Store, text};
 
 /// Sessions forgotten in one statement: so many that it is worth it, so few that nobody waits for it.
@@ -14,8 +14,8 @@ const PURGE: u64 = 5_000;
 impl Sessions for Store {
     async fn open(&self, session: &Session) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
-        within(insert(session).execute(&mut *transaction)).await?;
-        within(transaction.commit()).await
+        transaction.execute(insert(session)).await?;
+        transaction.commit().await
     }
 
     async fn find(&self, token: &TokenHash, now: Timestamp) -> Result<Option<Session>, StoreError> {
@@ -54,7 +54,7 @@ impl Sessions for Store {
 }
 
 /// Keeps a session; as part of a registration too.
-pub(super) fn insert(session: &Session) -> Query {
+pub(super) fn insert(session: &Session) -> Query<'static> {
     sqlx::query("INSERT INTO sessions (token, user_id, expires_at) VALUES ($1, $2, $3)")
         .bind(session.token.as_bytes().as_slice())
         .bind(text::kept(&session.user_id.to_string()))

@@ -3,14 +3,22 @@
 //! One connection writes, in transactions that take the write lock at their beginning: nobody then finds out
 //! in the middle that somebody else writes. Beside it a few connections read, which in WAL mode neither wait
 //! for the writer nor make it wait. Another process on the same file is waited for, five seconds long.
+//!
+//! *Invariant:* a connection on which a write failed is not used again, and neither is one that believes in a
+//! transaction that has ended (`pool`).
+
+mod file;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::{AnyConnection, AnyPool, Connection};
 
-use crate::sql::{ConnectError, Dialect, Step, Store, Tables, migrate, said};
+use crate::sql::{ConnectError, Dialect, Health, Sharing, Step, Store, Tables, migrate, said};
+
+pub(crate) use self::file::DatabaseFile;
 
 /// How many read at the same time.
 const READERS: u32 = 4;
@@ -30,10 +38,12 @@ const TUNING: &str = "PRAGMA busy_timeout = 5000; \
 const READER_TUNING: &str = "PRAGMA busy_timeout = 5000; \
      PRAGMA query_only = ON;";
 
-const STEPS: [Step; 3] = [
+const STEPS: [Step; 5] = [
     (1, "accounts", include_str!("migrations/0001_accounts.sql")),
     (2, "notifications", include_str!("migrations/0002_notifications.sql")),
     (3, "positions", include_str!("migrations/0003_positions.sql")),
+    (4, "notifications", include_str!("migrations/0004_readiness.sql")),
+    (5, "notifications", include_str!("migrations/0005_claims.sql")),
 ];
 
 const DIALECT: Dialect = Dialect {
@@ -47,26 +57,39 @@ const DIALECT: Dialect = Dialect {
 };
 
 /// Opens the file, making it if it is missing.
-pub(crate) async fn open(url: &str, tables: Tables) -> Result<Store, ConnectError> {
+pub(crate) async fn open(
+    url: &str,
+    tables: Tables,
+    sharing: Sharing,
+) -> Result<Store, ConnectError> {
     sqlx::any::install_default_drivers();
     let place = Place::read(url)?;
-    let writers = pool(&place, 1, TUNING);
-    let readers = if place.in_memory {
+    let health = Arc::new(Health::default());
+    if place.in_memory {
+        let writers = pool(&place, 1, TUNING, &health);
         // What another connection would open is another, empty database.
         let mut connection = writers.acquire().await.map_err(|e| place.explain(&e))?;
         migrate(&mut connection, &STEPS, tables).await?;
-        writers.clone()
-    } else {
-        prepare(&place, tables).await?;
-        pool(&place, READERS, READER_TUNING)
+        let readers = writers.clone();
+        let (dialect, shared, file) = (&DIALECT, false, None);
+        return Ok(Store { writers, readers, dialect, shared, health, file });
+    }
+    let lock = match sharing {
+        Sharing::Shared => None,
+        Sharing::Alone => Some(DatabaseFile::lock(&place.path)?),
     };
-    Ok(Store { writers, readers, dialect: &DIALECT })
+    prepare(&place, tables, sharing).await?;
+    let file = Some(Arc::new(DatabaseFile::locked(&place.path, lock)));
+    let writers = pool(&place, 1, TUNING, &health);
+    let readers = pool(&place, READERS, READER_TUNING, &health);
+    let shared = sharing == Sharing::Shared;
+    Ok(Store { writers, readers, dialect: &DIALECT, shared, health, file })
 }
 
 /// The connections. Neither idle nor old ones are closed: they cost nothing, and the last one of a database
 /// in memory would take it along.
-fn pool(place: &Place, connections: u32, tuning: &'static str) -> AnyPool {
-    AnyPoolOptions::new()
+fn pool(place: &Place, connections: u32, tuning: &'static str, health: &Arc<Health>) -> AnyPool {
+    let options = AnyPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(PATIENCE)
         .idle_timeout(None)
@@ -74,14 +97,31 @@ fn pool(place: &Place, connections: u32, tuning: &'static str) -> AnyPool {
         .test_before_acquire(false)
         .after_connect(move |connection, _| {
             Box::pin(async move { sqlx::raw_sql(tuning).execute(connection).await.map(drop) })
+        });
+    if place.in_memory {
+        return options.connect_lazy_with(place.options.clone());
+    }
+    let health = health.clone();
+    options
+        .before_acquire(move |_, seen| {
+            let may_use = health.may_use(seen.age);
+            Box::pin(async move { Ok(may_use) })
         })
-        .connect_lazy_with(place.options.clone())
+        .after_release(|connection, _| {
+            Box::pin(async move {
+                // Until the rollback that a dropped transaction asked for is done. It fails when SQLite has
+                // ended the transaction by itself, and the connection would believe in it for ever.
+                connection.ping().await?;
+                Ok(!connection.is_in_transaction())
+            })
+        })
+        .connect_lazy_with(place.again.clone())
 }
 
 /// Makes the file if it is missing and brings its schema up to date, over a connection of its own: what is
 /// wrong with the file is then told as it is, where a pool would try again until it knows only that it
 /// took too long.
-async fn prepare(place: &Place, tables: Tables) -> Result<(), ConnectError> {
+async fn prepare(place: &Place, tables: Tables, sharing: Sharing) -> Result<(), ConnectError> {
     let explain = |e| place.explain(&e);
     let mut connection = AnyConnection::connect_with(&place.options).await.map_err(explain)?;
     let started = Instant::now();
@@ -95,6 +135,12 @@ async fn prepare(place: &Place, tables: Tables) -> Result<(), ConnectError> {
     // The write lock, so that of two processes only one makes the schema, and the other finds it made.
     let mut alone = connection.begin_with(DIALECT.begin).await.map_err(explain)?;
     migrate(&mut alone, &STEPS, tables).await?;
+    if sharing == Sharing::Alone {
+        // SQLite opens a file for reading where it may not write, and says so at the first write only. Whoever
+        // serves will write.
+        let write = sqlx::query("DELETE FROM readiness WHERE id = 0");
+        write.execute(&mut *alone).await.map_err(explain)?;
+    }
     alone.commit().await.map_err(explain)?;
     connection.close().await.map_err(explain)
 }
@@ -102,6 +148,8 @@ async fn prepare(place: &Place, tables: Tables) -> Result<(), ConnectError> {
 /// Where the database is.
 struct Place {
     options: AnyConnectOptions,
+    /// To open it when it is there: a file that was deleted is not made again, and empty, in its place.
+    again: AnyConnectOptions,
     path: PathBuf,
     in_memory: bool,
 }
@@ -116,14 +164,15 @@ impl Place {
             return Err(ConnectError::BadUrl("it names no file".to_owned()));
         }
         let in_memory = file == ":memory:" || parameters.contains("mode=memory");
-        let url = match parameters {
+        let url = |mode: &str| match parameters {
             _ if in_memory => format!("sqlite:{rest}"),
-            "" => format!("sqlite:{file}?mode=rwc"),
+            "" => format!("sqlite:{file}?mode={mode}"),
             given if given.contains("mode=") => format!("sqlite:{rest}"),
-            given => format!("sqlite:{file}?{given}&mode=rwc"),
+            given => format!("sqlite:{file}?{given}&mode={mode}"),
         };
-        let options = url.parse().map_err(|e| ConnectError::BadUrl(said(&e)))?;
-        Ok(Self { options, path: file.into(), in_memory })
+        let read = |url: String| url.parse().map_err(|e| ConnectError::BadUrl(said(&e)));
+        let (options, again) = (read(url("rwc"))?, read(url("rw"))?);
+        Ok(Self { options, again, path: file.into(), in_memory })
     }
 
     /// What went wrong while opening it (sqlite.org/rescode.html).

@@ -6,6 +6,7 @@ use tokio::runtime::Handle;
 
 use super::Delivery;
 use super::capacity::Capacity;
+use super::claims::Claims;
 use super::context::Context;
 use super::endings::Endings;
 use super::policy::{Limits, Rules};
@@ -114,6 +115,11 @@ impl Builder {
         });
         let wake = Wake::new(cx.clone(), self.inbox, self.hash_seed);
         wake.start();
-        Ok(Delivery { poll: Poll::new(cx.clone()), wake, cx, handover: self.handover })
+        let claims =
+            self.handover.clone().map(|store| Claims::new(cx.clone(), wake.clone(), store));
+        if let Some(claims) = &claims {
+            claims.start();
+        }
+        Ok(Delivery { poll: Poll::new(cx.clone()), wake, cx, handover: self.handover, claims })
     }
 }

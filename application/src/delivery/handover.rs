@@ -6,9 +6,9 @@ use doorstep_domain::{Notification, Outcome};
 use super::Delivery;
 
 /// How a store that panics is called in its error.
-const HANDOVER: &str = "handover store";
+pub(super) const HANDOVER: &str = "handover store";
 /// The largest write to the store.
-const BATCH: usize = 1000;
+pub(super) const BATCH: usize = 1000;
 /// How often progress is logged.
 const PROGRESS: usize = 10_000;
 /// The pause after a write that failed.
@@ -25,28 +25,31 @@ pub struct Stopped {
 
 impl Delivery {
     /// Takes up what a stopped node left, with the TTL that is left. Call it once, before anybody can
-    /// connect. Takes no more than this node has room for; the rest stays for others.
+    /// connect. Takes no more than this node has room for; the rest stays for others, and for users who arrive.
+    ///
+    /// What another node leaves later is claimed while this one runs: when its user arrives here or is here,
+    /// and when its TTL has ended.
     pub async fn take_up(&self) -> Result<usize, StoreError> {
-        let Some(store) = &self.handover else { return Ok(0) };
+        let (Some(store), Some(claims)) = (&self.handover, &self.claims) else { return Ok(0) };
         let mut count = 0;
         loop {
             let limit = self.cx.capacity.room().min(BATCH);
             if limit == 0 {
                 tracing::warn!(count, "this node is full; it takes up no more of what was left");
+                claims.something_is_left();
                 break;
             }
             let batch = self.cx.guarded(HANDOVER, store.take(limit)).await?;
             let got = batch.len();
-            for n in batch {
-                let rule = *self.cx.rules.of(&n.kind);
-                // Refusals have been counted and logged as outcomes: nobody else is left to be told.
-                drop(self.wake.accept(n, &rule).await);
-            }
+            let all = claims.put_in(batch).await;
             count += got;
             if count > 0 && (got < limit || count.is_multiple_of(PROGRESS)) {
                 tracing::info!(count, "taken up what an earlier node left");
             }
-            if got < limit {
+            if !all {
+                tracing::warn!(count, "this node has no room for some of what was left");
+            }
+            if !all || got < limit {
                 break;
             }
         }
@@ -64,6 +67,9 @@ impl Delivery {
             tracing::warn!(
                 "some pushes did not come to an end in time; what they push is handed over"
             );
+        }
+        if let Some(claims) = &self.claims {
+            claims.close();
         }
         if let Ok(Err(error)) = tokio::time::timeout(patience / 5, self.wake.clear_trays()).await {
             tracing::warn!(%error, "the inbox does not answer; what it should have is handed over");

@@ -14,11 +14,13 @@
 //! | `poll` | the strategy `poll`, for comparison |
 //! | `immediate` | the policy `immediate`, and a TTL of 0 |
 //! | `handover` | what a stopping node leaves, and what a starting one takes up |
+//! | `claims` | what a running node takes up of it |
 //! | `endings/` | how each end is made known; receipts |
 //! | `context`, `tasks`, `sync` | the guarded calls of the ports; background work; the one lock |
 
 mod builder;
 mod capacity;
+mod claims;
 mod context;
 mod endings;
 mod handover;
@@ -38,6 +40,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use doorstep_domain::ports::{Clock, Handover, Presence, Pusher, StoreError, Which};
 use doorstep_domain::{Kind, Notification, NotificationId, Outcome, UserId};
 
+use self::claims::Claims;
 use self::context::Context;
 use self::immediate::now_or_never;
 use self::poll::Poll;
@@ -58,6 +61,8 @@ pub struct Delivery {
     wake: Arc<Wake>,
     poll: Arc<Poll>,
     handover: Option<Arc<dyn Handover>>,
+    /// There is one where there is a handover.
+    claims: Option<Arc<Claims>>,
 }
 
 /// Why a notification was not accepted. Its outcome, `rejected`, has been counted and told.
@@ -145,7 +150,10 @@ impl Delivery {
     /// in which delivery was started. So they may be called from any thread, inside or outside of a runtime,
     /// and while you hold a lock that your ports take too.
     pub fn arrived(&self, user: &UserId) {
-        self.wake.arrived(user);
+        match &self.claims {
+            Some(claims) => claims.arrived(user),
+            None => self.wake.arrived(user),
+        }
     }
 
     /// A connection of this user has ended. Call it after [`Presence`] and [`Pusher`] have forgotten it.

@@ -26,7 +26,7 @@ mod tokens;
 pub use accounts::{Accounts, Grant, RegisterError};
 pub use clock::Clock;
 pub use events::{EventHandler, EventPublisher, HandlerError, PublishError};
-pub use handover::Handover;
+pub use handover::{Handover, Left};
 pub use ids::Ids;
 pub use inbox::{EnteredBy, Inbox, InboxItem, Which};
 pub use outcomes::Outcomes;

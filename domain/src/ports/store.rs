@@ -7,8 +7,10 @@ use crate::RewardRules;
 pub enum StoreError {
     /// It cannot be reached, or did not answer in time: the same call may succeed later. Whether a write
     /// took effect is unknown.
+    ///
+    /// The reason is in the text and so is no `source`: it would be printed twice.
     #[error("the store is unavailable: {0}")]
-    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Unavailable(Box<dyn std::error::Error + Send + Sync>),
     /// It holds something that should not be there: trying again will not help, somebody must look.
     #[error("the store holds something unexpected: {0}")]
     Corrupt(String),

@@ -80,7 +80,7 @@ impl Door {
     }
 
     /// A user whom the backend let in.
-    fn user(&self, id: &str) -> User {
+    pub(crate) fn user(&self, id: &str) -> User {
         User::with_token(self.server.url(), id, &token(id))
     }
 }
@@ -105,7 +105,7 @@ impl Backend {
         Self { url: url.to_owned(), key: key.to_owned(), http: reqwest::Client::new() }
     }
 
-    async fn post(&self, path: &str, body: impl Into<reqwest::Body>) -> (u16, Value) {
+    pub(crate) async fn post(&self, path: &str, body: impl Into<reqwest::Body>) -> (u16, Value) {
         let request = self.http.post(format!("{}{path}", self.url)).body(body);
         let request = request.header("content-type", "application/json").bearer_auth(&self.key);
         answer(request).await

@@ -91,7 +91,7 @@ async fn the_store_has_the_tables_of_inbox_and_handover_and_no_others() {
             .file("doorstep.toml", &format!("[keys]\n{}\n[trading]\nenabled = {trading}", key.line))
     };
     let server = call("false").start().await;
-    assert_eq!(tables(&database).await, ["handover", "inbox"]);
+    assert_eq!(tables(&database).await, ["handover", "inbox", "readiness"]);
     let ready = reqwest::get(format!("{}/health/ready", server.url())).await.unwrap();
     assert_eq!(ready.status(), 200);
     let backend = Backend::new(server.url(), &key.key);

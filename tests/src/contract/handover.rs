@@ -1,8 +1,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
-use doorstep_domain::Notification;
 use doorstep_domain::ports::Handover;
+use doorstep_domain::{Notification, Timestamp, Ttl};
 
 use super::sample::{at_once, full_and_bare, notification, notifications, stranger};
 
@@ -14,11 +15,15 @@ pub async fn handover(store: Arc<dyn Handover>) {
     what_was_taken_may_be_left_again(&*store).await;
     a_limit_takes_the_oldest(&*store).await;
     takers_at_once_never_share(&store).await;
+    a_user_s_are_taken_for_them_alone(&*store).await;
+    what_has_expired_is_taken_and_nothing_else(&*store).await;
+    a_look_takes_nothing(&*store).await;
+    whatever_takes_shares_nothing(&store).await;
 }
 
 async fn what_was_left_is_taken_in_its_order_and_gone(store: &dyn Handover) {
     let mut left = full_and_bare(&stranger()).to_vec();
-    left[1].ttl = Some(doorstep_domain::Ttl::ZERO);
+    left[1].ttl = Some(Ttl::ZERO);
     left.extend((0..998).map(|_| notification(&stranger())));
     // Not the order of the ids: that in which they are left counts.
     left.reverse();
@@ -88,6 +93,88 @@ async fn takers_at_once_never_share(store: &Arc<dyn Handover>) {
     // One who finds the rest in another's hands is done; nothing may be left all the same.
     let mut all: Vec<_> = taken.concat().into_iter().map(|n| n.id).collect();
     all.extend(take(&**store, 2_000).await.into_iter().map(|n| n.id));
+    assert_eq!(all.len(), left.len(), "each once");
+    assert_eq!(all.into_iter().collect::<BTreeSet<_>>(), left.iter().map(|n| n.id).collect());
+}
+
+async fn a_user_s_are_taken_for_them_alone(store: &dyn Handover) {
+    let (ada, bob) = (stranger(), stranger());
+    assert_eq!(store.take_for(&ada, 9).await.expect("looks"), []);
+    let [hers, his] = [notifications(&ada, 5), notifications(&bob, 2)];
+    let mixed = [&hers[..2], &his[..1], &hers[2..], &his[1..]].concat();
+    store.leave(&mixed).await.expect("leaves");
+    assert_eq!(store.take_for(&stranger(), 9).await.expect("takes"), []);
+    assert_eq!(store.take_for(&ada, 0).await.expect("takes"), []);
+    assert_eq!(store.take_for(&ada, 3).await.expect("takes"), hers[..3]);
+    assert_eq!(store.take_for(&ada, 9).await.expect("takes"), hers[3..]);
+    assert_eq!(store.take_for(&ada, 9).await.expect("takes"), []);
+    assert_eq!(take(store, 9).await, his);
+}
+
+async fn what_has_expired_is_taken_and_nothing_else(store: &dyn Handover) {
+    let at =
+        |seconds: u64| Timestamp::from_micros(1_700_000_000_000_000) + Duration::from_secs(seconds);
+    let ends = |seconds: u32| Notification {
+        created_at: at(0),
+        ttl: Some(Ttl::from_secs(seconds)),
+        ..notification(&stranger())
+    };
+    let left = [ends(30), ends(10), ends(20), Notification { ttl: None, ..ends(0) }];
+    store.leave(&left).await.expect("leaves");
+    let nothing: [Notification; 0] = [];
+    assert_eq!(store.take_expired(at(9), 9).await.expect("takes"), nothing);
+    // The moment itself is the end.
+    assert_eq!(store.take_expired(at(10), 9).await.expect("takes"), left[1..2]);
+    assert_eq!(store.take_expired(at(40), 1).await.expect("takes"), left[..1]);
+    assert_eq!(store.take_expired(at(40), 9).await.expect("takes"), left[2..3]);
+    assert_eq!(store.take_expired(at(1_000_000), 9).await.expect("takes"), nothing);
+    assert_eq!(take(store, 9).await, left[3..]);
+}
+
+async fn a_look_takes_nothing(store: &dyn Handover) {
+    assert_eq!(store.look(0, 9).await.expect("looks"), []);
+    let left = [notifications(&stranger(), 2), notifications(&stranger(), 1)].concat();
+    store.leave(&left).await.expect("leaves");
+    let seen = store.look(0, 9).await.expect("looks");
+    let users: Vec<_> = seen.iter().map(|left| &left.user).collect();
+    assert_eq!(users, left.iter().map(|n| &n.user_id).collect::<Vec<_>>());
+    assert!(seen[0].place > 0 && seen.is_sorted_by(|a, b| a.place < b.place), "{seen:?}");
+    assert_eq!(store.look(0, 1).await.expect("looks"), seen[..1]);
+    assert_eq!(store.look(seen[0].place, 9).await.expect("looks"), seen[1..]);
+    assert_eq!(store.look(seen[2].place, 9).await.expect("looks"), []);
+    assert_eq!(take(store, 9).await, left);
+}
+
+/// Nodes that claim for a user, that end what has expired, and that start, all at once.
+async fn whatever_takes_shares_nothing(store: &Arc<dyn Handover>) {
+    let ada = stranger();
+    let mut left = notifications(&ada, 600);
+    for n in &mut left {
+        n.ttl = Some(Ttl::from_secs(1));
+    }
+    store.leave(&left).await.expect("leaves");
+    let over = left[0].created_at + Duration::from_secs(1_000_000);
+    let takers = at_once((0..6).map(|taker| {
+        let (store, ada) = (Arc::clone(store), ada.clone());
+        async move {
+            let mut taken = Vec::new();
+            loop {
+                let some = match taker % 3 {
+                    0 => store.take_for(&ada, 50).await,
+                    1 => store.take_expired(over, 50).await,
+                    _ => store.take(50).await,
+                };
+                let some = some.expect("takes");
+                if some.is_empty() {
+                    return taken;
+                }
+                taken.extend(some);
+            }
+        }
+    }))
+    .await;
+    let mut all: Vec<_> = takers.concat().into_iter().map(|n| n.id).collect();
+    all.extend(take(&**store, 1_000).await.into_iter().map(|n| n.id));
     assert_eq!(all.len(), left.len(), "each once");
     assert_eq!(all.into_iter().collect::<BTreeSet<_>>(), left.iter().map(|n| n.id).collect());
 }

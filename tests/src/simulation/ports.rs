@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use doorstep_domain::ports::{
-    Attempt, Clock, EnteredBy, Handover, Inbox, InboxItem, Outcomes, Presence, PushError, Pushed,
-    Pusher, StoreError, Which,
+    Attempt, Clock, EnteredBy, Handover, Inbox, InboxItem, Left, Outcomes, Presence, PushError,
+    Pushed, Pusher, StoreError, Which,
 };
 use doorstep_domain::{Ended, Notification, NotificationId, Outcome, Timestamp, UserId};
 use tokio::time::Instant;
@@ -213,5 +213,27 @@ impl Handover for Ports {
     async fn take(&self, limit: usize) -> Result<Vec<Notification>, StoreError> {
         self.unless_gone().await;
         self.world.stores.take(limit).await
+    }
+    async fn take_for(&self, user: &UserId, limit: usize) -> Result<Vec<Notification>, StoreError> {
+        self.unless_gone().await;
+        self.world.stores.take_for(user, limit).await
+    }
+
+    async fn take_expired(
+        &self,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Notification>, StoreError> {
+        self.unless_gone().await;
+        self.world.stores.take_expired(now, limit).await
+    }
+
+    async fn look(&self, after: u64, limit: usize) -> Result<Vec<Left>, StoreError> {
+        self.unless_gone().await;
+        self.world.stores.look(after, limit).await
+    }
+
+    fn is_shared(&self) -> bool {
+        true
     }
 }

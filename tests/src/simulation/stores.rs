@@ -8,7 +8,7 @@ use doorstep_domain::ports::StoreError;
 
 use super::dice::Dice;
 use crate::memory::Memory;
-use doorstep_domain::ports::{EnteredBy, Handover, Inbox, InboxItem, Which};
+use doorstep_domain::ports::{EnteredBy, Handover, Inbox, InboxItem, Left, Which};
 use doorstep_domain::{Notification, NotificationId, Timestamp, UserId};
 
 pub(super) struct Stores {
@@ -146,7 +146,38 @@ impl Stores {
         self.call(async || self.memory.leave(waiting).await).await
     }
 
+    /// Does or refuses: what it takes and does not say it has taken would be lost.
+    async fn take_or_refuse(
+        &self,
+        take: impl AsyncFnOnce() -> Result<Vec<Notification>, StoreError>,
+    ) -> Result<Vec<Notification>, StoreError> {
+        match self.throw().await {
+            Luck::Does => take().await,
+            _ => Err(StoreError::Unavailable("simulated".into())),
+        }
+    }
+
     pub(super) async fn take(&self, limit: usize) -> Result<Vec<Notification>, StoreError> {
-        self.call(async || self.memory.take(limit).await).await
+        self.take_or_refuse(async || self.memory.take(limit).await).await
+    }
+
+    pub(super) async fn take_for(
+        &self,
+        user: &UserId,
+        limit: usize,
+    ) -> Result<Vec<Notification>, StoreError> {
+        self.take_or_refuse(async || self.memory.take_for(user, limit).await).await
+    }
+
+    pub(super) async fn take_expired(
+        &self,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Notification>, StoreError> {
+        self.take_or_refuse(async || self.memory.take_expired(now, limit).await).await
+    }
+
+    pub(super) async fn look(&self, after: u64, limit: usize) -> Result<Vec<Left>, StoreError> {
+        self.call(async || self.memory.look(after, limit).await).await
     }
 }

@@ -14,6 +14,7 @@
 //! | `rules` | when an entry is superseded, when a mailbox is full, what is offered again |
 //! | `entry`, `lists` | one entry; the links and tables that keep all of them |
 //! | `due` | which entries are due when |
+//! | `claimed` | what a stopped node left for the mailbox |
 //! | `kept` | what a mailbox has of the inbox |
 //! | `shards` | many mailrooms, each under its own lock |
 
@@ -27,6 +28,7 @@ use self::due::DueIndex;
 use self::entry::{Entry, NIL};
 use super::policy::{Overflow, Rule};
 
+mod claimed;
 mod due;
 mod entry;
 mod kept;

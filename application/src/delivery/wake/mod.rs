@@ -116,6 +116,27 @@ impl Wake {
         }
     }
 
+    /// Puts in a notification that a stopped node left and the capacity has counted.
+    pub(super) fn claimed(&self, n: Notification, ended: &mut Vec<Ended>) {
+        let ttl = n.ttl.unwrap_or(self.cx.rules.of(&n.kind).ttl);
+        let due = n.created_at + ttl.as_duration();
+        let (user, kind, bytes) = (n.user_id.clone(), n.kind.clone(), n.payload.as_str().len());
+        let id = n.id;
+        let limited = self.cx.capacity.minds(&kind);
+        let admission = self.rooms.put_in(&user, bytes, |room| room.claimed(n, ttl, limited));
+        match admission {
+            Admission::In(gone) => {
+                if gone.iter().any(|(n, _)| n.id == id) {
+                    self.cx.capacity.leave_kind(&kind, bytes);
+                }
+                ended.extend(gone.iter().map(|(n, outcome)| self.cx.endings.end(n, *outcome)));
+                self.alarm.mind(due);
+            }
+            // It is here already.
+            Admission::Full(_) => self.cx.capacity.leave(&kind, bytes),
+        }
+    }
+
     /// Flushes the mailbox if the user is there, and says what has become of this notification.
     fn flush_and_look(self: &Arc<Self>, user: &UserId, id: NotificationId) -> Acceptance {
         if !self.flush_if_online(user) {

@@ -1,0 +1,179 @@
+//! Whether writes work: what the latest of them said, and a test write where there was none for a while.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use doorstep_domain::Timestamp;
+use doorstep_domain::ports::{Readiness, StoreError};
+
+use super::Store;
+use super::error::{Severity, severity};
+
+/// A write that worked less than this ago proves that writes work.
+const PROOF: Duration = Duration::from_secs(10);
+
+/// After a test write that failed, the next one comes no sooner than this.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What a test write weighs after a write has failed: more than the largest notification, because on a full
+/// disk a small write may still fit where a large one does not.
+const BALLAST: usize = 64 * 1024;
+
+/// What is known about the writes of a store. Every write reports here.
+#[derive(Debug, Default)]
+pub(crate) struct Health {
+    latest: Mutex<Latest>,
+    /// Held by whoever makes a test write: one at a time is enough.
+    testing: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct Latest {
+    worked: Option<Instant>,
+    /// A write has failed since one worked.
+    suspect: bool,
+    /// The latest test write, if it failed: when, and why.
+    refused: Option<(Instant, String)>,
+    /// Connections that are older than this are not used any more.
+    broke: Option<Instant>,
+}
+
+/// What readiness is to do.
+enum Verdict {
+    Works,
+    Refused(String),
+    /// Make a test write of this weight.
+    Test(usize),
+}
+
+impl Health {
+    fn latest(&self) -> MutexGuard<'_, Latest> {
+        // Whatever panicked under this lock left a state that the next write corrects.
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A write was committed.
+    pub(super) fn worked(&self) {
+        let mut latest = self.latest();
+        *latest = Latest { worked: Some(Instant::now()), broke: latest.broke, ..Latest::default() };
+    }
+
+    /// A write failed.
+    pub(super) fn failed(&self, error: &sqlx::Error) {
+        let severity = severity(error);
+        if severity == Severity::Statement {
+            return;
+        }
+        let mut latest = self.latest();
+        latest.suspect = true;
+        if severity == Severity::Connection {
+            latest.broke = Some(Instant::now());
+        }
+    }
+
+    /// A write was not done, and the database said nothing about it.
+    pub(super) fn not_done(&self) {
+        self.latest().suspect = true;
+    }
+
+    /// Whether a connection of this age may be used: not if a write broke connections since it was opened.
+    pub(crate) fn may_use(&self, age: Duration) -> bool {
+        let opened = Instant::now().checked_sub(age);
+        match (self.latest().broke, opened) {
+            (Some(broke), Some(opened)) => opened > broke,
+            (broke, _) => broke.is_none(),
+        }
+    }
+
+    fn verdict(&self) -> Verdict {
+        let latest = self.latest();
+        match &latest.refused {
+            Some((at, why)) if at.elapsed() < RETRY => Verdict::Refused(why.clone()),
+            _ if latest.suspect => Verdict::Test(BALLAST),
+            _ if latest.worked.is_some_and(|at| at.elapsed() < PROOF) => Verdict::Works,
+            _ => Verdict::Test(0),
+        }
+    }
+
+    fn refused(&self, why: String) {
+        let mut latest = self.latest();
+        latest.suspect = true;
+        latest.refused = Some((Instant::now(), why));
+    }
+}
+
+#[async_trait::async_trait]
+impl Readiness for Store {
+    async fn check(&self) -> Result<(), StoreError> {
+        self.same_file()?;
+        // Of a table, so that the file or the server's disk is really looked at: the one that is always
+        // there, whichever others are wanted, and never empty.
+        self.rows(|| sqlx::query("SELECT version FROM _sqlx_migrations LIMIT 1")).await?;
+        if !matches!(self.health.verdict(), Verdict::Test(_)) {
+            return self.answer();
+        }
+        let _alone = self.health.testing.lock().await;
+        // Whoever had the turn before may have found out.
+        if let Verdict::Test(weight) = self.health.verdict()
+            && let Err(error) = self.test_write(weight).await
+        {
+            self.health.refused(error.to_string());
+            return Err(error);
+        }
+        self.answer()
+    }
+}
+
+impl Store {
+    fn answer(&self) -> Result<(), StoreError> {
+        match self.health.verdict() {
+            Verdict::Refused(why) => Err(StoreError::Unavailable(why.into())),
+            Verdict::Works | Verdict::Test(_) => Ok(()),
+        }
+    }
+
+    /// Commits a write of about this weight. The row is the same each time, so nothing grows.
+    async fn test_write(&self, weight: usize) -> Result<(), StoreError> {
+        let ballast = "x".repeat(weight);
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let now = Timestamp::default() + now.unwrap_or_default();
+        let mut write = self.begin().await?;
+        let query = sqlx::query(
+            "INSERT INTO readiness (id, tested_at, ballast) VALUES (1, $1, $2) \
+             ON CONFLICT (id) DO UPDATE SET tested_at = excluded.tested_at, ballast = excluded.ballast",
+        );
+        write.execute(query.bind(now.as_micros()).bind(ballast)).await?;
+        write.commit().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_that_were_open_when_a_write_broke_are_not_used_again() {
+        let health = Health::default();
+        assert!(health.may_use(Duration::MAX));
+        health.failed(&sqlx::Error::BeginFailed);
+        assert!(!health.may_use(Duration::from_secs(1)));
+        health.worked();
+        assert!(!health.may_use(Duration::from_secs(1)), "it is still older");
+        std::thread::sleep(Duration::from_millis(1));
+        assert!(health.may_use(Duration::ZERO));
+    }
+
+    #[test]
+    fn a_write_that_worked_needs_no_test_and_one_that_failed_needs_a_heavy_one() {
+        let health = Health::default();
+        assert!(matches!(health.verdict(), Verdict::Test(0)));
+        health.worked();
+        assert!(matches!(health.verdict(), Verdict::Works));
+        health.not_done();
+        assert!(matches!(health.verdict(), Verdict::Test(BALLAST)));
+        health.refused("full".to_owned());
+        assert!(matches!(health.verdict(), Verdict::Refused(why) if why == "full"));
+        health.worked();
+        assert!(matches!(health.verdict(), Verdict::Works));
+    }
+}

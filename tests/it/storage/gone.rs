@@ -1,0 +1,38 @@
+//! A database file that is deleted while a node has it open: SQLite would go on writing, into nothing.
+
+use std::fs;
+
+use super::{door, readiness, until_ready};
+
+#[tokio::test]
+async fn a_file_that_was_deleted_takes_no_more_writes() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("doorstep.db");
+    let door = door(&format!("sqlite://{}", file.display())).await;
+    door.wait_for("ada", 3).await;
+    assert_eq!(door.keeps().await, "waiting ");
+    until_ready(&door.server).await;
+
+    // Moved away and back: nothing is lost.
+    let aside = folder.path().join("aside.db");
+    fs::rename(&file, &aside).unwrap();
+    assert_eq!(readiness(&door.server).await, 503);
+    assert_eq!(door.keeps().await, "rejected inbox_away");
+    fs::rename(&aside, &file).unwrap();
+    assert_eq!(door.keeps().await, "waiting ");
+    until_ready(&door.server).await;
+
+    // Deleted, and another one in its place.
+    fs::remove_file(&file).unwrap();
+    assert_eq!(readiness(&door.server).await, 503);
+    assert_eq!(door.keeps().await, "rejected inbox_away");
+    assert!(!file.exists(), "nothing is made in its place");
+    fs::write(&file, "").unwrap();
+    assert_eq!(readiness(&door.server).await, 503);
+
+    door.server.terminate();
+    let finished = door.server.wait().await;
+    assert_eq!(finished.code, Some(1), "{}", finished.stderr);
+    assert!(finished.stderr.contains("3 notifications were lost"), "{}", finished.stderr);
+    assert!(finished.stderr.contains("was deleted or replaced"), "{}", finished.stderr);
+}
