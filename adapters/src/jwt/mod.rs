@@ -106,7 +106,7 @@ impl Jwts {
     }
 
     fn judge(&self, token: &str, claims: &Claims) -> Option<Caller> {
-        let now = self.clock.now();
+        let now = self.clock.wall();
         let expires_at = timestamp(claims.exp)? + self.expected.leeway;
         if now >= expires_at {
             return None;
@@ -142,6 +142,6 @@ impl Authenticator for Jwts {
     /// Nothing but time ends a token of theirs, and the connection keeps the time itself. About others it
     /// knows nothing: a session that was signed out has time left, too.
     async fn is_alive(&self, caller: &Caller) -> Result<bool, StoreError> {
-        Ok(caller.by == LetInBy::SignedToken && self.clock.now() < caller.expires_at)
+        Ok(caller.by == LetInBy::SignedToken && self.clock.wall() < caller.expires_at)
     }
 }

@@ -224,7 +224,7 @@ impl Worker {
         let count = batch.len();
         let message = Message {
             r#type: "notifications.ended",
-            timestamp: rfc3339(self.clock.now()),
+            timestamp: rfc3339(self.clock.wall()),
             data: Data { notifications: batch.into_iter().map(EndedBody::from).collect() },
         };
         // Strings and numbers have a JSON form.
@@ -249,7 +249,7 @@ impl Worker {
     }
 
     async fn post(&self, id: &str, body: bytes::Bytes) -> Result<(), Untaken> {
-        let timestamp = self.clock.now().as_micros().div_euclid(1_000_000);
+        let timestamp = self.clock.wall().as_micros().div_euclid(1_000_000);
         let headers = [
             ("webhook-id", id.to_owned()),
             ("webhook-timestamp", timestamp.to_string()),

@@ -43,7 +43,7 @@ impl Backends {
         let jwts = Arc::new(Jwts::new(token_keys(config)?, expected, clock.clone()));
         let keys = Arc::new(ServiceKeys::new(Arc::new(RandomTokens), ring(config)));
         let webhook = start_webhook(config, &clock)?.map(Arc::new);
-        let book = Arc::new(Book::new(Book::KEEP, remember.get()));
+        let book = Arc::new(Book::new(Book::KEEP, remember.get(), clock.clone()));
         let (max_ttl, inbox) = (*max_ttl, config.inbox.enabled);
         Ok(Self { clock, book, keys, jwts, webhook, max_ttl, inbox })
     }

@@ -40,7 +40,7 @@ impl Delivery {
             for n in batch {
                 let rule = *self.cx.rules.of(&n.kind);
                 // Refusals have been counted and logged as outcomes: nobody else is left to be told.
-                drop(self.wake.accept(n, &rule).await);
+                drop(self.wake.accept(self.cx.taken_in(n), &rule).await);
             }
             count += got;
             if count > 0 && (got < limit || count.is_multiple_of(PROGRESS)) {
@@ -122,6 +122,7 @@ impl Delivery {
     /// Writes a batch, trying again until the deadline.
     async fn leave_batch(&self, batch: &[Notification], deadline: tokio::time::Instant) -> bool {
         let Some(store) = self.handover.clone() else { return false };
+        let batch = &self.cx.all_shown(batch);
         while let Some(left) = time_until(deadline) {
             match tokio::time::timeout(left, self.cx.guarded(HANDOVER, store.leave(batch))).await {
                 Ok(Ok(())) => return true,
