@@ -1,23 +1,15 @@
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{Request, StatusCode, Uri, header};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::{ClientConfig, RootCertStore};
 
 use super::WebhookError;
+use crate::https::{self, HttpClient, HttpsError, said};
 
-/// What posts to the receiver. It follows no redirect: a receiver that has moved says so to its operator, not
-/// to whoever listens at the new place.
+/// What posts to the receiver.
 pub(super) struct Client {
-    http: legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    http: HttpClient,
     url: Uri,
     timeout: Duration,
 }
@@ -37,27 +29,7 @@ impl Client {
         authorities: Option<&[u8]>,
         timeout: Duration,
     ) -> Result<Self, WebhookError> {
-        let url: Uri = url.parse().map_err(|_| WebhookError::Url)?;
-        let authority = url.authority().ok_or(WebhookError::Url)?;
-        if authority.host().is_empty() || authority.as_str().contains('@') {
-            return Err(WebhookError::Url);
-        }
-        let roots = match (url.scheme_str(), authorities) {
-            (Some("https"), Some(pem)) => given(pem)?,
-            (Some("https"), None) => of_this_machine()?,
-            (Some("http"), None) => RootCertStore::empty(),
-            (Some("http"), Some(_)) => return Err(WebhookError::AuthoritiesWithoutTls),
-            _ => return Err(WebhookError::Url),
-        };
-        let cryptography = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = ClientConfig::builder_with_provider(cryptography)
-            .with_safe_default_protocol_versions()
-            .map_err(|e| WebhookError::Client(e.to_string()))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let connector =
-            HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1();
-        let http = legacy::Client::builder(TokioExecutor::new()).build(connector.build());
+        let (http, url) = https::client(url, authorities)?;
         Ok(Self { http, url, timeout })
     }
 
@@ -88,25 +60,14 @@ impl Client {
     }
 }
 
-fn given(pem: &[u8]) -> Result<RootCertStore, WebhookError> {
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(pem) {
-        let certificate = certificate.map_err(|_| WebhookError::Authorities)?;
-        roots.add(certificate).map_err(|_| WebhookError::Authorities)?;
+impl From<HttpsError> for WebhookError {
+    fn from(error: HttpsError) -> Self {
+        match error {
+            HttpsError::Url => Self::Url,
+            HttpsError::Authorities => Self::Authorities,
+            HttpsError::AuthoritiesWithoutTls => Self::AuthoritiesWithoutTls,
+            HttpsError::NoAuthorities => Self::NoAuthorities,
+            HttpsError::Tls(why) => Self::Client(why),
+        }
     }
-    if roots.is_empty() { Err(WebhookError::Authorities) } else { Ok(roots) }
-}
-
-fn of_this_machine() -> Result<RootCertStore, WebhookError> {
-    let mut roots = RootCertStore::empty();
-    // A machine may have some that cannot be read; what counts is that there are others.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if roots.is_empty() { Err(WebhookError::NoAuthorities) } else { Ok(roots) }
-}
-
-/// An error and what it comes from, in one line.
-fn said(error: &legacy::Error) -> String {
-    let first: &(dyn std::error::Error + 'static) = error;
-    let chain = std::iter::successors(Some(first), |error| error.source());
-    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
