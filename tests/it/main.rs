@@ -13,6 +13,7 @@ mod layers;
 mod node;
 mod process;
 mod promises;
+mod sign_ins;
 mod simulation;
 mod sse;
 mod stores;
