@@ -1,8 +1,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use doorstep_domain::Timestamp;
 use http_body_util::Full;
-use hyper::{Request, StatusCode, Uri, header};
+use hyper::header::{self, HeaderValue};
+use hyper::{Request, StatusCode, Uri};
 
 use super::WebhookError;
 use crate::https::{self, HttpClient, HttpsError, said};
@@ -19,6 +21,36 @@ pub(super) struct Untaken {
     pub(super) why: String,
     /// It answered 410: it wants no more of it, and asking again is no use.
     pub(super) unwanted: bool,
+    /// What it said in `Retry-After`: seconds, or a date that is told as this time of day.
+    pub(super) retry_after: Option<RetryAfter>,
+}
+
+/// When a receiver wants to be asked again (RFC 9110 section 10.2.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RetryAfter {
+    In(Duration),
+    At(Timestamp),
+}
+
+impl RetryAfter {
+    /// `None` for what is neither seconds nor a date.
+    fn parse(value: &HeaderValue) -> Option<Self> {
+        let text = value.to_str().ok()?.trim();
+        if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
+            // Too many digits for a number are a very long time.
+            return Some(Self::In(Duration::from_secs(text.parse().unwrap_or(u64::MAX))));
+        }
+        let at = jiff::fmt::rfc2822::parse(text).ok()?;
+        Some(Self::At(Timestamp::from_micros(at.timestamp().as_microsecond())))
+    }
+
+    /// How long that is from this time of day on.
+    pub(super) fn from(self, now: Timestamp) -> Duration {
+        match self {
+            Self::In(wait) => wait,
+            Self::At(moment) => moment.since(now),
+        }
+    }
 }
 
 impl Client {
@@ -39,7 +71,7 @@ impl Client {
         headers: [(&'static str, String); 3],
         body: Bytes,
     ) -> Result<(), Untaken> {
-        let untaken = |why| Untaken { why, unwanted: false };
+        let untaken = |why| Untaken { why, unwanted: false, retry_after: None };
         let mut request = Request::post(self.url.clone())
             .header(header::CONTENT_TYPE, "application/json")
             .header(header::USER_AGENT, concat!("doorstep/", env!("CARGO_PKG_VERSION")));
@@ -52,7 +84,9 @@ impl Client {
             Ok(Ok(response)) => {
                 let status = response.status();
                 let unwanted = status == StatusCode::GONE;
-                Err(Untaken { why: format!("it answered {status}"), unwanted })
+                let retry_after = response.headers().get(header::RETRY_AFTER);
+                let retry_after = retry_after.and_then(RetryAfter::parse);
+                Err(Untaken { why: format!("it answered {status}"), unwanted, retry_after })
             }
             Ok(Err(error)) => Err(untaken(said(&error))),
             Err(_) => Err(untaken(format!("no answer within {:?}", self.timeout))),
@@ -68,6 +102,26 @@ impl From<HttpsError> for WebhookError {
             HttpsError::AuthoritiesWithoutTls => Self::AuthoritiesWithoutTls,
             HttpsError::NoAuthorities => Self::NoAuthorities,
             HttpsError::Tls(why) => Self::Client(why),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_receiver_says_when_in_seconds_or_as_a_date() {
+        let now = Timestamp::from_micros(784_111_777_000_000); // Sun, 06 Nov 1994 08:49:37 GMT
+        let wait = |text: &'static str| {
+            RetryAfter::parse(&HeaderValue::from_static(text)).map(|when| when.from(now))
+        };
+        assert_eq!(wait("120"), Some(Duration::from_secs(120)));
+        assert_eq!(wait("Sun, 06 Nov 1994 08:50:37 GMT"), Some(Duration::from_mins(1)));
+        assert_eq!(wait("Sun, 06 Nov 1994 08:49:00 GMT"), Some(Duration::ZERO));
+        assert_eq!(wait("99999999999999999999999"), Some(Duration::from_secs(u64::MAX)));
+        for text in ["", "soon", "-1", "1.5", "+3"] {
+            assert_eq!(wait(text), None, "{text:?}");
         }
     }
 }
