@@ -72,7 +72,9 @@ async fn a_step_neither_ends_nor_revives_what_waits() {
         let (clock, door) = (Steps::new(), Door::default());
         let (pusher, seen) = pusher();
         let delivery =
-            Delivery::builder(Arc::new(door.presence()), Arc::new(pusher), clock.clone()).start();
+            Delivery::builder(Arc::new(door.presence()), Arc::new(pusher), clock.clone())
+                .start()
+                .unwrap();
         let early = delivery.send(clock.popup(1)).await.unwrap();
         clock.step(step);
         pass(Duration::from_secs(59)).await;
@@ -104,8 +106,8 @@ impl Handover for Shelf {
 
     async fn take(&self, limit: usize) -> Result<Vec<Notification>, StoreError> {
         let mut shelf = self.0.lock().unwrap();
-        let count = limit.min(shelf.len());
-        Ok(shelf.drain(..count).collect())
+        let most = limit.min(shelf.len());
+        Ok(shelf.drain(..most).collect())
     }
 }
 
@@ -118,6 +120,7 @@ async fn the_next_node_gets_the_time_that_is_left_whatever_the_clock_did() {
             .rules(Rules { default: Rule::default(), ..Rules::default() })
             .handover(shelf.clone())
             .start()
+            .unwrap()
     };
     let clock = Steps::new();
     let delivery = start(&clock);
@@ -141,7 +144,8 @@ async fn a_step_forgets_no_publication_and_its_times_are_of_the_day() {
     let book = Arc::new(Book::new(Book::KEEP, 1000, clock.clone()));
     let delivery = Delivery::builder(presence.clone(), Arc::new(pusher().0), clock.clone())
         .outcomes(book.clone())
-        .start();
+        .start()
+        .unwrap();
     let mut ids = MockIds::new();
     ids.expect_next().returning(|| Uuid::from_u128(9));
     let publishing = Publishing::new(PublishingParts {

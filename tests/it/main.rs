@@ -4,6 +4,7 @@
 
 mod backends;
 mod browser;
+mod cli;
 mod handover;
 mod http;
 mod inbox;

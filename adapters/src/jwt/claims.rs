@@ -72,7 +72,6 @@ impl Expected {
         match decode::<Claims>(token, key.decoding(), &validation) {
             Ok(token) => Ok(token.claims),
             Err(error) => Err(match error.into_kind() {
-                ErrorKind::InvalidSignature => Refusal::Signature,
                 ErrorKind::InvalidIssuer => Refusal::Issuer,
                 ErrorKind::InvalidAudience => Refusal::Audience,
                 ErrorKind::MissingRequiredClaim(name) => {
@@ -82,7 +81,7 @@ impl Expected {
                 }
                 // Signed, and not as it must be: a claim of another type, or no JSON at all.
                 ErrorKind::Json(_) | ErrorKind::Base64(_) | ErrorKind::Utf8(_) => Refusal::Claims,
-                // The signature cannot even be looked at, or the library finds another fault.
+                // Wrong, or such that it cannot even be looked at.
                 _ => Refusal::Signature,
             }),
         }

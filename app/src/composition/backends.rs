@@ -40,6 +40,9 @@ impl Backends {
             audience: jwt.audience.text(),
             leeway: jwt.leeway.0,
         };
+        if !jwt.has_keys() {
+            refuse_without_keys(jwt)?;
+        }
         let token_keys = token_keys(config)?;
         let provider = jwt.jwks_url.text().map(|url| provider(&url, &expected)).transpose()?;
         let jwts = Arc::new(Jwts::new(token_keys, provider, expected, clock.clone()));
@@ -124,6 +127,19 @@ impl Backends {
 fn ring(config: &Config) -> KeyRing {
     let keys = &config.backends.keys;
     keys.iter().map(|(name, hash)| (hash.0, name.as_str().into())).collect()
+}
+
+/// What must be in a token says that tokens are to be taken, and nobody could come in. A reload may take the last
+/// key away all the same: that is how all tokens are revoked.
+fn refuse_without_keys(jwt: &config::backends::Jwt) -> Result<(), ConfigError> {
+    let problem = |(name, value): (&str, &config::value::Given)| {
+        (!value.0.is_empty()).then(|| {
+            format!("jwt.{name}: no key could verify a token: add a [jwt.keys.ID], or jwt.jwks_url")
+        })
+    };
+    let given = [("issuer", &jwt.issuer), ("audience", &jwt.audience)];
+    let problems: Vec<_> = given.into_iter().filter_map(problem).collect();
+    if problems.is_empty() { Ok(()) } else { Err(ConfigError::Wrong(problems)) }
 }
 
 fn provider(url: &str, expected: &Expected) -> Result<Jwks, ConfigError> {

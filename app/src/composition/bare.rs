@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Backends, Node, STREAM_HEARTBEAT};
 use crate::config::Config;
+use crate::page;
 
 /// Puts the parts together and serves. When it returns, what an earlier process left is taken up.
 pub(super) async fn start(
@@ -72,7 +73,7 @@ pub(super) async fn start(
             return Err(error.into());
         }
     }
-    if config.backends.jwt.keys.is_empty() {
+    if !config.backends.jwt.has_keys() {
         tracing::warn!("nobody can connect: there is neither a simulation nor a key for tokens");
     }
 
@@ -102,6 +103,7 @@ pub(super) async fn start(
     let families = Router::new()
         .merge(api::health::router(readiness, stopping.clone()))
         .merge(api::metrics::router(metrics))
+        .merge(api::assets::router(&[page::BARE]))
         .merge(backends.router(delivery.clone(), connections.clone(), stopping.clone()))
         .merge(receiving);
     let mut descriptions = vec![

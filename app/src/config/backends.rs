@@ -111,18 +111,14 @@ impl Jwt {
             }
             keys.push((id, one));
         }
-        if keys.is_empty() && jwks_url.0.is_empty() {
-            // It looks as if tokens were taken, and nobody could come in.
-            for (name, value) in [("issuer", &issuer), ("audience", &audience)] {
-                if !value.0.is_empty() {
-                    reader.refuse(format!(
-                        "jwt.{name}: there is no key that could verify a token: \
-                         give a [jwt.keys.ID] or jwt.jwks_url"
-                    ));
-                }
-            }
-        }
         Self { issuer, audience, leeway, jwks_url, keys }
+    }
+}
+
+impl Jwt {
+    /// Whether there is a key that could verify a token.
+    pub(crate) fn has_keys(&self) -> bool {
+        !self.keys.is_empty() || !self.jwks_url.0.is_empty()
     }
 }
 

@@ -26,8 +26,12 @@ impl Provider {
         tokio::spawn(async move {
             let mut hanging = Vec::new();
             while let Ok((mut stream, _)) = listener.accept().await {
-                let mut request = [0; 4096];
-                stream.read(&mut request).await.ok();
+                // A request without a body ends with its head.
+                let (mut request, mut some) = (Vec::new(), [0; 4096]);
+                while !request.ends_with(b"\r\n\r\n") {
+                    let Ok(read @ 1..) = stream.read(&mut some).await else { break };
+                    request.extend_from_slice(&some[..read]);
+                }
                 asked.fetch_add(1, SeqCst);
                 let answer = answer.lock().unwrap_or_else(PoisonError::into_inner).clone();
                 match answer {
@@ -190,7 +194,7 @@ async fn a_provider_that_is_away_signs_nobody_out_and_its_keys_last_a_day() {
         assert_eq!(provider.asked(), n + 2);
         assert!(who(&jwts, &one).await.is_some());
     }
-    advance(Jwks::KEPT - Jwks::PAUSE * 5).await;
+    advance(Jwks::KEPT.saturating_sub(Jwks::PAUSE * 5)).await;
     assert!(who(&jwts, &one).await.is_some(), "a day has not quite gone by");
     advance(Jwks::PAUSE * 2).await;
     assert!(
