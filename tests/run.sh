@@ -64,6 +64,13 @@ if ! command -v python3 >/dev/null; then
     install_apt python3 || install_brew python || fail "no Python: install it, then run this again"
 fi
 
+# A test moves the wall clock under the real binary.
+if [ "$(uname)" = Linux ] && ! compgen -G '/usr/lib*/faketime/libfaketimeMT.so.1' >/dev/null \
+    && ! compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null; then
+    say "installing libfaketime, for the test of a clock that jumps"
+    install_apt faketime || fail "no libfaketime: install it, then run this again"
+fi
+
 if ! command -v chromedriver >/dev/null || ! { command -v chromium || command -v google-chrome; } >/dev/null; then
     say "installing Chromium and its driver, for the tests of the page"
     install_apt chromium chromium-driver || install_brew chromium chromedriver \

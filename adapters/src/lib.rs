@@ -8,6 +8,8 @@ pub mod bus;
 pub mod connections;
 #[cfg(feature = "http")]
 pub mod http;
+#[cfg(feature = "https")]
+mod https;
 #[cfg(feature = "jwt")]
 pub mod jwt;
 #[cfg(feature = "market")]

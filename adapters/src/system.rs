@@ -1,31 +1,72 @@
 //! What the machine itself gives: the time of day, and names for new things.
 
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use doorstep_domain::Timestamp;
 use doorstep_domain::ports::{Clock, Ids, Readiness, StoreError};
 use uuid::Uuid;
 
-/// The wall clock as it was at the start, carried on by the monotonic clock: a step of the machine's time
-/// (NTP, an administrator) neither ends nor revives what waits. A process that runs for months may so drift
-/// from the wall by the seconds that the clock was slewed.
-#[derive(Debug, Clone, Copy)]
+/// The machine's two clocks: the timeline is the monotonic one, which begins at the time of day of the start,
+/// and the time of day is the wall clock.
+#[derive(Debug)]
 pub struct SystemClock {
-    wall: Timestamp,
+    wall_at_start: Timestamp,
     started: Instant,
+    steps: Steps,
 }
 
 impl SystemClock {
-    /// Looks at the wall clock, for the only time.
+    /// Starts the timeline at the time of day.
     pub fn start() -> Self {
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self { wall: Timestamp::from_micros(0) + since_epoch, started: Instant::now() }
+        Self { wall_at_start: read_wall(), started: Instant::now(), steps: Steps::default() }
     }
+}
+
+fn read_wall() -> Timestamp {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_micros(0) + since_epoch
 }
 
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
-        self.wall + self.started.elapsed()
+        self.wall_at_start + self.started.elapsed()
+    }
+
+    fn wall_of(&self, moment: Timestamp) -> Timestamp {
+        let ahead = self.steps.ahead(read_wall(), self.now());
+        Timestamp::from_micros(moment.as_micros().saturating_add(ahead))
+    }
+
+    fn moment_of(&self, wall: Timestamp) -> Timestamp {
+        let ahead = self.steps.ahead(read_wall(), self.now());
+        Timestamp::from_micros(wall.as_micros().saturating_sub(ahead))
+    }
+}
+
+/// The steps of the wall clock: a correction, or a virtual machine that was suspended. NTP slews both clocks
+/// alike, so the two differ by nothing else.
+#[derive(Debug, Default)]
+struct Steps {
+    /// So many microseconds is the wall clock ahead of the timeline.
+    ahead: AtomicI64,
+}
+
+impl Steps {
+    /// Smaller differences are no step: it takes time to read two clocks. So what is converted keeps its time of
+    /// day to the microsecond while there is no step.
+    const LEAST_MICROS: u64 = 50_000;
+
+    /// How far the wall clock is ahead, in microseconds, as of these two readings.
+    fn ahead(&self, wall: Timestamp, timeline: Timestamp) -> i64 {
+        let (ahead, before) = (wall.as_micros() - timeline.as_micros(), self.ahead.load(Relaxed));
+        if ahead.abs_diff(before) < Self::LEAST_MICROS {
+            return before;
+        }
+        // A process that was held up between the two readings looks like a step too. The next readings put
+        // that right.
+        self.ahead.store(ahead, Relaxed);
+        ahead
     }
 }
 
@@ -64,6 +105,31 @@ mod tests {
             assert!(now >= before);
             before = now;
         }
+    }
+
+    #[test]
+    fn steps_are_followed_and_jitter_is_not() {
+        const HOUR: i64 = 3_600_000_000;
+        let steps = Steps::default();
+        let ahead = |wall, timeline| {
+            steps.ahead(Timestamp::from_micros(wall), Timestamp::from_micros(timeline))
+        };
+        assert_eq!(ahead(5 * HOUR, 5 * HOUR), 0);
+        assert_eq!(ahead(5 * HOUR + 300, 5 * HOUR), 0, "the two readings are never quite together");
+        assert_eq!(ahead(3 * HOUR, 5 * HOUR), -2 * HOUR, "corrected backwards");
+        assert_eq!(ahead(3 * HOUR - 200, 5 * HOUR), -2 * HOUR);
+        assert_eq!(ahead(8 * HOUR, 5 * HOUR), 3 * HOUR, "suspended, and woken up");
+        assert_eq!(ahead(6 * HOUR, 6 * HOUR), 0, "and put right again");
+    }
+
+    #[test]
+    fn a_moment_keeps_its_time_of_day() {
+        let clock = SystemClock::start();
+        let moment = clock.now();
+        assert_eq!(clock.wall_of(moment), moment);
+        clock.steps.ahead.store(7_200_000_000, Relaxed);
+        // What is read now puts it right, for both directions alike.
+        assert_eq!(clock.moment_of(clock.wall_of(moment)), moment);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use doorstep_adapters::sql;
 use doorstep_domain::ports::Audit;
 
 use crate::config::Config;
+use crate::output;
 
 /// Checks every invariant about money in the database, prints what it saw, and fails on any finding.
 pub(crate) async fn run(config: &Config) -> anyhow::Result<()> {
@@ -18,15 +19,15 @@ pub(crate) async fn run(config: &Config) -> anyhow::Result<()> {
     let report = store.audit(&config.rewards.rules()).await;
     store.disconnect().await;
     let report = report?;
-    println!(
+    output::line(format_args!(
         "{}: {} users, {} ledger entries, {} positions",
         config.database, report.users, report.entries, report.positions
-    );
+    ))?;
     for finding in &report.findings {
-        println!("  {finding}");
+        output::line(format_args!("  {finding}"))?;
     }
     match report.findings.len() {
-        0 => println!("the books are right"),
+        0 => output::line("the books are right")?,
         1 => bail!("the books are wrong: 1 finding"),
         n => bail!("the books are wrong: {n} findings"),
     }

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::config::backends::{KEY_NAME, is_key_name};
 use crate::config::{Key, Sources};
@@ -13,12 +14,12 @@ use crate::config::{Key, Sources};
 /// A trading-simulation backend whose events reach a user over WebSocket even when the event is faster
 /// than the user's connection. Without a command it serves.
 #[derive(Debug, Parser)]
-#[command(version, args_conflicts_with_subcommands = true, after_help = EXAMPLES)]
+#[command(version, after_help = EXAMPLES)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
     #[command(flatten)]
-    pub(crate) serve: ServeArgs,
+    pub(crate) settings: Settings,
 }
 
 const EXAMPLES: &str = "\
@@ -37,7 +38,7 @@ Exit codes: 0 stopped as asked, 1 failed, 2 wrong usage or configuration.";
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Serve (also what a bare `doorstep` does)
-    Serve(ServeArgs),
+    Serve,
     /// Play the story of the late client against every delivery policy, and print what became of the popup
     Demo(DemoArgs),
     /// Live in a running server as many users with mixed habits, and count what they were told
@@ -45,12 +46,12 @@ pub(crate) enum Command {
     /// Print what a user is pushed, one line each; comes back when the connection ends
     Listen(ListenArgs),
     /// Check that the books are right: one gift a user, each balance the sum of its entries
-    Audit(StoreArgs),
+    Audit,
     /// Make service keys, with which other backends publish notifications
     #[command(subcommand)]
     Key(KeyCommand),
     /// Print the configuration in effect as a file, with the source of each setting
-    Config(ServeArgs),
+    Config,
 }
 
 // The environment and the defaults are not clap's business, because they come after the file: see `config`.
@@ -79,36 +80,71 @@ fn key_name(text: &str) -> Result<String, String> {
     if is_key_name(text) { Ok(text.to_owned()) } else { Err(KEY_NAME.to_owned()) }
 }
 
-/// What every command that reads the configuration takes.
+/// What the commands take that read the configuration, before or after their name.
 #[derive(Debug, Args)]
-pub(crate) struct StoreArgs {
-    #[arg(long, value_name = "URL", help = DATABASE)]
+pub(crate) struct Settings {
+    #[arg(long, global = true, value_name = "ADDR", help = LISTEN)]
+    listen: Option<String>,
+    #[arg(long, global = true, value_name = "URL", help = DATABASE)]
     database: Option<String>,
-    #[arg(long, value_name = "FILE", help = CONFIG)]
+    #[arg(long, global = true, value_name = "FILE", help = CONFIG)]
     config: Option<PathBuf>,
 }
 
-#[derive(Debug, Args)]
-pub(crate) struct ServeArgs {
-    #[arg(long, value_name = "ADDR", help = LISTEN)]
-    listen: Option<String>,
-    #[command(flatten)]
-    store: StoreArgs,
-}
-
-impl ServeArgs {
-    pub(crate) fn into_sources(self) -> Sources {
-        let mut sources = self.store.into_sources();
-        if let Some(listen) = self.listen {
-            sources.flags.push((Key::new(&["listen"]), "--listen", listen));
+impl Cli {
+    /// Parses the command line of the process. Ends the process for what is wrong, and for `--help`.
+    pub(crate) fn of_this_process() -> Self {
+        let cli = Self::parse();
+        if let Some(flag) = cli.misplaced() {
+            let name = cli.command.as_ref().map_or("serve", Command::name);
+            let message = format!("{flag} means nothing to `doorstep {name}`\n");
+            Self::command().error(ErrorKind::ArgumentConflict, message).exit();
         }
-        sources
+        cli
+    }
+
+    /// A setting that the command does not read.
+    fn misplaced(&self) -> Option<&'static str> {
+        let Settings { listen, database, config } = &self.settings;
+        let (takes_listen, takes_store) = match self.command {
+            None | Some(Command::Serve | Command::Config) => (true, true),
+            Some(Command::Audit | Command::Simulate(_)) => (false, true),
+            Some(Command::Demo(_) | Command::Listen(_) | Command::Key(_)) => (false, false),
+        };
+        let given = [
+            ("--listen", listen.is_some() && !takes_listen),
+            ("--database", database.is_some() && !takes_store),
+            ("--config", config.is_some() && !takes_store),
+        ];
+        given.into_iter().find_map(|(flag, misplaced)| misplaced.then_some(flag))
     }
 }
 
-impl StoreArgs {
+impl Command {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Serve => "serve",
+            Self::Demo(_) => "demo",
+            Self::Simulate(_) => "simulate",
+            Self::Listen(_) => "listen",
+            Self::Audit => "audit",
+            Self::Key(_) => "key",
+            Self::Config => "config",
+        }
+    }
+}
+
+impl Settings {
+    /// Whether `--database` was given.
+    pub(crate) fn names_database(&self) -> bool {
+        self.database.is_some()
+    }
+
     pub(crate) fn into_sources(self) -> Sources {
         let mut flags = Vec::new();
+        if let Some(listen) = self.listen {
+            flags.push((Key::new(&["listen"]), "--listen", listen));
+        }
         if let Some(database) = self.database {
             flags.push((Key::new(&["database"]), "--database", database));
         }
@@ -152,15 +188,6 @@ pub(crate) struct SimulateArgs {
     /// The same seed, the same habits and orders
     #[arg(long, value_name = "SEED", default_value_t = 1)]
     pub(crate) seed: u64,
-    #[command(flatten)]
-    pub(crate) store: StoreArgs,
-}
-
-impl SimulateArgs {
-    /// Whether the server's database is to be looked at.
-    pub(crate) fn audits(&self) -> bool {
-        self.store.database.is_some()
-    }
 }
 
 fn minutes(text: &str) -> Result<f64, String> {
@@ -194,7 +221,7 @@ pub(crate) struct ListenArgs {
     pub(crate) url: String,
     /// The session's token; better given in the environment, where other users of the machine cannot see it
     #[arg(long, value_name = "TOKEN", env = "DOORSTEP_TOKEN", hide_env_values = true)]
-    pub(crate) token: Token,
+    pub(crate) token: Option<Token>,
 }
 
 /// A session token: never printed.
@@ -215,8 +242,6 @@ impl std::fmt::Debug for Token {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
@@ -231,12 +256,28 @@ mod tests {
             &["doorstep", "serve", "--listen", "[::1]:0"],
         ] {
             let cli = Cli::try_parse_from(args).unwrap();
-            let serve = match cli.command {
-                None => cli.serve,
-                Some(Command::Serve(serve)) => serve,
-                other => panic!("{other:?}"),
-            };
-            assert_eq!(serve.listen.as_deref(), Some("[::1]:0"));
+            assert!(matches!(cli.command, None | Some(Command::Serve)));
+            assert_eq!(cli.settings.listen.as_deref(), Some("[::1]:0"));
+        }
+    }
+
+    #[test]
+    fn settings_stand_before_or_after_the_command_that_reads_them() {
+        for args in [
+            &["doorstep", "--config", "x.toml", "config"][..],
+            &["doorstep", "config", "--config", "x.toml"],
+            &["doorstep", "--config", "x.toml", "audit", "--database", "sqlite://a.db"],
+            &["doorstep", "--config", "x.toml", "simulate", "--users", "1"],
+        ] {
+            let cli = Cli::try_parse_from(args).unwrap();
+            assert_eq!((cli.settings.config.is_some(), cli.misplaced()), (true, None), "{args:?}");
+        }
+        for (args, flag) in [
+            (&["doorstep", "--listen", "[::1]:0", "audit"][..], "--listen"),
+            (&["doorstep", "demo", "--database", "sqlite://a.db"], "--database"),
+            (&["doorstep", "key", "new", "shop", "--config", "x.toml"], "--config"),
+        ] {
+            assert_eq!(Cli::try_parse_from(args).unwrap().misplaced(), Some(flag), "{args:?}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The other end of the wire: a WebSocket client of our own protocol, for `listen` and the demo.
+//! The other end of the wire: a WebSocket client of our own protocol, for `listen`, `simulate` and the demo.
 
 use futures_util::{SinkExt, StreamExt};
 use serde::Deserialize;
@@ -76,8 +76,35 @@ pub(crate) enum ConnectError {
     #[error("the server refused the connection with {0}")]
     Refused(StatusCode),
     /// It could not be reached, or did not speak the protocol.
-    #[error("{0}")]
+    #[error("{}", plainly(.0))]
     Unreachable(Box<tungstenite::Error>),
+}
+
+/// What a library's error means to whoever typed the URL.
+fn plainly(error: &tungstenite::Error) -> String {
+    match error {
+        tungstenite::Error::Io(e) => unreachable(e),
+        tungstenite::Error::Tls(e) => format!("no TLS connection could be made: {e}"),
+        tungstenite::Error::Protocol(_) | tungstenite::Error::HttpFormat(_) => {
+            "what answers there does not speak WebSocket".to_owned()
+        }
+        tungstenite::Error::ConnectionClosed | tungstenite::Error::AlreadyClosed => {
+            "it closed the connection at once".to_owned()
+        }
+        other => other.to_string(),
+    }
+}
+
+/// Why a server cannot be reached.
+pub(crate) fn unreachable(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::ConnectionRefused => "nobody listens there".to_owned(),
+        std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::UnexpectedEof => {
+            "it closed the connection at once".to_owned()
+        }
+        _ if error.to_string().contains("lookup address") => "there is no such host".to_owned(),
+        _ => format!("it cannot be reached: {error}"),
+    }
 }
 
 /// What a connection came to.
@@ -123,7 +150,7 @@ impl Connection {
             Some(Ok(Message::Close(frame))) => Received::Closed(frame),
             Some(Ok(_)) => Received::Beat,
             Some(Err(tungstenite::Error::ConnectionClosed)) | None => Received::Closed(None),
-            Some(Err(e)) => Received::Broken(e.to_string()),
+            Some(Err(e)) => Received::Broken(plainly(&e)),
         }
     }
 

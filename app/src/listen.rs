@@ -1,8 +1,7 @@
 //! `doorstep listen`: a terminal client. Prints what a user is pushed, acknowledges it, and comes back when
-//! the connection ends, as the close codes of DESIGN section 5 ask.
+//! the connection ends, as the close codes ask (docs/wire.md).
 
 use std::collections::{HashSet, VecDeque};
-use std::io::Write;
 use std::time::Duration;
 
 use anyhow::bail;
@@ -15,6 +14,7 @@ use crate::cli::{ListenArgs, Token};
 use crate::client::{
     ConnectError, Connection, Frame, Notification, Protocol, Received, websocket_uri,
 };
+use crate::output;
 
 /// The server pings every 25 s; a connection that is silent for so long is dead, whatever TCP thinks.
 const SILENCE: Duration = Duration::from_mins(1);
@@ -24,12 +24,13 @@ const GOOD: Duration = Duration::from_secs(10);
 /// Listens until asked to stop, or until coming back would be no use.
 pub(crate) async fn run(args: ListenArgs, stop: CancellationToken) -> anyhow::Result<()> {
     let uri = websocket_uri(&args.url)?;
+    let token = args.token.filter(|token| !token.0.is_empty()).ok_or(NoToken)?;
     let mut backoff = Backoff::default();
     let mut seen = Seen::default();
     loop {
         let connection = async {
             let began = Instant::now();
-            let ended = converse(&uri, &args.token, &mut seen).await;
+            let ended = converse(&uri, &token, &mut seen).await;
             (began.elapsed(), ended)
         };
         let (lasted, ended) = tokio::select! {
@@ -45,13 +46,21 @@ pub(crate) async fn run(args: ListenArgs, stop: CancellationToken) -> anyhow::Re
             backoff = Backoff::default();
         }
         let wait = backoff.next().max(not_before);
-        eprintln!("{why}; coming back in {:.1} s", wait.as_secs_f64());
+        output::remark(format_args!("{why}; coming back in {:.1} s", wait.as_secs_f64()));
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             () = stop.cancelled() => return Ok(()),
         }
     }
 }
+
+/// Nobody can listen without a token.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "listen needs a token: put it into the environment as DOORSTEP_TOKEN, or give --token TOKEN; \
+     `doorstep listen --help` says how to get one"
+)]
+pub(crate) struct NoToken;
 
 /// How a connection ended.
 enum End {
@@ -70,7 +79,7 @@ async fn converse(uri: &Uri, token: &Token, seen: &mut Seen) -> End {
         Ok(Err(e)) => return refused(uri, &e),
         Err(_) => return End::ComeBack(format!("{uri} does not answer"), Duration::ZERO),
     };
-    eprintln!("connected to {uri}");
+    output::remark(format_args!("connected to {uri}"));
     loop {
         let Ok(received) = timeout(SILENCE, connection.next()).await else {
             return End::ComeBack("the server went silent".to_owned(), Duration::ZERO);
@@ -129,9 +138,7 @@ fn closed(code: CloseCode, said: &str) -> End {
 fn print(notification: &Notification) -> std::io::Result<()> {
     let Notification { id, kind, created_at, payload } = notification;
     let line = format!("{created_at}  {kind}  {}  {id}", payload.get());
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{}", visible(&line))?;
-    out.flush()
+    output::write_line(visible(&line))
 }
 
 /// Without control characters: what a server sends must not steer a terminal.

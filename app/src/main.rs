@@ -13,6 +13,7 @@ mod housekeeping;
 mod key;
 mod listen;
 mod memory;
+mod output;
 mod page;
 mod serve;
 mod signals;
@@ -21,8 +22,6 @@ mod telemetry;
 mod wiring;
 
 use std::process::ExitCode;
-
-use clap::Parser;
 
 use cli::{Cli, Command, KeyCommand};
 use config::{Config, ConfigError, Loaded, LogFilter};
@@ -38,23 +37,26 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(e) => return complain(FAILED, &format!("no threads to run on: {e}")),
     };
-    match runtime.block_on(run(Cli::parse())) {
+    match runtime.block_on(run(Cli::of_this_process())) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(e) if e.is::<ConfigError>() => complain(MISUSED, &format!("{e:#}")),
+        Err(e) if e.is::<ConfigError>() || e.is::<listen::NoToken>() => {
+            complain(MISUSED, &format!("{e:#}"))
+        }
         Err(e) => complain(FAILED, &format!("{e:#}")),
     }
 }
 
 async fn run(cli: Cli) -> anyhow::Result<()> {
-    match cli.command.unwrap_or(Command::Serve(cli.serve)) {
-        Command::Serve(args) => {
-            let sources = args.into_sources();
+    let Cli { command, settings } = cli;
+    match command.unwrap_or(Command::Serve) {
+        Command::Serve => {
+            let sources = settings.into_sources();
             let loaded = Config::load(sources.clone())?;
             telemetry::init(&loaded.config.log);
             warn_of_strangers(&loaded);
             memory::warn_of_too_little(&loaded.config);
             signals::survive_size_limits()?;
-            serve::run(&loaded.config, sources, signals::stop_requested(Later::GoesOn)?).await
+            serve::run(&loaded, sources, signals::stop_requested(Later::GoesOn)?).await
         }
         Command::Demo(args) => {
             telemetry::init(&quiet());
@@ -62,25 +64,21 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         }
         Command::Simulate(args) => {
             telemetry::init(&quiet());
-            simulate::run(args, signals::stop_requested(Later::EndsAtOnce)?).await
+            simulate::run(args, settings, signals::stop_requested(Later::EndsAtOnce)?).await
         }
         Command::Listen(args) => {
             telemetry::init(&quiet());
             listen::run(args, signals::stop_requested(Later::EndsAtOnce)?).await
         }
-        Command::Audit(args) => {
-            let loaded = Config::load(args.into_sources())?;
+        Command::Audit => {
+            let loaded = Config::load(settings.into_sources())?;
             telemetry::init(&quiet());
             audit::run(&loaded.config).await
         }
-        Command::Key(KeyCommand::New { name }) => {
-            key::new(&name);
-            Ok(())
-        }
-        Command::Config(args) => {
-            let loaded = Config::load(args.into_sources())?;
-            println!("{}", loaded.to_toml());
-            Ok(())
+        Command::Key(KeyCommand::New { name }) => key::new(&name),
+        Command::Config => {
+            let loaded = Config::load(settings.into_sources())?;
+            output::line(loaded.to_toml())
         }
     }
 }
@@ -100,6 +98,6 @@ fn warn_of_strangers(loaded: &Loaded) {
 }
 
 fn complain(code: u8, message: &str) -> ExitCode {
-    eprintln!("doorstep: {message}");
+    output::remark(format_args!("doorstep: {message}"));
     ExitCode::from(code)
 }

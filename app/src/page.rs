@@ -16,6 +16,17 @@ macro_rules! file {
     };
 }
 
+/// What a browser finds at a node without the simulation.
+pub(crate) const BARE: Asset = Asset {
+    path: "/",
+    content_type: "text/plain; charset=utf-8",
+    body: b"This is a doorstep: it holds notifications until their users are connected.\n\n\
+        There is no page here, because the simulation is off (trading.enabled = false).\n\
+        /openapi.json    what can be asked of this node\n\
+        /health/ready    whether it is ready\n\
+        /metrics         what it counts\n",
+};
+
 /// Everything that a browser asks for.
 pub(crate) const ASSETS: [Asset; 11] = [
     Asset {

@@ -8,17 +8,19 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::composition::{self, Node, Options};
-use crate::config::{Config, Listen, LogFormat, Sources};
+use crate::config::{Config, Listen, Loaded, LogFormat, Sources};
+use crate::output;
 use crate::signals::Reloads;
 
 /// Serves until asked to stop.
 ///
 /// `sources` is where the configuration came from: read again when somebody asks for that.
 pub(crate) async fn run(
-    config: &Config,
+    loaded: &Loaded,
     sources: Sources,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
+    let config = &loaded.config;
     let mut reloads = Reloads::new()?;
     let listener = bind(&config.listen).await?;
     let store = tokio::select! {
@@ -28,12 +30,11 @@ pub(crate) async fn run(
     };
     // From here on it holds what an earlier process left: it is started to the end, and then stopped.
     let node = Node::with_store(config, store, listener, Options::default()).await?;
-    let announced =
-        announce(node.address(), config.log.format).context("standard output is closed");
+    let announced = announce(node.address(), config).context("standard output is closed");
     while announced.is_ok() {
         tokio::select! {
             () = stop.cancelled() => break,
-            () = reloads.next() => reload(&node, sources.clone()),
+            () = reloads.next() => reload(&node, loaded, sources.clone()),
         }
     }
     let lost = node.stop().await;
@@ -47,9 +48,10 @@ pub(crate) async fn run(
     Ok(())
 }
 
-/// What cannot be read leaves everything as it was: a slip of the pen must not lock every backend out.
-fn reload(node: &Node, sources: Sources) {
-    let reloaded = Config::load(sources).map_err(Into::into);
+/// A file that cannot be read, or has nothing in it, leaves everything as it was: a slip of the pen must not lock every
+/// backend out.
+fn reload(node: &Node, before: &Loaded, sources: Sources) {
+    let reloaded = Config::load_again(before, sources).map_err(Into::into);
     if let Err(error) = reloaded.and_then(|loaded| node.reload(&loaded.config)) {
         tracing::error!("nothing was reloaded: {error:#}");
     }
@@ -78,27 +80,32 @@ async fn bind(listen: &Listen) -> anyhow::Result<Listener> {
     Ok(listener.into())
 }
 
+const DEMO: &str = "Or:      doorstep demo             every delivery policy side by side";
+const API: &str = "Or:      GET /openapi.json         what can be asked of this node";
+
 /// The one line for programs, and a few for people.
-fn announce(address: &Address, logs: LogFormat) -> io::Result<()> {
+fn announce(address: &Address, config: &Config) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "listening on {address}")?;
     out.flush()?;
     // Whoever reads logs by machine does not need to be told what to try.
-    if logs == LogFormat::Human
+    if config.log.format == LogFormat::Human
         && let Address::Tcp(address) = address
     {
         let page = match address.ip() {
             ip if ip.is_unspecified() => format!("http://localhost:{}", address.port()),
             _ => format!("http://{address}"),
         };
-        // A hint that nobody can read is no reason to stop.
-        let hint = format!(
-            "\n  Try it:  open {page} in a browser, and come late\n  \
-             Or:      doorstep demo             every delivery policy side by side\n           \
+        let (try_it, or) = if config.trading.enabled {
+            (format!("open {page} in a browser, and come late"), DEMO)
+        } else {
+            ("doorstep key new NAME     a key with which a backend publishes".to_owned(), API)
+        };
+        output::remark(format_args!(
+            "\n  Try it:  {try_it}\n  {or}\n           \
              doorstep listen --help    what a user is pushed, in your terminal\n\n  \
              Ctrl-C stops it.\n"
-        );
-        writeln!(io::stderr(), "{hint}").ok();
+        ));
     }
     Ok(())
 }

@@ -123,7 +123,11 @@ impl From<Algorithm> for jwt::Algorithm {
         match algorithm {
             Algorithm::Hs256 => Self::Hs256,
             Algorithm::Rs256 => Self::Rs256,
+            Algorithm::Rs384 => Self::Rs384,
+            Algorithm::Rs512 => Self::Rs512,
+            Algorithm::Ps256 => Self::Ps256,
             Algorithm::Es256 => Self::Es256,
+            Algorithm::Es384 => Self::Es384,
             Algorithm::EdDsa => Self::EdDsa,
         }
     }

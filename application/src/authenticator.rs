@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use doorstep_domain::ports::StoreError;
@@ -13,7 +14,7 @@ use crate::{Caller, LetInBy};
 #[async_trait]
 pub trait Authenticator: Send + Sync {
     /// Whose living token this is, if it is one. Whatever is wrong with it, the answer is the same `None`.
-    async fn authenticate(&self, token: &str) -> Result<Option<Caller>, StoreError>;
+    async fn authenticate(&self, token: &str) -> Result<Option<Caller>, NotAuthenticated>;
 
     /// Whether what let this caller in would still do so. False for whom another authenticator let in.
     async fn is_alive(&self, caller: &Caller) -> Result<bool, StoreError>;
@@ -21,8 +22,8 @@ pub trait Authenticator: Send + Sync {
 
 #[async_trait]
 impl Authenticator for SignIns {
-    async fn authenticate(&self, token: &str) -> Result<Option<Caller>, StoreError> {
-        SignIns::authenticate(self, token).await
+    async fn authenticate(&self, token: &str) -> Result<Option<Caller>, NotAuthenticated> {
+        Ok(SignIns::authenticate(self, token).await?)
     }
 
     async fn is_alive(&self, caller: &Caller) -> Result<bool, StoreError> {
@@ -36,12 +37,26 @@ impl From<SignIns> for Arc<dyn Authenticator> {
     }
 }
 
+/// It is not known now whose token this is, and may be later.
+#[derive(Debug, thiserror::Error)]
+pub enum NotAuthenticated {
+    /// The store did not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The keys that verify it cannot be fetched now.
+    #[error("the keys that verify tokens cannot be fetched now")]
+    KeysAway {
+        /// When it is worth another try.
+        retry_after: Duration,
+    },
+}
+
 /// Several authenticators: whoever one of them knows is known. The first that knows a token answers for it.
 pub struct AnyOf(pub Vec<Arc<dyn Authenticator>>);
 
 #[async_trait]
 impl Authenticator for AnyOf {
-    async fn authenticate(&self, token: &str) -> Result<Option<Caller>, StoreError> {
+    async fn authenticate(&self, token: &str) -> Result<Option<Caller>, NotAuthenticated> {
         for one in &self.0 {
             if let Some(caller) = one.authenticate(token).await? {
                 return Ok(Some(caller));

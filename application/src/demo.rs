@@ -117,7 +117,7 @@ impl Demo {
             lane: &'static str,
             text: &'a str,
         }
-        let (kind, created_at) = (lane.kind()?, self.clock.now());
+        let (kind, created_at) = (lane.kind()?, self.clock.wall());
         let notification = Notification {
             id: NotificationId::new(self.ids.next()),
             user_id: user.clone(),
@@ -143,7 +143,7 @@ impl Demo {
     pub fn record(&self, user: &UserId) -> (Timestamp, Vec<Step>) {
         let record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
         let steps = record.users.get(user).map(|steps| steps.iter().cloned().collect());
-        (self.clock.now(), steps.unwrap_or_default())
+        (self.clock.wall(), steps.unwrap_or_default())
     }
 
     fn note(&self, user: &UserId, step: Step) {

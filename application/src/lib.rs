@@ -22,5 +22,5 @@ pub mod sign_ins;
 pub mod trading;
 
 pub use announce::Announce;
-pub use authenticator::{AnyOf, Authenticator};
+pub use authenticator::{AnyOf, Authenticator, NotAuthenticated};
 pub use credentials::{Caller, Credentials, Fault, LetInBy, SignedIn};

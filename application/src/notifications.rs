@@ -79,7 +79,7 @@ impl EventHandler for Notifications {
     async fn handle(&self, event: &DomainEvent) -> Result<(), HandlerError> {
         let Some(news) = News::of(event) else { return Ok(()) };
         let id = NotificationId::new(self.ids.next());
-        let notification = news.notification(id, self.clock.now())?;
+        let notification = news.notification(id, self.clock.wall())?;
         // The receipt is for senders who want to know; here the outcome is counted and logged by delivery.
         drop(match news.close_reason().and_then(|reason| self.position_closed.policy(reason)) {
             Some(policy) => self.delivery.send_by(policy, notification).await?,

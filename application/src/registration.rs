@@ -91,7 +91,7 @@ impl Registration {
     pub async fn register(&self, wanted: Credentials) -> Result<SignedIn, RegistrationError> {
         let username = wanted.for_registration().map_err(RegistrationError::Invalid)?;
         let password = self.passwords.hash(&wanted.password).await?;
-        let now = self.clock.now();
+        let now = self.clock.wall();
         let user = User { id: UserId::from(self.ids.next()), username, created_at: now };
         let token = self.tokens.mint();
         let session = Session {

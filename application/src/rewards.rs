@@ -111,7 +111,7 @@ impl Rewards {
             kind: rule.reward,
             amount: rule.amount,
             reference,
-            created_at: self.clock.now(),
+            created_at: self.clock.wall(),
         };
         let grant = self.on_the_ledger(&entry).await?;
         if grant == Grant::Granted {

@@ -95,7 +95,7 @@ impl SignIns {
         let session = Session {
             token: self.parts.tokens.hash(&token),
             user_id: user.id.clone(),
-            expires_at: self.parts.clock.now() + self.parts.session_ttl,
+            expires_at: self.parts.clock.wall() + self.parts.session_ttl,
         };
         self.parts.sessions.open(&session).await?;
         Ok(SignedIn { user, token, expires_at: session.expires_at })
@@ -111,7 +111,7 @@ impl SignIns {
 
     /// Whose session this is, if it is still alive.
     pub async fn alive(&self, session: &TokenHash) -> Result<Option<Caller>, StoreError> {
-        let found = self.parts.sessions.find(session, self.parts.clock.now()).await?;
+        let found = self.parts.sessions.find(session, self.parts.clock.wall()).await?;
         Ok(found.map(|Session { token, user_id, expires_at }| Caller {
             user_id,
             session: token,
@@ -137,7 +137,7 @@ impl SignIns {
 
     /// Forgets expired sessions; says how many. To be called now and then.
     pub async fn purge(&self) -> Result<u64, StoreError> {
-        self.parts.sessions.purge(self.parts.clock.now()).await
+        self.parts.sessions.purge(self.parts.clock.wall()).await
     }
 }
 

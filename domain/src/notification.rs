@@ -20,7 +20,7 @@ pub struct Notification {
     pub topic: Option<Topic>,
     /// What the client shows.
     pub payload: Payload,
-    /// When it came to be; its TTL counts from here.
+    /// When it came to be, as time of day; its TTL counts from here.
     pub created_at: Timestamp,
     /// How long it may wait; `None` takes what is configured for its kind.
     pub ttl: Option<Ttl>,

@@ -48,7 +48,7 @@ fn position(number: i64) -> Position {
 fn row(open: i64, units: i64) {
     let mut book = Book::default();
     for number in 0..open {
-        assert!(book.add(position(number)).is_none());
+        assert!(book.add(position(number), Timestamp::default()).is_none());
     }
     let (mut ticks, mut crossed, mut took) = (0_u32, 0_usize, Duration::ZERO);
     while took < Duration::from_millis(500) {
@@ -63,7 +63,7 @@ fn row(open: i64, units: i64) {
         ticks += batch;
         crossed += found.len();
         for back in found {
-            assert!(book.add(back.position).is_none());
+            assert!(book.add(back.position, Timestamp::default()).is_none());
         }
     }
     assert_eq!(i64::try_from(book.len()), Ok(open));

@@ -79,10 +79,12 @@ fn a_crate_in_two_versions_has_a_reason() {
     let twice: BTreeSet<&str> =
         versions.iter().filter(|(_, count)| **count > 1).map(|(name, _)| name.as_str()).collect();
     let lines = DUPLICATES.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
-    let known: BTreeSet<&str> = lines
-        .map(|line| line.split_once(':').expect("NAME: reason").0)
-        .collect();
-    assert_eq!(twice, known, "left: what Cargo.lock has; right: tests/policy/duplicate-versions.txt");
+    let known: BTreeSet<&str> =
+        lines.map(|line| line.split_once(':').expect("NAME: reason").0).collect();
+    assert_eq!(
+        twice, known,
+        "left: what Cargo.lock has; right: tests/policy/duplicate-versions.txt"
+    );
 }
 
 /// All Rust sources and the README below a crate's folder.

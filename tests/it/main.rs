@@ -5,6 +5,8 @@
 mod backends;
 mod browser;
 mod claims;
+mod cli;
+mod dependencies;
 mod handover;
 mod http;
 mod inbox;
@@ -17,6 +19,7 @@ mod node;
 mod process;
 mod promises;
 mod proxies;
+mod sign_ins;
 mod simulation;
 mod sse;
 mod storage;

@@ -161,6 +161,19 @@ impl User {
         let (stream, _) = connect_async(request).await.expect("the WebSocket opens");
         Socket(stream)
     }
+
+    /// Opens a WebSocket as a browser does, which cannot set headers: the token is one more subprotocol.
+    ///
+    /// # Panics
+    /// When it does not open.
+    pub async fn connect_as_a_browser(&self) -> Socket {
+        let url = format!("{}/v1/ws", self.server.replacen("http", "ws", 1));
+        let request = ClientRequestBuilder::new(url.parse().expect("a URL"))
+            .with_sub_protocol("doorstep.v1")
+            .with_sub_protocol(format!("bearer.{}", self.token));
+        let (stream, _) = connect_async(request).await.expect("the WebSocket opens");
+        Socket(stream)
+    }
 }
 
 /// Comes with each ping.

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use doorstep_application::NotAuthenticated;
 use doorstep_domain::ports::StoreError;
 use problem_details::ProblemDetails;
 use serde::Serialize;
@@ -140,6 +141,18 @@ impl From<StoreError> for Problem {
             StoreError::Corrupt(_) => {
                 tracing::error!(%error, "answered 500");
                 Self::internal()
+            }
+        }
+    }
+}
+
+impl From<NotAuthenticated> for Problem {
+    fn from(error: NotAuthenticated) -> Self {
+        match error {
+            NotAuthenticated::Store(error) => error.into(),
+            NotAuthenticated::KeysAway { retry_after } => {
+                let detail = "whose token this is cannot be known now: its key is being looked for";
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(retry_after)
             }
         }
     }

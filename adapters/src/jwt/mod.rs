@@ -3,145 +3,155 @@
 //! *Invariant:* each key verifies one algorithm, the one that it was configured for. What a token's header
 //! says is never more than a choice among the keys that fit it exactly: `none` fits none, and a public key is
 //! never taken for a secret (RFC 8725 sections 2.1 and 3.1).
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `keys` | a key, from a file or from a JWK set |
+//! | `jwks` | the keys of a provider, fetched from its URL and kept |
+//! | `claims` | what a token must say |
+//! | `refusal` | why a token is nobody's, in the log |
 
+mod claims;
+mod jwks;
 mod keys;
+mod refusal;
 #[cfg(test)]
 mod tests;
 
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
 
 use async_trait::async_trait;
-use doorstep_application::{Authenticator, Caller, LetInBy};
+use doorstep_application::{Authenticator, Caller, LetInBy, NotAuthenticated};
 use doorstep_domain::ports::{Clock, StoreError};
-use doorstep_domain::{Timestamp, TokenHash, UserId};
-use jsonwebtoken::{Validation, decode, decode_header};
-use serde::Deserialize;
-use sha2::{Digest as _, Sha256};
+use jsonwebtoken::{AlgorithmFamily, Header, decode_header};
+use tokio::time::Instant;
 
-pub use keys::{Algorithm, Key, KeyError};
-
-/// What a token must say to be let in.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Expected {
-    /// Its `iss`, if it must have one.
-    pub issuer: Option<String>,
-    /// One of its `aud`, if it must have one.
-    pub audience: Option<String>,
-    /// So much may the clocks of whoever signs and of this node differ.
-    pub leeway: Duration,
-}
+pub use self::claims::Expected;
+pub use self::jwks::{Jwks, JwksError};
+pub use self::keys::{Algorithm, Key, KeyError};
+use self::refusal::{Refusal, Refusals};
 
 /// Takes a backend's tokens for what they say: the user in `sub`, until `exp`.
 ///
 /// A token cannot be revoked before it expires, other than by taking its key away; so let them be short.
 pub struct Jwts {
     keys: RwLock<Arc<[Key]>>,
+    /// The keys of a provider, beside those that are configured.
+    provider: Option<Jwks>,
     expected: Expected,
     clock: Arc<dyn Clock>,
-}
-
-/// The claims that are looked at (RFC 7519 section 4.1). Times may have fractions.
-#[derive(Deserialize)]
-struct Claims {
-    sub: String,
-    exp: f64,
-    nbf: Option<f64>,
+    refusals: Refusals,
 }
 
 impl Jwts {
     /// The longest token worth looking at, in bytes.
-    const MAX_TOKEN_BYTES: usize = 4096;
+    pub const MAX_TOKEN_BYTES: usize = 16 * 1024;
 
-    /// An authenticator with these keys.
-    pub fn new(keys: Vec<Key>, expected: Expected, clock: Arc<dyn Clock>) -> Self {
-        Self { keys: RwLock::new(keys.into()), expected, clock }
+    /// An authenticator with these keys, and those of a provider if there is one.
+    pub fn new(
+        keys: Vec<Key>,
+        provider: Option<Jwks>,
+        expected: Expected,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let refusals = Refusals::new();
+        Self { keys: RwLock::new(keys.into()), provider, expected, clock, refusals }
     }
 
-    /// From now on these keys, and no others.
+    /// From now on these keys are the configured ones, and no others.
     pub fn replace_keys(&self, keys: Vec<Key>) {
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys.into();
     }
 
-    fn caller(&self, token: &str) -> Option<Caller> {
-        if token.len() > Self::MAX_TOKEN_BYTES {
-            return None;
+    fn configured(&self) -> Arc<[Key]> {
+        Arc::clone(&*self.keys.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whose token this is: by the configured keys, or else by those of the provider.
+    async fn caller(&self, token: &str) -> Result<Result<Caller, Refusal>, NotAuthenticated> {
+        let header = match header(token) {
+            Ok(header) => header,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let asked = Instant::now();
+        // Another key could have verified it: the one that it names, or, if it names none, any.
+        let lacks_a_key = |refusal: &Refusal| match refusal {
+            Refusal::UnknownKey { .. } => true,
+            Refusal::UnknownAlgorithm => header.kid.is_none(),
+            _ => false,
+        };
+        let refusal = match self.by(&self.configured(), token, &header) {
+            Err(refusal) if lacks_a_key(&refusal) => refusal,
+            judged => return Ok(judged),
+        };
+        // A symmetric key never comes from a provider, so no fetch helps such a token.
+        let symmetric = header.alg.family() == AlgorithmFamily::Hmac;
+        let provider = self.provider.as_ref().filter(|_| !symmetric);
+        let Some(provider) = provider else { return Ok(Err(refusal)) };
+        let judged = self.by(&provider.current().await, token, &header);
+        if !judged.as_ref().is_err_and(lacks_a_key) {
+            return Ok(judged);
         }
-        // Fails for an algorithm that is not known, and `none` is not.
-        let header = decode_header(token).ok()?;
-        if header.crit.is_some() {
-            // It asks for something to be understood that is not (RFC 7515 section 4.1.11).
-            return None;
-        }
-        let keys = Arc::clone(&*self.keys.read().unwrap_or_else(PoisonError::into_inner));
+        // The provider may have a new key since.
+        Ok(self.by(&provider.newest(asked).await?, token, &header))
+    }
+
+    /// Judges a token by the keys that fit its header exactly.
+    fn by(&self, keys: &[Key], token: &str, header: &Header) -> Result<Caller, Refusal> {
         // With a key id the one that has it, without one all that fit: while keys are rotated, there are two.
-        let named = |key: &&Key| header.kid.as_deref().is_none_or(|kid| kid == key.id());
-        let mut fitting = keys.iter().filter(|key| key.algorithm().is(header.alg)).filter(named);
-        let claims = fitting.find_map(|key| self.verified(token, key))?;
-        self.judge(token, &claims)
-    }
-
-    fn verified(&self, token: &str, key: &Key) -> Option<Claims> {
-        let mut validation = Validation::new(key.algorithm().name());
-        // Times are judged by our own clock, below.
-        validation.validate_exp = false;
-        // A claim that is checked must also be there: it is not enough that it is not wrong.
-        let mut required = vec!["sub", "exp"];
-        match &self.expected.issuer {
-            Some(issuer) => {
-                validation.set_issuer(&[issuer]);
-                required.push("iss");
+        let kid = header.kid.as_deref();
+        let mut named = keys.iter().filter(|key| kid.is_none_or(|kid| kid == key.id())).peekable();
+        if named.peek().is_none() {
+            return Err(Refusal::UnknownKey { kid: header.kid.clone() });
+        }
+        let mut refusal = Refusal::UnknownAlgorithm;
+        for key in named.filter(|key| key.algorithm().is(header.alg)) {
+            match self.expected.judge(token, key, self.clock.wall()) {
+                // Another one may have signed it.
+                Err(Refusal::Signature) if kid.is_none() => {
+                    refusal = Refusal::UnknownKey { kid: None };
+                }
+                Err(Refusal::Signature) => refusal = Refusal::Signature,
+                judged => return judged,
             }
-            None => validation.iss = None,
         }
-        match &self.expected.audience {
-            Some(audience) => {
-                validation.set_audience(&[audience]);
-                required.push("aud");
-            }
-            None => validation.validate_aud = false,
-        }
-        validation.set_required_spec_claims(&required);
-        decode::<Claims>(token, key.decoding(), &validation).ok().map(|token| token.claims)
-    }
-
-    fn judge(&self, token: &str, claims: &Claims) -> Option<Caller> {
-        let now = self.clock.now();
-        let expires_at = timestamp(claims.exp)? + self.expected.leeway;
-        if now >= expires_at {
-            return None;
-        }
-        if let Some(not_before) = claims.nbf
-            && now + self.expected.leeway < timestamp(not_before)?
-        {
-            return None;
-        }
-        let user_id: UserId = claims.sub.parse().ok()?;
-        let session = TokenHash::new(Sha256::digest(token).into());
-        Some(Caller { user_id, session, by: LetInBy::SignedToken, expires_at })
+        Err(refusal)
     }
 }
 
-/// A `NumericDate`: seconds since the epoch, up to the year 9999.
-fn timestamp(seconds: f64) -> Option<Timestamp> {
-    const YEAR_10000: f64 = 253_402_300_800.0;
-    if !(0.0..YEAR_10000).contains(&seconds) {
-        return None;
+/// The header of what may be a token.
+fn header(token: &str) -> Result<Header, Refusal> {
+    if token.len() > Jwts::MAX_TOKEN_BYTES {
+        return Err(Refusal::TooLong(token.len()));
     }
-    // In range, as has just been looked at; a fraction of a microsecond does not matter.
-    #[expect(clippy::cast_possible_truncation)]
-    Some(Timestamp::from_micros((seconds * 1e6) as i64))
+    if token.split('.').count() != 3 {
+        return Err(Refusal::NotAJwt);
+    }
+    // Fails also for an algorithm that is not known, and `none` is not.
+    let header = decode_header(token).map_err(|_| Refusal::UnknownAlgorithm)?;
+    // `crit` asks for something to be understood that is not (RFC 7515 section 4.1.11).
+    if header.crit.is_some() { Err(Refusal::Critical) } else { Ok(header) }
 }
 
 #[async_trait]
 impl Authenticator for Jwts {
-    async fn authenticate(&self, token: &str) -> Result<Option<Caller>, StoreError> {
-        Ok(self.caller(token))
+    async fn authenticate(&self, token: &str) -> Result<Option<Caller>, NotAuthenticated> {
+        if self.provider.is_none() && self.configured().is_empty() {
+            // No tokens are taken here, so none is refused either.
+            return Ok(None);
+        }
+        match self.caller(token).await? {
+            Ok(caller) => Ok(Some(caller)),
+            Err(refusal) => {
+                self.refusals.log(&refusal, self.clock.now());
+                Ok(None)
+            }
+        }
     }
 
     /// Nothing but time ends a token of theirs, and the connection keeps the time itself. About others it
     /// knows nothing: a session that was signed out has time left, too.
     async fn is_alive(&self, caller: &Caller) -> Result<bool, StoreError> {
-        Ok(caller.by == LetInBy::SignedToken && self.clock.now() < caller.expires_at)
+        Ok(caller.by == LetInBy::SignedToken && self.clock.wall() < caller.expires_at)
     }
 }

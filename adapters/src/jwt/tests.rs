@@ -1,3 +1,8 @@
+mod provider;
+
+use std::time::Duration;
+
+use doorstep_domain::Timestamp;
 use doorstep_domain::ports::MockClock;
 use jsonwebtoken::{Algorithm as Name, EncodingKey, Header, encode};
 use serde_json::{Value, json};
@@ -10,14 +15,17 @@ const RSA: (&[u8], &[u8]) =
     (include_bytes!("testdata/rsa.pem"), include_bytes!("testdata/rsa.pub.pem"));
 const EC: (&[u8], &[u8]) =
     (include_bytes!("testdata/ec.pem"), include_bytes!("testdata/ec.pub.pem"));
+const EC384: (&[u8], &[u8]) =
+    (include_bytes!("testdata/ec384.pem"), include_bytes!("testdata/ec384.pub.pem"));
 const ED: (&[u8], &[u8]) =
     (include_bytes!("testdata/ed.pem"), include_bytes!("testdata/ed.pub.pem"));
 
 fn key(id: &str, algorithm: Algorithm) -> Key {
     let material = match algorithm {
         Algorithm::Hs256 => SECRET,
-        Algorithm::Rs256 => RSA.1,
+        Algorithm::Rs256 | Algorithm::Rs384 | Algorithm::Rs512 | Algorithm::Ps256 => RSA.1,
         Algorithm::Es256 => EC.1,
+        Algorithm::Es384 => EC384.1,
         Algorithm::EdDsa => ED.1,
     };
     Key::new(id, algorithm, material).unwrap()
@@ -25,7 +33,10 @@ fn key(id: &str, algorithm: Algorithm) -> Key {
 
 fn signing(name: Name) -> EncodingKey {
     match name {
-        Name::RS256 => EncodingKey::from_rsa_pem(RSA.0).unwrap(),
+        Name::RS256 | Name::RS384 | Name::RS512 | Name::PS256 | Name::PS512 => {
+            EncodingKey::from_rsa_pem(RSA.0).unwrap()
+        }
+        Name::ES384 => EncodingKey::from_ec_pem(EC384.0).unwrap(),
         Name::ES256 => EncodingKey::from_ec_pem(EC.0).unwrap(),
         Name::EdDSA => EncodingKey::from_ed_pem(ED.0).unwrap(),
         _ => EncodingKey::from_secret(SECRET),
@@ -38,6 +49,10 @@ fn token(name: Name, kid: Option<&str>, claims: &Value) -> String {
 }
 
 fn jwts(keys: Vec<Key>) -> Jwts {
+    jwts_with(keys, None)
+}
+
+fn jwts_with(keys: Vec<Key>, provider: Option<Jwks>) -> Jwts {
     let expected = Expected {
         issuer: Some("shop".into()),
         audience: Some("doorstep".into()),
@@ -45,7 +60,7 @@ fn jwts(keys: Vec<Key>) -> Jwts {
     };
     let mut clock = MockClock::new();
     clock.expect_now().return_const(Timestamp::from_micros(NOW * 1_000_000));
-    Jwts::new(keys, expected, Arc::new(clock))
+    Jwts::new(keys, provider, expected, Arc::new(clock))
 }
 
 fn claims() -> Value {
@@ -68,10 +83,14 @@ async fn who(jwts: &Jwts, token: &str) -> Option<String> {
     jwts.authenticate(token).await.unwrap().map(|caller| caller.user_id.to_string())
 }
 
-const ALL: [(Algorithm, Name); 4] = [
+const ALL: [(Algorithm, Name); 8] = [
     (Algorithm::Hs256, Name::HS256),
     (Algorithm::Rs256, Name::RS256),
+    (Algorithm::Rs384, Name::RS384),
+    (Algorithm::Rs512, Name::RS512),
+    (Algorithm::Ps256, Name::PS256),
     (Algorithm::Es256, Name::ES256),
+    (Algorithm::Es384, Name::ES384),
     (Algorithm::EdDsa, Name::EdDSA),
 ];
 
@@ -130,6 +149,111 @@ async fn claims_that_are_wrong_or_missing_let_nobody_in() {
     for case in within_leeway {
         assert!(who(&jwts, &token(Name::HS256, None, &case)).await.is_some(), "{case}");
     }
+}
+
+/// Why a token is refused.
+async fn why(jwts: &Jwts, token: &str) -> Refusal {
+    jwts.caller(token).await.unwrap().unwrap_err()
+}
+
+#[tokio::test]
+async fn a_token_may_be_16_kib_long() {
+    let jwts = jwts(vec![key("one", Algorithm::Hs256)]);
+    // Groups and roles make them long. Four characters are three bytes of claims.
+    let of = |bytes: usize| {
+        let padding = "x".repeat(bytes);
+        token(Name::HS256, Some("one"), &with("groups", json!(padding)))
+    };
+    let padding = (Jwts::MAX_TOKEN_BYTES - of(0).len()) / 4 * 3;
+    let (fits, over) = (of(padding - 3), of(padding + 3));
+    assert!((Jwts::MAX_TOKEN_BYTES - 8..=Jwts::MAX_TOKEN_BYTES).contains(&fits.len()));
+    assert_eq!(who(&jwts, &fits).await.as_deref(), Some("customer/42"));
+    assert_eq!(why(&jwts, &over).await, Refusal::TooLong(over.len()));
+}
+
+#[tokio::test]
+async fn a_refusal_says_why_and_nothing_of_the_token() {
+    let jwts = jwts(vec![key("one", Algorithm::Hs256), key("two", Algorithm::Es256)]);
+    let signed = |claims: &Value| token(Name::HS256, Some("one"), claims);
+    let good = signed(&claims());
+    let forged = format!("{}AAAA", &good[..good.len() - 4]);
+    let kid = "k".repeat(100);
+    let cases = [
+        (signed(&with("exp", json!(NOW - 60))), "it has expired: `exp` is over"),
+        (signed(&with("nbf", json!(NOW + 60))), "its time has not come: `nbf` is in the future"),
+        (signed(&with("iss", json!("secret"))), "its `iss` is not jwt.issuer"),
+        (signed(&with("aud", json!("secret"))), "its `aud` does not have jwt.audience"),
+        (signed(&without("aud")), "it has no `aud` of the right type"),
+        (
+            signed(&without("sub")),
+            "its claims are not a `sub` (a string), an `exp` and perhaps an `nbf` (numbers)",
+        ),
+        (signed(&with("sub", json!(""))), "its `sub` is not as it must be"),
+        (signed(&with("exp", json!(1e300))), "it has no `exp` of the right type"),
+        (token(Name::HS256, Some("three"), &claims()), "its `kid` \"three\" is unknown here"),
+        (
+            token(Name::HS256, Some("a\n\u{1b}[31m"), &claims()),
+            "its `kid` \"a\\n\\u{1b}[31m\" is unknown here",
+        ),
+        (token(Name::HS256, Some(&kid), &claims()), "its `kid` is unknown here"),
+        (
+            token(Name::HS256, Some("two"), &claims()),
+            "no key here is for the algorithm that its header names",
+        ),
+        (
+            token(Name::PS512, None, &claims()),
+            "no key here is for the algorithm that its header names",
+        ),
+        (forged, "its signature is not that of its key"),
+        ("secret".to_owned(), "it is not a JSON Web Token"),
+        ("a.b.c".to_owned(), "no key here is for the algorithm that its header names"),
+    ];
+    for (token, expected) in cases {
+        let said = why(&jwts, &token).await.to_string();
+        assert_eq!(said, expected);
+        assert!(!said.contains("secret"));
+    }
+}
+
+#[test]
+fn refusals_are_logged_once_a_second_for_each_kind() {
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+    let at = |millis: i64| Timestamp::from_micros(millis * 1000);
+    let refusals = Refusals::new();
+    let counted = Arc::new(AtomicUsize::new(0));
+    let _guard = tracing::subscriber::set_default(Counting(counted.clone()));
+    for millis in 0..=2000 {
+        refusals.log(&Refusal::Expired, at(millis));
+    }
+    assert_eq!(counted.load(Relaxed), 3);
+    refusals.log(&Refusal::Audience, at(2000));
+    assert_eq!(counted.load(Relaxed), 4, "another kind has a line of its own");
+}
+
+/// Counts what is logged.
+struct Counting(Arc<std::sync::atomic::AtomicUsize>);
+
+impl tracing::Subscriber for Counting {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, _: &tracing::Event<'_>) {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
 }
 
 #[tokio::test]
@@ -220,6 +344,9 @@ fn what_is_no_key_is_refused_when_it_is_configured() {
         (Algorithm::Rs256, EC.1),
         (Algorithm::Rs256, RSA.0),
         (Algorithm::Es256, ED.1),
+        (Algorithm::Es256, EC384.1),
+        (Algorithm::Es384, EC.1),
+        (Algorithm::Ps256, EC.1),
         (Algorithm::EdDsa, RSA.1),
         (Algorithm::EdDsa, SECRET),
     ] {

@@ -122,7 +122,7 @@ fn read_row(line: &str, times: &mut Times) -> Result<Row, String> {
 #[async_trait]
 impl PriceFeed for Replay {
     fn instruments(&self) -> Vec<Quote> {
-        let at = self.clock.now();
+        let at = self.clock.wall();
         let mut first = BTreeMap::new();
         for Row { symbol, price, .. } in &self.rows {
             first.entry(symbol).or_insert(*price);
@@ -136,7 +136,7 @@ impl PriceFeed for Replay {
         let began = *self.began.get_or_insert_with(Instant::now);
         sleep_until(began + row.after / self.speed).await;
         self.next += 1;
-        let at = self.clock.now();
+        let at = self.clock.wall();
         Some(Quote { symbol: row.symbol.clone(), price: row.price, at })
     }
 }

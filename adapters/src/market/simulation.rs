@@ -39,7 +39,7 @@ impl Simulation {
     /// A market that opens now.
     pub fn new(settings: &SimulationSettings, clock: Arc<dyn Clock>) -> Self {
         let SimulationSettings { seed, tick_interval, speed, instruments } = settings;
-        let at = clock.now();
+        let at = clock.wall();
         let begin = |instrument: &Instrument| Quote {
             symbol: instrument.symbol.clone(),
             price: instrument.start,
@@ -77,7 +77,7 @@ impl PriceFeed for Simulation {
                 ticks
             });
             ticks.tick().await;
-            let at = self.clock.now();
+            let at = self.clock.wall();
             for (symbol, walk) in &mut self.walks {
                 let price = walk.after(self.step);
                 self.due.push_back(Quote { symbol: symbol.clone(), price, at });

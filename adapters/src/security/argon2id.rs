@@ -1,14 +1,14 @@
 use std::sync::Arc;
 
-use argon2::password_hash::phc::PasswordHash as Phc;
-use argon2::password_hash::{
-    Error as HashError, PasswordHasher as HashPassword, PasswordVerifier as _,
-};
+use argon2::password_hash::Error as HashError;
+use argon2::password_hash::phc::{Output, ParamsString, PasswordHash as Phc, Salt};
 use argon2::{Algorithm, Argon2, Params, Version};
 use async_trait::async_trait;
 use doorstep_domain::PasswordHash;
 use doorstep_domain::ports::{HasherError, PasswordHasher};
 use tokio::sync::Semaphore;
+
+use super::buffers::{Buffer, Buffers};
 
 /// Memory for one hash, in KiB. With [`PASSES`] and [`LANES`] the first choice of OWASP's Password Storage
 /// Cheat Sheet for argon2id: 19 MiB, two passes, one lane.
@@ -27,6 +27,7 @@ pub struct Argon2Passwords {
     places: Arc<Semaphore>,
     /// Whoever holds one of these hashes.
     turns: Arc<Semaphore>,
+    buffers: Buffers,
     /// What is verified against where there is no user, so that it takes as long as where there is one.
     nobody: PasswordHash,
 }
@@ -54,22 +55,26 @@ impl Argon2Passwords {
         Ok(Self {
             places: Arc::new(Semaphore::new(at_once.saturating_add(limits.waiting))),
             turns: Arc::new(Semaphore::new(at_once)),
-            nobody: hash(b"nobody's password")?,
+            nobody: Buffers::default()
+                .user()
+                .with_buffer(|buffer| hash(b"nobody's password", buffer))?,
+            buffers: Buffers::default(),
         })
     }
 
     /// Runs `work` off the async threads when its turn comes.
     async fn in_turn<T: Send + 'static>(
         &self,
-        work: impl FnOnce() -> T + Send + 'static,
+        work: impl FnOnce(&mut Buffer) -> T + Send + 'static,
     ) -> Result<T, HasherError> {
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| HasherError::Busy)?;
+        let user = self.buffers.user();
         let turn = Arc::clone(&self.turns).acquire_owned().await.map_err(|_| HasherError::Busy)?;
         let work = tokio::task::spawn_blocking(move || {
             // Held by the thread, not by the future: a client that hangs up does not stop the hashing, and
             // must not make room for another while it goes on.
             let _held = (place, turn);
-            work()
+            user.with_buffer(work)
         });
         work.await.map_err(|_| HasherError::Busy)
     }
@@ -79,7 +84,7 @@ impl Argon2Passwords {
 impl PasswordHasher for Argon2Passwords {
     async fn hash(&self, password: &str) -> Result<PasswordHash, HasherError> {
         let password = password.to_owned();
-        self.in_turn(move || hash(password.as_bytes())).await?
+        self.in_turn(move |buffer| hash(password.as_bytes(), buffer)).await?
     }
 
     async fn verify(
@@ -90,32 +95,55 @@ impl PasswordHasher for Argon2Passwords {
         let exists = hash.is_some();
         let password = password.to_owned();
         let hash = hash.unwrap_or_else(|| self.nobody.clone());
-        let right = self.in_turn(move || verify(password.as_bytes(), &hash)).await??;
+        let right =
+            self.in_turn(move |buffer| verify(password.as_bytes(), &hash, buffer)).await??;
         Ok(right && exists)
     }
 }
 
-fn argon2id() -> Result<Argon2<'static>, HashError> {
-    let params = Params::new(MEMORY_KIB, PASSES, LANES, None)?;
-    Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
-}
-
-fn hash(password: &[u8]) -> Result<PasswordHash, HasherError> {
-    let hashed: Result<Phc, _> = argon2id().and_then(|argon2| argon2.hash_password(password));
-    let phc = hashed.map_err(|e| HasherError::Unreadable(e.to_string()))?;
+fn hash(password: &[u8], buffer: &mut Buffer) -> Result<PasswordHash, HasherError> {
+    let mut hashed = || -> Result<Phc, HashError> {
+        let params = Params::new(MEMORY_KIB, PASSES, LANES, Some(Params::DEFAULT_OUTPUT_LEN))?;
+        let (algorithm, version, salt) = (Algorithm::Argon2id, Version::V0x13, Salt::generate());
+        let hash = compute(password, &salt, (algorithm, version, &params), buffer)?;
+        // The length of the output is that of the hash itself.
+        let params = ParamsString::try_from(&Params::new(MEMORY_KIB, PASSES, LANES, None)?)?;
+        let (version, salt, hash) = (Some(version.into()), Some(salt), Some(hash));
+        Ok(Phc { algorithm: algorithm.ident(), version, params, salt, hash })
+    };
+    let phc = hashed().map_err(|e| HasherError::Unreadable(e.to_string()))?;
     Ok(PasswordHash::new(phc.to_string()))
 }
 
 /// The parameters are those in the hash: what was hashed under earlier ones still opens.
-fn verify(password: &[u8], hash: &PasswordHash) -> Result<bool, HasherError> {
-    let unreadable = |e: String| HasherError::Unreadable(e);
-    let phc = Phc::new(hash.as_str()).map_err(|e| unreadable(e.to_string()))?;
-    let argon2 = argon2id().map_err(|e| unreadable(e.to_string()))?;
-    match argon2.verify_password(password, &phc) {
-        Ok(()) => Ok(true),
-        Err(HashError::PasswordInvalid) => Ok(false),
-        Err(e) => Err(unreadable(e.to_string())),
-    }
+fn verify(password: &[u8], hash: &PasswordHash, buffer: &mut Buffer) -> Result<bool, HasherError> {
+    let mut right = || -> Result<bool, HashError> {
+        let phc = Phc::new(hash.as_str())?;
+        let algorithm = Algorithm::try_from(phc.algorithm.as_str())?;
+        let version = phc.version.map(Version::try_from).transpose()?.unwrap_or_default();
+        let params = Params::try_from(&phc)?;
+        let (Some(salt), Some(expected)) = (phc.salt, phc.hash) else {
+            return Err(HashError::EncodingInvalid);
+        };
+        // They compare in constant time.
+        Ok(compute(password, &salt, (algorithm, version, &params), buffer)? == expected)
+    };
+    right().map_err(|e| HasherError::Unreadable(e.to_string()))
+}
+
+fn compute(
+    password: &[u8],
+    salt: &[u8],
+    (algorithm, version, params): (Algorithm, Version, &Params),
+    buffer: &mut Buffer,
+) -> Result<Output, HashError> {
+    let mut output = [0; Output::MAX_LENGTH];
+    let size = params.output_len().unwrap_or(Params::DEFAULT_OUTPUT_LEN);
+    let output = output.get_mut(..size).ok_or(HashError::OutputSize)?;
+    let blocks = buffer.blocks(params.block_count());
+    let argon2 = Argon2::new(algorithm, version, params.clone());
+    argon2.hash_password_into_with_memory(password, salt, output, blocks)?;
+    Ok(Output::new(output)?)
 }
 
 #[cfg(test)]
@@ -168,7 +196,7 @@ mod tests {
         let hasher = hasher(1, 0);
         let (go, gate) = std::sync::mpsc::channel::<()>();
         let (begun, has_begun) = tokio::sync::oneshot::channel();
-        let work = hasher.in_turn(move || {
+        let work = hasher.in_turn(move |_| {
             let _ = begun.send(());
             let _ = gate.recv();
         });

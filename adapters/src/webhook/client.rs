@@ -1,23 +1,17 @@
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use doorstep_domain::Timestamp;
 use http_body_util::Full;
-use hyper::{Request, StatusCode, Uri, header};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::{ClientConfig, RootCertStore};
+use hyper::header::{self, HeaderValue};
+use hyper::{Request, StatusCode, Uri};
 
 use super::WebhookError;
+use crate::https::{self, HttpClient, HttpsError, said};
 
-/// What posts to the receiver. It follows no redirect: a receiver that has moved says so to its operator, not
-/// to whoever listens at the new place.
+/// What posts to the receiver.
 pub(super) struct Client {
-    http: legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    http: HttpClient,
     url: Uri,
     timeout: Duration,
 }
@@ -27,6 +21,36 @@ pub(super) struct Untaken {
     pub(super) why: String,
     /// It answered 410: it wants no more of it, and asking again is no use.
     pub(super) unwanted: bool,
+    /// What it said in `Retry-After`: seconds, or a date that is told as this time of day.
+    pub(super) retry_after: Option<RetryAfter>,
+}
+
+/// When a receiver wants to be asked again (RFC 9110 section 10.2.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RetryAfter {
+    In(Duration),
+    At(Timestamp),
+}
+
+impl RetryAfter {
+    /// `None` for what is neither seconds nor a date.
+    fn parse(value: &HeaderValue) -> Option<Self> {
+        let text = value.to_str().ok()?.trim();
+        if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
+            // Too many digits for a number are a very long time.
+            return Some(Self::In(Duration::from_secs(text.parse().unwrap_or(u64::MAX))));
+        }
+        let at = jiff::fmt::rfc2822::parse(text).ok()?;
+        Some(Self::At(Timestamp::from_micros(at.timestamp().as_microsecond())))
+    }
+
+    /// How long that is from this time of day on.
+    pub(super) fn from(self, now: Timestamp) -> Duration {
+        match self {
+            Self::In(wait) => wait,
+            Self::At(moment) => moment.since(now),
+        }
+    }
 }
 
 impl Client {
@@ -37,27 +61,7 @@ impl Client {
         authorities: Option<&[u8]>,
         timeout: Duration,
     ) -> Result<Self, WebhookError> {
-        let url: Uri = url.parse().map_err(|_| WebhookError::Url)?;
-        let authority = url.authority().ok_or(WebhookError::Url)?;
-        if authority.host().is_empty() || authority.as_str().contains('@') {
-            return Err(WebhookError::Url);
-        }
-        let roots = match (url.scheme_str(), authorities) {
-            (Some("https"), Some(pem)) => given(pem)?,
-            (Some("https"), None) => of_this_machine()?,
-            (Some("http"), None) => RootCertStore::empty(),
-            (Some("http"), Some(_)) => return Err(WebhookError::AuthoritiesWithoutTls),
-            _ => return Err(WebhookError::Url),
-        };
-        let cryptography = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = ClientConfig::builder_with_provider(cryptography)
-            .with_safe_default_protocol_versions()
-            .map_err(|e| WebhookError::Client(e.to_string()))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let connector =
-            HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1();
-        let http = legacy::Client::builder(TokioExecutor::new()).build(connector.build());
+        let (http, url) = https::client(url, authorities)?;
         Ok(Self { http, url, timeout })
     }
 
@@ -67,7 +71,7 @@ impl Client {
         headers: [(&'static str, String); 3],
         body: Bytes,
     ) -> Result<(), Untaken> {
-        let untaken = |why| Untaken { why, unwanted: false };
+        let untaken = |why| Untaken { why, unwanted: false, retry_after: None };
         let mut request = Request::post(self.url.clone())
             .header(header::CONTENT_TYPE, "application/json")
             .header(header::USER_AGENT, concat!("doorstep/", env!("CARGO_PKG_VERSION")));
@@ -80,7 +84,9 @@ impl Client {
             Ok(Ok(response)) => {
                 let status = response.status();
                 let unwanted = status == StatusCode::GONE;
-                Err(Untaken { why: format!("it answered {status}"), unwanted })
+                let retry_after = response.headers().get(header::RETRY_AFTER);
+                let retry_after = retry_after.and_then(RetryAfter::parse);
+                Err(Untaken { why: format!("it answered {status}"), unwanted, retry_after })
             }
             Ok(Err(error)) => Err(untaken(said(&error))),
             Err(_) => Err(untaken(format!("no answer within {:?}", self.timeout))),
@@ -88,25 +94,34 @@ impl Client {
     }
 }
 
-fn given(pem: &[u8]) -> Result<RootCertStore, WebhookError> {
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(pem) {
-        let certificate = certificate.map_err(|_| WebhookError::Authorities)?;
-        roots.add(certificate).map_err(|_| WebhookError::Authorities)?;
+impl From<HttpsError> for WebhookError {
+    fn from(error: HttpsError) -> Self {
+        match error {
+            HttpsError::Url => Self::Url,
+            HttpsError::Authorities => Self::Authorities,
+            HttpsError::AuthoritiesWithoutTls => Self::AuthoritiesWithoutTls,
+            HttpsError::NoAuthorities => Self::NoAuthorities,
+            HttpsError::Tls(why) => Self::Client(why),
+        }
     }
-    if roots.is_empty() { Err(WebhookError::Authorities) } else { Ok(roots) }
 }
 
-fn of_this_machine() -> Result<RootCertStore, WebhookError> {
-    let mut roots = RootCertStore::empty();
-    // A machine may have some that cannot be read; what counts is that there are others.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if roots.is_empty() { Err(WebhookError::NoAuthorities) } else { Ok(roots) }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// An error and what it comes from, in one line.
-fn said(error: &legacy::Error) -> String {
-    let first: &(dyn std::error::Error + 'static) = error;
-    let chain = std::iter::successors(Some(first), |error| error.source());
-    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    #[test]
+    fn a_receiver_says_when_in_seconds_or_as_a_date() {
+        let now = Timestamp::from_micros(784_111_777_000_000); // Sun, 06 Nov 1994 08:49:37 GMT
+        let wait = |text: &'static str| {
+            RetryAfter::parse(&HeaderValue::from_static(text)).map(|when| when.from(now))
+        };
+        assert_eq!(wait("90"), Some(Duration::from_secs(90)));
+        assert_eq!(wait("Sun, 06 Nov 1994 08:50:37 GMT"), Some(Duration::from_mins(1)));
+        assert_eq!(wait("Sun, 06 Nov 1994 08:49:00 GMT"), Some(Duration::ZERO));
+        assert_eq!(wait("99999999999999999999999"), Some(Duration::from_secs(u64::MAX)));
+        for text in ["", "soon", "-1", "1.5", "+3"] {
+            assert_eq!(wait(text), None, "{text:?}");
+        }
+    }
 }

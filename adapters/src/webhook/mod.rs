@@ -72,11 +72,13 @@ impl Settings {
 
 impl Settings {
     /// The pause after so many failures of one batch. `dice`, from 0 to 1, shortens it by up to half, so that
-    /// many nodes do not come back in one moment.
-    fn pause(&self, failures: u32, dice: f64) -> Duration {
+    /// many nodes do not come back in one moment. It is not shorter than what the receiver asked for, which
+    /// counts up to the longest pause.
+    fn pause(&self, failures: u32, dice: f64, asked_for: Option<Duration>) -> Duration {
         let doubled = 2_u32.saturating_pow(failures.saturating_sub(1));
         let pause = self.first_pause.saturating_mul(doubled).min(self.longest_pause);
-        pause.mul_f64(f64::midpoint(1.0, dice))
+        let pause = pause.mul_f64(f64::midpoint(1.0, dice));
+        pause.max(asked_for.unwrap_or_default().min(self.longest_pause))
     }
 }
 
@@ -224,21 +226,23 @@ impl Worker {
         let count = batch.len();
         let message = Message {
             r#type: "notifications.ended",
-            timestamp: rfc3339(self.clock.now()),
+            timestamp: rfc3339(self.clock.wall()),
             data: Data { notifications: batch.into_iter().map(EndedBody::from).collect() },
         };
         // Strings and numbers have a JSON form.
         let body = bytes::Bytes::from(serde_json::to_vec(&message).unwrap_or_default());
         let id = format!("msg_{}", Uuid::now_v7().simple());
         for attempt in 1.. {
-            let Err(Untaken { why, unwanted }) = self.post(&id, body.clone()).await else { return };
+            let Err(untaken) = self.post(&id, body.clone()).await else { return };
+            let Untaken { why, unwanted, retry_after } = untaken;
             let last = attempt >= self.settings.attempts || self.stopping.is_cancelled();
             if last || unwanted {
                 self.queue.count_lost(count);
                 tracing::error!(%id, outcomes = count, error = %why, attempt, "the webhook did not take a batch; it is lost");
                 return;
             }
-            let pause = self.settings.pause(attempt, fastrand::f64());
+            let asked_for = retry_after.map(|when| when.from(self.clock.wall()));
+            let pause = self.settings.pause(attempt, fastrand::f64(), asked_for);
             tracing::warn!(%id, error = %why, attempt, retry_in = ?pause, "the webhook did not take a batch");
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
@@ -249,7 +253,7 @@ impl Worker {
     }
 
     async fn post(&self, id: &str, body: bytes::Bytes) -> Result<(), Untaken> {
-        let timestamp = self.clock.now().as_micros().div_euclid(1_000_000);
+        let timestamp = self.clock.wall().as_micros().div_euclid(1_000_000);
         let headers = [
             ("webhook-id", id.to_owned()),
             ("webhook-timestamp", timestamp.to_string()),

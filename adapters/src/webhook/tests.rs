@@ -15,6 +15,8 @@ const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 #[derive(Debug, Clone, Copy)]
 enum Does {
     Answers(u16),
+    /// Says when to come back.
+    Postpones(u16, &'static str),
     Hangs,
     HangsUp,
 }
@@ -53,6 +55,12 @@ async fn receiver(does: Vec<Does>) -> (String, mpsc::UnboundedReceiver<Received>
                 Does::Answers(status) => {
                     let answer = format!(
                         "HTTP/1.1 {status} x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+                    );
+                    stream.write_all(answer.as_bytes()).await.ok();
+                }
+                Does::Postpones(status, when) => {
+                    let answer = format!(
+                        "HTTP/1.1 {status} x\r\nretry-after: {when}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
                     );
                     stream.write_all(answer.as_bytes()).await.ok();
                 }
@@ -216,7 +224,7 @@ fn only_what_can_be_posted_to_is_taken() {
 fn the_pauses_double_up_to_the_longest_and_are_a_quarter_of_an_hour_in_all() {
     let settings = Settings::new("http://example.com".to_owned(), SECRET.parse().unwrap());
     let pauses = |dice| -> Vec<f64> {
-        (1..settings.attempts).map(|n| settings.pause(n, dice).as_secs_f64()).collect()
+        (1..settings.attempts).map(|n| settings.pause(n, dice, None).as_secs_f64()).collect()
     };
     let full = pauses(1.0);
     assert_eq!(full[..5], [1.0, 2.0, 4.0, 8.0, 16.0]);
@@ -224,7 +232,12 @@ fn the_pauses_double_up_to_the_longest_and_are_a_quarter_of_an_hour_in_all() {
     assert_eq!(pauses(0.0), full.iter().map(|p| p / 2.0).collect::<Vec<_>>());
     let minutes = pauses(0.5).iter().sum::<f64>() / 60.0;
     assert!((10.0..20.0).contains(&minutes), "{minutes}");
-    assert_eq!(settings.pause(u32::MAX, 1.0), settings.longest_pause);
+    assert_eq!(settings.pause(u32::MAX, 1.0, None), settings.longest_pause);
+    // What the receiver asks for counts, and cannot silence the webhook.
+    let secs = Duration::from_secs;
+    assert_eq!(settings.pause(1, 1.0, Some(secs(90))), secs(90));
+    assert_eq!(settings.pause(9, 1.0, Some(secs(90))), secs(256), "no sooner than without it");
+    assert_eq!(settings.pause(1, 1.0, Some(Duration::MAX)), settings.longest_pause);
 }
 
 #[tokio::test]
@@ -236,4 +249,25 @@ async fn one_that_answers_410_is_not_asked_again() {
     webhook.ended(vec![ended(2)]).await;
     assert_eq!(received.recv().await.unwrap().ids(), [id(2)], "the next ones get their chance");
     assert_eq!(webhook.lost(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_says_when_to_come_back_is_left_alone_until_then() {
+    // A minute from the test's time of day.
+    let date = "Thu, 25 Feb 2021 15:03:10 GMT";
+    let does = vec![Does::Postpones(429, "50"), Does::Postpones(503, date)];
+    let (url, mut received) = receiver(does).await;
+    let webhook = start_with(Settings {
+        linger: Duration::ZERO,
+        timeout: Duration::from_hours(24),
+        first_pause: Duration::from_millis(1),
+        ..Settings::new(url, SECRET.parse().unwrap())
+    });
+    let begun = tokio::time::Instant::now();
+    webhook.ended(vec![ended(1)]).await;
+    for at_least in [0, 50, 110] {
+        assert_eq!(received.recv().await.unwrap().ids(), [id(1)]);
+        assert!(begun.elapsed() >= Duration::from_secs(at_least), "{:?}", begun.elapsed());
+    }
+    assert!(begun.elapsed() < Duration::from_mins(2), "{:?}", begun.elapsed());
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use doorstep_adapters::http::Router;
-use doorstep_adapters::jwt::{Expected, Jwts, Key};
+use doorstep_adapters::jwt::{Expected, Jwks, Jwts, Key};
 use doorstep_adapters::metrics::{Metrics, MetricsError};
 use doorstep_adapters::publish::{self, PublishParts};
 use doorstep_adapters::security::RandomTokens;
@@ -40,10 +40,15 @@ impl Backends {
             audience: jwt.audience.text(),
             leeway: jwt.leeway.0,
         };
-        let jwts = Arc::new(Jwts::new(token_keys(config)?, expected, clock.clone()));
+        if !jwt.has_keys() {
+            refuse_without_keys(jwt)?;
+        }
+        let token_keys = token_keys(config)?;
+        let provider = jwt.jwks_url.text().map(|url| provider(&url, &expected)).transpose()?;
+        let jwts = Arc::new(Jwts::new(token_keys, provider, expected, clock.clone()));
         let keys = Arc::new(ServiceKeys::new(Arc::new(RandomTokens), ring(config)));
         let webhook = start_webhook(config, &clock)?.map(Arc::new);
-        let book = Arc::new(Book::new(Book::KEEP, remember.get()));
+        let book = Arc::new(Book::new(Book::KEEP, remember.get(), clock.clone()));
         let (max_ttl, inbox) = (*max_ttl, config.inbox.enabled);
         Ok(Self { clock, book, keys, jwts, webhook, max_ttl, inbox })
     }
@@ -122,6 +127,30 @@ impl Backends {
 fn ring(config: &Config) -> KeyRing {
     let keys = &config.backends.keys;
     keys.iter().map(|(name, hash)| (hash.0, name.as_str().into())).collect()
+}
+
+/// What must be in a token says that tokens are to be taken, and nobody could come in. A reload may take the last
+/// key away all the same: that is how all tokens are revoked.
+fn refuse_without_keys(jwt: &config::backends::Jwt) -> Result<(), ConfigError> {
+    let problem = |(name, value): (&str, &config::value::Given)| {
+        (!value.0.is_empty()).then(|| {
+            format!("jwt.{name}: no key could verify a token: add a [jwt.keys.ID], or jwt.jwks_url")
+        })
+    };
+    let given = [("issuer", &jwt.issuer), ("audience", &jwt.audience)];
+    let problems: Vec<_> = given.into_iter().filter_map(problem).collect();
+    if problems.is_empty() { Ok(()) } else { Err(ConfigError::Wrong(problems)) }
+}
+
+fn provider(url: &str, expected: &Expected) -> Result<Jwks, ConfigError> {
+    let provider = Jwks::new(url).map_err(|e| wrong(format!("jwt.jwks_url: {e}")))?;
+    if expected.audience.is_none() {
+        tracing::warn!(
+            "jwt.audience is not set: a token that the provider made for another service is taken too"
+        );
+    }
+    provider.begin();
+    Ok(provider)
 }
 
 fn start_webhook(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Option<Webhook>> {

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Backends, Figures, Node, STREAM_HEARTBEAT};
 use crate::config::Config;
+use crate::page;
 
 /// Puts the parts together and serves. When it returns, what an earlier process left is taken up.
 pub(super) async fn start(
@@ -73,7 +74,7 @@ pub(super) async fn start(
             return Err(error.into());
         }
     }
-    if config.backends.jwt.keys.is_empty() {
+    if !config.backends.jwt.has_keys() {
         tracing::warn!("nobody can connect: there is neither a simulation nor a key for tokens");
     }
 
@@ -103,6 +104,7 @@ pub(super) async fn start(
     let families = Router::new()
         .merge(api::health::router(readiness, stopping.clone()))
         .merge(figures.serve(config, metrics, &stopping))
+        .merge(api::assets::router(&[page::BARE]))
         .merge(backends.router(delivery.clone(), connections.clone(), stopping.clone()))
         .merge(receiving);
     let mut descriptions = vec![

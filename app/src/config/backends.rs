@@ -26,6 +26,8 @@ pub(crate) struct Jwt {
     pub(crate) issuer: Given,
     pub(crate) audience: Given,
     pub(crate) leeway: Span,
+    /// Where a provider publishes its keys, if it does.
+    pub(crate) jwks_url: Given,
     pub(crate) keys: Vec<(String, JwtKey)>,
 }
 
@@ -39,10 +41,14 @@ pub(crate) struct JwtKey {
 
 words! {
     /// How tokens are signed.
-    Algorithm, "HS256, RS256, ES256 or EdDSA", {
+    Algorithm, "HS256, RS256, RS384, RS512, PS256, ES256, ES384 or EdDSA", {
         Hs256 = "HS256",
         Rs256 = "RS256",
+        Rs384 = "RS384",
+        Rs512 = "RS512",
+        Ps256 = "PS256",
         Es256 = "ES256",
+        Es384 = "ES384",
         EdDsa = "EdDSA",
     }
 }
@@ -90,6 +96,7 @@ impl Jwt {
         let issuer = reader.read(&["jwt", "issuer"], Given::default());
         let audience = reader.read(&["jwt", "audience"], Given::default());
         let leeway = reader.read(&["jwt", "leeway"], Span::from_secs(60));
+        let jwks_url = reader.read(&["jwt", "jwks_url"], Given::default());
         let mut keys = Vec::new();
         for id in reader.tables(&["jwt", "keys"]) {
             let key = |name| ["jwt", "keys", &id, name];
@@ -104,7 +111,14 @@ impl Jwt {
             }
             keys.push((id, one));
         }
-        Self { issuer, audience, leeway, keys }
+        Self { issuer, audience, leeway, jwks_url, keys }
+    }
+}
+
+impl Jwt {
+    /// Whether there is a key that could verify a token.
+    pub(crate) fn has_keys(&self) -> bool {
+        !self.keys.is_empty() || !self.jwks_url.0.is_empty()
     }
 }
 

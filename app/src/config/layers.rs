@@ -86,6 +86,21 @@ pub(crate) struct Sources {
     pub(crate) file: Option<PathBuf>,
 }
 
+/// All layers in one.
+pub(crate) struct Gathered {
+    pub(crate) given: Given,
+    /// Environment variables that look like ours and are not.
+    pub(crate) strangers: Vec<String>,
+    pub(crate) file: Option<ReadFile>,
+}
+
+/// The configuration file that there was.
+#[derive(Debug, Clone)]
+pub(crate) struct ReadFile {
+    pub(crate) path: PathBuf,
+    pub(crate) says_nothing: bool,
+}
+
 /// Environment variables with a name of their own; all others are spelled from the key.
 const NAMED: [(&str, &[&str]); 4] = [
     ("DOORSTEP_LISTEN", &["listen"]),
@@ -102,7 +117,7 @@ const DEFAULT_FILE: &str = "doorstep.toml";
 
 /// Reads all layers. Answers also what looks like ours in the environment but is not: worth a warning, but
 /// no refusal, because orchestrators put names like `DOORSTEP_SERVICE_HOST` there on their own.
-pub(crate) fn gather(sources: Sources) -> Result<(Given, Vec<String>), ConfigError> {
+pub(crate) fn gather(sources: Sources) -> Result<Gathered, ConfigError> {
     let mut given = Given::new();
     let mut strangers = Vec::new();
     let variable = |name: &str| {
@@ -112,7 +127,9 @@ pub(crate) fn gather(sources: Sources) -> Result<(Given, Vec<String>), ConfigErr
         Some(file) => (file, true),
         None => (PathBuf::from(DEFAULT_FILE), false),
     };
+    let mut read = None;
     if let Some(table) = read_file(&file, must_exist)? {
+        read = Some(ReadFile { path: file.clone(), says_nothing: table.is_empty() });
         flatten(&mut given, &mut Vec::new(), table, &Origin::File(file));
     }
     for (name, key) in NAMED {
@@ -143,7 +160,7 @@ pub(crate) fn gather(sources: Sources) -> Result<(Given, Vec<String>), ConfigErr
         let origin = Origin::Environment("PORT".to_owned());
         listen.insert((Text::Plain(format!("0.0.0.0:{port}")), origin));
     }
-    Ok((given, strangers))
+    Ok(Gathered { given, strangers, file: read })
 }
 
 fn read_file(path: &Path, must_exist: bool) -> Result<Option<toml::Table>, ConfigError> {

@@ -28,6 +28,7 @@ use doorstep_domain::{Money, RewardRules};
 pub(crate) use backends::Backends;
 pub(crate) use database::DatabaseUrl;
 pub(crate) use delivery::{Delivery, OnExpiry, Overflow, Policy, Rule, Strategy};
+use layers::{Gathered, ReadFile};
 pub(crate) use layers::{Key, Sources};
 pub(crate) use market::{Market, Source};
 pub(crate) use notifications::{Notifications, PolicyOrKind};
@@ -217,6 +218,8 @@ pub(crate) struct Loaded {
     pub(crate) config: Config,
     /// Environment variables that look like ours and mean nothing.
     pub(crate) strangers: Vec<String>,
+    /// The file that was read.
+    file: Option<ReadFile>,
     lines: Vec<Line>,
 }
 
@@ -229,6 +232,9 @@ pub(crate) enum ConfigError {
     /// The file is not TOML.
     #[error("the configuration file {} is not TOML:\n{cause}", path.display())]
     NotToml { path: PathBuf, cause: toml::de::Error },
+    /// The file of a process that serves has nothing in it any more.
+    #[error("the configuration file {} is empty", path.display())]
+    Empty { path: PathBuf },
     /// Settings are unknown or not allowed.
     #[error("the configuration is wrong:\n  {}", .0.join("\n  "))]
     Wrong(Vec<String>),
@@ -264,7 +270,7 @@ impl Config {
 
     /// Reads file, environment and flags.
     pub(crate) fn load(sources: Sources) -> Result<Loaded, ConfigError> {
-        let (given, strangers) = layers::gather(sources)?;
+        let Gathered { given, strangers, file } = layers::gather(sources)?;
         let mut reader = Reader::new(given);
         let config = Self::read(&mut reader);
         if !config.inbox.enabled && config.delivery.rules().use_inbox() {
@@ -272,8 +278,23 @@ impl Config {
                 "inbox.enabled is false, but a policy or an on_expiry of [delivery] is inbox";
             reader.refuse(what.to_owned());
         }
+        if !config.needs_store() {
+            // It is there for the application beside this node, and nobody opens it here.
+            reader.forgive(&Key::new(&["database"]), "DATABASE_URL");
+        }
         let lines = reader.finish().map_err(ConfigError::Wrong)?;
-        Ok(Loaded { config, strangers, lines })
+        Ok(Loaded { config, strangers, file, lines })
+    }
+
+    /// Reads everything once more, for a process that serves. A file that has gone, or in which nothing is left, is
+    /// an accident: by what it does not say, every key would be revoked.
+    pub(crate) fn load_again(before: &Loaded, sources: Sources) -> Result<Loaded, ConfigError> {
+        let file = before.file.as_ref().map(|file| file.path.clone());
+        let loaded = Self::load(Sources { file: sources.file.clone().or(file), ..sources })?;
+        match loaded.file {
+            Some(ReadFile { path, says_nothing: true }) => Err(ConfigError::Empty { path }),
+            _ => Ok(loaded),
+        }
     }
 
     /// What holds when nobody says anything.

@@ -9,7 +9,8 @@ use super::value::Value;
 pub(crate) struct Reader {
     given: Given,
     lines: Vec<Line>,
-    problems: Vec<String>,
+    /// With the setting that it is about, where it is one.
+    problems: Vec<(Option<Key>, String)>,
 }
 
 /// One setting as it took effect.
@@ -47,7 +48,8 @@ impl Reader {
                         Text::Other(toml_type) => format!("a TOML {toml_type}"),
                     };
                     let expected = T::EXPECTED;
-                    self.problems.push(format!("{key} = {shown} ({origin}): expected {expected}"));
+                    let problem = format!("{key} = {shown} ({origin}): expected {expected}");
+                    self.problems.push((Some(key.clone()), problem));
                     default
                 });
                 (setting, origin)
@@ -80,7 +82,20 @@ impl Reader {
 
     /// Notes something wrong with a key as a whole.
     pub(crate) fn refuse(&mut self, problem: String) {
-        self.problems.push(problem);
+        self.problems.push((None, problem));
+    }
+
+    /// Takes the default for a setting that is wrong, if it came from this environment variable.
+    pub(crate) fn forgive(&mut self, key: &Key, variable: &str) {
+        let ours = Origin::Environment(variable.to_owned());
+        let Some(line) = self.lines.iter_mut().find(|line| line.key == *key) else { return };
+        let before = self.problems.len();
+        if line.origin == ours {
+            self.problems.retain(|(about, _)| about.as_ref() != Some(key));
+        }
+        if self.problems.len() < before {
+            line.origin = Origin::Default;
+        }
     }
 
     /// Every setting that took effect - or everything that was wrong, keys that nobody read among it.
@@ -94,9 +109,13 @@ impl Reader {
             } else {
                 format!("{key} ({origin}): unknown key; known here: {known}")
             };
-            self.problems.push(problem);
+            self.problems.push((None, problem));
         }
-        if self.problems.is_empty() { Ok(self.lines) } else { Err(self.problems) }
+        if self.problems.is_empty() {
+            Ok(self.lines)
+        } else {
+            Err(self.problems.into_iter().map(|(_, problem)| problem).collect())
+        }
     }
 
     fn known_under(&self, parent: &[String]) -> String {

@@ -11,24 +11,27 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::DemoArgs;
+use crate::output;
 use act::{Act, Played};
 
 /// Plays all acts and prints the table; fails when a policy broke its promise.
 pub(crate) async fn run(args: DemoArgs, stop: CancellationToken) -> anyhow::Result<()> {
-    println!(
-        "A client registers, and needs {} and up to half a second more until its WebSocket is open.\n\
-         The server needs microseconds until it pushes the popup. Clients for each policy: {}.\n",
+    output::line(format_args!(
+        "A client registers, and needs {} and up to half a second more until its\n\
+         WebSocket is open. The server needs microseconds until it pushes the popup.\n\
+         Clients for each policy: {}.\n",
         humantime::format_duration(args.connect_after),
         args.runs,
-    );
+    ))?;
     let played = tokio::select! {
         played = play_all(&args) => played?,
         () = stop.cancelled() => return Ok(()),
     };
-    println!("{}", table::of(&played));
+    output::line(table::of(&played))?;
+    output::line(table::LEGEND)?;
     let broken: Vec<String> = played.iter().flat_map(Played::broken_promises).collect();
     anyhow::ensure!(broken.is_empty(), "a promise was broken:\n  {}", broken.join("\n  "));
-    println!("\n{}", table::moral(&played));
+    output::line(format_args!("\n{}", table::moral(&played)))?;
     Ok(())
 }
 

@@ -2,24 +2,33 @@
 
 use std::time::Duration;
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, Width, presets};
 
 use super::act::Played;
 
-/// One row a policy.
+/// So wide is a terminal that nobody has made wider.
+const WIDTH: u16 = 80;
+
+/// So wide is the column of the names, at least.
+const POLICY: u16 = 28;
+
+/// What the figures are.
+pub(super) const LEGEND: &str =
+    "median, max: ms from the open WebSocket to the popup; checks: looks at presence";
+
+/// One row per policy.
 pub(super) fn of(played: &[Played]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::UTF8_BORDERS_ONLY);
-    table.set_header([
-        "policy",
-        "popup",
-        "connected to popup, median",
-        "max",
-        "presence checks",
-        "balance",
-    ]);
+    table.set_header(["policy", "popup", "median", "max", "checks", "balance"]);
+    table.set_content_arrangement(ContentArrangement::Dynamic).set_width(WIDTH);
     for column in table.column_iter_mut().skip(2) {
         column.set_cell_alignment(CellAlignment::Right);
+        column.set_padding((0, 1));
+    }
+    for column in table.column_iter_mut().take(1) {
+        // Names are broken after a word that tells them apart.
+        column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(POLICY)));
     }
     for row in played {
         let mut waits: Vec<Duration> = row.stories.iter().filter_map(|s| s.popup).collect();
@@ -45,7 +54,7 @@ fn popups(seen: usize, of: usize) -> String {
 }
 
 fn millis(wait: &Duration) -> String {
-    format!("{:.1} ms", wait.as_secs_f64() * 1000.0)
+    format!("{:.1}", wait.as_secs_f64() * 1000.0)
 }
 
 /// The one balance that all clients have - or every different one.
@@ -60,7 +69,7 @@ fn balances(row: &Played) -> String {
 pub(super) fn moral(played: &[Played]) -> String {
     let lost = played.iter().any(|row| row.stories.iter().any(|story| story.popup.is_none()));
     if lost {
-        "A lost popup is not lost money: the reward was on the ledger before its popup was thought of."
+        "A lost popup is not lost money: the reward was on the ledger before its popup\nwas thought of."
     } else {
         "This time every client was fast enough; try --connect-after 3s."
     }

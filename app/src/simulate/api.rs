@@ -62,6 +62,10 @@ impl Api {
         let mut api = Self { http, url: url.to_owned(), token };
         let body = json!({ "username": username, "password": "correct horse battery" });
         let (status, text) = api.send(Method::POST, "/v1/users", Some(&body)).await?;
+        ensure!(
+            status != StatusCode::NOT_FOUND,
+            "{url} has no users to simulate: is it a doorstep, and is its trading.enabled true?"
+        );
         ensure!(status == StatusCode::CREATED, "registering was answered with {status}: {text}");
         api.token = Token::from(serde_json::from_str::<Registered>(&text)?.token);
         Ok(api)
@@ -143,7 +147,31 @@ impl Api {
         if let Some(body) = body {
             request = request.json(body);
         }
-        let response = request.send().await?;
-        Ok((response.status(), response.text().await?))
+        let failed = |error: reqwest::Error| anyhow::anyhow!("{}: {}", self.url, plainly(&error));
+        let response = request.send().await.map_err(failed)?;
+        Ok((response.status(), response.text().await.map_err(failed)?))
     }
+}
+
+/// What a library's error means to whoever typed the URL.
+fn plainly(error: &reqwest::Error) -> String {
+    let first: &(dyn std::error::Error + 'static) = error;
+    let mut chain = std::iter::successors(Some(first), |error| error.source());
+    match chain.find_map(|error| error.downcast_ref::<std::io::Error>()) {
+        Some(e) => crate::client::unreachable(e),
+        None if error.is_connect() => "it cannot be reached".to_owned(),
+        None => "what answers there does not speak HTTP".to_owned(),
+    }
+}
+
+/// The server's address from what a person types.
+pub(super) fn server_url(typed: &str) -> anyhow::Result<String> {
+    let url = typed.trim_end_matches('/');
+    let parsed = reqwest::Url::parse(url).ok();
+    let good = parsed.is_some_and(|url| matches!(url.scheme(), "http") && url.has_host());
+    ensure!(
+        good,
+        "{typed:?} is not a URL like http://127.0.0.1:3000: it does not begin with http://"
+    );
+    Ok(url.to_owned())
 }

@@ -21,15 +21,20 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::SimulateArgs;
+use crate::cli::{Settings, SimulateArgs};
 use crate::config::Config;
+use crate::output;
 use player::{Player, Verdict};
 use tally::Tally;
 
 /// Plays, prints the table, and fails when something was lost or the books are wrong.
-pub(crate) async fn run(args: SimulateArgs, stop: CancellationToken) -> anyhow::Result<()> {
+pub(crate) async fn run(
+    args: SimulateArgs,
+    settings: Settings,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     let length = Duration::from_secs_f64(args.minutes * 60.0);
-    let url = args.url.trim_end_matches('/').to_owned();
+    let url = api::server_url(&args.url)?;
     let tally = Arc::new(Tally::default());
     let before = outcomes::of(&url).await;
     let bar =
@@ -70,14 +75,14 @@ pub(crate) async fn run(args: SimulateArgs, stop: CancellationToken) -> anyhow::
     bar.finish_and_clear();
 
     let mut wrong: Vec<String> = verdicts.iter().flat_map(|v| v.wrong.iter().cloned()).collect();
-    if args.audits() {
-        wrong.extend(audit(args.store).await?);
+    if settings.names_database() {
+        wrong.extend(audit(settings).await?);
     }
     let lost = verdicts.iter().map(|verdict| verdict.lost.len()).sum();
     let outcomes = outcomes::since(before, outcomes::of(&url).await);
-    println!("{}", table::of(&tally, &verdicts, outcomes, lost, &wrong, began.elapsed()));
+    output::line(table::of(&tally, &verdicts, outcomes, lost, &wrong, began.elapsed()))?;
     for what in verdicts.iter().flat_map(|verdict| &verdict.lost).chain(&wrong).take(20) {
-        println!("  {what}");
+        output::line(format_args!("  {what}"))?;
     }
     ensure!(!verdicts.is_empty(), "nobody came");
     ensure!(lost == 0, "{lost} popups were lost");
@@ -86,8 +91,8 @@ pub(crate) async fn run(args: SimulateArgs, stop: CancellationToken) -> anyhow::
 }
 
 /// The server's own audit. What is under way while it looks is no finding, so it may look again.
-async fn audit(store: crate::cli::StoreArgs) -> anyhow::Result<Vec<String>> {
-    let config = Config::load(store.into_sources())?.config;
+async fn audit(settings: Settings) -> anyhow::Result<Vec<String>> {
+    let config = Config::load(settings.into_sources())?.config;
     let store = sql::connect(config.database.as_str()).await?;
     let mut findings = Vec::new();
     for _ in 0..10 {

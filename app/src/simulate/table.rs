@@ -1,7 +1,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use comfy_table::{Table, presets};
+use comfy_table::{ContentArrangement, Table, presets};
 
 use super::player::Verdict;
 use super::tally::Tally;
@@ -17,6 +17,8 @@ pub(super) fn of(
 ) -> Table {
     let mut table = Table::new();
     table.load_style(presets::UTF8_BORDERS_ONLY);
+    // As wide as a terminal that nobody has made wider.
+    table.set_content_arrangement(ContentArrangement::Dynamic).set_width(80);
     let mut row = |name: &str, value: String| {
         table.add_row([name.to_owned(), value]);
     };

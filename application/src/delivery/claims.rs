@@ -127,7 +127,7 @@ impl Claims {
                 if *closed || !self.cx.capacity.enter(&n.kind, n.payload.as_str().len()) {
                     back.push(n);
                 } else {
-                    self.wake.claimed(n, &mut ended);
+                    self.wake.claimed(self.cx.taken_in(n), &mut ended);
                 }
             }
         }
@@ -214,7 +214,8 @@ impl Claims {
     /// Ends what has expired while nobody had it, as its rule says.
     async fn end_expired(self: &Arc<Self>) -> Result<(), StoreError> {
         while !self.cx.tasks.stop().is_cancelled() {
-            let now = self.cx.clock.now();
+            // What is in the store has the time of day.
+            let now = self.cx.clock.wall();
             let batch = self.cx.guarded(HANDOVER, self.store.take_expired(now, BATCH)).await?;
             let count = batch.len();
             let mut ended: Vec<Ended> = Vec::new();
@@ -225,7 +226,7 @@ impl Claims {
                     if *closed {
                         back.push(n);
                     } else {
-                        self.wake.over(n, &mut ended);
+                        self.wake.over(self.cx.taken_in(n), &mut ended);
                     }
                 }
             }

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -52,6 +53,26 @@ impl Context {
         self.unless_panic("presence", reading).await.unwrap_or(false)
     }
 
+    /// A notification from outside, with `created_at` moved to the clock's timeline. Everything within delivery
+    /// is on it, so that a step of the wall clock neither ends nor revives what waits.
+    pub(super) fn taken_in(&self, n: Notification) -> Notification {
+        Notification { created_at: self.clock.moment_of(n.created_at), ..n }
+    }
+
+    /// A notification as others see it: with the time of day in `created_at`.
+    pub(super) fn shown<'a>(&self, n: &'a Notification) -> Cow<'a, Notification> {
+        let created_at = self.clock.wall_of(n.created_at);
+        if created_at == n.created_at {
+            return Cow::Borrowed(n);
+        }
+        Cow::Owned(Notification { created_at, ..n.clone() })
+    }
+
+    /// A batch of notifications as others see them.
+    pub(super) fn all_shown(&self, batch: &[Notification]) -> Vec<Notification> {
+        batch.iter().map(|n| self.shown(n).into_owned()).collect()
+    }
+
     /// Pushes, and never waits longer than the limit for it.
     pub(super) async fn push(
         &self,
@@ -59,7 +80,10 @@ impl Context {
         attempt: Attempt,
         deadline: Timestamp,
     ) -> Result<Pushed, PushError> {
-        let push = async { self.pusher.push(notification, attempt, deadline).await };
+        let push = async {
+            let shown = self.shown(notification);
+            self.pusher.push(&shown, attempt, deadline).await
+        };
         let push = self.unless_panic("pusher", push);
         #[cfg(not(feature = "shuttle"))]
         let push = tokio::time::timeout(self.limits.push_timeout, push);

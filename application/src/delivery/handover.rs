@@ -128,6 +128,7 @@ impl Delivery {
     /// Writes a batch, trying again until the deadline.
     async fn leave_batch(&self, batch: &[Notification], deadline: tokio::time::Instant) -> bool {
         let Some(store) = self.handover.clone() else { return false };
+        let batch = &self.cx.all_shown(batch);
         while let Some(left) = time_until(deadline) {
             match tokio::time::timeout(left, self.cx.guarded(HANDOVER, store.leave(batch))).await {
                 Ok(Ok(())) => return true,

@@ -121,6 +121,11 @@ impl Delivery {
         }
         let rule = self.rule_of(&notification.kind);
         let receipt = self.cx.endings.receipts.open(notification.id);
+        // What is written to the inbox first is loaded from there, and converted then.
+        let notification = match policy {
+            Policy::Inbox => notification,
+            Policy::Immediate | Policy::Deferred(_) => self.cx.taken_in(notification),
+        };
         let no_time = notification.ttl.unwrap_or(rule.ttl).is_zero();
         let so_far = match policy {
             Policy::Inbox => self.wake.keep(notification).await?,

@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use doorstep_domain::ports::Outcomes;
+use doorstep_domain::ports::{Clock, Outcomes};
 use doorstep_domain::{Ended, NotificationId, Outcome, Timestamp, UserId};
 use tokio::sync::oneshot;
 
@@ -11,11 +11,12 @@ use crate::delivery::Acceptance;
 
 /// Remembers what was published: the first answer, so that a repeat gets the same, and the end, for a while
 /// after it. In bounded memory: when it is full, the oldest end is forgotten first, then the oldest of those
-/// that have not ended.
+/// that have not ended. All its times are on the clock's timeline: a step of the wall clock forgets nothing.
 pub struct Book {
     shards: Box<[Mutex<Shard>]>,
     keep: Duration,
     most_a_shard: usize,
+    clock: Arc<dyn Clock>,
 }
 
 /// What is known of one published notification.
@@ -79,9 +80,9 @@ impl Book {
     pub const KEEP: Duration = Duration::from_hours(1);
 
     /// An empty book with room for `most` notifications, at some 200 bytes each; at least 64.
-    pub fn new(keep: Duration, most: usize) -> Self {
+    pub fn new(keep: Duration, most: usize, clock: Arc<dyn Clock>) -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
-        Self { shards, keep, most_a_shard: (most / SHARDS).max(1) }
+        Self { shards, keep, most_a_shard: (most / SHARDS).max(1), clock }
     }
 
     fn shard(&self, id: NotificationId) -> MutexGuard<'_, Shard> {
@@ -233,7 +234,7 @@ impl Shard {
 impl Outcomes for Book {
     async fn ended(&self, ended: Vec<Ended>) {
         for Ended { id, outcome, at, .. } in ended {
-            self.end(id, outcome, at);
+            self.end(id, outcome, self.clock.moment_of(at));
         }
     }
 }
@@ -245,6 +246,10 @@ mod tests {
     use super::*;
 
     const HOUR: Duration = Book::KEEP;
+
+    fn book_for(most: usize) -> Arc<Book> {
+        Arc::new(Book::new(HOUR, most, Arc::new(doorstep_domain::ports::MockClock::new())))
+    }
 
     /// All in one shard.
     fn id(n: u128) -> NotificationId {
@@ -266,7 +271,7 @@ mod tests {
 
     #[test]
     fn an_end_is_remembered_for_an_hour() {
-        let book = Arc::new(Book::new(HOUR, 64_000));
+        let book = book_for(64_000);
         accept(&book, id(1), at(0));
         book.end(id(1), Outcome::Delivered, at(5));
         let expected = Progress::Ended(Outcome::Delivered, at(5));
@@ -276,7 +281,7 @@ mod tests {
 
     #[test]
     fn what_is_full_forgets_the_oldest_end_first_and_never_grows() {
-        let book = Arc::new(Book::new(HOUR, 3 * SHARDS));
+        let book = book_for(3 * SHARDS);
         for n in 1..=3 {
             accept(&book, id(n), at(0));
         }
@@ -297,7 +302,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_sends_the_same_meanwhile_waits_for_the_answer() {
-        let book = Arc::new(Book::new(HOUR, 64));
+        let book = book_for(64);
         let Begun::New(sending) = begin(&book, id(1), at(0)) else { panic!("not new") };
         let Begun::Busy(answered) = begin(&book, id(1), at(0)) else { panic!("not busy") };
         sending.accepted(Acceptance::InFlight, at(0));
@@ -307,7 +312,7 @@ mod tests {
 
     #[test]
     fn what_was_given_up_or_rejected_may_be_sent_again() {
-        let book = Arc::new(Book::new(HOUR, 64));
+        let book = book_for(64);
         drop(begin(&book, id(1), at(0)));
         assert_eq!(book.look_up(id(1), at(0)), None);
         let Begun::New(sending) = begin(&book, id(1), at(0)) else { panic!("not new") };
@@ -322,7 +327,7 @@ mod tests {
     #[test]
     fn a_million_ids_leave_no_more_than_it_may_hold() {
         const MOST: usize = 10_000;
-        let book = Arc::new(Book::new(HOUR, MOST));
+        let book = book_for(MOST);
         for n in 0..1_000_000_u128 {
             // Spread as random ids are; every third of them ends.
             let id = NotificationId::new(Uuid::from_u128(n.wrapping_mul(0x9E37_79B9_7F4A_7C15)));
@@ -341,7 +346,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_has_given_up_waiting_leaves_nothing_behind() {
-        let book = Arc::new(Book::new(HOUR, 64));
+        let book = book_for(64);
         accept(&book, id(1), at(0));
         for _ in 0..10_000 {
             let waiting = book.ended(id(1));

@@ -113,9 +113,9 @@ impl Publishing {
     pub async fn publish(&self, draft: Draft) -> Published {
         let PublishingParts { delivery, book, clock, ids, .. } = &self.parts;
         let id = draft.id.unwrap_or_else(|| NotificationId::new(ids.next()));
-        let created_at = clock.now();
+        let now = clock.now();
         let entry = loop {
-            match book.begin(id, &draft.user_id, created_at) {
+            match book.begin(id, &draft.user_id, now) {
                 Begun::New(entry) => break entry,
                 Begun::Known(answer) => return Published { id, state: Ok(answer) },
                 // Somebody else is sending the same at this moment, and will know in another one.
@@ -125,7 +125,7 @@ impl Publishing {
         // It may wait here without being in the book: taken up from a node that stopped, or begun so long ago
         // that the book has no room for it any more.
         if let Some(so_far) = draft.id.and_then(|id| delivery.state_of(&draft.user_id, id)) {
-            entry.accepted(so_far, created_at);
+            entry.accepted(so_far, now);
             return Published { id, state: Ok(so_far) };
         }
         let Draft { user_id, kind, topic, payload, ttl, policy, .. } = draft;
@@ -137,6 +137,7 @@ impl Publishing {
             (Some(WantedPolicy::Immediate), _) => Policy::Immediate,
             (Some(WantedPolicy::Inbox), _) => Policy::Inbox,
         };
+        let created_at = clock.wall_of(now);
         let notification = Notification { id, user_id, kind, topic, payload, created_at, ttl };
         let state = match delivery.send_by(policy, notification).await {
             Ok(receipt) => {
@@ -157,7 +158,12 @@ impl Publishing {
 
     /// What is known of a notification that was published here; `None` if nothing, or no longer.
     pub fn look_up(&self, id: NotificationId) -> Option<Record> {
-        let mut record = self.parts.book.look_up(id, self.parts.clock.now())?;
+        let clock = &self.parts.clock;
+        let mut record = self.parts.book.look_up(id, clock.now())?;
+        record.created_at = clock.wall_of(record.created_at);
+        if let Progress::Ended(_, at) = &mut record.progress {
+            *at = clock.wall_of(*at);
+        }
         // What was answered at first may have changed since; where it is in memory, memory knows.
         if let Progress::Open(state) = &mut record.progress
             && let Some(now) = self.parts.delivery.state_of(&record.user_id, id)

@@ -18,7 +18,7 @@ fn publishing(here: bool, limits: Limits, rule: Rule) -> Publishing {
     let presence = Arc::new(presence);
     let mut pusher = MockPusher::new();
     pusher.expect_push().times(0..=1).returning(|_, _, _| Ok(Pushed::Written));
-    let book = Arc::new(Book::new(Book::KEEP, 1000));
+    let book = Arc::new(Book::new(Book::KEEP, 1000, clock()));
     let delivery = Delivery::builder(presence.clone(), Arc::new(pusher), clock())
         .rules(Rules { default: rule, ..Rules::default() })
         .limits(limits)

@@ -30,10 +30,11 @@ impl Book {
     /// So many of the last prices are kept. A position comes in within a few of them, unless the bus is jammed.
     const RECENT: usize = 256;
 
-    /// Takes in an open position. Answers it back if one of the prices since it was opened has crossed it.
-    pub fn add(&mut self, position: Position) -> Option<Crossed> {
-        let since = self.recent.iter().filter(|(at, _)| *at >= position.opened_at);
-        for &(_, price) in since {
+    /// Takes in a position that was opened at that moment. Returns it if one of the prices since then has
+    /// crossed it. The moment is told on the clock's timeline, as those of the prices are: a step of the wall
+    /// clock must not make a price from before the opening look like one from after it.
+    pub fn add(&mut self, position: Position, opened: Timestamp) -> Option<Crossed> {
+        for &(_, price) in self.recent.iter().filter(|(at, _)| *at >= opened) {
             if let Some(reason) = position.crossed(price) {
                 return Some(Crossed { position, price, reason });
             }
@@ -106,6 +107,11 @@ mod tests {
 
     use super::*;
 
+    fn add(book: &mut Book, position: Position) -> Option<Crossed> {
+        let opened = position.opened_at;
+        book.add(position, opened)
+    }
+
     fn price(units: i64) -> Price {
         Price::from_micros(units * Price::SCALE).unwrap()
     }
@@ -136,9 +142,9 @@ mod tests {
     fn a_price_takes_out_what_it_crosses_nearest_first_and_once() {
         let mut book = Book::default();
         for (id, stop) in [(1, 80), (2, 95), (3, 90), (4, 50)] {
-            assert_eq!(book.add(position(id, Side::Long, Some(stop), None)), None);
+            assert_eq!(add(&mut book, position(id, Side::Long, Some(stop), None)), None);
         }
-        book.add(position(5, Side::Short, Some(120), None));
+        add(&mut book, position(5, Side::Short, Some(120), None));
         let at = Timestamp::from_micros(20);
         assert_eq!(ids(&book.price(price(96), at)), []);
         assert_eq!(ids(&book.price(price(70), at)), [2, 3, 1]);
@@ -156,16 +162,16 @@ mod tests {
         book.price(price(10), Timestamp::from_micros(9));
         book.price(price(85), Timestamp::from_micros(11));
         book.price(price(100), Timestamp::from_micros(12));
-        let crossed = book.add(position(1, Side::Long, Some(90), None)).unwrap();
+        let crossed = add(&mut book, position(1, Side::Long, Some(90), None)).unwrap();
         assert_eq!((crossed.price, crossed.reason), (price(85), CloseReason::StopLoss));
-        assert_eq!(book.add(position(2, Side::Long, Some(80), None)), None);
+        assert_eq!(add(&mut book, position(2, Side::Long, Some(80), None)), None);
         assert_eq!(book.len(), 1);
     }
 
     #[test]
     fn what_was_removed_fires_no_more() {
         let mut book = Book::default();
-        book.add(position(1, Side::Short, Some(110), Some(90)));
+        add(&mut book, position(1, Side::Short, Some(110), Some(90)));
         assert!(book.remove(PositionId::new(Uuid::from_u128(1))).is_some());
         assert!(book.remove(PositionId::new(Uuid::from_u128(1))).is_none());
         for to in [1, 1000] {
@@ -188,7 +194,7 @@ mod tests {
             }).collect();
             let mut book = Book::default();
             for position in open.clone() {
-                prop_assert!(book.add(position).is_none());
+                prop_assert!(add(&mut book, position).is_none());
             }
             for to in prices.into_iter().map(price) {
                 let mut found = ids(&book.price(to, Timestamp::from_micros(20)));

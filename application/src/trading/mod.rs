@@ -140,7 +140,7 @@ impl Trading {
         key: Option<IdempotencyKey>,
     ) -> Result<Position, OrderError> {
         // The time before the price: what the price does from this moment on concerns the position.
-        let now = self.clock.now();
+        let now = self.clock.wall();
         if let Some(key) = &key
             && let Some(before) = self.positions.opened_with(&user, key, now).await?
         {
@@ -210,7 +210,7 @@ impl Trading {
         price: Price,
         reason: CloseReason,
     ) -> Result<Option<Position>, StoreError> {
-        let closed = open.closed_at(price, reason, self.clock.now());
+        let closed = open.closed_at(price, reason, self.clock.wall());
         let entry = EntryId::new(self.ids.next());
         let Close::Closed(number) = self.positions.close(&closed, entry).await? else {
             return Ok(None);

@@ -88,7 +88,9 @@ impl Watcher {
     }
 
     fn watch(&self, position: Position) {
-        let crossed = self.books().entry(position.order.symbol.clone()).or_default().add(position);
+        let (symbol, opened) = (position.order.symbol.clone(), position.opened_at);
+        let opened = self.trading.clock.moment_of(opened);
+        let crossed = self.books().entry(symbol).or_default().add(position, opened);
         if let Some(crossed) = crossed {
             self.hand_over(crossed);
         }

@@ -38,6 +38,39 @@ async fn a_key_is_revoked_by_a_reload_and_another_made_good() {
 }
 
 #[tokio::test]
+async fn an_accident_with_the_file_revokes_nothing_and_a_file_without_keys_revokes_all() {
+    let Door { call, mut server, backend } = Door::open().await;
+    let file = call.dir().join("doorstep.toml");
+    let user = User::with_token(server.url(), "ada", &token("ada"));
+    let good = std::fs::read_to_string(&file).unwrap();
+    let asks =
+        async || (backend.get("/v1/users/ada/presence").await.0, user.get("/v1/ws").await.0 != 401);
+    assert_eq!(asks().await, (200, true));
+    // Emptied, with nothing but a remark in it, cut off in the middle, gone, and with one key of two that is wrong.
+    let bad_key = good.replace("[jwt.keys.shop]", "[jwt.keys.shop]\nalgorithm = \"RS256\"");
+    let other = Key::new("blog").await;
+    let bad_key = bad_key.replace("[keys]", &format!("[keys]\n{}", other.line));
+    for (times, accident) in
+        (1..).zip([Some(""), Some("# soon\n"), Some(&good[..good.len() - 1]), None, Some(&bad_key)])
+    {
+        match accident {
+            Some(text) => std::fs::write(&file, text).unwrap(),
+            None => std::fs::remove_file(&file).unwrap(),
+        }
+        server.hang_up();
+        server.logged("nothing was reloaded", times).await;
+        assert_eq!(asks().await, (200, true), "{accident:?}");
+    }
+    let blog = Backend::new(server.url(), &other.key);
+    assert_eq!(blog.get("/v1/users/ada/presence").await.0, 401, "together or not at all");
+    // What is there and says nothing of keys is meant.
+    std::fs::write(&file, BARE).unwrap();
+    server.hang_up();
+    server.logged("reloaded the keys", 1).await;
+    assert_eq!(asks().await, (401, false));
+}
+
+#[tokio::test]
 async fn a_token_s_key_is_taken_away_by_a_reload_too() {
     let Door { call, mut server, backend } = Door::open().await;
     let user = User::with_token(server.url(), "ada", &token("ada"));

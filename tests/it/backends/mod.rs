@@ -1,6 +1,7 @@
 //! Other backends: they publish over HTTP, bring their own users, and are told what became of it all. Against
 //! the real binary, without its simulation and, mostly, without a database.
 
+mod clock;
 mod examples;
 mod identities;
 mod keys;

@@ -30,10 +30,10 @@ impl Endings {
         Self { receipts: Receipts::new(), counters: Default::default(), observers, clock }
     }
 
-    /// Ends a notification. The observers are told by [`tell`](Self::tell).
+    /// Ends a notification, which is on delivery's timeline. The observers are told by [`tell`](Self::tell).
     pub(super) fn end(&self, n: &Notification, outcome: Outcome) -> Ended {
-        let at = self.clock.now();
-        let waited = at.since(n.created_at);
+        let now = self.clock.now();
+        let (waited, at) = (now.since(n.created_at), self.clock.wall_of(now));
         self.counters[outcome as usize].fetch_add(1, Relaxed);
         self.receipts.settle(n.id, outcome);
         tracing::info!(

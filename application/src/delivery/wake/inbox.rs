@@ -116,8 +116,12 @@ impl Wake {
         let Some(trays) = &self.trays else { return };
         let page = self.cx.guarded(INBOX, trays.store.undelivered(user, PAGE));
         let why = match tokio::time::timeout(patience, page).await {
-            Ok(Ok(items)) => {
+            Ok(Ok(mut items)) => {
                 let more = items.len() >= PAGE;
+                for item in &mut items {
+                    let n = &mut item.notification;
+                    n.created_at = self.cx.clock.moment_of(n.created_at);
+                }
                 self.rooms.with(user, |room| room.looked(user, items, more));
                 return;
             }
@@ -151,7 +155,7 @@ impl Wake {
                 }
                 continue;
             }
-            let at = self.cx.clock.now();
+            let at = self.cx.clock.wall();
             let write = || trays.store.mark_delivered(&batch, at);
             if !self.insist("mark what was delivered", write).await {
                 return;
@@ -176,10 +180,9 @@ impl Wake {
                 }
                 continue;
             }
-            if !self
-                .insist("promote what expired", || trays.store.add(&batch, EnteredBy::Expiry))
-                .await
-            {
+            let shown = self.cx.all_shown(&batch);
+            let write = || trays.store.add(&shown, EnteredBy::Expiry);
+            if !self.insist("promote what expired", write).await {
                 return;
             }
             take_away(&trays.to_promote, batch.len());
@@ -210,7 +213,8 @@ impl Wake {
             if batch.is_empty() {
                 break;
             }
-            self.cx.guarded(INBOX, trays.store.add(&batch, EnteredBy::Expiry)).await?;
+            let shown = self.cx.all_shown(&batch);
+            self.cx.guarded(INBOX, trays.store.add(&shown, EnteredBy::Expiry)).await?;
             take_away(&trays.to_promote, batch.len());
             self.promoted(&batch).await;
         }
@@ -219,7 +223,7 @@ impl Wake {
             if batch.is_empty() {
                 return Ok(());
             }
-            let mark = trays.store.mark_delivered(&batch, self.cx.clock.now());
+            let mark = trays.store.mark_delivered(&batch, self.cx.clock.wall());
             self.cx.guarded(INBOX, mark).await?;
             take_away(&trays.to_mark, batch.len());
         }
@@ -262,12 +266,12 @@ impl Wake {
     ) -> Result<bool, StoreError> {
         let Some(trays) = &self.trays else { return Ok(false) };
         loop {
-            let at = self.cx.clock.now();
+            let at = self.cx.clock.wall();
             let read = self.cx.guarded(INBOX, trays.store.mark_read(user, which, at));
             let Some(fresh) = read.await? else { return Ok(false) };
             let mut ended = Vec::new();
             for item in &fresh {
-                let n = &item.notification;
+                let n = &self.cx.taken_in(item.notification.clone());
                 // Reading ends it, unless an acknowledgement has just done so and is not recorded yet.
                 let ends = self.rooms.with(user, |room| room.read(user, n.id));
                 if ends && item.by == EnteredBy::Policy {

@@ -1,0 +1,84 @@
+//! The HTTP client for the servers of others, with TLS where the URL says so. It follows no redirect: a server
+//! that has moved says so to its operator, not to whoever listens at the new place.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::Uri;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
+
+/// A client with its connections.
+pub(crate) type HttpClient = legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+
+/// Why there is no client for a URL.
+#[derive(Debug)]
+pub(crate) enum HttpsError {
+    /// It is not an `http://` or `https://` URL, or has a user or a password in it.
+    Url,
+    /// The authorities are not certificates in PEM.
+    Authorities,
+    /// There is no TLS in which anybody would have to be trusted.
+    AuthoritiesWithoutTls,
+    /// This machine trusts nobody.
+    NoAuthorities,
+    /// No TLS could be set up.
+    Tls(String),
+}
+
+/// A client for this URL. Over TLS it trusts the authorities in `authorities` (PEM), or else those that this
+/// machine trusts.
+pub(crate) fn client(
+    url: &str,
+    authorities: Option<&[u8]>,
+) -> Result<(HttpClient, Uri), HttpsError> {
+    let url: Uri = url.parse().map_err(|_| HttpsError::Url)?;
+    let authority = url.authority().ok_or(HttpsError::Url)?;
+    if authority.host().is_empty() || authority.as_str().contains('@') {
+        return Err(HttpsError::Url);
+    }
+    let roots = match (url.scheme_str(), authorities) {
+        (Some("https"), Some(pem)) => given(pem)?,
+        (Some("https"), None) => of_this_machine()?,
+        (Some("http"), None) => RootCertStore::empty(),
+        (Some("http"), Some(_)) => return Err(HttpsError::AuthoritiesWithoutTls),
+        _ => return Err(HttpsError::Url),
+    };
+    let cryptography = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = ClientConfig::builder_with_provider(cryptography)
+        .with_safe_default_protocol_versions()
+        .map_err(|e| HttpsError::Tls(e.to_string()))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let connector =
+        HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1();
+    Ok((legacy::Client::builder(TokioExecutor::new()).build(connector.build()), url))
+}
+
+fn given(pem: &[u8]) -> Result<RootCertStore, HttpsError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        let certificate = certificate.map_err(|_| HttpsError::Authorities)?;
+        roots.add(certificate).map_err(|_| HttpsError::Authorities)?;
+    }
+    if roots.is_empty() { Err(HttpsError::Authorities) } else { Ok(roots) }
+}
+
+fn of_this_machine() -> Result<RootCertStore, HttpsError> {
+    let mut roots = RootCertStore::empty();
+    // A machine may have some that cannot be read; what counts is that there are others.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if roots.is_empty() { Err(HttpsError::NoAuthorities) } else { Ok(roots) }
+}
+
+/// An error and what it comes from, in one line.
+pub(crate) fn said(error: &(dyn std::error::Error + 'static)) -> String {
+    let chain = std::iter::successors(Some(error), |error| error.source());
+    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
