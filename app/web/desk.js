@@ -1,13 +1,14 @@
 // The trading desk: live prices, orders, open and closed positions. Where the server has no market, no desk.
 
-import { call, has, random, session } from "./api.js";
-import { $, element, money, reason, refill, svg } from "./dom.js";
+import { call, has, random, session, touched } from "./api.js";
+import { $, element, money, reason, refill, sentence, svg } from "./dom.js";
 import { refresh as refreshBooks } from "./books.js";
 
 const EVERY_MS = 1000;
 const POINTS = 60;
 const prices = new Map();
 let open = [];
+let asked = 0;
 let orderKey = random(16);
 
 export async function start() {
@@ -19,15 +20,18 @@ export async function start() {
   }
 }
 
-/** Somebody signed in or out, or a position came or went. */
+/** Somebody signed in or out, or a position may have come or gone. */
 export async function refresh() {
   $("trade").hidden = !session();
   $("trade-hint").hidden = Boolean(session());
   if (!session() || $("desk").hidden) return;
+  const mine = ++asked;
   const [now, past] = await Promise.all([
     call("GET", "/v1/positions?status=open"),
     call("GET", "/v1/positions?status=closed&limit=5"),
   ]);
+  // A later question has a later answer, whichever comes first.
+  if (mine !== asked) return;
   open = now.positions;
   const rows = [...now.positions.map(openRow), ...past.positions.map(closedRow)];
   refill($("positions"), rows);
@@ -95,6 +99,16 @@ function closedRow({ id, symbol, side, quantity, exit_price, realised_pnl, close
     element("strong", { class: `number ${realised_pnl.startsWith("-") ? "down" : "up"}` }, money(realised_pnl)));
 }
 
+/** Forgets a user who left. */
+export function forget() {
+  asked++;
+  open = [];
+  orderKey = random(16);
+  refill($("positions"), []);
+  $("positions-none").hidden = false;
+  $("order-problem").textContent = "";
+}
+
 /** For the eye only: what counts is what the server books when the position closes. */
 function estimate() {
   for (const { id, symbol, side, quantity, fill_price } of open) {
@@ -124,13 +138,14 @@ $("order").addEventListener("submit", async (event) => {
   button.disabled = true;
   try {
     await call("POST", "/v1/positions", order, { "idempotency-key": orderKey });
-    await Promise.all([refresh(), refreshBooks()]);
+    touched();
+    await Promise.allSettled([refresh(), refreshBooks()]);
   } catch (problem) {
     let placed = false;
     for (const { field, detail } of problem.errors ?? []) {
       const fault = $(`${field}-fault`);
       if (!fault) continue;
-      fault.textContent = detail;
+      fault.textContent = sentence(detail);
       $(field)?.setAttribute("aria-invalid", "true");
       placed = true;
     }
@@ -150,5 +165,6 @@ async function close(id, button) {
   await call("POST", `/v1/positions/${id}/close`).catch((problem) => {
     $("order-problem").textContent = problem.message;
   });
+  touched();
   await Promise.allSettled([refresh(), refreshBooks()]);
 }

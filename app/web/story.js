@@ -20,12 +20,16 @@ const LOOK_EVERY_MS = 250;
 
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
+/** The story ended before its end: its user left. */
+export class Abandoned extends Error {}
+
 export class Story {
   #door;
   #lanes = new Map();
   #popups = new Map();
   #told = new Set();
   #heard = () => {};
+  #abandon = () => {};
   #span = 5000;
   #started = 0;
   #connected = null;
@@ -59,26 +63,31 @@ export class Story {
     $("chart").setAttribute("aria-label", IN_WORDS);
     this.#state("entering");
     // On a phone it is below the form.
-    const { top } = $("story").getBoundingClientRect();
-    if (top > innerHeight * 0.7) $("story").scrollIntoView({ behavior: calm.matches ? "instant" : "smooth" });
+    const isBelow = $("story").getBoundingClientRect().top > innerHeight * 0.7;
+    const look = () => isBelow && $("story").scrollIntoView({ behavior: calm.matches ? "instant" : "smooth" });
+    look();
     disconnect();
     this.#started = performance.now();
     this.#tick();
+    const gone = new Promise((_, reject) => { this.#abandon = () => reject(new Abandoned()); });
+    const unless = (promise) => Promise.race([gone, promise]);
     try {
-      await enter();
+      await unless(enter());
+      // The form is shorter now.
+      look();
       const accepted = lanes.map((policy) => call("POST", "/v1/demo/notifications", { policy, text: "Knock, knock" }));
       if (registers) this.#lane("own").begin(this.#now());
       for (const policy of lanes) this.#lane(policy).begin(this.#now());
-      await Promise.all(accepted);
+      await unless(Promise.all(accepted));
       this.#state("busy");
       const left = lateMs - this.#now();
       this.#tell(this.#now(), "client", "your client is busy: it loads, stores its token, starts its SDK");
       this.#verdict("", "The server is done. Your client is still on its way.");
       this.#look();
-      await new Promise((resolve) => setTimeout(resolve, Math.max(0, left)));
-      await connect();
+      await unless(new Promise((resolve) => setTimeout(resolve, Math.max(0, left))));
+      await unless(connect());
       this.#state("connected");
-      await this.#settle();
+      await unless(this.#settle());
       this.#conclude(registers);
     } finally {
       this.#running = false;
@@ -89,6 +98,9 @@ export class Story {
     }
   }
 
+  /** Its user has left. */
+  abandon() { this.#abandon(); }
+
   /** The client's connection stands. */
   opened(transport) {
     if (!this.#running || this.#connected !== null) return;
@@ -98,9 +110,10 @@ export class Story {
   }
 
   /** A popup was shown. */
-  popup({ kind }) {
+  popup({ kind, receivedAt }) {
     if (!this.#running) return;
-    const at = this.#now();
+    // When its frame came: whatever the browser did until it was shown is not the server's.
+    const at = this.#now() - Math.max(0, Date.now() - receivedAt);
     const lane = laneOf(kind);
     this.#popups.set(lane, at);
     const after = this.#connected === null ? "" : `, ${(at - this.#connected).toFixed(0)} ms after connecting`;
@@ -245,9 +258,9 @@ class Lane {
     this.name = name;
     this.#span = span;
     const label = { server: "server", client: "your client" }[name] ?? NAMES[name];
-    this.#track.append(this.#bar, this.#note);
+    this.#track.append(this.#bar);
     this.row = element("div", { class: `row lane ${name}`, data: { lane: name, result: "waiting" } },
-      element("span", { class: "label" }, label), this.#track);
+      element("span", { class: "label" }, label), element("div", { class: "place" }, this.#track, this.#note));
     this.#bar.hidden = true;
   }
 

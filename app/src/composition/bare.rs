@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Backends, Figures, Node, STREAM_HEARTBEAT};
 use crate::config::Config;
+use crate::page;
 
 /// Puts the parts together and serves. When it returns, what an earlier process left is taken up.
 pub(super) async fn start(
@@ -92,7 +93,9 @@ pub(super) async fn start(
         authenticator: authenticator.clone(),
         clock,
     };
-    let mut receiving = websocket::router(sockets).merge(sse::router(event_streams));
+    let mut receiving = websocket::router(sockets)
+        .merge(sse::router(event_streams))
+        .merge(http::assets::router(&page::CLIENT));
     let inbox = store.clone().filter(|_| config.inbox.enabled);
     let has_inbox = inbox.is_some();
     if let Some(store) = inbox {
