@@ -342,7 +342,7 @@ export class Doorstep {
       this.#arrivals.drop(id);
       this.#emit(":retract", { id, reason });
     } else if (frame.type === "notification" && typeof kind === "string" && !kind.startsWith(":")) {
-      const notification = { id, kind, topic, createdAt: new Date(created_at), receivedAt: new Date(), payload };
+      const notification = { id, kind, topic, createdAt: new Date(created_at), receivedAt: new Date(Date.now()), payload };
       // What a stream has brought does not come again.
       this.#arrivals.take(notification, transport === "sse" ? Infinity : Date.now() + HELD_MS);
     }
