@@ -53,6 +53,8 @@ const REMEMBERED = 500;
 const HELD = 100;
 /** The server pushes again what was not acknowledged for this long, so nothing is held for longer. */
 const HELD_MS = 10_000;
+/** A timer that is longer than this fires at once. */
+const LONGEST_TIMER = 2 ** 31 - 1;
 const STORAGE_KEY = "doorstep.seen";
 const STREAM_KEY = "doorstep.stream";
 
@@ -150,7 +152,7 @@ export class Doorstep {
 
   #wait(state, delay) {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#try(), delay);
+    this.#timer = setTimeout(() => this.#try(), Math.min(delay, LONGEST_TIMER));
     this.#enter(state, Date.now() + delay);
   }
 
@@ -224,7 +226,7 @@ export class Doorstep {
     const link = this.#useSse() ? openStream(parts) : openWebSocket(parts);
     this.#link = link;
     this.#silent = () => heardAt !== null && Date.now() - heardAt > silence;
-    const watch = setInterval(() => this.#silent() && link.end(), silence / 4);
+    const watch = setInterval(() => this.#silent() && link.end(), Math.min(silence / 4, LONGEST_TIMER));
     link.acknowledge ??= (id) => { this.#lastEventId = id; };
     const end = await link.ended;
     clearInterval(watch);

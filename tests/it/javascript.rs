@@ -167,9 +167,23 @@ async fn its_types_are_those_of_a_front_end_in_strict_typescript() {
 #[tokio::test]
 async fn the_binary_serves_it() {
     let database = SqliteFile::new();
-    let server = Doorstep::serve(&database.url()).start().await;
-    let answer = reqwest::get(format!("{}/doorstep.js", server.url())).await.unwrap();
-    assert_eq!(answer.headers()["content-type"], "text/javascript; charset=utf-8");
-    let ours = std::fs::read_to_string(web().join("doorstep.js")).unwrap();
-    assert_eq!(answer.text().await.unwrap(), ours);
+    // Also where there is no page: a backend's front end gets its client from here.
+    for trading in ["true", "false"] {
+        let server = Doorstep::serve(&database.url())
+            .env("DOORSTEP_TRADING__ENABLED", trading)
+            .env("DOORSTEP_SERVER__ALLOWED_ORIGINS", "https://app.example")
+            .start()
+            .await;
+        let ask = async |origin: &str| {
+            let url = format!("{}/doorstep.js", server.url());
+            reqwest::Client::new().get(url).header("origin", origin).send().await.unwrap()
+        };
+        let stranger = ask("https://else.example").await;
+        assert_eq!(stranger.headers().get("access-control-allow-origin"), None);
+        let answer = ask("https://app.example").await;
+        assert_eq!(answer.headers()["access-control-allow-origin"], "https://app.example");
+        assert_eq!(answer.headers()["content-type"], "text/javascript; charset=utf-8");
+        let ours = std::fs::read_to_string(web().join("doorstep.js")).unwrap();
+        assert_eq!(answer.text().await.unwrap(), ours);
+    }
 }
