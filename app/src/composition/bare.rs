@@ -95,7 +95,7 @@ pub(super) async fn start(
     };
     let mut receiving = websocket::router(sockets)
         .merge(sse::router(event_streams))
-        .merge(http::assets::router(&page::CLIENT));
+        .merge(api::assets::router(&page::CLIENT));
     let inbox = store.clone().filter(|_| config.inbox.enabled);
     let has_inbox = inbox.is_some();
     if let Some(store) = inbox {
