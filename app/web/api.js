@@ -1,6 +1,8 @@
 // The server's HTTP interface and the session in which this browser is signed in.
 
 const KEY = "doorstep.session";
+/** The longest wait for an answer. */
+const PATIENCE_MS = 20_000;
 
 export class Problem extends Error {
   constructor(status, body) {
@@ -44,7 +46,7 @@ export async function call(method, path, body, headers = {}) {
   if (body) headers["content-type"] = "application/json";
   let response;
   try {
-    response = await fetch(path, { method, headers, body: body && JSON.stringify(body) });
+    response = await fetch(path, { method, headers, body: body && JSON.stringify(body), signal: AbortSignal.timeout(PATIENCE_MS) });
   } catch {
     throw new Problem(0, { detail: "The server cannot be reached." });
   }
@@ -61,6 +63,24 @@ const paths = fetch("/openapi.json").then((answer) => answer.json()).then((descr
 
 /** Whether the server has this path at all. */
 export const has = async (path) => (await paths).includes(path);
+
+/** Does it, and once more afterwards, however often it is asked for meanwhile: what is read then is new. */
+export function coalesced(work) {
+  let running = null;
+  let next = null;
+  const start = () => {
+    running = work().finally(() => { running = null; });
+    return running;
+  };
+  return () => {
+    if (!running) return start();
+    next ??= running.catch(() => {}).then(() => {
+      next = null;
+      return start();
+    });
+    return next;
+  };
+}
 
 /** Hexadecimal, of so many random bytes. `crypto.randomUUID` is only there over TLS and on this machine. */
 export function random(bytes) {

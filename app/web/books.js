@@ -1,21 +1,15 @@
 // What the user has: balance, ledger, inbox, and the popups that were shown.
 
-import { call, has, session, touched } from "./api.js";
+import { call, coalesced, has, session, touched } from "./api.js";
 import { $, clock, element, money, refill, says, words } from "./dom.js";
 
 const SHOWN = 20;
 const POPUP_MS = 9000;
-let due = null;
 
-/** Reads everything again; several wishes at once are one. */
-export function refresh() {
-  if (!session()) return undefined;
-  due ??= Promise.resolve().then(async () => {
-    due = null;
-    await Promise.allSettled([me(), ledger(), inbox()]);
-  });
-  return due;
-}
+/** Reads everything again. */
+export const refresh = coalesced(async () => {
+  if (session()) await Promise.allSettled([me(), ledger(), inbox()]);
+});
 
 async function me() {
   const { username, balance, unread } = await call("GET", "/v1/me");

@@ -1,6 +1,6 @@
 // The trading desk: live prices, orders, open and closed positions. Where the server has no market, no desk.
 
-import { call, has, random, session, touched } from "./api.js";
+import { call, coalesced, has, random, session, touched } from "./api.js";
 import { $, element, money, reason, refill, sentence, svg } from "./dom.js";
 import { refresh as refreshBooks } from "./books.js";
 
@@ -8,7 +8,6 @@ const EVERY_MS = 1000;
 const POINTS = 60;
 const prices = new Map();
 let open = [];
-let asked = 0;
 let orderKey = random(16);
 
 export async function start() {
@@ -24,20 +23,21 @@ export async function start() {
 export async function refresh() {
   $("trade").hidden = !session();
   $("trade-hint").hidden = Boolean(session());
+  await read();
+}
+
+const read = coalesced(async () => {
   if (!session() || $("desk").hidden) return;
-  const mine = ++asked;
   const [now, past] = await Promise.all([
     call("GET", "/v1/positions?status=open"),
     call("GET", "/v1/positions?status=closed&limit=5"),
   ]);
-  // A later question has a later answer, whichever comes first.
-  if (mine !== asked) return;
   open = now.positions;
   const rows = [...now.positions.map(openRow), ...past.positions.map(closedRow)];
   refill($("positions"), rows);
   $("positions-none").hidden = rows.length > 0;
   estimate();
-}
+});
 
 async function tick() {
   const { instruments } = await call("GET", "/v1/instruments");
@@ -101,7 +101,6 @@ function closedRow({ id, symbol, side, quantity, exit_price, realised_pnl, close
 
 /** Forgets a user who left. */
 export function forget() {
-  asked++;
   open = [];
   orderKey = random(16);
   refill($("positions"), []);

@@ -116,9 +116,9 @@ export class Story {
     const at = this.#now() - Math.max(0, Date.now() - receivedAt);
     const lane = laneOf(kind);
     this.#popups.set(lane, at);
-    const after = this.#connected === null ? "" : `, ${(at - this.#connected).toFixed(0)} ms after connecting`;
+    const after = this.#connected === null ? "" : `, ${Math.max(0, at - this.#connected).toFixed(0)} ms after connecting`;
     this.#tell(at, "client", `popup: ${kind}${after}`);
-    this.#lane(lane)?.end(at, "delivered", this.#connected === null ? "popup" : `popup after ${(at - this.#connected).toFixed(0)} ms`);
+    this.#lane(lane)?.end(at, "delivered", this.#connected === null ? "popup" : `popup after ${Math.max(0, at - this.#connected).toFixed(0)} ms`);
     this.#heard();
   }
 
