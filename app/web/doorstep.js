@@ -53,6 +53,8 @@ const REMEMBERED = 500;
 const HELD = 100;
 /** The server pushes again what was not acknowledged for this long, so nothing is held for longer. */
 const HELD_MS = 10_000;
+/** What a tab has stored has reached the other tabs by then. */
+const STORED_EVERYWHERE_MS = 10_000;
 /** A timer that is longer than this fires at once. */
 const LONGEST_TIMER = 2 ** 31 - 1;
 const STORAGE_KEY = "doorstep.seen";
@@ -449,7 +451,7 @@ class Arrivals {
         await this.#seen.letVisibleTabGoFirst();
         // All at once: where another tab hangs, the wait for it is one and not one for each.
         const claims = this.#queue.splice(0).map((item) => [item, this.#isWanted(item) ? this.#seen.claim(item.notification.id) : null]);
-        for (const [item, claim] of claims) this.#showOne(item, await claim);
+        for (const [item, claim] of claims) await this.#showOne(item, await claim);
       }
     } finally {
       this.#isShowing = false;
@@ -459,12 +461,13 @@ class Arrivals {
   #isWanted({ notification, isDropped }) { return !isDropped && this.#host.wants(notification.kind); }
 
   /** `release` is the tab's claim; without one nobody listened for it a moment ago. */
-  #showOne(item, release) {
+  async #showOne(item, release) {
     const { id } = item.notification;
+    const isSeen = release && (await this.#seen.has(id));
     if (!release || !this.#isWanted(item)) {
       release?.();
       if (!item.isDropped) this.#hold(item);
-    } else if (this.#seen.has(id)) {
+    } else if (isSeen) {
       release();
       item.repeats++;
       this.#acknowledge(item);
@@ -520,9 +523,11 @@ class Seen {
    */
   claim(id) { return this.#ids.has(id) ? () => {} : this.#lock(`${STORAGE_KEY}.${id}`); }
 
-  has(id) {
-    if (!this.#ids.has(id) && this.#isShared && this.#stored().includes(id)) this.#remember(id);
-    return this.#ids.has(id);
+  async has(id) {
+    if (this.#ids.has(id)) return true;
+    const isSeen = this.#isShared && (this.#stored().includes(id) || (await this.#wasJustNoted(id)));
+    if (isSeen) this.#remember(id);
+    return isSeen;
   }
 
   async note(id) {
@@ -532,6 +537,26 @@ class Seen {
     const release = await this.#lock(STORAGE_KEY);
     this.#store(id);
     release();
+    await this.#justNoted(id);
+  }
+
+  /**
+   * What one tab has stored, another may read a moment later only: browsers keep a copy of the storage in each
+   * process. Locks are the same for all, so for a while another lock says that the id is noted.
+   */
+  #justNoted(id) {
+    return new Promise((resolve) => {
+      const hold = () => new Promise((release) => {
+        resolve();
+        setTimeout(release, STORED_EVERYWHERE_MS).unref?.();
+      });
+      navigator.locks.request(`${STORAGE_KEY}.noted.${id}`, { mode: "shared" }, hold).catch(resolve);
+    });
+  }
+
+  #wasJustNoted(id) {
+    const options = { ifAvailable: true };
+    return navigator.locks.request(`${STORAGE_KEY}.noted.${id}`, options, (lock) => lock === null).catch(() => false);
   }
 
   /** The release of this lock. The tab that has it may hang: after a while it goes without. */

@@ -81,20 +81,23 @@ test("of two clients in a page, each shows and acknowledges what it listens for"
   two.door.close();
 });
 
-test("two that listen for the same show it once, and both acknowledge it", async (t) => {
-  browser(t, { shared: true });
-  const both = [await opened(), await opened()];
-  const shown = both.map(({ door }) => collect(door, "welcome"));
-  const again = both.map(({ door }) => collect(door, ":duplicate"));
-  for (const { socket } of both) for (const id of ["a", "b"]) socket.push(frame(id));
-  await quiet();
-  assert.deepEqual(shown.flat().sort(), ["a", "b"]);
-  assert.deepEqual(again.flat().sort(), ["a", "b"]);
-  for (const { acks, door } of both) {
-    assert.deepEqual(acks(), ["a", "b"]);
-    door.close();
-  }
-});
+for (const stale of [false, true]) {
+  const when = stale ? ", before what one has stored has reached the other" : "";
+  test(`two that listen for the same show it once, and both acknowledge it${when}`, async (t) => {
+    browser(t, { shared: true, stale });
+    const both = [await opened(), await opened()];
+    const shown = both.map(({ door }) => collect(door, "welcome"));
+    const again = both.map(({ door }) => collect(door, ":duplicate"));
+    for (const { socket } of both) for (const id of ["a", "b"]) socket.push(frame(id));
+    await quiet();
+    assert.deepEqual(shown.flat().sort(), ["a", "b"]);
+    assert.deepEqual(again.flat().sort(), ["a", "b"]);
+    for (const { acks, door } of both) {
+      assert.deepEqual(acks(), ["a", "b"]);
+      door.close();
+    }
+  });
+}
 
 for (const shared of [false, true]) {
   test(`after close nothing is shown, noted or acknowledged; the rest is there for the next (${shared ? "tabs" : "alone"})`, async (t) => {

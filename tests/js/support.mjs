@@ -63,12 +63,17 @@ export const settled = () => new Promise((resolve) => setImmediate(resolve));
 /** Web Locks, as far as the client uses them. */
 class Locks {
   #last = new Map();
+  #held = new Map();
   async request(name, options, callback = options) {
+    if (options.ifAvailable && this.#held.get(name)) return callback(null);
     const before = this.#last.get(name);
     const { signal } = options;
     const aborted = new Promise((_, reject) => signal?.addEventListener("abort", () => reject(signal.reason)));
     const turn = Promise.race([before, aborted]);
-    const done = turn.then(callback);
+    const done = turn.then(async () => {
+      this.#held.set(name, true);
+      return Promise.resolve(callback({ name })).finally(() => this.#held.delete(name));
+    });
     // Who gives up waiting does not let those behind it overtake who has the lock.
     this.#last.set(name, Promise.allSettled([before, done]));
     return done;
@@ -77,14 +82,14 @@ class Locks {
 
 /**
  * Puts a browser's globals in place for one test: a network that can be unplugged, a tab that can be hidden and put
- * away, and with `shared` the locks and the storage that tabs share.
+ * away, and with `shared` the locks and the storage that tabs share; with `stale` no tab reads yet what another wrote.
  */
-export function browser(t, { shared = false } = {}) {
+export function browser(t, { shared = false, stale = false } = {}) {
   const target = new EventTarget();
   const listening = new Set();
   const document = Object.assign(new EventTarget(), { visibilityState: "visible" });
   const kept = new Map();
-  const localStorage = { getItem: (key) => kept.get(key) ?? null, setItem: (key, value) => kept.set(key, value) };
+  const localStorage = { getItem: (key) => (stale ? null : (kept.get(key) ?? null)), setItem: (key, value) => kept.set(key, value) };
   const navigator = { onLine: true, ...(shared && { locks: new Locks() }) };
   const put = {
     navigator,
