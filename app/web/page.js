@@ -88,6 +88,7 @@ async function play() {
     if (session() && !door) connect().catch(() => {});
   } finally {
     $("go").disabled = false;
+    preview();
     // A button that is disabled loses the focus of who pressed it.
     if (document.activeElement === document.body) $("go").focus({ preventScroll: true });
     refresh();

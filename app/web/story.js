@@ -42,6 +42,7 @@ export class Story {
     this.#draw(shown);
     for (const name of shown) this.#lane(name).explain(MEANS[name]);
     // Here the lanes are the words.
+    $("words").hidden = true;
     $("chart").removeAttribute("role");
     $("chart").removeAttribute("aria-label");
     this.#verdict("", "The server acts at once, your client comes late. What becomes of each popup is drawn here as it happens.");

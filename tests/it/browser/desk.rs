@@ -70,8 +70,9 @@ async fn who_signs_out_in_the_middle_of_the_story_ends_it_without_a_fault() {
     page.until("document.querySelector('#who').hidden && !document.querySelector('#go').disabled")
         .await;
     let said = "return [document.querySelector('#problem').textContent, document.querySelector('#story').dataset.state, \
-         document.querySelector('#balance').textContent, document.querySelectorAll('#positions li').length]";
-    assert_eq!(page.browser.run(said).await, json!(["", "idle", "-", 0]));
+         document.querySelector('#balance').textContent, document.querySelectorAll('#positions li').length, \
+         document.querySelector('.lane.wake').dataset.result]";
+    assert_eq!(page.browser.run(said).await, json!(["", "idle", "-", 0, "idle"]));
     // And the next story is told to its end.
     page.browser.run("document.querySelector('[value=register]').click()").await;
     page.register_late("bert", 0).await;
