@@ -47,8 +47,7 @@ ended.addEventListener("changed", () => location.reload());
 
 const looked = has("/v1/demo/record").then((there) => {
   hasDemo = there;
-  $("lanes-chosen").hidden = !there;
-  $("late-hint").hidden = !there;
+  showLanes();
   preview();
 });
 showLate();
@@ -82,12 +81,14 @@ async function play() {
   $("go").disabled = true;
   await looked;
   try {
-    await story.play({ lateMs: Number(form.late.value) * 1000, lanes: lanes(), registers, enter: () => user || enter(registers), connect, disconnect });
+    const isOffered = await story.play({ lateMs: Number(form.late.value) * 1000, lanes: lanes(), registers, enter: () => user || enter(registers), connect, disconnect });
+    hasDemo &&= isOffered;
   } catch (problem) {
     if (!(problem instanceof Abandoned)) faults(problem.errors ?? [], problem.message);
     if (session() && !door) connect().catch(() => {});
   } finally {
     $("go").disabled = false;
+    showLanes();
     preview();
     // A button that is disabled loses the focus of who pressed it.
     if (document.activeElement === document.body) $("go").focus({ preventScroll: true });
@@ -98,6 +99,11 @@ async function play() {
 /** The policies that are chosen, where there are any to choose. */
 function lanes() {
   return hasDemo ? [...$("lanes-chosen").querySelectorAll(":checked")].map((box) => box.value) : [];
+}
+
+function showLanes() {
+  $("lanes-chosen").hidden = !hasDemo;
+  $("late-hint").hidden = !hasDemo;
 }
 
 function preview() {

@@ -48,7 +48,10 @@ export class Story {
     this.#verdict("", "The server acts at once, your client comes late. What becomes of each popup is drawn here as it happens.");
   }
 
-  /** Plays it. `enter` signs the user in or registers them; `connect` and `disconnect` are the client's. */
+  /**
+   * Plays it. `enter` signs the user in or registers them; `connect` and `disconnect` are the client's. Returns
+   * whether the server has what the lanes need.
+   */
   async play({ lateMs, lanes, registers, enter, connect, disconnect }) {
     this.#running = true;
     this.#popups.clear();
@@ -76,7 +79,13 @@ export class Story {
       await unless(enter());
       // The form is shorter now.
       look();
-      const accepted = lanes.map((policy) => call("POST", "/v1/demo/notifications", { policy, text: "Knock, knock" }));
+      let isOffered = true;
+      const accepted = lanes.map((policy) => call("POST", "/v1/demo/notifications", { policy, text: "Knock, knock" }).catch((problem) => {
+        // Not to those who come through a proxy.
+        if (problem.status !== 404) throw problem;
+        isOffered = false;
+        this.#lane(policy).explain("not offered here");
+      }));
       if (registers) this.#lane("own").begin(this.#now());
       for (const policy of lanes) this.#lane(policy).begin(this.#now());
       await unless(Promise.all(accepted));
@@ -90,6 +99,7 @@ export class Story {
       this.#state("connected");
       await unless(this.#settle());
       this.#conclude(registers);
+      return isOffered;
     } finally {
       this.#running = false;
       if ($("story").dataset.state !== "done") {
@@ -181,7 +191,7 @@ export class Story {
 
   #conclude(registers) {
     this.#state("done");
-    const ends = [...this.#lanes.values()].filter((lane) => !["server", "client"].includes(lane.name));
+    const ends = [...this.#lanes.values()].filter(({ name, row }) => !["server", "client"].includes(name) && row.dataset.result !== "idle");
     for (const lane of ends) if (lane.open) lane.end(this.#now(), "lost", "lost");
     const lost = ends.filter((lane) => lane.result === "lost").map((lane) => NAMES[lane.name]);
     const money = registers ? " The money was on the ledger all along." : "";
@@ -292,8 +302,10 @@ class Lane {
     this.dot(at);
   }
 
-  /** What it will show, as long as nothing has happened in it. */
+  /** What it will show, as long as nothing has happened in it, or why nothing will. */
   explain(text) {
+    this.open = false;
+    this.#bar.hidden = true;
     this.row.dataset.result = "idle";
     this.#note.textContent = text;
   }

@@ -79,6 +79,24 @@ async fn who_signs_out_in_the_middle_of_the_story_ends_it_without_a_fault() {
     assert_eq!(page.lane("wake").await, "delivered");
 }
 
+/// The demonstration is for this machine; a proxy on it passes on what comes from elsewhere.
+#[tokio::test]
+async fn behind_a_proxy_that_the_demonstration_is_not_for_the_rest_of_the_story_is_told() {
+    let database = SqliteFile::new();
+    let server = Doorstep::serve(&database.url()).start().await;
+    let page = Page::open(server.url()).await;
+    page.browser.devtools("Network.enable", json!({})).await;
+    let forwarded = json!({ "headers": { "x-forwarded-for": "192.0.2.1" } });
+    page.browser.devtools("Network.setExtraHTTPHeaders", forwarded).await;
+    page.register_late("ada", 1).await;
+    assert_eq!(page.lane("own").await, "delivered");
+    assert_eq!(page.lane("wake").await, "idle");
+    let said = "return [document.querySelector('#problem').textContent, document.querySelector('#lanes-chosen').hidden, \
+         document.querySelector('#verdict').textContent.startsWith('Nothing was lost')]";
+    page.until("document.querySelector('#lanes-chosen').hidden").await;
+    assert_eq!(page.browser.run(said).await, json!(["", true, true]));
+}
+
 #[tokio::test]
 async fn the_back_button_finds_the_slider_and_its_label_in_agreement() {
     let database = SqliteFile::new();
