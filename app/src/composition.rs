@@ -228,7 +228,9 @@ impl Node {
             clock,
         };
         // What a front end of another origin needs, if it is allowed.
-        let mut receiving = websocket::router(sockets).merge(sse::router(event_streams));
+        let mut receiving = websocket::router(sockets)
+            .merge(sse::router(event_streams))
+            .merge(api::assets::router(&page::CLIENT));
         if config.inbox.enabled {
             let inbox = InboxViews::new(store.clone(), delivery.clone());
             receiving = receiving.merge(api::inbox::router(inbox, authenticator));

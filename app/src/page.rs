@@ -27,8 +27,12 @@ pub(crate) const BARE: Asset = Asset {
         /metrics         what it counts\n",
 };
 
-/// Everything that a browser asks for.
-pub(crate) const ASSETS: [Asset; 11] = [
+/// The client, which pages of allowed origins may import as well.
+pub(crate) const CLIENT: [Asset; 2] =
+    [file!("doorstep.js", JAVASCRIPT), file!("doorstep.d.ts", "text/plain; charset=utf-8")];
+
+/// Everything else that a browser asks for.
+pub(crate) const ASSETS: [Asset; 9] = [
     Asset {
         path: "/",
         content_type: "text/html; charset=utf-8",
@@ -36,8 +40,6 @@ pub(crate) const ASSETS: [Asset; 11] = [
     },
     file!("style.css", "text/css; charset=utf-8"),
     file!("icon.svg", "image/svg+xml"),
-    file!("doorstep.js", JAVASCRIPT),
-    file!("doorstep.d.ts", "text/plain; charset=utf-8"),
     file!("page.js", JAVASCRIPT),
     file!("api.js", JAVASCRIPT),
     file!("dom.js", JAVASCRIPT),

@@ -1,6 +1,8 @@
 // The server's HTTP interface and the session in which this browser is signed in.
 
 const KEY = "doorstep.session";
+/** The longest wait for an answer. */
+const PATIENCE_MS = 20_000;
 
 export class Problem extends Error {
   constructor(status, body) {
@@ -28,6 +30,13 @@ export function keep(session) {
   else localStorage.removeItem(KEY);
 }
 
+const tabs = typeof BroadcastChannel === "function" ? new BroadcastChannel("doorstep.page") : null;
+
+/** Tells the other tabs of this browser that something has changed on the server. */
+export const touched = () => tabs?.postMessage("touched");
+/** Calls this when another tab has changed something. */
+export const onTouched = (listener) => tabs?.addEventListener("message", () => listener());
+
 // Another tab signed out, or in as somebody else.
 addEventListener("storage", ({ key }) => key === KEY && ended.dispatchEvent(new Event("changed")));
 
@@ -37,23 +46,40 @@ export async function call(method, path, body, headers = {}) {
   if (body) headers["content-type"] = "application/json";
   let response;
   try {
-    response = await fetch(path, { method, headers, body: body && JSON.stringify(body) });
+    response = await fetch(path, { method, headers, body: body && JSON.stringify(body), signal: AbortSignal.timeout(PATIENCE_MS) });
   } catch {
     throw new Problem(0, { detail: "The server cannot be reached." });
   }
   const answer = response.status === 204 ? null : await response.json().catch(() => ({}));
+  // What belongs to somebody who has left is not shown to the next.
+  if (session()?.token !== token) throw new Problem(0, { detail: "Somebody else has signed in meanwhile." });
   if (response.ok) return answer;
   if (response.status === 401 && token) ended.dispatchEvent(new Event("expired"));
   throw new Problem(response.status, answer);
 }
 
-/** Whether the server has this at all; what needs a token says 401 and is there. */
-export async function has(path) {
-  try {
-    return (await fetch(path)).status !== 404;
-  } catch {
-    return false;
-  }
+/** The paths that this server has, by its own description. Asking each of them would fill the console with errors. */
+const paths = fetch("/openapi.json").then((answer) => answer.json()).then((description) => Object.keys(description.paths), () => []);
+
+/** Whether the server has this path at all. */
+export const has = async (path) => (await paths).includes(path);
+
+/** Does it, and once more afterwards, however often it is asked for meanwhile: what is read then is new. */
+export function coalesced(work) {
+  let running = null;
+  let next = null;
+  const start = () => {
+    running = work().finally(() => { running = null; });
+    return running;
+  };
+  return () => {
+    if (!running) return start();
+    next ??= running.catch(() => {}).then(() => {
+      next = null;
+      return start();
+    });
+    return next;
+  };
 }
 
 /** Hexadecimal, of so many random bytes. `crypto.randomUUID` is only there over TLS and on this machine. */

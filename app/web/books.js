@@ -1,21 +1,15 @@
 // What the user has: balance, ledger, inbox, and the popups that were shown.
 
-import { call } from "./api.js";
+import { call, coalesced, has, session, touched } from "./api.js";
 import { $, clock, element, money, refill, says, words } from "./dom.js";
 
 const SHOWN = 20;
 const POPUP_MS = 9000;
-let hasInbox = true;
-let due = null;
 
-/** Reads everything again; several wishes at once are one. */
-export function refresh() {
-  due ??= Promise.resolve().then(async () => {
-    due = null;
-    await Promise.allSettled([me(), ledger(), inbox()]);
-  });
-  return due;
-}
+/** Reads everything again. */
+export const refresh = coalesced(async () => {
+  if (session()) await Promise.allSettled([me(), ledger(), inbox()]);
+});
 
 async function me() {
   const { username, balance, unread } = await call("GET", "/v1/me");
@@ -35,14 +29,8 @@ async function ledger() {
 }
 
 async function inbox() {
-  if (!hasInbox) return;
-  let page;
-  try {
-    page = await call("GET", `/v1/inbox?limit=${SHOWN}`);
-  } catch (problem) {
-    if (problem.status === 404) hasInbox = false;
-    return;
-  }
+  if (!(await has("/v1/inbox"))) return;
+  const page = await call("GET", `/v1/inbox?limit=${SHOWN}`);
   $("inbox-card").hidden = false;
   fill("inbox", page.notifications.map((item) => {
     const { title, line } = says(item);
@@ -54,11 +42,13 @@ async function inbox() {
 
 async function markRead(id) {
   await call("POST", `/v1/inbox/${id}/read`).catch(() => {});
+  touched();
   refresh();
 }
 
 $("read-all").addEventListener("click", async () => {
   await call("POST", "/v1/inbox/read").catch(() => {});
+  touched();
   refresh();
 });
 
@@ -84,6 +74,11 @@ export function popup(notification) {
     element("span", {}, title, element("small", {}, `${kind} · ${clock(Date.now())}`))));
   while ($("seen").children.length > SHOWN) $("seen").lastChild.remove();
   $("seen-none").hidden = true;
+}
+
+/** The server takes it back. */
+export function retract(id) {
+  for (const shown of $("popups").querySelectorAll(`[data-id="${CSS.escape(id)}"]`)) shown.remove();
 }
 
 /** One was pushed here too, and had been shown in another tab or before a reload. */

@@ -1,7 +1,7 @@
 // The trading desk: live prices, orders, open and closed positions. Where the server has no market, no desk.
 
-import { call, has, random, session } from "./api.js";
-import { $, element, money, reason, refill, svg } from "./dom.js";
+import { call, coalesced, has, random, session, touched } from "./api.js";
+import { $, element, money, reason, refill, sentence, svg } from "./dom.js";
 import { refresh as refreshBooks } from "./books.js";
 
 const EVERY_MS = 1000;
@@ -19,10 +19,14 @@ export async function start() {
   }
 }
 
-/** Somebody signed in or out, or a position came or went. */
+/** Somebody signed in or out, or a position may have come or gone. */
 export async function refresh() {
   $("trade").hidden = !session();
   $("trade-hint").hidden = Boolean(session());
+  await read();
+}
+
+const read = coalesced(async () => {
   if (!session() || $("desk").hidden) return;
   const [now, past] = await Promise.all([
     call("GET", "/v1/positions?status=open"),
@@ -33,7 +37,7 @@ export async function refresh() {
   refill($("positions"), rows);
   $("positions-none").hidden = rows.length > 0;
   estimate();
-}
+});
 
 async function tick() {
   const { instruments } = await call("GET", "/v1/instruments");
@@ -95,6 +99,15 @@ function closedRow({ id, symbol, side, quantity, exit_price, realised_pnl, close
     element("strong", { class: `number ${realised_pnl.startsWith("-") ? "down" : "up"}` }, money(realised_pnl)));
 }
 
+/** Forgets a user who left. */
+export function forget() {
+  open = [];
+  orderKey = random(16);
+  refill($("positions"), []);
+  $("positions-none").hidden = false;
+  $("order-problem").textContent = "";
+}
+
 /** For the eye only: what counts is what the server books when the position closes. */
 function estimate() {
   for (const { id, symbol, side, quantity, fill_price } of open) {
@@ -124,13 +137,14 @@ $("order").addEventListener("submit", async (event) => {
   button.disabled = true;
   try {
     await call("POST", "/v1/positions", order, { "idempotency-key": orderKey });
-    await Promise.all([refresh(), refreshBooks()]);
+    touched();
+    await Promise.allSettled([refresh(), refreshBooks()]);
   } catch (problem) {
     let placed = false;
     for (const { field, detail } of problem.errors ?? []) {
       const fault = $(`${field}-fault`);
       if (!fault) continue;
-      fault.textContent = detail;
+      fault.textContent = sentence(detail);
       $(field)?.setAttribute("aria-invalid", "true");
       placed = true;
     }
@@ -150,5 +164,6 @@ async function close(id, button) {
   await call("POST", `/v1/positions/${id}/close`).catch((problem) => {
     $("order-problem").textContent = problem.message;
   });
+  touched();
   await Promise.allSettled([refresh(), refreshBooks()]);
 }

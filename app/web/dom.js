@@ -67,6 +67,9 @@ export function says({ kind, payload }) {
   }
 }
 
+/** What is wrong with a field, which stands above it: `must be below 100` as `Must be below 100.` */
+export const sentence = (detail) => (detail ? `${detail.charAt(0).toUpperCase()}${detail.slice(1).replace(/[^.!?]$/, "$&.")}` : "");
+
 /** `position_opened` as `Position opened`. */
 export function words(name) {
   const text = String(name).replace(/[._]/g, " ");

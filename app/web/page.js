@@ -1,11 +1,11 @@
 // The page: who is signed in, the connection, and what both set in motion.
 
 import { Doorstep } from "./doorstep.js";
-import { call, ended, has, keep, random, session } from "./api.js";
-import { elsewhere, forget, popup, refresh as refreshBooks } from "./books.js";
+import { call, ended, has, keep, onTouched, random, session } from "./api.js";
+import { elsewhere, forget, popup, refresh as refreshBooks, retract } from "./books.js";
 import * as desk from "./desk.js";
-import { $ } from "./dom.js";
-import { Story } from "./story.js";
+import { $, sentence } from "./dom.js";
+import { Abandoned, Story } from "./story.js";
 
 const STATES = {
   idle: "not connected",
@@ -45,41 +45,65 @@ $("sign-out").addEventListener("click", async () => {
 ended.addEventListener("expired", () => leaving || leave(EXPIRED));
 ended.addEventListener("changed", () => location.reload());
 
-showLate();
-has("/v1/demo/record").then((there) => {
+const looked = has("/v1/demo/record").then((there) => {
   hasDemo = there;
-  $("lanes-chosen").hidden = !there;
-  $("late-hint").hidden = !there;
+  showLanes();
   preview();
 });
+showLate();
 showWho();
-if (session()) {
-  connect().catch(() => {});
-  refreshBooks();
-}
+if (session()) connect().catch(() => {});
 desk.start();
+refresh();
+onTouched(refresh);
+document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && refresh());
+// The browser has put back what was in the form, or the whole page as it was; it may be somebody else's by now.
+let shownTo;
+addEventListener("pagehide", () => { shownTo = session()?.token; });
+addEventListener("pageshow", ({ persisted }) => {
+  if (persisted && session()?.token !== shownTo) return location.reload();
+  showLate();
+  showWay();
+});
+// Only now, so that no form is sent without the script.
+$("go").disabled = false;
+
+/** What was changed elsewhere is to be seen here, too. */
+function refresh() {
+  refreshBooks();
+  desk.refresh().catch(() => {});
+}
 
 async function play() {
   const user = session();
   const registers = !user && form.way.value === "register";
   faults([]);
   $("go").disabled = true;
+  await looked;
   try {
-    await story.play({ lateMs: Number(form.late.value) * 1000, lanes: lanes(), registers, enter: () => user || enter(registers), connect, disconnect });
+    const isOffered = await story.play({ lateMs: Number(form.late.value) * 1000, lanes: lanes(), registers, enter: () => user || enter(registers), connect, disconnect });
+    hasDemo &&= isOffered;
   } catch (problem) {
-    faults(problem.errors ?? [], problem.message);
+    if (!(problem instanceof Abandoned)) faults(problem.errors ?? [], problem.message);
     if (session() && !door) connect().catch(() => {});
   } finally {
     $("go").disabled = false;
+    showLanes();
+    preview();
     // A button that is disabled loses the focus of who pressed it.
     if (document.activeElement === document.body) $("go").focus({ preventScroll: true });
-    if (session()) refreshBooks();
+    refresh();
   }
 }
 
 /** The policies that are chosen, where there are any to choose. */
 function lanes() {
   return hasDemo ? [...$("lanes-chosen").querySelectorAll(":checked")].map((box) => box.value) : [];
+}
+
+function showLanes() {
+  $("lanes-chosen").hidden = !hasDemo;
+  $("late-hint").hidden = !hasDemo;
 }
 
 function preview() {
@@ -90,8 +114,7 @@ async function enter(registers) {
   const body = { username: form.username.value, password: form.password.value };
   keep(await call("POST", registers ? "/v1/users" : "/v1/sessions", body));
   showWho();
-  refreshBooks();
-  desk.refresh().catch(() => {});
+  refresh();
 }
 
 /** Connects; done when the connection stands. */
@@ -99,24 +122,24 @@ function connect() {
   disconnect();
   const opening = new Doorstep({ token: session().token });
   door = opening;
-  opening.on("notification", (notification) => {
+  opening.on(":notification", (notification) => {
     popup(notification);
     story.popup(notification);
-    refreshBooks();
-    if (notification.kind === "position.closed") desk.refresh().catch(() => {});
+    refresh();
   });
   // Another tab showed it; what it changed is to be seen here too.
-  opening.on("duplicate", () => {
+  opening.on(":duplicate", () => {
     elsewhere();
-    refreshBooks();
+    refresh();
   });
-  opening.on("signed-out", () => leave(EXPIRED));
+  opening.on(":retract", ({ id }) => retract(id));
+  opening.on(":signed-out", () => leave(EXPIRED));
   const stands = new Promise((resolve, reject) => {
-    opening.on("state", (state) => {
+    opening.on(":state", (state) => {
       showLink(state, opening.transport);
       if (state === "open") {
         story.opened(opening.transport);
-        refreshBooks();
+        refresh();
         resolve();
       }
       if (state === "signed-out" || state === "closed") reject(new Error("The connection was given up."));
@@ -135,9 +158,11 @@ function disconnect() {
 function leave(why) {
   if (!session() && $("who").hidden) return;
   const username = session()?.user.username;
+  story.abandon();
   disconnect();
   keep(null);
   forget();
+  desk.forget();
   showWho();
   showLink("idle");
   desk.refresh().catch(() => {});
@@ -182,7 +207,7 @@ function showLate() {
 function faults(errors, message = "") {
   for (const field of ["username", "password"]) {
     const fault = errors.find((error) => error.field === field);
-    $(`${field}-fault`).textContent = fault?.detail ?? "";
+    $(`${field}-fault`).textContent = sentence(fault?.detail);
     if (fault) form[field].setAttribute("aria-invalid", "true");
     else form[field].removeAttribute("aria-invalid");
   }

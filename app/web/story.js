@@ -20,12 +20,16 @@ const LOOK_EVERY_MS = 250;
 
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
+/** The story ended before its end: its user left. */
+export class Abandoned extends Error {}
+
 export class Story {
   #door;
   #lanes = new Map();
   #popups = new Map();
   #told = new Set();
   #heard = () => {};
+  #abandon = () => {};
   #span = 5000;
   #started = 0;
   #connected = null;
@@ -38,12 +42,16 @@ export class Story {
     this.#draw(shown);
     for (const name of shown) this.#lane(name).explain(MEANS[name]);
     // Here the lanes are the words.
+    $("words").hidden = true;
     $("chart").removeAttribute("role");
     $("chart").removeAttribute("aria-label");
     this.#verdict("", "The server acts at once, your client comes late. What becomes of each popup is drawn here as it happens.");
   }
 
-  /** Plays it. `enter` signs the user in or registers them; `connect` and `disconnect` are the client's. */
+  /**
+   * Plays it. `enter` signs the user in or registers them; `connect` and `disconnect` are the client's. Returns
+   * whether the server has what the lanes need.
+   */
   async play({ lateMs, lanes, registers, enter, connect, disconnect }) {
     this.#running = true;
     this.#popups.clear();
@@ -59,27 +67,39 @@ export class Story {
     $("chart").setAttribute("aria-label", IN_WORDS);
     this.#state("entering");
     // On a phone it is below the form.
-    const { top } = $("story").getBoundingClientRect();
-    if (top > innerHeight * 0.7) $("story").scrollIntoView({ behavior: calm.matches ? "instant" : "smooth" });
+    const isBelow = $("story").getBoundingClientRect().top > innerHeight * 0.7;
+    const look = () => isBelow && $("story").scrollIntoView({ behavior: calm.matches ? "instant" : "smooth" });
+    look();
     disconnect();
     this.#started = performance.now();
     this.#tick();
+    const gone = new Promise((_, reject) => { this.#abandon = () => reject(new Abandoned()); });
+    const unless = (promise) => Promise.race([gone, promise]);
     try {
-      await enter();
-      const accepted = lanes.map((policy) => call("POST", "/v1/demo/notifications", { policy, text: "Knock, knock" }));
+      await unless(enter());
+      // The form is shorter now.
+      look();
+      let isOffered = true;
+      const accepted = lanes.map((policy) => call("POST", "/v1/demo/notifications", { policy, text: "Knock, knock" }).catch((problem) => {
+        // Not to those who come through a proxy.
+        if (problem.status !== 404) throw problem;
+        isOffered = false;
+        this.#lane(policy).explain("not offered here");
+      }));
       if (registers) this.#lane("own").begin(this.#now());
       for (const policy of lanes) this.#lane(policy).begin(this.#now());
-      await Promise.all(accepted);
+      await unless(Promise.all(accepted));
       this.#state("busy");
       const left = lateMs - this.#now();
       this.#tell(this.#now(), "client", "your client is busy: it loads, stores its token, starts its SDK");
       this.#verdict("", "The server is done. Your client is still on its way.");
       this.#look();
-      await new Promise((resolve) => setTimeout(resolve, Math.max(0, left)));
-      await connect();
+      await unless(new Promise((resolve) => setTimeout(resolve, Math.max(0, left))));
+      await unless(connect());
       this.#state("connected");
-      await this.#settle();
+      await unless(this.#settle());
       this.#conclude(registers);
+      return isOffered;
     } finally {
       this.#running = false;
       if ($("story").dataset.state !== "done") {
@@ -88,6 +108,9 @@ export class Story {
       }
     }
   }
+
+  /** Its user has left. */
+  abandon() { this.#abandon(); }
 
   /** The client's connection stands. */
   opened(transport) {
@@ -98,14 +121,15 @@ export class Story {
   }
 
   /** A popup was shown. */
-  popup({ kind }) {
+  popup({ kind, receivedAt }) {
     if (!this.#running) return;
-    const at = this.#now();
+    // When its frame came: whatever the browser did until it was shown is not the server's.
+    const at = this.#now() - Math.max(0, Date.now() - receivedAt);
     const lane = laneOf(kind);
     this.#popups.set(lane, at);
-    const after = this.#connected === null ? "" : `, ${(at - this.#connected).toFixed(0)} ms after connecting`;
+    const after = this.#connected === null ? "" : `, ${Math.max(0, at - this.#connected).toFixed(0)} ms after connecting`;
     this.#tell(at, "client", `popup: ${kind}${after}`);
-    this.#lane(lane)?.end(at, "delivered", this.#connected === null ? "popup" : `popup after ${(at - this.#connected).toFixed(0)} ms`);
+    this.#lane(lane)?.end(at, "delivered", this.#connected === null ? "popup" : `popup after ${Math.max(0, at - this.#connected).toFixed(0)} ms`);
     this.#heard();
   }
 
@@ -167,7 +191,7 @@ export class Story {
 
   #conclude(registers) {
     this.#state("done");
-    const ends = [...this.#lanes.values()].filter((lane) => !["server", "client"].includes(lane.name));
+    const ends = [...this.#lanes.values()].filter(({ name, row }) => !["server", "client"].includes(name) && row.dataset.result !== "idle");
     for (const lane of ends) if (lane.open) lane.end(this.#now(), "lost", "lost");
     const lost = ends.filter((lane) => lane.result === "lost").map((lane) => NAMES[lane.name]);
     const money = registers ? " The money was on the ledger all along." : "";
@@ -245,9 +269,9 @@ class Lane {
     this.name = name;
     this.#span = span;
     const label = { server: "server", client: "your client" }[name] ?? NAMES[name];
-    this.#track.append(this.#bar, this.#note);
+    this.#track.append(this.#bar);
     this.row = element("div", { class: `row lane ${name}`, data: { lane: name, result: "waiting" } },
-      element("span", { class: "label" }, label), this.#track);
+      element("span", { class: "label" }, label), element("div", { class: "place" }, this.#track, this.#note));
     this.#bar.hidden = true;
   }
 
@@ -278,8 +302,10 @@ class Lane {
     this.dot(at);
   }
 
-  /** What it will show, as long as nothing has happened in it. */
+  /** What it will show, as long as nothing has happened in it, or why nothing will. */
   explain(text) {
+    this.open = false;
+    this.#bar.hidden = true;
     this.row.dataset.result = "idle";
     this.#note.textContent = text;
   }

@@ -1,9 +1,11 @@
 //! The page in a real browser, used as a person would.
 
+mod desk;
 mod keyboard;
 mod looks;
 mod page;
 mod safety;
+mod tabs;
 
 use std::fmt::Write as _;
 
@@ -31,7 +33,7 @@ async fn who_comes_late_sees_each_popup_once_and_the_bug_loses_its_own() {
     page.until("document.getElementById('balance').textContent === '1,000.00'").await;
     page.browser.run("scrollTo(0, 0)").await;
     page.browser.screenshot("late-3s").await;
-    assert_eq!(page.unexpected_errors().await, Vec::<String>::new());
+    assert_eq!(page.browser.console_errors().await, Vec::<String>::new());
 }
 
 #[tokio::test]

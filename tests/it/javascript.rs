@@ -45,7 +45,7 @@ async fn run(command: &mut Command) -> String {
 async fn its_own_tests_pass_against_the_real_server() {
     let database = SqliteFile::new();
     let server = Doorstep::serve(&database.url()).start().await;
-    for tests in ["doorstep", "network", "types"] {
+    for tests in ["doorstep", "arrivals", "network", "types"] {
         let said = run(Command::new("node")
             // Node 20 has a WebSocket behind this flag, later ones without it.
             .args(["--experimental-websocket", "--test", "--test-reporter=spec"])
@@ -75,26 +75,42 @@ async fn installed() -> (TempDir, Vec<String>) {
 #[tokio::test]
 async fn the_package_has_what_is_published_and_can_be_installed_and_imported() {
     let (folder, packed) = installed().await;
-    assert_eq!(packed, ["README.md", "doorstep.d.ts", "doorstep.js", "package.json"]);
-    for file in packed {
-        let there = folder.path().join("node_modules/doorstep-client").join(&file);
-        assert_eq!(std::fs::read(there).unwrap(), std::fs::read(web().join(&file)).unwrap());
+    let made = ["doorstep.cjs", "doorstep.d.cts"];
+    let expected = ["README.md", made[0], made[1], "doorstep.d.ts", "doorstep.js", "package.json"];
+    assert_eq!(packed, expected);
+    let there = |file: &str| {
+        let path = folder.path().join("node_modules/doorstep-client").join(file);
+        std::fs::read_to_string(path).unwrap()
+    };
+    for file in packed.iter().filter(|file| !made.contains(&file.as_str())) {
+        assert_eq!(there(file), std::fs::read_to_string(web().join(file)).unwrap());
     }
+    // The CommonJS entry is the module with other words for its exports, and its types are the same.
+    let body = there("doorstep.js").replace("\nexport class ", "\nclass ");
+    let exports = "\nmodule.exports = { Doorstep, EventParser };\n";
+    assert_eq!(there(made[0]), format!("\"use strict\";\n{body}{exports}"));
+    assert_eq!(there(made[1]), there("doorstep.d.ts"));
     let database = SqliteFile::new();
     let server = Doorstep::serve(&database.url()).start().await;
-    let user = doorstep_tests::client::User::register(server.url(), "ada").await;
-    let five_lines = r#"
-        import { Doorstep } from "doorstep-client";
+    let four_lines = r#"
         const [url, token] = process.argv.slice(2);
         const door = new Doorstep({ url, token });
         door.on("welcome", ({ payload }) => { console.log(payload.username); door.close(); });
         door.connect();"#;
-    std::fs::write(folder.path().join("five-lines.mjs"), five_lines).unwrap();
-    let said = run(Command::new("node")
-        .args(["five-lines.mjs", server.url(), &user.token])
-        .current_dir(folder.path()))
-    .await;
-    assert_eq!(said, "ada\n");
+    // As an ES module, and as the CommonJS that Jest and many a backend still load.
+    for (file, import) in [
+        ("five-lines.mjs", r#"import { Doorstep } from "doorstep-client";"#),
+        ("five-lines.cjs", r#"const { Doorstep } = require("doorstep-client");"#),
+    ] {
+        let user =
+            doorstep_tests::client::User::register(server.url(), &file.replace('.', "-")).await;
+        std::fs::write(folder.path().join(file), format!("{import}{four_lines}")).unwrap();
+        let said = run(Command::new("node")
+            .args([file, server.url(), &user.token])
+            .current_dir(folder.path()))
+        .await;
+        assert_eq!(said, format!("{}\n", file.replace('.', "-")));
+    }
 }
 
 #[tokio::test]
@@ -108,10 +124,21 @@ async fn its_types_are_those_of_a_front_end_in_strict_typescript() {
     };
     std::fs::copy(js().join("consumer.ts"), folder.path().join("consumer.mts")).unwrap();
     compile("consumer.mts", "es2022").await;
+    // And of a CommonJS project with `module: node16`, in which `import` becomes `require`.
+    let project = folder.path().join("commonjs");
+    std::fs::create_dir(&project).unwrap();
+    std::fs::write(project.join("package.json"), r#"{"type":"commonjs"}"#).unwrap();
+    std::fs::copy(js().join("consumer.ts"), project.join("consumer.ts")).unwrap();
+    run(Command::new("node")
+        .arg(typescript().join("bin/tsc"))
+        .args(STRICT)
+        .args(["--module", "node16", "--lib", "es2022", "commonjs/consumer.ts"])
+        .current_dir(folder.path()))
+    .await;
     // Each example of the README, with what its reader would have around it.
     let readme = std::fs::read_to_string(web().join("README.md")).unwrap();
     let around = "declare const token: string; declare function toast(text: string): void; \
-                  declare function getToken(): Promise<string>; declare function signIn(): Promise<void>; export {};\n";
+                  declare function getToken(): Promise<string>; declare function renewToken(): Promise<string>; declare function signIn(): Promise<void>; export {};\n";
     let mut examples = 0;
     for (number, block) in readme.split("```").skip(1).step_by(2).enumerate() {
         let Some(code) = ["js\n", "ts\n"].iter().find_map(|name| block.strip_prefix(name)) else {
@@ -140,9 +167,23 @@ async fn its_types_are_those_of_a_front_end_in_strict_typescript() {
 #[tokio::test]
 async fn the_binary_serves_it() {
     let database = SqliteFile::new();
-    let server = Doorstep::serve(&database.url()).start().await;
-    let answer = reqwest::get(format!("{}/doorstep.js", server.url())).await.unwrap();
-    assert_eq!(answer.headers()["content-type"], "text/javascript; charset=utf-8");
-    let ours = std::fs::read_to_string(web().join("doorstep.js")).unwrap();
-    assert_eq!(answer.text().await.unwrap(), ours);
+    // Also where there is no page: a backend's front end gets its client from here.
+    for trading in ["true", "false"] {
+        let server = Doorstep::serve(&database.url())
+            .env("DOORSTEP_TRADING__ENABLED", trading)
+            .env("DOORSTEP_SERVER__ALLOWED_ORIGINS", "https://app.example")
+            .start()
+            .await;
+        let ask = async |origin: &str| {
+            let url = format!("{}/doorstep.js", server.url());
+            reqwest::Client::new().get(url).header("origin", origin).send().await.unwrap()
+        };
+        let stranger = ask("https://else.example").await;
+        assert_eq!(stranger.headers().get("access-control-allow-origin"), None);
+        let answer = ask("https://app.example").await;
+        assert_eq!(answer.headers()["access-control-allow-origin"], "https://app.example");
+        assert_eq!(answer.headers()["content-type"], "text/javascript; charset=utf-8");
+        let ours = std::fs::read_to_string(web().join("doorstep.js")).unwrap();
+        assert_eq!(answer.text().await.unwrap(), ours);
+    }
 }

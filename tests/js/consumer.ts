@@ -1,8 +1,9 @@
 // What a front end in TypeScript writes, with every public name of the package. It is compiled, strictly and
-// without a browser's types, and never run; a line under `@ts-expect-error` must not compile.
+// without a browser's types, as an ES module and as CommonJS, and never run; a line under `@ts-expect-error` must
+// not compile.
 
 import { Doorstep, EventParser } from "doorstep-client";
-import type { Events, Kinds, Notification, Options, State } from "doorstep-client";
+import type { Events, Kinds, Notification, Options, Retraction, State } from "doorstep-client";
 
 /** Some code's own kinds, beside the simulation's. */
 interface Ours extends Kinds {
@@ -15,7 +16,7 @@ declare class SomeWebSocket {
 }
 
 const options: Options = {
-  token: async () => "token",
+  token: async (refused?: string) => refused ?? "token",
   url: "https://example.com",
   transport: "auto",
   tabs: false,
@@ -26,7 +27,9 @@ const options: Options = {
   webSocketFailures: 5,
   retryWebSocketAfter: 6,
   silence: 7,
-  hiddenTabWaits: 8,
+  listenerTimeout: 8,
+  hiddenTabWaits: 9,
+  tabTimeout: 10,
   WebSocket: SomeWebSocket,
 };
 
@@ -48,24 +51,38 @@ door.on("position.closed", ({ payload }) => {
   // @ts-expect-error: positions are not closed for this reason.
   if (reason === "boredom") return;
 });
-// A kind that nobody declared has a payload that nobody knows.
-door.on("demo.wake", ({ payload }) => {
+// @ts-expect-error: a kind that nobody declared is a slip of the pen.
+door.on("order.shiped", () => undefined);
+// @ts-expect-error: the client's own events begin with a colon, and so no kind meets them.
+door.on("signed-out", () => undefined);
+// @ts-expect-error: there is no such event.
+door.on(":sate", () => undefined);
+// The acknowledgement waits for what a listener promises.
+door.on("welcome", async () => undefined);
+
+// Whoever does not know the kinds beforehand.
+const any = new Doorstep<Record<string, unknown>>(options);
+any.on("demo.wake", ({ payload }) => {
   // @ts-expect-error: unknown until looked at.
   payload.text;
   if (typeof payload === "string") console.log(payload.length);
 });
+// @ts-expect-error: any kind is not any event.
+any.on(":sate", () => undefined);
 
-door.on("notification", (notification: Notification) => {
-  console.log(notification.kind);
+door.on(":notification", (notification: Notification) => {
+  console.log(notification.kind, notification.receivedAt.getTime());
   // @ts-expect-error: nobody changes what others are still to be shown.
   notification.payload = "another";
 });
-door.on("duplicate", ({ id }) => console.log(id));
-door.on("state", (state: State) => console.log(state === door.state));
-door.on("signed-out", () => undefined);
+door.on(":duplicate", ({ id }) => console.log(id));
+door.on(":retract", ({ id, reason }: Retraction) => console.log(id, reason === "recalled"));
+door.on(":state", (state: State) => console.log(state === door.state));
+door.on(":signed-out", () => undefined);
+door.on(":error", (error) => console.log(error));
 // @ts-expect-error: a state is no notification.
-door.on("state", ({ payload }) => payload);
-const events: (keyof Events)[] = ["notification", "duplicate", "state", "signed-out"];
+door.on(":state", ({ payload }) => payload);
+const events: (keyof Events)[] = [":notification", ":duplicate", ":retract", ":state", ":signed-out", ":error"];
 console.log(events);
 
 door.connect().on("welcome", () => undefined);

@@ -17,9 +17,9 @@ for (const transport of ["websocket", "sse"]) {
     const texts = [];
     door.on("demo.wake", ({ payload }) => texts.push(payload.text));
     const kinds = [];
-    door.on("notification", ({ kind }) => kinds.push(kind));
+    door.on(":notification", ({ kind }) => kinds.push(kind));
     // Whether the gift was accepted before or after ours is no promise.
-    const all = heard(door, "notification", () => kinds.length === 4);
+    const all = heard(door, ":notification", () => kinds.length === 4);
     door.connect();
     const { createdAt, id } = await all;
     assert.equal(door.transport, transport);
@@ -36,10 +36,10 @@ test("a session that is signed out ends it, without coming back", async () => {
   for (const transport of ["websocket", "sse"]) {
     const { token } = await register();
     const door = new Doorstep({ url, token, transport });
-    const open = heard(door, "state", (state) => state === "open");
+    const open = heard(door, ":state", (state) => state === "open");
     door.connect();
     await open;
-    const out = heard(door, "signed-out");
+    const out = heard(door, ":signed-out");
     await fetch(`${url}/v1/sessions/current`, { method: "DELETE", headers: { authorization: `Bearer ${token}` } });
     await out;
     assert.equal(door.state, "signed-out");
@@ -49,7 +49,7 @@ test("a session that is signed out ends it, without coming back", async () => {
 test("a token that was never good leads to signed-out, not to trying for ever", async () => {
   for (const transport of ["websocket", "sse"]) {
     const door = new Doorstep({ url, token: "nobody", transport });
-    const out = heard(door, "signed-out");
+    const out = heard(door, ":signed-out");
     door.connect();
     await out;
   }
@@ -95,8 +95,8 @@ test("duplicates are acknowledged and not shown; what it does not know is ignore
   const { Fake, next } = fakeSockets();
   const door = new Doorstep({ url, token: "t", WebSocket: Fake });
   const [shown, again] = [[], []];
-  door.on("notification", ({ id }) => shown.push(id));
-  door.on("duplicate", ({ id }) => again.push(id));
+  door.on(":notification", ({ id }) => shown.push(id));
+  door.on(":duplicate", ({ id }) => again.push(id));
   door.connect();
   const socket = await next(0);
   assert.deepEqual(socket.args[1], ["doorstep.v1", "bearer.t"]);
@@ -123,7 +123,7 @@ test("a listener that throws keeps nobody from the notification, nor the server 
   const socket = await next(0);
   door.on("welcome", () => { throw new Error("mine"); });
   // Who dies while showing it has not acknowledged it.
-  door.on("notification", ({ id }) => shown.push([id, socket.sent.length]));
+  door.on(":notification", ({ id }) => shown.push([id, socket.sent.length]));
   socket.open();
   socket.push(frame("a"));
   await settled();
@@ -139,7 +139,7 @@ test("it comes back with growing, jittered waits, longer after 1013 and at the l
   const { Fake, next } = fakeSockets();
   const door = new Doorstep({ url, token: "t", WebSocket: Fake, baseDelay: 4, maxDelay: 100 });
   const waits = [];
-  door.on("state", (state) => state === "waiting" && waits.push(door.retryAt));
+  door.on(":state", (state) => state === "waiting" && waits.push(door.retryAt));
   door.connect();
   // A restart, a fault, over a limit, too slow, and nobody answers.
   const codes = [1012, 1007, 1013, 4408, undefined];
@@ -167,7 +167,7 @@ test("a token may be a function, asked at each attempt", async () => {
 test("4401 signs out and a new connect goes on", async () => {
   const { Fake, next, sockets } = fakeSockets();
   const door = new Doorstep({ url, token: "t", WebSocket: Fake });
-  const out = heard(door, "signed-out");
+  const out = heard(door, ":signed-out");
   door.connect();
   const socket = await next(0);
   socket.open();

@@ -6,43 +6,7 @@ import { createServer } from "node:http";
 import { test } from "node:test";
 
 import { Doorstep } from "../../app/web/doorstep.js";
-import { fakeSockets, frame, heard, settled } from "./support.mjs";
-
-/** Puts a browser's globals in place for one test: a network that can be unplugged, a tab that can be hidden. */
-function browser(t) {
-  const target = new EventTarget();
-  const listening = new Set();
-  const document = Object.assign(new EventTarget(), { visibilityState: "visible" });
-  const navigator = { onLine: true };
-  const put = {
-    navigator,
-    document,
-    addEventListener(name, listener) {
-      listening.add(name);
-      target.addEventListener(name, listener);
-    },
-    removeEventListener(name, listener) {
-      listening.delete(name);
-      target.removeEventListener(name, listener);
-    },
-  };
-  for (const [name, value] of Object.entries(put)) {
-    const before = Object.getOwnPropertyDescriptor(globalThis, name);
-    Object.defineProperty(globalThis, name, { value, configurable: true, writable: true });
-    t.after(() => (before ? Object.defineProperty(globalThis, name, before) : delete globalThis[name]));
-  }
-  return {
-    listening,
-    online(onLine) {
-      navigator.onLine = onLine;
-      target.dispatchEvent(new Event(onLine ? "online" : "offline"));
-    },
-    look(visible) {
-      document.visibilityState = visible ? "visible" : "hidden";
-      document.dispatchEvent(new Event("visibilitychange"));
-    },
-  };
-}
+import { browser, fakeSockets, frame, heard, settled } from "./support.mjs";
 
 /** A door over sockets of the test's own; a wait that nobody wakes it from lasts for ever. */
 function doorOver(Fake, more = {}) {
@@ -85,7 +49,7 @@ test("looked at again it does not wait any longer; hidden, it does", async (t) =
   const door = doorOver(Fake).connect();
   (await next(0)).open();
   sockets[0].closed(1012);
-  await heard(door, "state", (state) => state === "waiting");
+  await heard(door, ":state", (state) => state === "waiting");
   look(false);
   await settled();
   assert.equal(sockets.length, 1);
@@ -103,7 +67,7 @@ test("a connection that is lost while the network is gone leads to sleep, not to
   // The browser knows, and its event comes later than the close.
   globalThis.navigator.onLine = false;
   socket.closed(1006);
-  await heard(door, "state", (state) => state === "sleeping");
+  await heard(door, ":state", (state) => state === "sleeping");
   door.close();
 });
 
@@ -112,7 +76,7 @@ test("once closed, neither network nor person wakes it", async (t) => {
   const { Fake, next, sockets } = fakeSockets();
   const door = doorOver(Fake).connect();
   (await next(0)).open();
-  assert.equal(listening.size, 2);
+  assert.ok(listening.size > 0);
   door.close();
   assert.equal(listening.size, 0, "nor is anything kept alive by it");
   online(false);
@@ -129,7 +93,7 @@ test("waits are jittered down to the half, and a connection that lasted begins t
   const { Fake, next } = fakeSockets();
   const door = doorOver(Fake, { baseDelay: 4, maxDelay: 100, stableAfter: 5000 });
   const waits = [];
-  door.on("state", (state) => state === "waiting" && waits.push(door.retryAt - now));
+  door.on(":state", (state) => state === "waiting" && waits.push(door.retryAt - now));
   door.connect();
   // Too slow, twice, then after a long time, then after a short one.
   for (const [n, lasted] of [0, 10, 5000, 4999].entries()) {
@@ -148,6 +112,168 @@ test("a WebSocket that never opens is given up", async () => {
   const door = doorOver(Fake, { connectTimeout: 10, baseDelay: 1, maxDelay: 1, url: "http://127.0.0.1:1" }).connect();
   await next(0);
   await next(1);
+  door.close();
+});
+
+test("that the machine is offline is a hint: the server is tried all the same, at the longest wait", async (t) => {
+  const { online } = browser(t);
+  t.mock.method(Math, "random", () => 1);
+  t.mock.method(Date, "now", () => 0);
+  online(false);
+  const { Fake, next } = fakeSockets();
+  const door = doorOver(Fake, { baseDelay: 1, maxDelay: 7 }).connect();
+  assert.deepEqual([door.state, door.retryAt], ["sleeping", 7]);
+  (await next(0)).open();
+  assert.equal(door.state, "open");
+  door.close();
+});
+
+test("a WebSocket that has fallen silent after a heartbeat is given up", async () => {
+  const { Fake, next } = fakeSockets();
+  const door = doorOver(Fake, { silence: 20, baseDelay: 1, maxDelay: 1 }).connect();
+  const first = await next(0);
+  first.open();
+  first.push({ type: "heartbeat" });
+  (await next(1)).open();
+  assert.equal(first.readyState, 3);
+  door.close();
+});
+
+test("a connection over which a machine slept is begun anew as soon as somebody looks", async (t) => {
+  const { look } = browser(t);
+  let now = 0;
+  t.mock.method(Date, "now", () => now);
+  const { Fake, next, sockets } = fakeSockets();
+  const door = doorOver(Fake, { silence: 1e9 }).connect();
+  (await next(0)).open();
+  now = 1e10;
+  look(true);
+  assert.equal(door.state, "open", "a server that has sent no heartbeat may be silent");
+  sockets[0].push({ type: "heartbeat" });
+  now += 1e9;
+  look(true);
+  assert.equal(door.state, "open", "not yet too long");
+  now += 1;
+  look(true);
+  (await next(1)).open();
+  assert.deepEqual([door.state, sockets[0].readyState], ["open", 3]);
+  door.close();
+});
+
+test("who connects again in signed-out, and is refused again, waits longer each time, until a connection has stood", async (t) => {
+  let now = 0;
+  t.mock.method(Math, "random", () => 1);
+  t.mock.method(Date, "now", () => now);
+  const { Fake, next } = fakeSockets();
+  const door = doorOver(Fake, { baseDelay: 4, maxDelay: 100, stableAfter: 1000 });
+  const waits = [];
+  door.on(":state", (state) => state === "waiting" && waits.push(door.retryAt - now));
+  door.on(":signed-out", () => door.connect());
+  door.connect();
+  for (const [n, lasted] of [0, 0, 0, 1000, 0].entries()) {
+    const socket = await next(n);
+    socket.open();
+    now += lasted;
+    socket.closed(4401);
+  }
+  await next(5);
+  assert.deepEqual(waits, [4, 8, 16, 4], "at once after the one that stood");
+  door.close();
+});
+
+test("a token function that never settles, or brings no token, is asked again, and it is said", async () => {
+  const { Fake, next } = fakeSockets();
+  const answers = [new Promise(() => {}), undefined, "good"];
+  const door = doorOver(Fake, { token: () => answers.shift(), connectTimeout: 10, baseDelay: 1, maxDelay: 1 });
+  const errors = [];
+  door.on(":error", ({ message }) => errors.push(message));
+  door.connect();
+  assert.equal((await next(0)).args[1][1], "bearer.good");
+  assert.deepEqual(errors.map((message) => /no token/.test(message)), [true, true]);
+  door.close();
+});
+
+test("a token that is refused is replaced once by its function, and only then is it signed out", async (t) => {
+  t.mock.method(globalThis, "fetch", async () => ({ status: 401 }));
+  for (const refuse of ["4401", "401"]) {
+    const { Fake, next, sockets } = fakeSockets();
+    const asked = [];
+    const token = (refused) => asked.push(refused) && `t${asked.length}`;
+    const door = doorOver(Fake, { token });
+    const states = [];
+    door.on(":state", (state) => states.push(state));
+    const out = heard(door, ":signed-out");
+    door.connect();
+    for (let n = 0; n < 2; n++) {
+      const socket = await next(n);
+      if (refuse === "4401") socket.open();
+      socket.closed(refuse === "4401" ? 4401 : 1006);
+    }
+    await out;
+    assert.deepEqual(asked, [undefined, "t1"], refuse);
+    assert.equal(sockets.length, 2);
+    assert.ok(!states.includes("waiting"), "the new one is tried at once");
+  }
+});
+
+test("once a connection with the new token has stood, a later refusal gets a new one again", async (t) => {
+  let now = 0;
+  t.mock.method(Date, "now", () => now);
+  const { Fake, next } = fakeSockets();
+  const asked = [];
+  const door = doorOver(Fake, { token: (refused) => asked.push(refused) && `t${asked.length}` }).connect();
+  for (let n = 0; n < 3; n++) {
+    const socket = await next(n);
+    socket.open();
+    now += 5000;
+    socket.closed(4401);
+  }
+  await next(3);
+  assert.deepEqual(asked, [undefined, "t1", "t2", "t3"]);
+  door.close();
+});
+
+test("disconnected by the backend, it does not come back by itself", async () => {
+  const { Fake, next } = fakeSockets();
+  const door = doorOver(Fake, { baseDelay: 1, maxDelay: 1 }).connect();
+  const closed = heard(door, ":state", (state) => state === "closed");
+  const socket = await next(0);
+  socket.open();
+  socket.closed(4403);
+  await closed;
+});
+
+test("a page that is put away lets go of its connection, shows nothing, and comes back with pageshow", async (t) => {
+  const { page } = browser(t);
+  const { Fake, next, sockets } = fakeSockets();
+  const door = doorOver(Fake).connect();
+  const shown = [];
+  door.on("welcome", ({ id }) => shown.push(id));
+  page("pageshow");
+  const socket = await next(0);
+  socket.open();
+  socket.push(frame("a"));
+  page("pagehide");
+  assert.deepEqual([door.state, socket.readyState], ["sleeping", 3]);
+  await settled();
+  assert.deepEqual(shown, [], "nobody would see it");
+  page("pageshow");
+  (await next(1)).open();
+  await settled();
+  assert.deepEqual([door.state, sockets.length, shown], ["open", 2, ["a"]]);
+  door.close();
+});
+
+test("a page that is prerendered connects when it is shown", async (t) => {
+  const { document } = browser(t);
+  document.prerendering = true;
+  const { Fake, next, sockets } = fakeSockets();
+  const door = doorOver(Fake).connect();
+  await settled();
+  assert.deepEqual([door.state, sockets.length], ["sleeping", 0]);
+  document.prerendering = false;
+  document.dispatchEvent(new Event("prerenderingchange"));
+  await next(0);
   door.close();
 });
 
@@ -190,9 +316,9 @@ test("a stream is taken up after the last event that was shown, and a repeat is 
   );
   const door = new Doorstep({ url, token: "t", transport: "sse", baseDelay: 1 });
   const [shown, again] = [[], []];
-  door.on("notification", ({ id }) => shown.push(id));
-  door.on("duplicate", ({ id }) => again.push(id));
-  const third = heard(door, "notification", ({ id }) => id === "c");
+  door.on(":notification", ({ id }) => shown.push(id));
+  door.on(":duplicate", ({ id }) => again.push(id));
+  const third = heard(door, ":notification", ({ id }) => id === "c");
   door.connect();
   await third;
   assert.deepEqual(shown, ["a", "b", "c"]);
@@ -209,8 +335,8 @@ test("a stream's goodbye is honoured as a WebSocket's close", async (t) => {
   const { url } = await streams(t, busy, closes(4408), closes(1013), closes(1012), closes(4401));
   const door = new Doorstep({ url, token: "t", transport: "sse", baseDelay: 4, maxDelay: 100 });
   const waits = [];
-  door.on("state", (state) => state === "waiting" && waits.push(door.retryAt));
-  const out = heard(door, "signed-out");
+  door.on(":state", (state) => state === "waiting" && waits.push(door.retryAt));
+  const out = heard(door, ":signed-out");
   door.connect();
   await out;
   assert.deepEqual(waits, [32, 8, 32, 32]);
@@ -219,7 +345,7 @@ test("a stream's goodbye is honoured as a WebSocket's close", async (t) => {
 test("a stream that has fallen silent is begun again", async (t) => {
   const { url, seen } = await streams(t, says(event("a")), says(event("b")));
   const door = new Doorstep({ url, token: "t", transport: "sse", silence: 20, baseDelay: 1 });
-  const second = heard(door, "notification", ({ id }) => id === "b");
+  const second = heard(door, ":notification", ({ id }) => id === "b");
   door.connect();
   await second;
   assert.equal(seen[1]["last-event-id"], "a");
@@ -232,7 +358,7 @@ test("from a stream it goes back to the WebSocket when that may pass again", asy
   const refuses = (_, response) => response.writeHead(426).end();
   const speaks = (request, response) => {
     says(event("a"))(request, response);
-    const beat = setInterval(() => response.write(":\n\n"), 5);
+    const beat = setInterval(() => response.write("event: heartbeat\ndata: {}\n\n"), 5);
     response.on("close", () => clearInterval(beat));
   };
   const { url } = await streams(t, refuses, speaks);

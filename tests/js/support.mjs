@@ -59,3 +59,69 @@ export function fakeSockets() {
 
 export const frame = (id, more = {}) => ({ type: "notification", id, kind: "welcome", topic: null, created_at: "2026-01-01T00:00:00.000001Z", payload: {}, ...more });
 export const settled = () => new Promise((resolve) => setImmediate(resolve));
+
+/** Web Locks, as far as the client uses them. */
+class Locks {
+  #last = new Map();
+  #held = new Map();
+  async request(name, options, callback = options) {
+    if (options.ifAvailable && this.#held.get(name)) return callback(null);
+    const before = this.#last.get(name);
+    const { signal } = options;
+    const aborted = new Promise((_, reject) => signal?.addEventListener("abort", () => reject(signal.reason)));
+    const turn = Promise.race([before, aborted]);
+    const done = turn.then(async () => {
+      this.#held.set(name, true);
+      return Promise.resolve(callback({ name })).finally(() => this.#held.delete(name));
+    });
+    // Who gives up waiting does not let those behind it overtake who has the lock.
+    this.#last.set(name, Promise.allSettled([before, done]));
+    return done;
+  }
+}
+
+/**
+ * Puts a browser's globals in place for one test: a network that can be unplugged, a tab that can be hidden and put
+ * away, and with `shared` the locks and the storage that tabs share; with `stale` no tab reads yet what another wrote.
+ */
+export function browser(t, { shared = false, stale = false } = {}) {
+  const target = new EventTarget();
+  const listening = new Set();
+  const document = Object.assign(new EventTarget(), { visibilityState: "visible" });
+  const kept = new Map();
+  const localStorage = { getItem: (key) => (stale ? null : (kept.get(key) ?? null)), setItem: (key, value) => kept.set(key, value) };
+  const navigator = { onLine: true, ...(shared && { locks: new Locks() }) };
+  const put = {
+    navigator,
+    document,
+    window: shared ? { localStorage } : {},
+    addEventListener(name, listener) {
+      listening.add(name);
+      target.addEventListener(name, listener);
+    },
+    removeEventListener(name, listener) {
+      listening.delete(name);
+      target.removeEventListener(name, listener);
+    },
+  };
+  for (const [name, value] of Object.entries(put)) {
+    const before = Object.getOwnPropertyDescriptor(globalThis, name);
+    Object.defineProperty(globalThis, name, { value, configurable: true, writable: true });
+    t.after(() => (before ? Object.defineProperty(globalThis, name, before) : delete globalThis[name]));
+  }
+  return {
+    document,
+    listening,
+    locks: navigator.locks,
+    page: (name) => target.dispatchEvent(new Event(name)),
+    seen: () => JSON.parse(kept.get("doorstep.seen") ?? "[]"),
+    online(onLine) {
+      navigator.onLine = onLine;
+      target.dispatchEvent(new Event(onLine ? "online" : "offline"));
+    },
+    look(visible) {
+      document.visibilityState = visible ? "visible" : "hidden";
+      document.dispatchEvent(new Event("visibilitychange"));
+    },
+  };
+}

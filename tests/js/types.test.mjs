@@ -37,6 +37,12 @@ test("the options that are declared are those that have a default, and the three
   assert.deepEqual(sorted(names), sorted([...defaults, "token", "url", "WebSocket"]));
 });
 
+test("the events that are declared are those that the client has", () => {
+  const isOwn = (node) => ts.isVariableStatement(node) && node.declarationList.declarations[0].name.text === "OWN_EVENTS";
+  const own = script.statements.find(isOwn).declarationList.declarations[0].initializer.arguments[0].elements;
+  assert.deepEqual(sorted(interfaceOf("Events").members.flatMap(named)), sorted(own.map(({ text }) => text)));
+});
+
 test("the consumer uses every name that is declared", () => {
   const used = new Set();
   const visit = (node) => {

@@ -93,7 +93,9 @@ pub(super) async fn start(
         authenticator: authenticator.clone(),
         clock,
     };
-    let mut receiving = websocket::router(sockets).merge(sse::router(event_streams));
+    let mut receiving = websocket::router(sockets)
+        .merge(sse::router(event_streams))
+        .merge(api::assets::router(&page::CLIENT));
     let inbox = store.clone().filter(|_| config.inbox.enabled);
     let has_inbox = inbox.is_some();
     if let Some(store) = inbox {

@@ -146,8 +146,8 @@ pub enum OrderFault {
     #[error("so much of it cannot be paid for with any amount of money")]
     TooLarge,
     /// The stop-loss would close the position at once.
-    #[error("the stop-loss of a {} position is {} the price, which is {price}",
-        .side.as_str(), match .side { Side::Long => "below", Side::Short => "above" })]
+    #[error("must be {} the price, which is {price}",
+        match .side { Side::Long => "below", Side::Short => "above" })]
     StopLoss {
         /// Of which the order is.
         side: Side,
@@ -155,8 +155,8 @@ pub enum OrderFault {
         price: Price,
     },
     /// The take-profit would close the position at once.
-    #[error("the take-profit of a {} position is {} the price, which is {price}",
-        .side.as_str(), match .side { Side::Long => "above", Side::Short => "below" })]
+    #[error("must be {} the price, which is {price}",
+        match .side { Side::Long => "above", Side::Short => "below" })]
     TakeProfit {
         /// Of which the order is.
         side: Side,

@@ -113,12 +113,42 @@ async fn a_phone_shows_all_of_it_without_scrolling_sideways() {
     assert_eq!(page.browser.run(popup).await, true);
     for phone in [390, 320] {
         fits("signed in", phone).await;
+        page.send("wake", "Knock, knock").await;
+        page.until("document.querySelector('#popups').lastChild?.textContent.includes('Knock')")
+            .await;
+        // At the moment that it is all about, nothing covers a lane, and no word is cut off.
+        page.scroll_to("#story").await;
+        let seen = "const box = (e) => e.getBoundingClientRect(); \
+             const note = (e) => box(e).left >= box(e.closest('.row')).left && e.scrollWidth <= e.clientWidth + 1; \
+             return [box(document.querySelector('#chart')).bottom <= box(document.querySelector('#popups')).top, \
+                     [...document.querySelectorAll('.note')].every(note)]";
+        assert_eq!(page.browser.run(seen).await, json!([true, true]), "{phone}");
     }
     page.on_a_phone(390).await;
     page.prefers("dark", "no-preference").await;
     page.until("document.querySelector('#popups').children.length === 0").await;
     page.scroll_to("#desk").await;
     page.browser.screenshot("phone-desk-dark").await;
+}
+
+#[tokio::test]
+async fn with_the_system_s_colours_alone_lanes_and_choices_are_still_seen() {
+    let database = SqliteFile::new();
+    let server = Doorstep::serve(&database.url()).start().await;
+    let page = Page::open(server.url()).await;
+    let forced = json!({ "features": [{ "name": "forced-colors", "value": "active" }] });
+    page.browser.devtools("Emulation.setEmulatedMedia", forced).await;
+    let choices = "const colour = (e) => getComputedStyle(e).backgroundColor; \
+         const [chosen, other] = document.querySelectorAll('[name=way] + span'); return colour(chosen) !== colour(other)";
+    assert_eq!(page.browser.run(choices).await, true);
+    page.register_late("ada", 1).await;
+    let lanes = "const style = (css) => getComputedStyle(document.querySelector(css)); \
+         const ground = getComputedStyle(document.querySelector('#story')).backgroundColor; \
+         const drawn = (css) => style(css).backgroundColor !== ground; \
+         return [style('.lane.wake .track').borderStyle, drawn('.lane.wake .span'), drawn('.lane.wake .mark'), \
+                 style('.lane.immediate .mark').rotate !== style('.lane.wake .mark').rotate]";
+    assert_eq!(page.browser.run(lanes).await, json!(["solid", true, true, true]));
+    page.browser.screenshot("forced-colours").await;
 }
 
 /// The picture of the desk, with some time in its charts.

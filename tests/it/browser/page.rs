@@ -23,7 +23,7 @@ impl Page {
 
     /// Fills in the form and presses the button.
     pub(super) async fn begin(&self, username: &str, late_s: u32) {
-        self.until("document.querySelector('#late')").await;
+        self.until("document.querySelector('#go')?.disabled === false").await;
         self.browser.fill("#username", username).await;
         self.browser.fill("#password", PASSWORD).await;
         let slide = format!(
@@ -95,17 +95,6 @@ impl Page {
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
         panic!("{kind} did not end as {outcome}");
-    }
-
-    /// What the console holds beyond the page's own questions whether something is there.
-    pub(super) async fn unexpected_errors(&self) -> Vec<String> {
-        let mut errors = self.browser.console_errors().await;
-        errors.retain(|error| {
-            !["/v1/demo/record", "/v1/instruments", "/v1/inbox"]
-                .iter()
-                .any(|path| error.contains(path))
-        });
-        errors
     }
 
     /// The signed-in user, to be used without the browser.

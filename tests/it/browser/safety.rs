@@ -3,13 +3,14 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use doorstep_tests::browser::key;
 use doorstep_tests::client::User;
 use doorstep_tests::server::{Doorstep, Server, SqliteFile};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
-use super::page::Page;
+use super::page::{PASSWORD, Page};
 
 const FILES: [&str; 9] = [
     "",
@@ -69,6 +70,28 @@ async fn the_page_says_that_it_runs_nothing_but_its_own_files() {
             }
         }
     }
+}
+
+/// The password must not end in the address, where histories, logs and referrers keep it.
+#[tokio::test]
+async fn a_form_that_is_sent_before_the_script_has_come_keeps_its_fields_out_of_the_address() {
+    let database = SqliteFile::new();
+    let server = Doorstep::serve(&database.url()).start().await;
+    let page = Page::open("about:blank").await;
+    page.browser.devtools("Network.enable", json!({})).await;
+    page.browser.devtools("Network.setBlockedURLs", json!({ "urls": ["*/page.js"] })).await;
+    page.browser.goto(server.url()).await;
+    let forms = "return [document.querySelector('#go').disabled, document.querySelector('noscript') !== null, \
+         ...[...document.forms].map((form) => form.method)]";
+    assert_eq!(page.browser.run(forms).await, json!([true, true, "post", "post"]));
+    page.browser.fill("#username", "ada").await;
+    page.browser.fill("#password", PASSWORD).await;
+    page.browser.press(key::ENTER).await;
+    assert_eq!(page.browser.run("return location.search").await, "", "nor by the Enter key");
+    page.browser.run("document.querySelector('#door').submit()").await;
+    page.until("!document.querySelector('#door')").await;
+    let address = page.browser.run("return location.href").await;
+    assert_eq!(address, format!("{}/", server.url()));
 }
 
 #[tokio::test]
@@ -192,12 +215,18 @@ async fn another_origin() -> (String, tokio::task::JoinHandle<()>) {
     (origin, serving)
 }
 
-/// What becomes of the client in a page of another origin.
-async fn from_elsewhere(page: &Page, server: &Server, token: &str, transport: &str) -> Value {
+/// What becomes of the client, imported from there, in a page of another origin.
+async fn from_elsewhere(
+    page: &Page,
+    server: &Server,
+    client: &str,
+    token: &str,
+    transport: &str,
+) -> Value {
     let script = format!(
-        "const done = arguments[0]; import('/doorstep.js').then(({{ Doorstep }}) => {{ \
+        "const done = arguments[0]; import('{client}/doorstep.js').then(({{ Doorstep }}) => {{ \
          const door = new Doorstep({{ url: '{}', token: '{token}', transport: '{transport}' }}); \
-         door.on('state', (state) => {{ \
+         door.on(':state', (state) => {{ \
            if (['connecting', 'closed'].includes(state)) return; door.close(); done(state); \
          }}); \
          door.connect(); }}, (error) => done(String(error)));",
@@ -220,10 +249,14 @@ async fn a_page_elsewhere_gets_in_only_where_it_is_configured() {
         let user = User::register(server.url(), &format!("ada-{with_a_token}")).await;
         let page = Page::open(&origin).await;
         for transport in ["websocket", "sse"] {
-            let state = from_elsewhere(&page, &server, &user.token, transport).await;
+            let state = from_elsewhere(&page, &server, &origin, &user.token, transport).await;
             assert_eq!(state, with_a_token, "{transport}, allowed {allowed:?}");
-            let state = from_elsewhere(&page, &server, "nobody", transport).await;
+            let state = from_elsewhere(&page, &server, &origin, "nobody", transport).await;
             assert_eq!(state, without, "{transport}, no token, allowed {allowed:?}");
         }
+        // The client itself, from the server that it is for.
+        let state = from_elsewhere(&page, &server, server.url(), &user.token, "websocket").await;
+        let imported = state == "open";
+        assert_eq!(imported, !allowed.is_empty(), "allowed {allowed:?}: {state}");
     }
 }

@@ -1,0 +1,19 @@
+// Makes the CommonJS entry of the package when it is packed: the same text, with its exports spelled otherwise.
+
+import { readFileSync, renameSync, writeFileSync } from "node:fs";
+
+const at = (name) => new URL(name, import.meta.url);
+// In one go, so that nobody reads half of it.
+const write = (name, text) => {
+  const unfinished = `${name}.${process.pid}`;
+  writeFileSync(at(unfinished), text);
+  renameSync(at(unfinished), at(name));
+};
+
+const module = readFileSync(at("doorstep.js"), "utf8");
+const classes = [...module.matchAll(/^export class (\w+)/gm)].map(([, name]) => name);
+const script = module.replace(/^export class /gm, "class ");
+if (classes.length === 0 || /^(export|import)\b/m.test(script)) throw new Error("doorstep.js has exports other than classes, or imports");
+write("doorstep.cjs", `"use strict";\n${script}\nmodule.exports = { ${classes.join(", ")} };\n`);
+// An ES module's declarations cannot be used for `require`; these say the same of the other file.
+write("doorstep.d.cts", readFileSync(at("doorstep.d.ts"), "utf8"));
