@@ -207,7 +207,7 @@ async fn one_that_is_wrong_holds_up_none_of_those_beside_it() {
         assert_eq!(at % 2 == 1, answer["reason"] == "invalid", "{answer}");
     }
     let named: Vec<_> = answers.iter().skip(1).step_by(2).map(|a| fields(a)[0]).collect();
-    assert_eq!(named, ["kind", "ttl", "extra", "payload", "", ""]);
+    assert_eq!(named, ["kind", "ttl", "extra", "payload", "payload", "", ""]);
     assert_eq!(answers[5]["id"], "0192f0c1-2345-7abc-8def-0123456789ab");
     let mut socket = door.user("ada").connect("doorstep.plain.v1").await;
     for n in 0..wrong.len() {
