@@ -91,10 +91,11 @@ fi
 
 # What tests of the page and the client use of npm, once, beside what was built.
 npm_dir="${CARGO_TARGET_DIR:-target}/npm"
-if [ ! -f "$npm_dir/node_modules/axe-core/axe.min.js" ] || [ ! -f "$npm_dir/node_modules/typescript/bin/tsc" ]; then
-    say "installing axe-core, which looks whether the page is accessible, and TypeScript, which compiles the types"
+if [ ! -f "$npm_dir/node_modules/axe-core/axe.min.js" ] || [ ! -f "$npm_dir/node_modules/typescript/bin/tsc" ] \
+    || [ ! -f "$npm_dir/node_modules/@redocly/cli/bin/cli.js" ]; then
+    say "installing axe-core, which looks whether the page is accessible, TypeScript, which compiles the types, and Redocly's linter"
     mkdir -p "$npm_dir"
-    npm install --silent --no-audit --no-fund --prefix "$npm_dir" axe-core@4 typescript@5
+    npm install --silent --no-audit --no-fund --prefix "$npm_dir" axe-core@4 typescript@5 @redocly/cli@2
 fi
 
 # `cargo test` alone does not build the binary, which tests start as a process of its own. Both in one go, so

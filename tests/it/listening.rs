@@ -86,3 +86,22 @@ async fn connections_that_read_nothing_keep_nobody_out() {
     assert!(ask(&mut connect(&node).await, "/health/ready").await.starts_with("HTTP/1.1 200"));
     assert!(ask(&mut connect(&node).await, "/v1/me").await.starts_with("HTTP/1.1 401"));
 }
+
+/// As many clients do, it sends all of its body before it reads anything.
+const UPLOAD: &str = r#"
+import http.client, sys
+for path, status in [("/v1/users", 413), ("/v1/me", 405), ("/nothing", 404)]:
+    door = http.client.HTTPConnection(sys.argv[1])
+    headers = {"content-type": "application/json", "authorization": "Bearer dsk_revoked"}
+    door.request("POST", path, b" " * 5_000_000, headers)
+    assert door.getresponse().status == status, path
+"#;
+
+#[tokio::test]
+async fn a_common_client_sees_why_its_large_upload_is_refused() {
+    let node = Node::start().await;
+    let address = node.address.to_string();
+    let python = tokio::process::Command::new("python3").args(["-c", UPLOAD, &address]).output();
+    let python = python.await.expect("python3 is there: tests/run.sh installs it");
+    assert!(python.status.success(), "{}", String::from_utf8_lossy(&python.stderr));
+}

@@ -16,6 +16,7 @@ mod layers;
 mod listening;
 mod messages;
 mod node;
+mod origins;
 mod process;
 mod promises;
 mod proxies;

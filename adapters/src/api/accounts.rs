@@ -82,8 +82,8 @@ const PAGE: usize = 50;
 #[utoipa::path(
     get, path = "/v1/ledger", tag = "users", security(("token" = [])),
     params(
-        ("limit" = Option<u32>, Query, description = "So many entries at most."),
-        ("before" = Option<String>, Query, description = "Older than this entry: the `next` of a page."),
+        ("limit" = Option<u32>, Query, description = "So many entries at most.", minimum = 1, maximum = 100),
+        ("before" = Option<String>, Query, format = "uuid", description = "Older than this entry: the `next` of a page."),
     ),
     responses((status = 200, description = "A page.", body = LedgerBody)),
 )]

@@ -12,7 +12,10 @@ use doorstep_application::delivery::Refused;
 use doorstep_application::demo::{Demo, Lane, NotSent, Step};
 use doorstep_application::sign_ins::SignIns;
 use serde::Serialize;
+use utoipa::openapi::schema::Schema;
 use utoipa::{OpenApi, ToSchema};
+
+use crate::http::openapi::one_of;
 
 use crate::http::{
     AddressLimit, Fields, Parameters, Problem, private_json, rfc3339, signed_in, within_limit,
@@ -89,8 +92,14 @@ pub struct Description;
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "only described: the body is read field by field")]
 struct Wanted {
+    #[schema(schema_with = lanes)]
     policy: String,
+    #[schema(max_length = 500)]
     text: Option<String>,
+}
+
+fn lanes() -> Schema {
+    one_of(&Lane::ALL.map(Lane::as_str))
 }
 
 /// Send yourself a notification

@@ -11,9 +11,10 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use utoipa::OpenApi;
+use utoipa::openapi::schema::Schema;
 
 use crate::http::Problem;
-use crate::http::openapi::ProblemBody;
+use crate::http::openapi::{ProblemBody, one_of};
 
 /// Where the paths of this family begin.
 pub const PATHS: &str = "/health/";
@@ -45,8 +46,12 @@ pub struct Description;
 #[schema(as = Health)]
 #[expect(dead_code, reason = "the description of a literal")]
 struct HealthBody {
-    /// `live` or `ready`.
+    #[schema(schema_with = states)]
     status: String,
+}
+
+fn states() -> Schema {
+    one_of(&["live", "ready"])
 }
 
 /// Whether the process lives

@@ -42,8 +42,8 @@ pub struct Description;
     get, path = "/v1/inbox", tag = "users", security(("token" = [])),
     params(
         ("unread" = Option<bool>, Query, description = "Only what has not been read."),
-        ("limit" = Option<u32>, Query, description = "So many at most."),
-        ("before" = Option<String>, Query, description = "Older than this one: the `next` of a page."),
+        ("limit" = Option<u32>, Query, description = "So many at most.", minimum = 1, maximum = 100),
+        ("before" = Option<String>, Query, format = "uuid", description = "Older than this one: the `next` of a page."),
     ),
     responses((status = 200, description = "A page.", body = InboxBody)),
 )]

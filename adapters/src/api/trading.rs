@@ -12,13 +12,15 @@ use doorstep_application::sign_ins::SignIns;
 use doorstep_application::trading::{CloseError, Market, OrderError, PositionPage, Trading};
 use doorstep_domain::ports::{IdempotencyKey, Status};
 use doorstep_domain::{
-    Money, Order, OrderFault, Position, PositionId, Price, Quantity, Quote, Side, Symbol,
+    CloseReason, Money, Order, OrderFault, Position, PositionId, Price, Quantity, Quote, Side,
+    Symbol,
 };
 use serde::Serialize;
 
+use utoipa::openapi::schema::Schema;
 use utoipa::{OpenApi, ToSchema};
 
-use crate::http::openapi::ProblemBody;
+use crate::http::openapi::{ProblemBody, one_of, one_of_or_null};
 use crate::http::{FieldError, Fields, Parameters, Problem, private_json, rfc3339, signed_in};
 
 /// The routes.
@@ -76,6 +78,7 @@ async fn instruments(
 struct PositionBody {
     id: String,
     symbol: String,
+    #[schema(schema_with = sides)]
     side: &'static str,
     quantity: String,
     fill_price: String,
@@ -85,13 +88,14 @@ struct PositionBody {
     take_profit: Option<String>,
     #[schema(value_type = String)]
     cost: Money,
+    #[schema(schema_with = statuses)]
     status: &'static str,
     opened_at: String,
     #[schema(required)]
     exit_price: Option<String>,
     #[schema(value_type = Option<String>, required)]
     realised_pnl: Option<Money>,
-    #[schema(required)]
+    #[schema(schema_with = close_reasons, required)]
     close_reason: Option<&'static str>,
     #[schema(required)]
     closed_at: Option<String>,
@@ -119,14 +123,39 @@ impl From<Position> for PositionBody {
     }
 }
 
+fn sides() -> Schema {
+    one_of(&[Side::Long.as_str(), Side::Short.as_str()])
+}
+
+fn statuses() -> Schema {
+    one_of(&["open", "closed"])
+}
+
+fn close_reasons() -> Schema {
+    let words: Vec<_> = CloseReason::ALL.iter().map(|reason| reason.as_str()).collect();
+    one_of_or_null(&words)
+}
+
+/// One of the two states of a position.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[expect(dead_code, reason = "the description of a word in a query")]
+enum StatusWord {
+    Open,
+    Closed,
+}
+
 /// An order.
 #[derive(ToSchema)]
 #[schema(as = Order)]
 #[expect(dead_code, reason = "the description of what `order` reads")]
 struct OrderBody {
+    #[schema(min_length = 1)]
     symbol: String,
-    /// `long` or `short`.
+    #[schema(schema_with = sides)]
     side: String,
+    /// A decimal number above zero.
+    #[schema(min_length = 1)]
     quantity: String,
     stop_loss: Option<String>,
     take_profit: Option<String>,
@@ -201,9 +230,9 @@ const PAGE: usize = 50;
 #[utoipa::path(
     get, path = "/v1/positions", tag = "trading", security(("token" = [])),
     params(
-        ("status" = Option<String>, Query, description = "`open` or `closed`."),
-        ("limit" = Option<u32>, Query, description = "So many at most."),
-        ("before" = Option<String>, Query, description = "Older than this one: the `next` of a page."),
+        ("status" = inline(Option<StatusWord>), Query, description = "Only those that are open, or closed."),
+        ("limit" = Option<u32>, Query, description = "So many at most.", minimum = 1, maximum = 100),
+        ("before" = Option<String>, Query, format = "uuid", description = "Older than this one: the `next` of a page."),
     ),
     responses((status = 200, description = "A page.", body = PositionsBody)),
 )]

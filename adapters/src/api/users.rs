@@ -26,7 +26,10 @@ pub fn router(registration: Registration, limit: AddressLimit) -> Router {
 #[schema(as = Credentials)]
 #[expect(dead_code, reason = "the description of what `credentials` reads")]
 pub(super) struct CredentialsBody {
+    #[schema(min_length = 1, max_length = 32)]
     username: String,
+    /// A new one has at least 8 characters.
+    #[schema(min_length = 1, max_length = 128)]
     password: String,
 }
 

@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 pub use utoipa::OpenApi;
 use utoipa::ToSchema;
 pub use utoipa::openapi::OpenApi as Document;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
 
 use super::FieldError;
 
@@ -26,6 +27,7 @@ pub(crate) struct ProblemBody {
     /// The status in words.
     title: String,
     /// The status.
+    #[schema(minimum = 400, maximum = 599)]
     status: u16,
     /// What is wrong, in a sentence.
     detail: String,
@@ -52,6 +54,23 @@ struct Shared;
 )]
 #[expect(dead_code, reason = "only its description is used: the answer is made once")]
 fn describe() {}
+
+/// The description of a string that is one of these words.
+pub(crate) fn one_of(words: &[&str]) -> Schema {
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .enum_values(Some(words.iter().map(|word| Value::from(*word))))
+        .into()
+}
+
+/// As [`one_of`], or null.
+pub(crate) fn one_of_or_null(words: &[&str]) -> Schema {
+    let words = words.iter().map(|word| Value::from(*word));
+    ObjectBuilder::new()
+        .schema_type(SchemaType::from_iter([Type::String, Type::Null]))
+        .enum_values(Some(words.chain([Value::Null])))
+        .into()
+}
 
 /// The route, describing these families.
 pub fn router(families: Vec<Document>) -> Router {
@@ -92,15 +111,19 @@ fn problem(status: u16, description: &str) -> Value {
         "description": description,
         "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
     });
-    let header = match status {
-        401 => Some(("WWW-Authenticate", "string")),
-        503 => Some(("Retry-After", "integer")),
-        _ => None,
-    };
-    if let Some((name, of_type)) = header {
-        problem["headers"] = json!({name: {"schema": {"type": of_type}}});
+    if let Some(headers) = headers(status) {
+        problem["headers"] = headers;
     }
     problem
+}
+
+/// What an answer with this status always says besides its body.
+fn headers(status: u16) -> Option<Value> {
+    match status {
+        401 => Some(json!({"WWW-Authenticate": {"schema": {"type": "string"}}})),
+        429 | 503 => Some(json!({"Retry-After": {"schema": {"type": "integer", "minimum": 1}}})),
+        _ => None,
+    }
 }
 
 /// The whole document.
@@ -110,6 +133,8 @@ fn document(families: Vec<Document>) -> Value {
     let mut document = serde_json::to_value(document).unwrap_or_default();
     let scheme =
         |description| json!({"type": "http", "scheme": "bearer", "description": description});
+    // Where this document itself comes from.
+    document["servers"] = json!([{"url": "/", "description": "This node."}]);
     document["components"]["securitySchemes"] = json!({
         "token": scheme("A user's token: of a session, or one that the backend signed."),
         "service_key": scheme("A backend's service key, made by `doorstep key new`."),
@@ -123,10 +148,17 @@ fn document(families: Vec<Document>) -> Value {
         for (_, operation) in methods.as_object_mut().into_iter().flatten() {
             let Some(operation) = operation.as_object_mut() else { continue };
             let problems = shared_problems(path, operation);
+            // What needs no token says so, and is not only silent.
+            operation.entry("security").or_insert_with(|| json!([]));
             let Some(responses) = operation.get_mut("responses").and_then(Value::as_object_mut)
             else {
                 continue;
             };
+            for (status, response) in responses.iter_mut() {
+                if let Some(headers) = status.parse().ok().and_then(headers) {
+                    response["headers"] = headers;
+                }
+            }
             for status in problems {
                 let known = json!({"$ref": format!("#/components/responses/Problem{status}")});
                 responses.entry(status.to_string()).or_insert(known);

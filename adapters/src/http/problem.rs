@@ -6,6 +6,9 @@ use doorstep_application::NotAuthenticated;
 use doorstep_domain::ports::StoreError;
 use problem_details::ProblemDetails;
 use serde::Serialize;
+use utoipa::openapi::schema::Schema;
+
+use super::openapi::one_of;
 
 /// An error answer: `application/problem+json` as in RFC 9457.
 #[derive(Debug, Clone)]
@@ -19,13 +22,18 @@ pub struct Problem {
 /// One field or parameter at fault.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct FieldError {
-    /// Where it stands: `body`, `query`, `path` or `header`.
+    /// Where it stands.
+    #[schema(schema_with = places)]
     #[serde(rename = "in")]
     pub place: &'static str,
     /// Its name.
     pub field: String,
     /// What it must be instead.
     pub detail: String,
+}
+
+fn places() -> Schema {
+    one_of(&["body", "query", "path", "header"])
 }
 
 /// What a problem has beyond the members of the RFC.

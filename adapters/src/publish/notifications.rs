@@ -8,15 +8,19 @@ use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use doorstep_application::delivery::Acceptance;
-use doorstep_application::publishing::{Draft, Progress, Published, Record, Rejection};
-use doorstep_domain::NotificationId;
+use doorstep_application::publishing::{
+    Draft, Progress, Published, Record, Rejection, WantedPolicy,
+};
+use doorstep_domain::{NotificationId, Outcome};
 use serde::Serialize;
 use tokio::task::JoinError;
 use tracing::Instrument as _;
 use utoipa::ToSchema;
+use utoipa::openapi::schema::Schema;
 
 use super::body::{Body, Bounds, draft};
 use super::{Api, MAX_BATCH};
+use crate::http::openapi::{one_of, one_of_or_null};
 use crate::http::{FieldError, Parameters, Problem, private_json, rfc3339};
 
 /// A notification to publish.
@@ -36,13 +40,24 @@ pub(super) struct DraftBody {
     #[schema(pattern = "^[!-~]{1,64}$")]
     topic: Option<String>,
     /// How long it may wait, in seconds; 0 is now or never.
-    #[schema(maximum = 86400)]
+    #[schema(minimum = 0, maximum = 86400)]
     ttl: Option<u32>,
-    /// Instead of the policy of its kind: `immediate`, `deferred` or `inbox`.
+    /// Instead of the policy of its kind.
+    #[schema(schema_with = policies)]
     policy: Option<String>,
     /// Its id and idempotency key: sent again, it gets its first answer again and is not pushed twice.
     #[schema(format = "uuid")]
     id: Option<String>,
+}
+
+fn policies() -> Schema {
+    one_of_or_null(&WantedPolicy::WORDS.map(|(word, _)| word))
+}
+
+fn states() -> Schema {
+    let mut words = vec!["waiting", "in_flight"];
+    words.extend(Outcome::ALL.map(Outcome::as_str));
+    one_of(&words)
 }
 
 /// One notification, or up to 1,000, each judged by itself.
@@ -69,8 +84,8 @@ struct ItemBody {
     /// Its id; null where it was rejected and has no readable one.
     #[schema(format = "uuid", required)]
     id: Option<String>,
-    /// `delivered`, `in_flight`, `waiting` or `rejected`; or, where it has ended otherwise, how: `expired`,
-    /// `promoted`, `replaced`, `dropped`.
+    /// How it stands, or how it has ended.
+    #[schema(schema_with = states)]
     state: &'static str,
     /// Why it was rejected: `invalid`, `mailbox_full`, `node_full`, `no_inbox`, `inbox_away` or `stopping`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -87,7 +102,7 @@ struct ItemBody {
 /// that is rejected may be sent again with the same id.
 #[utoipa::path(
     post, path = "/v1/notifications", tag = "publish", security(("service_key" = [])),
-    params(("wait" = Option<u32>, Query, description = "Seconds to wait for the outcomes.", maximum = 60)),
+    params(("wait" = Option<u32>, Query, description = "Seconds to wait for the outcomes.", minimum = 0, maximum = 60)),
     request_body = OneOrMany,
     responses((status = 202, description = "Each was judged.", body = PublishedBody)),
 )]
@@ -207,8 +222,8 @@ fn state(progress: Progress) -> &'static str {
 pub(super) struct RecordBody {
     #[schema(format = "uuid")]
     id: String,
-    /// `waiting`, `in_flight`, or its outcome: `delivered`, `expired`, `promoted`, `replaced`, `dropped` or
-    /// `rejected`.
+    /// `waiting`, `in_flight`, or its outcome.
+    #[schema(schema_with = states)]
     state: &'static str,
     #[schema(format = "date-time")]
     created_at: String,

@@ -2,12 +2,14 @@
 //! in status, content type and shape, is what it says.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use doorstep_tests::browser::target_dir;
 use doorstep_tests::client::{PASSWORD, User};
 use doorstep_tests::server::{Doorstep, SqliteFile};
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio::process::Command;
 
 use super::Door;
 
@@ -54,6 +56,68 @@ async fn without_the_simulation_only_what_is_served_is_described() {
     let described: Vec<_> = document["paths"].as_object().unwrap().keys().collect();
     assert!(described.iter().all(|path| !path.contains("ledger") && *path != "/v1/users"));
     assert!(described.contains(&&"/v1/notifications".to_owned()));
+}
+
+/// The linter that most people hold such documents against.
+fn redocly() -> PathBuf {
+    target_dir().join("npm/node_modules/@redocly/cli/bin/cli.js")
+}
+
+#[tokio::test]
+async fn a_linter_finds_no_error() {
+    for door in [Door::with("").await, Door::open().await] {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("openapi.json");
+        std::fs::write(&file, document(&door).await.to_string()).unwrap();
+        let linted = Command::new("node")
+            .arg(redocly())
+            .args(["lint", "--format", "stylish"])
+            .arg(&file)
+            .env("REDOCLY_TELEMETRY", "off")
+            .env("REDOCLY_SUPPRESS_UPDATE_NOTICE", "true")
+            .current_dir(folder.path())
+            .output()
+            .await
+            .expect("node is there: tests/run.sh installs it");
+        let [said, errors] =
+            [linted.stdout, linted.stderr].map(|out| String::from_utf8(out).unwrap());
+        assert!(linted.status.success(), "{said}{errors}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_bounded_is_described_with_its_bounds() {
+    let document = document(&Door::with("").await).await;
+    let schemas = &document["components"]["schemas"];
+    for (what, described, expected) in [
+        ("servers", &document["servers"][0]["url"], json!("/")),
+        ("open to all", &document["paths"]["/v1/users"]["post"]["security"], json!([])),
+        ("sides", &schemas["Order"]["properties"]["side"]["enum"], json!(["long", "short"])),
+        (
+            "policies",
+            &schemas["Draft"]["properties"]["policy"]["enum"],
+            json!(["immediate", "deferred", "inbox", null]),
+        ),
+        ("a user's id", &schemas["Draft"]["properties"]["user_id"]["minLength"], json!(1)),
+        ("a ttl", &schemas["Draft"]["properties"]["ttl"]["minimum"], json!(0)),
+        ("a password", &schemas["Credentials"]["properties"]["password"]["maxLength"], json!(128)),
+    ] {
+        assert_eq!(*described, expected, "{what}");
+    }
+    // Whoever is told to come back later is told when.
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            for status in ["429", "503"] {
+                let response = &operation["responses"][status];
+                let response = match response["$ref"].as_str() {
+                    Some(reference) => document.pointer(&reference[1..]).unwrap(),
+                    None => response,
+                };
+                let told = response["headers"]["Retry-After"].is_object();
+                assert!(response.is_null() || told, "{method} {path} {status}");
+            }
+        }
+    }
 }
 
 /// A server and its description.
@@ -164,6 +228,16 @@ impl Held {
         };
         if !allowed {
             return Err(format!("{value} is no {}", schema["type"]));
+        }
+        if let Some(words) = schema["enum"].as_array()
+            && !words.contains(value)
+        {
+            return Err(format!("{value} is none of {words:?}"));
+        }
+        if let (Some(least), Some(number)) = (schema["minimum"].as_f64(), value.as_f64())
+            && number < least
+        {
+            return Err(format!("{number} is below {least}"));
         }
         for item in value.as_array().into_iter().flatten() {
             self.fits(item, &schema["items"])?;
