@@ -35,11 +35,11 @@ impl Memory {
         let mut left = self.left();
         let mut taken = Vec::new();
         left.retain(|(_, n)| {
-            let takes = taken.len() < limit && such(n);
-            if takes {
+            let wanted = taken.len() < limit && such(n);
+            if wanted {
                 taken.push(n.clone());
             }
-            !takes
+            !wanted
         });
         taken
     }
