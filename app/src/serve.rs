@@ -29,7 +29,7 @@ pub(crate) async fn run(
         () = stop.cancelled() => return Ok(()),
     };
     // From here on it holds what an earlier process left: it is started to the end, and then stopped.
-    let node = Node::with_store(config, store, listener, Options::default()).await?;
+    let node = composition::start_with(config, store, listener, Options::default()).await?;
     let announced = announce(node.address(), config).context("standard output is closed");
     while announced.is_ok() {
         tokio::select! {

@@ -4,31 +4,27 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use doorstep_adapters::http::Router;
+use doorstep_adapters::http::openapi::OpenApi as _;
 use doorstep_adapters::jwt::{Expected, Jwks, Jwts, Key};
 use doorstep_adapters::metrics::{Metrics, MetricsError};
 use doorstep_adapters::publish::{self, PublishParts};
 use doorstep_adapters::security::RandomTokens;
-use doorstep_adapters::system::V7Ids;
 use doorstep_adapters::webhook::{self, Webhook, WebhookError};
-use doorstep_application::delivery::{self, Delivery};
 use doorstep_application::publishing::{Book, KeyRing, Publishing, PublishingParts, ServiceKeys};
 use doorstep_application::{AnyOf, Authenticator};
 use doorstep_domain::Ttl;
-use doorstep_domain::ports::{Clock, Presence};
-use tokio_util::sync::CancellationToken;
+use doorstep_domain::ports::{Clock, Outcomes};
 
+use super::{Core, Routes};
 use crate::config::{self, Config, ConfigError};
 
 /// All of it.
 pub(crate) struct Backends {
-    clock: Arc<dyn Clock>,
     book: Arc<Book>,
     keys: Arc<ServiceKeys>,
     jwts: Arc<Jwts>,
     webhook: Option<Arc<Webhook>>,
     max_ttl: Ttl,
-    inbox: bool,
 }
 
 impl Backends {
@@ -49,17 +45,16 @@ impl Backends {
         let keys = Arc::new(ServiceKeys::new(Arc::new(RandomTokens), ring(config)));
         let webhook = start_webhook(config, &clock)?.map(Arc::new);
         let book = Arc::new(Book::new(Book::KEEP, remember.get(), clock.clone()));
-        let (max_ttl, inbox) = (*max_ttl, config.inbox.enabled);
-        Ok(Self { clock, book, keys, jwts, webhook, max_ttl, inbox })
+        Ok(Self { book, keys, jwts, webhook, max_ttl: *max_ttl })
     }
 
-    /// Lets those hear of outcomes who want to.
-    pub(crate) fn observe(&self, delivery: delivery::Builder) -> delivery::Builder {
-        let delivery = delivery.outcomes(self.book.clone());
-        match &self.webhook {
-            Some(webhook) => delivery.outcomes(webhook.clone()),
-            None => delivery,
+    /// What hears of outcomes: the memory of what was published, and the webhook.
+    pub(crate) fn observers(&self) -> Vec<Arc<dyn Outcomes>> {
+        let mut observers: Vec<Arc<dyn Outcomes>> = vec![self.book.clone()];
+        if let Some(webhook) = &self.webhook {
+            observers.push(webhook.clone());
         }
+        observers
     }
 
     /// Lets the figures show what the webhook has lost.
@@ -78,26 +73,22 @@ impl Backends {
     }
 
     /// The publish API.
-    pub(crate) fn router(
-        &self,
-        delivery: Arc<Delivery>,
-        presence: Arc<dyn Presence>,
-        stopping: CancellationToken,
-    ) -> Router {
+    pub(super) fn routes(&self, core: &Core) -> Routes {
         let publishing = Publishing::new(PublishingParts {
-            delivery,
-            presence,
+            delivery: core.delivery.clone(),
+            presence: core.connections.clone(),
             book: self.book.clone(),
-            clock: self.clock.clone(),
-            ids: Arc::new(V7Ids),
-            stopping,
+            clock: core.clock.clone(),
+            ids: core.ids.clone(),
+            stopping: core.stopping.clone(),
         });
-        publish::router(PublishParts {
+        let router = publish::router(PublishParts {
             publishing,
             keys: self.keys.clone(),
             max_ttl: self.max_ttl,
-            inbox: self.inbox,
-        })
+            inbox: core.inbox.is_some(),
+        });
+        Routes::described(router, publish::Description::openapi())
     }
 
     /// Takes over what can be changed while serving: the service keys and the tokens' keys.

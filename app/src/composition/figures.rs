@@ -1,14 +1,12 @@
 //! Where the node's figures are served: beside everything else, or at an address of their own.
 
-use std::sync::Arc;
-
 use anyhow::Context as _;
 use doorstep_adapters::api;
-use doorstep_adapters::http::{self, Router};
-use doorstep_adapters::metrics::Metrics;
+use doorstep_adapters::http;
+use doorstep_adapters::http::openapi::OpenApi as _;
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 
+use super::{Core, Routes};
 use crate::config::Config;
 
 /// The address of its own, taken before anything else is begun; none where there is no such setting.
@@ -25,22 +23,14 @@ impl Figures {
         Ok(Self(Some(listener)))
     }
 
-    /// Whether they are served beside everything else.
-    pub(super) fn are_public(&self) -> bool {
-        self.0.is_none()
-    }
-
     /// The routes to serve beside everything else. At an address of their own, they are served from now on.
-    pub(super) fn serve(
-        self,
-        config: &Config,
-        metrics: Arc<Metrics>,
-        stopping: &CancellationToken,
-    ) -> Router {
-        let routes = api::metrics::router(metrics);
-        let Some(listener) = self.0 else { return routes };
+    pub(super) fn routes(self, config: &Config, core: &Core) -> Routes {
+        let routes = api::metrics::router(core.metrics.clone());
+        let Some(listener) = self.0 else {
+            return Routes::described(routes, api::metrics::Description::openapi());
+        };
         let routes = http::with_shared_layers(routes);
-        tokio::spawn(http::serve(listener, routes, config.http(), stopping.clone()));
-        Router::new()
+        tokio::spawn(http::serve(listener, routes, config.http(), core.stopping.clone()));
+        Routes::default()
     }
 }

@@ -26,7 +26,7 @@ async fn check_registration(options: Options) -> (String, usize) {
     config.database = DatabaseUrl::new(format!("sqlite://{}", file.display()));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let node = Node::start(&config, listener, options).await.unwrap();
+    let node = start(&config, listener, options).await.unwrap();
 
     let response = reqwest::Client::new()
         .post(format!("http://{address}/v1/users"))
@@ -39,9 +39,9 @@ async fn check_registration(options: Options) -> (String, usize) {
     node.bus.stop().await;
 
     let balance = node.store.as_ref().unwrap().balance(&registered.user.id).await.unwrap().unwrap();
-    let ended: u64 = Outcome::ALL.iter().map(|outcome| node.delivery.ended(*outcome)).sum();
+    let ended: u64 = Outcome::ALL.iter().map(|outcome| node.core.delivery.ended(*outcome)).sum();
     assert_eq!(ended, 0, "nobody was there to be pushed to");
-    let waiting = node.delivery.held().waiting;
+    let waiting = node.core.delivery.held().waiting;
     node.stop().await;
     (balance.to_string(), waiting)
 }

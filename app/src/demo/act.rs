@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use super::client::{self, Manner, Story};
-use crate::composition::{Node, Options};
+use crate::composition::{self, Options};
 use crate::config::{Config, DatabaseUrl, Policy, Strategy};
 
 /// A policy to show.
@@ -69,7 +69,7 @@ impl Act {
         config.delivery.default.strategy = self.strategy;
         let listener = TcpListener::bind("127.0.0.1:0").await.context("no free port")?;
         let address = listener.local_addr()?;
-        let node = Node::start(&config, listener, Options::default()).await?;
+        let node = composition::start(&config, listener, Options::default()).await?;
 
         let stories = self.tell(address, runs, connect_after, bar).await;
         let presence_checks = node.presence_checks();

@@ -1,0 +1,148 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use doorstep_adapters::api::{self, assets::Asset};
+use doorstep_adapters::bus::{Bus, Wiring};
+use doorstep_adapters::connections::{self, Connections};
+use doorstep_adapters::http::openapi::OpenApi as _;
+use doorstep_adapters::http::{self, AllowedOrigins};
+use doorstep_adapters::metrics::{Metrics, MetricsError};
+use doorstep_adapters::sse::{self, SseParts};
+use doorstep_adapters::websocket::{self, WebSocketParts};
+use doorstep_application::delivery::{Delivery, Limits, Rules};
+use doorstep_application::inbox::InboxViews;
+use doorstep_application::{Announce, Authenticator};
+use doorstep_domain::ports::{Clock, EventPublisher, Handover, Ids, Inbox, Outcomes, Readiness};
+use tokio_util::sync::CancellationToken;
+
+use super::Routes;
+
+/// How often a stream of Server-Sent Events with nothing to say shows that it lives.
+const STREAM_HEARTBEAT: Duration = Duration::from_secs(25);
+
+/// What the core is made of.
+pub struct CoreParts {
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Makes ids.
+    pub ids: Arc<dyn Ids>,
+    /// Where the inbox is kept, if there is one.
+    pub inbox: Option<Arc<dyn Inbox>>,
+    /// Where a stopping node leaves what waits, if it does.
+    pub handover: Option<Arc<dyn Handover>>,
+    /// Whether this node can serve.
+    pub readiness: Arc<dyn Readiness>,
+    /// Observers of outcomes besides the core's own.
+    pub observers: Vec<Arc<dyn Outcomes>>,
+    /// Which rule governs which kind.
+    pub rules: Rules,
+    /// How much may wait.
+    pub limits: Limits,
+    /// How many connections there may be.
+    pub connections: connections::Settings,
+    /// How WebSockets are treated.
+    pub websocket: websocket::Settings,
+    /// Pages of other origins that may receive notifications here.
+    pub allowed_origins: AllowedOrigins,
+}
+
+/// What every node has, whatever stands on top of it: live connections, the delivery that pushes through
+/// them, the event bus, figures, and the routes by which clients receive.
+pub struct Core {
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Makes ids.
+    pub ids: Arc<dyn Ids>,
+    /// Who is connected.
+    pub connections: Arc<Connections>,
+    /// Delivers to them.
+    pub delivery: Arc<Delivery>,
+    /// Where domain events are raised.
+    pub events: Arc<dyn EventPublisher>,
+    /// What the node counts.
+    pub metrics: Arc<Metrics>,
+    /// Cancelled when the node stops.
+    pub stopping: CancellationToken,
+    /// Where the inbox is kept, if there is one.
+    pub inbox: Option<Arc<dyn Inbox>>,
+    readiness: Arc<dyn Readiness>,
+    websocket: Arc<websocket::Settings>,
+    allowed_origins: AllowedOrigins,
+}
+
+impl Core {
+    /// Puts the core together. The second part takes the handlers of events, and starts the bus.
+    pub fn new(parts: CoreParts) -> anyhow::Result<(Self, Wiring)> {
+        let CoreParts { clock, ids, inbox, handover, .. } = parts;
+        let connections = Arc::new(Connections::new(parts.connections));
+        let wiring = Bus::wire();
+        let events = wiring.publisher();
+        let metrics = Arc::new(Metrics::new()?);
+        let mut delivery =
+            Delivery::builder(connections.clone(), connections.clone(), clock.clone())
+                .rules(parts.rules)
+                .limits(parts.limits);
+        if let Some(inbox) = &inbox {
+            delivery = delivery.inbox(inbox.clone());
+        }
+        if let Some(handover) = handover {
+            delivery = delivery.handover(handover);
+        }
+        // All of them are told of an end at once. Only the last may have to wait, for a full queue of the bus.
+        let observers = [metrics.outcomes()].into_iter().chain(parts.observers);
+        let observers = observers.chain([Arc::new(Announce::new(events.clone())) as Arc<_>]);
+        let delivery = observers.fold(delivery, |delivery, observer| delivery.outcomes(observer));
+        let core = Self {
+            delivery: Arc::new(delivery.start()?),
+            stopping: CancellationToken::new(),
+            readiness: parts.readiness,
+            websocket: Arc::new(parts.websocket),
+            allowed_origins: parts.allowed_origins,
+            clock,
+            ids,
+            connections,
+            events,
+            metrics,
+            inbox,
+        };
+        Ok((core, wiring))
+    }
+
+    /// Lets the metrics read what the parts count.
+    pub fn measure(&self, bus: &Bus) -> Result<(), MetricsError> {
+        self.metrics.delivery(self.delivery.clone())?;
+        self.metrics.connections(self.connections.clone())?;
+        self.metrics.bus(bus.clone())
+    }
+
+    /// The probes, and everything by which a client receives: WebSocket, streams, its inbox, and the JavaScript
+    /// client. Pages of allowed origins may use all but the probes.
+    pub fn receiving(&self, client: &[Asset], authenticator: Arc<dyn Authenticator>) -> Routes {
+        let sockets = websocket::router(WebSocketParts {
+            connections: self.connections.clone(),
+            settings: self.websocket.clone(),
+            delivery: self.delivery.clone(),
+            authenticator: authenticator.clone(),
+            clock: self.clock.clone(),
+        });
+        let streams = sse::router(SseParts {
+            connections: self.connections.clone(),
+            heartbeat: STREAM_HEARTBEAT,
+            delivery: self.delivery.clone(),
+            authenticator: authenticator.clone(),
+            clock: self.clock.clone(),
+        });
+        let mut receiving = Routes::described(sockets, websocket::Description::openapi())
+            .merge(Routes::described(streams, sse::Description::openapi()))
+            .merge(Routes::hidden(api::assets::router(client)));
+        if let Some(inbox) = &self.inbox {
+            let views = InboxViews::new(inbox.clone(), self.delivery.clone());
+            let inbox = api::inbox::router(views, authenticator);
+            receiving =
+                receiving.merge(Routes::described(inbox, api::inbox::Description::openapi()));
+        }
+        let health = api::health::router(self.readiness.clone(), self.stopping.clone());
+        let health = Routes::described(health, api::health::Description::openapi());
+        health.merge(receiving.map(|router| http::for_origins(router, &self.allowed_origins)))
+    }
+}

@@ -1,0 +1,174 @@
+//! The composition root: which adapter stands behind which port, and who hears of what.
+//!
+//! The door alone is the [`core`](Core); the full service is the core with the [`simulation`] on top. Read
+//! [`start_with`] from top to bottom and you have seen the whole service.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `core` | what every node is made of: connections, delivery, the bus, figures, the receiving routes |
+//! | `routes` | endpoint families with their descriptions |
+//! | `backends` | what other backends need: the publish API, their users' tokens, the webhook |
+//! | `simulation` | users, money and the market, and the events that they raise |
+//! | `figures` | where the metrics are served |
+//! | `node`, `stop` | a running service, and the order in which it stops |
+
+mod backends;
+mod core;
+mod figures;
+mod node;
+mod routes;
+mod simulation;
+mod stop;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use doorstep_adapters::http::{self, Listener};
+use doorstep_adapters::sql::{self, Sharing, Tables};
+use doorstep_adapters::system::{NothingKept, SystemClock, V7Ids};
+use doorstep_adapters::{api, bus};
+use doorstep_domain::ports::{Clock, Handover, Inbox, Readiness};
+
+use crate::config::Config;
+use crate::page;
+
+use self::backends::Backends;
+pub use self::core::{Core, CoreParts};
+use self::figures::Figures;
+pub(crate) use self::node::Node;
+pub use self::routes::Routes;
+use self::simulation::Simulation;
+
+/// What can be left out, because nothing else rests on it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Options {
+    /// Nobody is notified of anything; users and money are as ever.
+    pub(crate) without_notifications: bool,
+}
+
+/// Opens the store and starts with it.
+pub(crate) async fn start(
+    config: &Config,
+    listener: impl Into<Listener> + Send,
+    options: Options,
+) -> anyhow::Result<Node> {
+    start_with(config, open_store(config).await?, listener, options).await
+}
+
+/// Opens what everything durable is kept in, if anything is. Dropping this half-way leaves nothing behind.
+pub(crate) async fn open_store(config: &Config) -> anyhow::Result<Option<Arc<sql::Store>>> {
+    if !config.needs_store() {
+        return Ok(None);
+    }
+    let tables = if config.trading.enabled { Tables::All } else { Tables::OfDelivery };
+    Ok(Some(Arc::new(sql::connect_to(config.database.as_str(), tables, Sharing::Alone).await?)))
+}
+
+/// Puts the parts together and serves. When it returns, what an earlier process left is taken up.
+///
+/// Not to be dropped half-way: what has been taken up is in memory only.
+pub(crate) async fn start_with(
+    config: &Config,
+    store: Option<Arc<sql::Store>>,
+    listener: impl Into<Listener> + Send,
+    options: Options,
+) -> anyhow::Result<Node> {
+    let listener = listener.into();
+    let address = listener.address()?;
+    let figures = Figures::bind(config).await?;
+
+    // The core, and the simulation on top.
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+    let backends = Backends::start(config, clock.clone())?;
+    let (core, wiring) = Core::new(core_parts(config, store.as_ref(), clock, &backends)?)?;
+    let mut simulation = match &store {
+        Some(store) if config.trading.enabled => {
+            Some(Simulation::new(config, &core, store, options)?)
+        }
+        _ => None,
+    };
+    let bus = start_bus(wiring, simulation.as_ref());
+    core.measure(&bus)?;
+    backends.measure(&core.metrics)?;
+
+    // What an earlier process could not finish, before anybody can connect.
+    if let Err(error) = take_up(&core, simulation.as_mut()).await {
+        // It goes back to where it was taken from.
+        core.delivery.stop(config.server.stop_within.0).await;
+        return Err(error);
+    }
+
+    // What can be asked for, and by whom.
+    let sessions = simulation.as_ref().map(Simulation::sessions);
+    let authenticator = backends.authenticator(sessions);
+    let routes = core
+        .receiving(&page::CLIENT, authenticator)
+        .merge(figures.routes(config, &core))
+        .merge(backends.routes(&core));
+    let (routes, market) = match simulation {
+        Some(simulation) => simulation.serve(config, &core, routes),
+        None => {
+            if !config.backends.jwt.has_keys() {
+                tracing::warn!(
+                    "nobody can connect: there is neither a simulation nor a key for tokens"
+                );
+            }
+            (routes.merge(Routes::hidden(api::assets::router(&[page::BARE]))), None)
+        }
+    };
+    let served = http::serve(listener, routes.into_router(), config.http(), core.stopping.clone());
+    Ok(Node {
+        address,
+        store,
+        bus,
+        backends,
+        market,
+        http: tokio::spawn(served),
+        stop_within: config.server.stop_within.0,
+        core,
+    })
+}
+
+/// What is configured of the core.
+fn core_parts(
+    config: &Config,
+    store: Option<&Arc<sql::Store>>,
+    clock: Arc<dyn Clock>,
+    backends: &Backends,
+) -> anyhow::Result<CoreParts> {
+    let kept = |wanted: bool| store.filter(|_| wanted).cloned();
+    Ok(CoreParts {
+        clock,
+        ids: Arc::new(V7Ids),
+        inbox: kept(config.inbox.enabled).map(|store| store as Arc<dyn Inbox>),
+        handover: kept(config.handover.enabled).map(|store| store as Arc<dyn Handover>),
+        readiness: match store {
+            Some(store) => store.clone() as Arc<dyn Readiness>,
+            None => Arc::new(NothingKept),
+        },
+        observers: backends.observers(),
+        rules: config.rules()?,
+        limits: config.delivery.limits(),
+        connections: config.connections(),
+        websocket: config.websocket(),
+        allowed_origins: config.server.allowed_origins.clone(),
+    })
+}
+
+fn start_bus(wiring: bus::Wiring, simulation: Option<&Simulation>) -> bus::Bus {
+    let handlers = simulation.map(Simulation::handlers).unwrap_or_default();
+    handlers.into_iter().fold(wiring, bus::Wiring::handler).start()
+}
+
+async fn take_up(core: &Core, simulation: Option<&mut Simulation>) -> anyhow::Result<()> {
+    let notifications = core.delivery.take_up().await?;
+    let (rewards, open_positions) = match simulation {
+        Some(simulation) => simulation.take_up().await?,
+        None => (0, 0),
+    };
+    if notifications > 0 || rewards > 0 || open_positions > 0 {
+        tracing::info!(notifications, rewards, open_positions, "took up what was left");
+    }
+    Ok(())
+}

@@ -1,0 +1,39 @@
+use doorstep_adapters::http::openapi::Document;
+use doorstep_adapters::http::{self, Router};
+
+/// Endpoint families together with their descriptions for `/openapi.json`.
+#[derive(Default)]
+pub struct Routes {
+    router: Router,
+    descriptions: Vec<Document>,
+}
+
+impl Routes {
+    /// A family and its description.
+    pub fn described(router: Router, description: Document) -> Self {
+        Self { router, descriptions: vec![description] }
+    }
+
+    /// Files and the like, which are not part of the API.
+    pub fn hidden(router: Router) -> Self {
+        Self { router, descriptions: Vec::new() }
+    }
+
+    /// These and those.
+    #[must_use]
+    pub fn merge(mut self, others: Self) -> Self {
+        self.descriptions.extend(others.descriptions);
+        Self { router: self.router.merge(others.router), descriptions: self.descriptions }
+    }
+
+    /// The same routes behind this layer.
+    #[must_use]
+    pub fn map(self, layer: impl FnOnce(Router) -> Router) -> Self {
+        Self { router: layer(self.router), descriptions: self.descriptions }
+    }
+
+    /// What the server serves: all families, `/openapi.json`, and what all of them share.
+    pub fn into_router(self) -> Router {
+        http::with_shared_layers(self.router.merge(http::openapi::router(self.descriptions)))
+    }
+}

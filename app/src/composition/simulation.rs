@@ -1,0 +1,184 @@
+//! The trading simulation on top of the core: users with accounts, a market, rewards, and the notifications that
+//! follow from all of it.
+
+use std::sync::Arc;
+
+use doorstep_adapters::api;
+use doorstep_adapters::http::openapi::OpenApi as _;
+use doorstep_adapters::market;
+use doorstep_adapters::security::{Argon2Passwords, HashingLimits, RandomTokens};
+use doorstep_adapters::sql;
+use doorstep_application::Authenticator;
+use doorstep_application::accounts::AccountViews;
+use doorstep_application::demo::Demo;
+use doorstep_application::notifications::Notifications;
+use doorstep_application::registration::{Registration, RegistrationParts};
+use doorstep_application::rewards::{RewardParts, Rewards};
+use doorstep_application::sign_ins::{SignInParts, SignIns};
+use doorstep_application::trading::{Market, Trading, TradingParts, Watcher};
+use doorstep_domain::ports::{Clock, EventHandler, PriceFeed};
+use tokio_util::sync::CancellationToken;
+
+use super::node::RunningMarket;
+use super::{Core, Options, Routes};
+use crate::config::{self, Config, Source};
+use crate::{housekeeping, page};
+
+/// Its parts.
+pub(super) struct Simulation {
+    prices: Box<dyn PriceFeed>,
+    market: Arc<Market>,
+    trading: Trading,
+    watcher: Arc<Watcher>,
+    rewards: Rewards,
+    notifications: Option<Notifications>,
+    demo: Option<Demo>,
+    registration: Registration,
+    sign_ins: SignIns,
+    views: AccountViews,
+}
+
+impl Simulation {
+    pub(super) fn new(
+        config: &Config,
+        core: &Core,
+        store: &Arc<sql::Store>,
+        options: Options,
+    ) -> anyhow::Result<Self> {
+        let Core { clock, ids, delivery, events, .. } = core;
+
+        // Prices, and the positions that they close.
+        let prices = price_feed(&config.market, clock)?;
+        let market = Arc::new(Market::opening_with(prices.instruments()));
+        let trading = Trading::new(TradingParts {
+            positions: store.clone(),
+            market: market.clone(),
+            events: events.clone(),
+            clock: clock.clone(),
+            ids: ids.clone(),
+            max_open: config.trading.max_open_per_user,
+        });
+
+        // What follows from what happens. None of these knows another.
+        let watcher = Arc::new(Watcher::new(trading.clone()));
+        let rewards = Rewards::new(RewardParts {
+            accounts: store.clone(),
+            positions: store.clone(),
+            events: events.clone(),
+            clock: clock.clone(),
+            ids: ids.clone(),
+            rules: config.rewards.rules(),
+        });
+        let notifications = (!options.without_notifications).then(|| {
+            Notifications::new(delivery.clone(), clock.clone(), ids.clone())
+                .position_closed(config.position_closed())
+        });
+        let demo =
+            config.has_demo().then(|| Demo::new(delivery.clone(), clock.clone(), ids.clone()));
+
+        // What users can do.
+        let passwords = Arc::new(Argon2Passwords::new(HashingLimits::default())?);
+        let tokens = Arc::new(RandomTokens);
+        let registration = Registration::new(RegistrationParts {
+            accounts: store.clone(),
+            passwords: passwords.clone(),
+            tokens: tokens.clone(),
+            clock: clock.clone(),
+            ids: ids.clone(),
+            events: events.clone(),
+            session_ttl: config.sessions.ttl.0,
+        });
+        let sign_ins = SignIns::new(SignInParts {
+            accounts: store.clone(),
+            sessions: store.clone(),
+            passwords,
+            tokens,
+            clock: clock.clone(),
+            session_end: core.connections.clone(),
+            session_ttl: config.sessions.ttl.0,
+        });
+        let views = AccountViews::new(store.clone(), core.inbox.clone());
+        Ok(Self {
+            prices,
+            market,
+            trading,
+            watcher,
+            rewards,
+            notifications,
+            demo,
+            registration,
+            sign_ins,
+            views,
+        })
+    }
+
+    /// What hears of events. Leave one out, and everything else works on.
+    pub(super) fn handlers(&self) -> Vec<Arc<dyn EventHandler>> {
+        let mut handlers: Vec<Arc<dyn EventHandler>> =
+            vec![Arc::new(self.rewards.clone()), self.watcher.clone()];
+        if let Some(notifications) = &self.notifications {
+            handlers.push(Arc::new(notifications.clone()));
+        }
+        if let Some(demo) = &self.demo {
+            handlers.push(Arc::new(demo.clone()));
+        }
+        handlers
+    }
+
+    /// Grants the rewards that an earlier process owed, and watches the positions that it left open. Returns how
+    /// many of each.
+    pub(super) async fn take_up(&mut self) -> anyhow::Result<(u64, u64)> {
+        Ok((self.rewards.reconcile().await?, self.watcher.take_up().await?))
+    }
+
+    /// Recognises the tokens of sessions.
+    pub(super) fn sessions(&self) -> Arc<dyn Authenticator> {
+        self.sign_ins.clone().into()
+    }
+
+    /// Starts the market and the housekeeping, and adds the routes.
+    pub(super) fn serve(
+        self,
+        config: &Config,
+        core: &Core,
+        routes: Routes,
+    ) -> (Routes, Option<RunningMarket>) {
+        // Stopped later than the rest: what a price has crossed is settled at that price.
+        let closing = CancellationToken::new();
+        let prices = tokio::spawn(self.watcher.run(self.prices, closing.clone()));
+        let sign_ins = self.sign_ins;
+        let (stopping, limits) = (&core.stopping, &config.limits);
+        tokio::spawn(housekeeping::forget_dead_sessions(sign_ins.clone(), stopping.clone()));
+        tokio::spawn(housekeeping::reconcile_rewards(self.rewards, stopping.clone()));
+
+        let users = api::users::router(self.registration, limits.registration_limit());
+        let sessions = api::sessions::router(sign_ins.clone(), limits.sign_in_limit());
+        let accounts = api::accounts::router(self.views, sign_ins.clone());
+        let trading = api::trading::router(self.trading, self.market, sign_ins.clone());
+        let mut routes = routes
+            .merge(Routes::hidden(api::assets::router(&page::ASSETS)))
+            .merge(Routes::described(users, api::users::Description::openapi()))
+            .merge(Routes::described(sessions, api::sessions::Description::openapi()))
+            .merge(Routes::described(accounts, api::accounts::Description::openapi()))
+            .merge(Routes::described(trading, api::trading::Description::openapi()));
+        if let Some(demo) = self.demo {
+            let (reach, limit) = (config.demo_reach(), limits.registration_limit());
+            let demo = api::demo::router(demo, sign_ins, limit, reach);
+            routes = routes.merge(Routes::described(demo, api::demo::Description::openapi()));
+        }
+        (routes, Some(RunningMarket { prices, closing }))
+    }
+}
+
+/// Where prices come from.
+fn price_feed(
+    config: &config::Market,
+    clock: &Arc<dyn Clock>,
+) -> anyhow::Result<Box<dyn PriceFeed>> {
+    Ok(match (config.source, &config.file.0) {
+        (Source::Replay, Some(file)) => {
+            Box::new(market::Replay::open(file, config.replay_speed.get(), clock.clone())?)
+        }
+        _ => Box::new(market::Simulation::new(&config.simulation(), clock.clone())),
+    })
+}

@@ -1,0 +1,105 @@
+//! The binary `doorstep`, as a library: pushes that wait at the door.
+//!
+//! [`main`] parses, loads the configuration and hands over to a command; [`composition`] shows how the parts
+//! are put together. Everything else is in the crates beside this one. The integration tests put nodes together
+//! with the same [`Core`](composition::Core).
+
+mod audit;
+mod cli;
+mod client;
+pub mod composition;
+mod config;
+mod demo;
+mod housekeeping;
+mod key;
+mod listen;
+mod memory;
+mod output;
+mod page;
+mod serve;
+mod signals;
+mod simulate;
+mod telemetry;
+mod wiring;
+
+use std::process::ExitCode;
+
+use cli::{Cli, Command, KeyCommand};
+use config::{Config, ConfigError, Loaded, LogFilter};
+use signals::Later;
+
+/// Stopped as asked is 0, as everywhere.
+const FAILED: u8 = 1;
+/// Wrong usage or configuration; clap uses the same for the arguments that it refuses.
+const MISUSED: u8 = 2;
+
+/// Runs the command that the arguments of this process name, and returns its exit code.
+pub fn main() -> ExitCode {
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(e) => return complain(FAILED, &format!("no threads to run on: {e}")),
+    };
+    match runtime.block_on(run(Cli::of_this_process())) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) if e.is::<ConfigError>() || e.is::<listen::NoToken>() => {
+            complain(MISUSED, &format!("{e:#}"))
+        }
+        Err(e) => complain(FAILED, &format!("{e:#}")),
+    }
+}
+
+async fn run(cli: Cli) -> anyhow::Result<()> {
+    let Cli { command, settings } = cli;
+    match command.unwrap_or(Command::Serve) {
+        Command::Serve => {
+            let sources = settings.into_sources();
+            let loaded = Config::load(sources.clone())?;
+            telemetry::init(&loaded.config.log);
+            warn_of_strangers(&loaded);
+            memory::warn_of_too_little(&loaded.config);
+            signals::survive_size_limits()?;
+            serve::run(&loaded, sources, signals::stop_requested(Later::GoesOn)?).await
+        }
+        Command::Demo(args) => {
+            telemetry::init(&quiet());
+            demo::run(args, signals::stop_requested(Later::EndsAtOnce)?).await
+        }
+        Command::Simulate(args) => {
+            telemetry::init(&quiet());
+            simulate::run(args, settings, signals::stop_requested(Later::EndsAtOnce)?).await
+        }
+        Command::Listen(args) => {
+            telemetry::init(&quiet());
+            listen::run(args, signals::stop_requested(Later::EndsAtOnce)?).await
+        }
+        Command::Audit => {
+            let loaded = Config::load(settings.into_sources())?;
+            telemetry::init(&quiet());
+            audit::run(&loaded.config).await
+        }
+        Command::Key(KeyCommand::New { name }) => key::new(&name),
+        Command::Config => {
+            let loaded = Config::load(settings.into_sources())?;
+            output::line(loaded.to_toml())
+        }
+    }
+}
+
+/// For commands whose output is what matters.
+fn quiet() -> config::Log {
+    let filter = std::env::var("DOORSTEP_LOG").unwrap_or_else(|_| "warn".to_owned());
+    config::Log { filter: LogFilter(filter), ..Config::defaults().log }
+}
+
+fn warn_of_strangers(loaded: &Loaded) {
+    for name in &loaded.strangers {
+        tracing::warn!(
+            "{name} is in the environment, but no setting of ours: see `doorstep config`"
+        );
+    }
+}
+
+fn complain(code: u8, message: &str) -> ExitCode {
+    output::remark(format_args!("doorstep: {message}"));
+    ExitCode::from(code)
+}
