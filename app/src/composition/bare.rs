@@ -93,11 +93,9 @@ pub(super) async fn start(
         authenticator: authenticator.clone(),
         clock,
     };
-    let mut receiving = websocket::router(sockets)
-        .merge(sse::router(event_streams))
-        .merge(api::assets::router(&page::CLIENT));
+    let client = api::assets::router(&page::CLIENT);
+    let mut receiving = client.merge(websocket::router(sockets)).merge(sse::router(event_streams));
     let inbox = store.clone().filter(|_| config.inbox.enabled);
-    let has_inbox = inbox.is_some();
     if let Some(store) = inbox {
         let inbox = InboxViews::new(store, delivery.clone());
         receiving = receiving.merge(api::inbox::router(inbox, authenticator));
@@ -117,7 +115,7 @@ pub(super) async fn start(
     if public_figures {
         descriptions.push(api::metrics::Description::openapi());
     }
-    if has_inbox {
+    if config.inbox.enabled && store.is_some() {
         descriptions.push(api::inbox::Description::openapi());
     }
     let families = http::with_shared_layers(families.merge(http::openapi::router(descriptions)));
