@@ -5,25 +5,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use doorstep::composition::{Core, CoreParts, Routes};
 use doorstep_adapters::api::assets::{self, Asset};
-use doorstep_adapters::api::{accounts, health, inbox, metrics as metrics_of, sessions, users};
+use doorstep_adapters::api::{accounts, metrics as metrics_of, sessions, users};
 use doorstep_adapters::bus::Bus;
 use doorstep_adapters::connections::{self, Connections};
-use doorstep_adapters::http::{self, AddressLimit, Rate, Router, ServerSettings};
-use doorstep_adapters::metrics::Metrics;
+use doorstep_adapters::http::{self, AddressLimit, AllowedOrigins, Rate, Router, ServerSettings};
 use doorstep_adapters::security::{Argon2Passwords, HashingLimits, RandomTokens};
 use doorstep_adapters::sql::{Store, connect};
 use doorstep_adapters::system::{SystemClock, V7Ids};
-use doorstep_adapters::websocket::{self, Settings, WebSocketParts};
-use doorstep_application::Announce;
+use doorstep_adapters::websocket::Settings;
 use doorstep_application::accounts::AccountViews;
 use doorstep_application::delivery::{Delivery, Limits, Rules, Stopped};
-use doorstep_application::inbox::InboxViews;
 use doorstep_application::notifications::Notifications;
 use doorstep_application::registration::{Registration, RegistrationParts};
 use doorstep_application::rewards::{RewardParts, Rewards};
 use doorstep_application::sign_ins::{SignInParts, SignIns};
-use doorstep_domain::ports::{Clock, EventHandler, Ids, Inbox, PasswordHasher};
+use doorstep_domain::ports::{Clock, EventHandler, Handover, Ids, Inbox, PasswordHasher};
 use doorstep_domain::{
     Kind, Notification, NotificationId, Payload, RewardRules, Timestamp, UserId,
 };
@@ -130,18 +128,22 @@ impl Node {
         let passwords: Arc<dyn PasswordHasher> =
             Arc::new(Argon2Passwords::new(options.hashing).unwrap());
 
-        let connections = Arc::new(Connections::new(options.connections));
-        let wiring = Bus::wire();
-        let events = wiring.publisher();
-        let metrics = Arc::new(Metrics::new().unwrap());
-        let delivery = Delivery::builder(connections.clone(), connections.clone(), clock.clone())
-            .rules(options.rules)
-            .limits(options.limits)
-            .inbox((options.inbox)(store.clone()))
-            .outcomes(metrics.outcomes())
-            .outcomes(Arc::new(Announce::new(events.clone())));
-        let delivery = if options.handover { delivery.handover(store.clone()) } else { delivery };
-        let delivery = Arc::new(delivery.start().unwrap());
+        let (core, wiring) = Core::new(CoreParts {
+            clock: clock.clone(),
+            ids: ids.clone(),
+            inbox: Some((options.inbox)(store.clone())),
+            handover: options.handover.then(|| store.clone() as Arc<dyn Handover>),
+            readiness: store.clone(),
+            observers: Vec::new(),
+            rules: options.rules,
+            limits: options.limits,
+            connections: options.connections,
+            websocket: options.websocket,
+            allowed_origins: AllowedOrigins::default(),
+        })
+        .unwrap();
+        let (connections, delivery) = (core.connections.clone(), core.delivery.clone());
+        let events = core.events.clone();
         let rewards = Rewards::new(RewardParts {
             accounts: store.clone(),
             positions: store.clone(),
@@ -162,9 +164,7 @@ impl Node {
             wiring = wiring.handler(handler);
         }
         let bus = wiring.start();
-        metrics.delivery(delivery.clone()).unwrap();
-        metrics.connections(connections.clone()).unwrap();
-        metrics.bus(bus.clone()).unwrap();
+        core.measure(&bus).unwrap();
         delivery.take_up().await.unwrap();
 
         let session_ttl = Duration::from_hours(1);
@@ -187,35 +187,20 @@ impl Node {
             session_ttl,
         });
         let limit = AddressLimit::new(options.rate, "limits.test");
-        let stopping = CancellationToken::new();
         let page = Asset {
             path: "/",
             content_type: "text/html; charset=utf-8",
             body: b"<!doctype html><title>Doorstep</title>",
         };
-        let routes = http::with_shared_layers(
-            users::router(registration, limit.clone())
-                .merge(sessions::router(sign_ins.clone(), limit))
-                .merge(accounts::router(
-                    AccountViews::new(store.clone(), Some(store.clone())),
-                    sign_ins.clone(),
-                ))
-                .merge(inbox::router(
-                    InboxViews::new(store.clone(), delivery.clone()),
-                    sign_ins.clone(),
-                ))
-                .merge(metrics_of::router(metrics))
-                .merge(health::router(store.clone(), stopping.clone()))
-                .merge(assets::router(&[page]))
-                .merge(websocket::router(WebSocketParts {
-                    connections: connections.clone(),
-                    settings: Arc::new(options.websocket),
-                    delivery: delivery.clone(),
-                    authenticator: sign_ins.into(),
-                    clock: the_clock,
-                }))
-                .merge(options.more),
-        );
+        let views = AccountViews::new(store.clone(), Some(store.clone()));
+        let more = users::router(registration, limit.clone())
+            .merge(sessions::router(sign_ins.clone(), limit))
+            .merge(accounts::router(views, sign_ins.clone()))
+            .merge(metrics_of::router(core.metrics.clone()))
+            .merge(assets::router(&[page]))
+            .merge(options.more);
+        let routes = core.receiving(&[], sign_ins.into()).merge(Routes::hidden(more)).into_router();
+        let stopping = core.stopping.clone();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let serving = http::serve(listener, routes, options.server, stopping.clone());
