@@ -19,7 +19,7 @@ fn routes(dir: &Path, found: &mut BTreeSet<String>) {
         let path = entry.path();
         if path.is_dir() {
             routes(&path, found);
-        } else if path.extension().is_some_and(|ext| ext == "rs") {
+        } else if path.extension().is_some_and(|ext| ext == "rs") && !path.ends_with("tests.rs") {
             let source = std::fs::read_to_string(&path).unwrap();
             for after in source.split(".route(").skip(1) {
                 if let Some((route, _)) =

@@ -100,19 +100,19 @@ impl Watch {
         let next = now + (*head_timeout).min(*keep_alive).min(*write_timeout);
         let (phase, since) = self.phase();
         let blocked = self.pace.blocked_for();
-        let (deadline, overdue) = if !blocked.is_zero() {
-            // An answer that its request has left behind is still on its way: the connection is idle after it.
-            if phase == Phase::Idle {
-                self.enter(Phase::Idle);
-            }
-            (now + write_timeout.saturating_sub(blocked), Overdue::Write)
-        } else {
+        let (deadline, overdue) = if blocked.is_zero() {
             let since = self.begun + Duration::from_millis(since);
             match phase {
                 Phase::Head => (since + *head_timeout, Overdue::Head),
                 Phase::Idle => (since + *keep_alive, Overdue::Idle),
                 Phase::Busy => return Ok(next),
             }
+        } else {
+            // An answer that its request has left behind is still on its way: the connection is idle after it.
+            if phase == Phase::Idle {
+                self.enter(Phase::Idle);
+            }
+            (now + write_timeout.saturating_sub(blocked), Overdue::Write)
         };
         if deadline <= now { Err(overdue) } else { Ok(next.min(deadline)) }
     }
