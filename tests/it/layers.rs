@@ -210,7 +210,8 @@ fn sources(folder: &str) -> Vec<(String, String)> {
 }
 
 /// What the machinery may use of our own crates: how callers are authenticated, moments, and a store that fails.
-const MACHINERY_MAY_USE: [&str; 4] = [
+const MACHINERY_MAY_USE: [&str; 5] = [
+    "doorstep_application::NotAuthenticated",
     "doorstep_application::publishing::ServiceKeys",
     "doorstep_application::{Authenticator, Caller}",
     "doorstep_domain::Timestamp",
