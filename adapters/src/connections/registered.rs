@@ -4,13 +4,15 @@ use doorstep_application::Caller;
 use doorstep_application::delivery::Delivery;
 use doorstep_domain::{NotificationId, UserId};
 
+use crate::http::Client;
+
 use super::{CloseReason, Connection, Connections, Pace, Room, Transport};
 
 /// A connection that asks to be taken in.
 pub(crate) struct Newcomer<'a> {
     pub(crate) transport: Transport,
     pub(crate) caller: &'a Caller,
-    pub(crate) address: std::net::IpAddr,
+    pub(crate) client: Client,
     pub(crate) pace: Pace,
 }
 

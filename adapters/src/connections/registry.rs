@@ -11,6 +11,8 @@ use doorstep_application::sign_ins::SessionEnd;
 use doorstep_domain::{TokenHash, UserId};
 use tokio_util::task::TaskTracker;
 
+use crate::http::LimitLog;
+
 use super::registered::{Line, Stage};
 use super::{CloseReason, Connection, Newcomer, Registered, Settings};
 
@@ -86,6 +88,9 @@ pub struct Connections {
     session_ends: AtomicU64,
     pub(super) frames_queued: [AtomicU64; Transport::ALL.len()],
     next_id: AtomicU64,
+    user_log: LimitLog,
+    address_log: LimitLog,
+    node_log: LimitLog,
     ends: [AtomicU64; CloseReason::ALL.len()],
     /// The tasks that connections live in.
     pub(crate) tasks: TaskTracker,
@@ -108,6 +113,9 @@ impl Connections {
             session_ends: AtomicU64::new(0),
             frames_queued: Default::default(),
             next_id: AtomicU64::new(1),
+            user_log: LimitLog::new("limits.connections_per_user"),
+            address_log: LimitLog::new("limits.connections_per_address"),
+            node_log: LimitLog::new("limits.connections"),
             ends: Default::default(),
             tasks: TaskTracker::new(),
         }
@@ -171,7 +179,8 @@ impl Connections {
         newcomer: Newcomer<'_>,
         delivery: Arc<Delivery>,
     ) -> Result<Registered, Refusal> {
-        let Newcomer { transport, caller, address, pace } = newcomer;
+        let Newcomer { transport, caller, client, pace } = newcomer;
+        let address = client.address();
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let connection =
             Connection::new(id, transport, caller.session, address, pace, &self.settings);
@@ -189,12 +198,14 @@ impl Connections {
         let before = self.counts[transport as usize].fetch_add(1, Ordering::Relaxed);
         registered.stage = Stage::Counted;
         if before >= most {
+            self.node_log.reached_by(transport.as_str());
             return Err(Refusal::Node);
         }
         {
             let mut addresses = locked(&self.addresses);
             let from_here = addresses.entry(address).or_insert(0);
             if *from_here >= self.settings.max_per_address {
+                self.address_log.reached(&client);
                 return Err(Refusal::Address);
             }
             *from_here += 1;
@@ -207,6 +218,7 @@ impl Connections {
             }
             let theirs = shard.entry(caller.user_id.clone()).or_default();
             if theirs.len() >= self.settings.max_per_user {
+                self.user_log.reached_by(&caller.user_id);
                 return Err(Refusal::User);
             }
             theirs.push(Arc::clone(&registered.line.connection));

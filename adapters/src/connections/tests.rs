@@ -26,8 +26,8 @@ async fn a_refused_connection_leaves_no_trace() {
             by: LetInBy::Session,
             expires_at: Timestamp::MAX,
         };
-        let address = [127, 0, 0, 1].into();
-        let newcomer = Newcomer { transport, caller: &caller, address, pace: Pace::new() };
+        let client = crate::http::Client::UNKNOWN;
+        let newcomer = Newcomer { transport, caller: &caller, client, pace: Pace::new() };
         connections.register(newcomer, delivery.clone())
     };
     let first = register(1, Transport::WebSocket).unwrap();

@@ -36,7 +36,8 @@ impl Client {
     }
 
     /// Without an address; all such clients are counted as one.
-    const UNKNOWN: Self = Self { address: IpAddr::V6(Ipv6Addr::UNSPECIFIED), may_be_proxy: true };
+    pub(crate) const UNKNOWN: Self =
+        Self { address: IpAddr::V6(Ipv6Addr::UNSPECIFIED), may_be_proxy: true };
 
     /// The address that limits count.
     pub(crate) fn address(&self) -> IpAddr {
@@ -71,9 +72,4 @@ fn is_private(address: IpAddr) -> bool {
 /// The client of a request. A server that does not say (none of ours) has all its clients counted as one.
 pub(crate) fn client(extensions: &Extensions) -> Client {
     extensions.get().copied().unwrap_or(Client::UNKNOWN)
-}
-
-/// The address of a request's client.
-pub(crate) fn peer(extensions: &Extensions) -> IpAddr {
-    client(extensions).address()
 }

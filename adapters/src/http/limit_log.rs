@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::client::Client;
 
-/// Says in the log that an address has reached a limit, and which setting to change; at most once a minute for each
+/// Says in the log that a limit was reached, and which setting to change; at most once per minute for each
 /// limit, because a flood of refusals must not become a flood of lines.
 #[derive(Debug)]
 pub(crate) struct LimitLog {
@@ -45,6 +45,15 @@ impl LimitLog {
                 "an address has reached the limit that this setting sets"
             );
         }
+    }
+
+    /// Something that has no address of its own was refused, such as one more connection of a user.
+    pub(crate) fn reached_by(&self, who: impl std::fmt::Display) {
+        let Some(silent) = self.due() else { return };
+        tracing::warn!(
+            %who, setting = self.setting, refused_before = silent,
+            "the limit that this setting sets was reached"
+        );
     }
 
     /// How many refusals were not logged since the last line, if it is time for another one.

@@ -45,11 +45,13 @@ pub(crate) use bearer::authenticate;
 pub use bearer::{bearer_token, signed_in};
 pub(crate) use body::json_bytes;
 #[cfg(any(feature = "sse", feature = "websocket"))]
-pub(crate) use client::peer;
+pub(crate) use client::{Client, client};
 pub use cors::for_origins;
 pub use fields::Fields;
 #[cfg(feature = "publish")]
 pub(crate) use large_body::LargeBodies;
+#[cfg(any(feature = "sse", feature = "websocket"))]
+pub(crate) use limit_log::LimitLog;
 #[cfg(feature = "websocket")]
 pub(crate) use origins::origin_may_connect;
 pub use origins::{AllowedOrigins, NoOrigin};

@@ -18,7 +18,7 @@ use super::events::Events;
 use super::watch::{EndOfBody, watch};
 use crate::connections::{CloseReason, Connections, Newcomer, Pace, Transport};
 use crate::http::openapi::ProblemBody;
-use crate::http::{Problem, authenticate, bearer_token, peer};
+use crate::http::{Problem, authenticate, bearer_token, client};
 
 /// What the endpoint is built from.
 #[derive(Clone)]
@@ -66,10 +66,10 @@ async fn stream(State(parts): State<SseParts>, request: Request) -> Result<Respo
     let session_ends = connections.session_ends();
     let token = bearer_token(request.headers()).ok_or_else(Problem::no_token)?;
     let caller = authenticate(&*authenticator, token).await?;
-    let address = peer(request.extensions());
+    let client = client(request.extensions());
     // A server that does not keep the pace of its sockets cannot tell that one is too slow.
     let pace = request.extensions().get::<Pace>().cloned().unwrap_or_else(Pace::new);
-    let newcomer = Newcomer { transport: Transport::Sse, caller: &caller, address, pace };
+    let newcomer = Newcomer { transport: Transport::Sse, caller: &caller, client, pace };
     let registered = connections
         .register(newcomer, Arc::clone(&delivery))
         .map_err(|refusal| Problem::try_later(&refusal.to_string()))?;

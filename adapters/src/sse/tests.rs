@@ -71,8 +71,8 @@ impl Rig {
     }
 
     fn register(&self, pace: Pace, expires_at: Timestamp) -> Result<Registered, Refusal> {
-        let (caller, address) = (caller(expires_at), [127, 0, 0, 1].into());
-        let newcomer = Newcomer { transport: Transport::Sse, caller: &caller, address, pace };
+        let (caller, client) = (caller(expires_at), crate::http::Client::UNKNOWN);
+        let newcomer = Newcomer { transport: Transport::Sse, caller: &caller, client, pace };
         self.streams.register(newcomer, self.delivery.clone())
     }
 

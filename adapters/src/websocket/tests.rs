@@ -63,8 +63,8 @@ impl Node {
     }
 
     fn register(&self, caller: &Caller, pace: Pace) -> Result<Registered, connections::Refusal> {
-        let address = [127, 0, 0, 1].into();
-        let newcomer = Newcomer { transport: Transport::WebSocket, caller, address, pace };
+        let client = crate::http::Client::UNKNOWN;
+        let newcomer = Newcomer { transport: Transport::WebSocket, caller, client, pace };
         self.connections.register(newcomer, self.delivery.clone())
     }
 
@@ -431,8 +431,8 @@ async fn a_session_that_ends_between_the_look_at_its_token_and_the_registration_
             authenticator: sign_ins(&node, session).into(),
             clock: node.clock.clone(),
         };
-        let address = [127, 0, 0, 1].into();
-        tokio::spawn(live(parts, ours, ada(), before_the_look, address, Mode::Plain));
+        let unknown = crate::http::Client::UNKNOWN;
+        tokio::spawn(live(parts, ours, ada(), before_the_look, unknown, Mode::Plain));
         let mut client = WebSocketStream::from_raw_socket(theirs, Role::Client, None).await;
         match client.next().await.unwrap().unwrap() {
             Message::Text(_) => assert!(stays),

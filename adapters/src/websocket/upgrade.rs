@@ -1,4 +1,3 @@
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -22,7 +21,7 @@ use super::conversation::{Conversation, Mode, close};
 use super::{Settings, handshake};
 use crate::connections::{CloseReason, Connections, Newcomer, Pace, Paced, Transport};
 use crate::http::openapi::ProblemBody;
-use crate::http::{Problem, authenticate, origin_may_connect, peer};
+use crate::http::{Client, Problem, authenticate, client, origin_may_connect};
 
 /// What the endpoint is built from.
 #[derive(Clone)]
@@ -86,12 +85,12 @@ async fn connect(
     let answer =
         handshake::answer(request.method(), request.version(), request.headers(), protocol)?;
     let upgrade = request.extensions_mut().remove::<OnUpgrade>().ok_or_else(Problem::internal)?;
-    let address = peer(request.extensions());
+    let client = client(request.extensions());
     let tasks = parts.connections.tasks.clone();
     tasks.spawn(async move {
         match upgrade.await {
             Ok(upgraded) => {
-                live(parts, TokioIo::new(upgraded), caller, session_ends, address, mode).await;
+                live(parts, TokioIo::new(upgraded), caller, session_ends, client, mode).await;
             }
             // The client went away between its request and our answer.
             Err(error) => tracing::debug!(%error, "an upgrade came to nothing"),
@@ -107,7 +106,7 @@ pub(super) async fn live<S>(
     io: S,
     caller: Caller,
     session_ends: u64,
-    address: IpAddr,
+    client: Client,
     mode: Mode,
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -117,7 +116,7 @@ pub(super) async fn live<S>(
     let pace = Pace::new();
     let io = Paced::new(io, pace.clone());
     let socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config(settings))).await;
-    let newcomer = Newcomer { transport: Transport::WebSocket, caller: &caller, address, pace };
+    let newcomer = Newcomer { transport: Transport::WebSocket, caller: &caller, client, pace };
     let registered = match connections.register(newcomer, delivery) {
         Ok(registered) => registered,
         Err(refusal) => {
