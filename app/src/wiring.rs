@@ -27,7 +27,7 @@ impl Config {
         }
     }
 
-    /// How WebSockets are treated.
+    /// How WebSocket connections are treated.
     pub(crate) fn websocket(&self) -> websocket::Settings {
         websocket::Settings {
             allowed_origins: self.server.allowed_origins.clone(),

@@ -101,7 +101,9 @@ impl Connections {
         }
         match (taken, full.is_empty()) {
             (true, _) => {
-                full.iter().for_each(|connection| connection.outbox.miss());
+                for connection in full {
+                    connection.outbox.miss();
+                }
                 Pushed::InFlight
             }
             (false, true) => Pushed::Nobody,

@@ -7,7 +7,7 @@ pub struct Settings {
     pub max_per_user: usize,
     /// Connections from one address, over all transports.
     pub max_per_address: usize,
-    /// WebSockets of this node.
+    /// WebSocket connections of this node.
     pub max_websockets: usize,
     /// Streams (Server-Sent Events) of this node. Each also takes one of the server's HTTP connections.
     pub max_streams: usize,

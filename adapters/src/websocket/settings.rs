@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use crate::http::AllowedOrigins;
 
-/// How WebSockets are treated.
+/// How WebSocket connections are treated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// How often the server pings.

@@ -40,7 +40,7 @@ pub struct CoreParts {
     pub limits: Limits,
     /// How many connections there may be.
     pub connections: connections::Settings,
-    /// How WebSockets are treated.
+    /// How WebSocket connections are treated.
     pub websocket: websocket::Settings,
     /// Pages of other origins that may receive notifications here.
     pub allowed_origins: AllowedOrigins,

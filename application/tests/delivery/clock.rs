@@ -100,9 +100,9 @@ impl Handover for Shelf {
     }
 
     async fn take(&self, limit: usize) -> Result<Vec<Notification>, StoreError> {
-        let mut shelf = self.0.lock().unwrap();
-        let most = limit.min(shelf.len());
-        Ok(shelf.drain(..most).collect())
+        let mut left = self.0.lock().unwrap();
+        let most = limit.min(left.len());
+        Ok(left.drain(..most).collect())
     }
 
     async fn take_for(&self, _: &UserId, _: usize) -> Result<Vec<Notification>, StoreError> {

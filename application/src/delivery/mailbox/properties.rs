@@ -118,13 +118,13 @@ impl World {
                 let overflow = if reject { Overflow::Reject } else { Overflow::DropOldest };
                 let rule = Rule { max_per_user: MAX_PER_USER, overflow, ..Rule::default() };
                 let n = match self.room.accept(n, ttl, &rule, Bound::Ask, true) {
-                    Admission::In(gone) => return self.came_in(gone, &topic, None),
+                    Admission::In(gone) => return self.came_in(gone, topic.as_ref(), None),
                     Admission::Full(n) => n,
                 };
                 let bound = if reading { Bound::Open } else { Bound::Enforce };
                 match self.room.accept(n, ttl, &rule, bound, true) {
                     Admission::In(gone) => {
-                        self.came_in(gone, &topic, Some(bound))?;
+                        self.came_in(gone, topic.as_ref(), Some(bound))?;
                         let mailbox = self.room.find(&name(user)).unwrap();
                         let waiting = self.room.mailboxes[mailbox as usize].waiting as usize;
                         let bounded = reading || waiting <= MAX_PER_USER;
@@ -178,14 +178,15 @@ impl World {
     fn came_in(
         &mut self,
         gone: Vec<(Notification, Outcome)>,
-        topic: &Option<Topic>,
+        topic: Option<&Topic>,
         bound: Option<Bound>,
     ) -> Checked {
         self.came += 1;
         for (gone, outcome) in gone {
-            match outcome {
-                Outcome::Replaced => prop_assert_eq!(&gone.topic, topic),
-                _ => prop_assert_eq!(bound, Some(Bound::Enforce), "dropped while the user reads"),
+            if outcome == Outcome::Replaced {
+                prop_assert_eq!(gone.topic.as_ref(), topic);
+            } else {
+                prop_assert_eq!(bound, Some(Bound::Enforce), "dropped while the user reads");
             }
             self.end(&gone, outcome)?;
         }
