@@ -18,6 +18,8 @@ pub mod market;
 pub mod metrics;
 #[cfg(any(feature = "sse", feature = "websocket"))]
 mod notification_frame;
+#[cfg(feature = "outbox")]
+pub mod outbox;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "publish")]

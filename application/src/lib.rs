@@ -15,6 +15,7 @@ pub mod delivery;
 pub mod demo;
 pub mod inbox;
 pub mod notifications;
+pub mod outbox;
 pub mod publishing;
 pub mod registration;
 pub mod rewards;

@@ -2,10 +2,9 @@
 //! its place, and those beside it are not held up.
 
 use std::fmt;
-use std::time::Duration;
 
-use doorstep_application::publishing::{Draft, WantedPolicy};
-use doorstep_domain::{NotificationId, Payload, Ttl};
+use doorstep_application::publishing::{Draft, DraftBounds};
+use doorstep_domain::{NotificationId, Ttl};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
@@ -63,31 +62,24 @@ impl<'de> Deserialize<'de> for Batch<'de> {
     }
 }
 
-/// What a draft is judged against.
-#[derive(Clone, Copy)]
-pub(super) struct Bounds {
-    pub(super) max_ttl: Ttl,
-    pub(super) inbox: bool,
-}
-
 /// A draft, or everything that is wrong with it and, if it has a readable one, its id.
 pub(super) fn draft(
     item: &RawValue,
-    bounds: Bounds,
+    bounds: DraftBounds,
 ) -> Result<Draft, (Option<NotificationId>, Vec<FieldError>)> {
     let Ok(members) = serde_json::from_str::<Members<'_>>(item.get()) else {
         return Err((None, vec![fault("", "must be a JSON object")]));
     };
     let mut reader = Reader { members, faults: Vec::new() };
     let id = reader.optional("id", 6, |text| text.parse().map_err(|_| "must be a UUID".to_owned()));
-    let user_id = reader.required("user_id", 0, said);
-    let kind = reader.required("kind", 1, said);
-    let topic = reader.optional("topic", 3, said);
-    let policy = reader.optional("policy", 5, |word| policy(word, bounds.inbox));
-    let ttl = reader.ttl(bounds.max_ttl);
+    let user_id = reader.required("user_id", 0, DraftBounds::text);
+    let kind = reader.required("kind", 1, DraftBounds::text);
+    let topic = reader.optional("topic", 3, DraftBounds::text);
+    let policy = reader.optional("policy", 5, |word| bounds.policy(word));
+    let ttl = reader.ttl(bounds);
     let payload = if let Some(raw) = reader.members.values[2] {
-        Payload::parse(raw.get())
-            .map_err(|e| reader.faults.push(fault("payload", e.to_string())))
+        DraftBounds::payload(raw.get())
+            .map_err(|detail| reader.faults.push(fault("payload", detail)))
             .ok()
     } else {
         reader.faults.push(fault("payload", "missing"));
@@ -108,18 +100,6 @@ pub(super) fn draft(
 
 /// So many faults of one draft are named.
 const MAX_FAULTS: usize = 20;
-
-fn policy(word: &str, inbox: bool) -> Result<WantedPolicy, String> {
-    match WantedPolicy::WORDS.iter().find(|(known, _)| *known == word) {
-        Some((_, WantedPolicy::Inbox)) if !inbox => Err("there is no inbox here".to_owned()),
-        Some((_, policy)) => Ok(*policy),
-        None => Err("must be \"immediate\", \"deferred\" or \"inbox\"".to_owned()),
-    }
-}
-
-fn said<T: std::str::FromStr<Err: fmt::Display>>(text: &str) -> Result<T, String> {
-    text.parse().map_err(|e: T::Err| e.to_string())
-}
 
 fn fault(field: &str, detail: impl Into<String>) -> FieldError {
     FieldError { place: "body", field: field.to_owned(), detail: detail.into() }
@@ -237,15 +217,9 @@ impl Reader<'_> {
         parsed.map_err(|detail| self.faults.push(fault(name, detail))).ok()
     }
 
-    fn ttl(&mut self, most: Ttl) -> Option<Ttl> {
+    fn ttl(&mut self, bounds: DraftBounds) -> Option<Ttl> {
         let raw = self.members.values[4].filter(|raw| raw.get() != "null")?;
-        let seconds = serde_json::from_str::<u64>(raw.get()).ok();
-        let ttl = seconds.and_then(|s| Ttl::new(Duration::from_secs(s))).filter(|ttl| *ttl <= most);
-        if ttl.is_none() {
-            let most = most.as_duration().as_secs();
-            let detail = format!("must be a whole number of seconds from 0 to {most}");
-            self.faults.push(fault("ttl", detail));
-        }
-        ttl
+        let ttl = bounds.ttl(serde_json::from_str(raw.get()).ok());
+        ttl.map_err(|detail| self.faults.push(fault("ttl", detail))).ok()
     }
 }

@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use doorstep_application::delivery::Acceptance;
 use doorstep_application::publishing::{
-    Draft, Progress, Published, Record, Rejection, WantedPolicy,
+    Draft, DraftBounds, Progress, Published, Record, Rejection, WantedPolicy,
 };
 use doorstep_domain::{NotificationId, Outcome};
 use serde::Serialize;
@@ -18,7 +18,7 @@ use tracing::Instrument as _;
 use utoipa::ToSchema;
 use utoipa::openapi::schema::Schema;
 
-use super::body::{Body, Bounds, draft};
+use super::body::{Body, draft};
 use super::{Api, MAX_BATCH};
 use crate::http::openapi::{one_of, one_of_or_null};
 use crate::http::{FieldError, Parameters, Problem, private_json, rfc3339};
@@ -113,7 +113,7 @@ pub(super) async fn publish(
 ) -> Result<Response, Problem> {
     let wait = super::wait(query)?;
     let (bytes, place) = api.large.json_bytes(request).await?;
-    let judged = judge(&bytes, Bounds { max_ttl: api.max_ttl, inbox: api.inbox })?;
+    let judged = judge(&bytes, DraftBounds { max_ttl: api.max_ttl, inbox: api.inbox })?;
     drop(bytes);
     let publishing = api.publishing.clone();
     let sending = async move {
@@ -150,7 +150,7 @@ async fn to_its_end<T: Send + 'static>(
 }
 
 /// What a body asks for, each of its notifications judged by itself.
-fn judge(bytes: &[u8], bounds: Bounds) -> Result<Vec<Result<Draft, ItemBody>>, Problem> {
+fn judge(bytes: &[u8], bounds: DraftBounds) -> Result<Vec<Result<Draft, ItemBody>>, Problem> {
     let body = Body::read(bytes).map_err(|error| {
         Problem::new(StatusCode::BAD_REQUEST, format!("the body is not JSON: {error}"))
     })?;

@@ -1,5 +1,5 @@
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 
 use doorstep_domain::ports::{Clock, Handover, Inbox, Outcomes, Presence, Pusher};
 use tokio::runtime::Handle;
@@ -120,6 +120,13 @@ impl Builder {
         if let Some(claims) = &claims {
             claims.start();
         }
-        Ok(Delivery { poll: Poll::new(cx.clone()), wake, cx, handover: self.handover, claims })
+        Ok(Delivery {
+            poll: Poll::new(cx.clone()),
+            wake,
+            cx,
+            handover: self.handover,
+            claims,
+            kept_elsewhere: OnceLock::new(),
+        })
     }
 }

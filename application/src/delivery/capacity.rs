@@ -45,6 +45,11 @@ impl Capacity {
         fits
     }
 
+    /// Whether [`enter`](Self::enter) would succeed now.
+    pub(super) fn has_room(&self, kind: &Kind, bytes: usize) -> bool {
+        self.node.has_room(bytes) && self.kinds.get(kind).is_none_or(|own| own.has_room(bytes))
+    }
+
     /// Takes back what [`enter`](Self::enter) counted.
     pub(super) fn leave(&self, kind: &Kind, bytes: usize) {
         self.node.leave(1, bytes);
@@ -103,6 +108,11 @@ impl Count {
             self.leave(1, bytes);
         }
         fits
+    }
+
+    fn has_room(&self, bytes: usize) -> bool {
+        self.pending.load(Relaxed) < self.max_pending
+            && self.bytes.load(Relaxed).saturating_add(bytes) <= self.max_bytes
     }
 
     fn leave(&self, count: usize, bytes: usize) {

@@ -102,10 +102,13 @@ impl Delivery {
 
     async fn leave(
         &self,
-        waiting: Vec<Notification>,
+        mut waiting: Vec<Notification>,
         deadline: tokio::time::Instant,
         stopped: &mut Stopped,
     ) {
+        if let Some(keeps) = self.kept_elsewhere.get() {
+            waiting.retain(|n| !keeps(n.id));
+        }
         for batch in waiting.chunks(BATCH) {
             if self.leave_batch(batch, deadline).await {
                 let before = stopped.handed_over / PROGRESS;

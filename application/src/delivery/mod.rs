@@ -34,8 +34,8 @@ mod sync;
 mod tasks;
 mod wake;
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, OnceLock};
 
 use doorstep_domain::ports::{Clock, Handover, Presence, Pusher, StoreError, Which};
 use doorstep_domain::{Kind, Notification, NotificationId, Outcome, UserId};
@@ -63,7 +63,12 @@ pub struct Delivery {
     handover: Option<Arc<dyn Handover>>,
     /// There is one where there is a handover.
     claims: Option<Arc<Claims>>,
+    /// Tells what the next node finds without a handover.
+    kept_elsewhere: OnceLock<Arc<KeptElsewhere>>,
 }
+
+/// Tells of a notification whether another store keeps it until it ends.
+type KeptElsewhere = dyn Fn(NotificationId) -> bool + Send + Sync;
 
 /// Why a notification was not accepted. Its outcome, `rejected`, has been counted and told.
 #[derive(Debug, thiserror::Error)]
@@ -135,6 +140,17 @@ impl Delivery {
             Policy::Deferred(Strategy::Poll) => self.poll.accept(notification, rule)?,
         };
         Ok(self.cx.endings.receipts.with_state(receipt, so_far))
+    }
+
+    /// Whether one more notification of this kind, with so many bytes of payload, would be taken now.
+    pub fn has_room(&self, kind: &Kind, bytes: usize) -> bool {
+        self.cx.capacity.has_room(kind, bytes)
+    }
+
+    /// Names a store that keeps some notifications until they end. A stop leaves these to it: they are neither handed
+    /// over nor ended. The first call counts.
+    pub fn keep_elsewhere(&self, keeps: impl Fn(NotificationId) -> bool + Send + Sync + 'static) {
+        self.kept_elsewhere.set(Arc::new(keeps)).ok();
     }
 
     /// The rule that governs a kind.

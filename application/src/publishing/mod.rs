@@ -5,17 +5,19 @@
 //! | --- | --- |
 //! | `draft` | what a backend sends, before it is a notification |
 //! | `book` | what is remembered of each: its first answer, and how it ended |
+//! | `judge` | what its fields must be |
 //! | `keys` | who may publish |
 
 mod book;
 mod draft;
+mod judge;
 mod keys;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use doorstep_domain::ports::{Clock, Ids, Presence};
-use doorstep_domain::{Notification, NotificationId, Outcome, UserId};
+use doorstep_domain::{Notification, NotificationId, Outcome, Ttl, UserId};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +27,7 @@ use crate::delivery::{Acceptance, Delivery, Policy, Refused, Strategy};
 use self::book::Begun;
 pub use self::book::{Book, Progress, Record};
 pub use self::draft::{Draft, WantedPolicy};
+pub use self::judge::DraftBounds;
 pub use self::keys::{KeyRing, ServiceKeys};
 
 /// What a backend can do. Cheap to clone.
@@ -111,6 +114,12 @@ impl Publishing {
     /// Sends what the draft says. A draft whose id was accepted before is not sent again: it gets the answer
     /// that the first one got, for as long as that is remembered.
     pub async fn publish(&self, draft: Draft) -> Published {
+        self.publish_late(draft, Duration::ZERO).await
+    }
+
+    /// As [`publish`](Self::publish), for a draft that is this old already: its TTL counts from its beginning. One
+    /// that is too old ends at once, as the rule of its kind says of those whose TTL ends.
+    pub async fn publish_late(&self, draft: Draft, age: Duration) -> Published {
         let PublishingParts { delivery, book, clock, ids, .. } = &self.parts;
         let id = draft.id.unwrap_or_else(|| NotificationId::new(ids.next()));
         let now = clock.now();
@@ -128,16 +137,15 @@ impl Publishing {
             entry.accepted(so_far, now);
             return Published { id, state: Ok(so_far) };
         }
-        let Draft { user_id, kind, topic, payload, ttl, policy, .. } = draft;
-        let policy = match (policy, delivery.rule_of(&kind).policy) {
-            (None, of_kind) | (Some(WantedPolicy::Deferred), of_kind @ Policy::Deferred(_)) => {
-                of_kind
-            }
-            (Some(WantedPolicy::Deferred), _) => Policy::Deferred(Strategy::Wake),
-            (Some(WantedPolicy::Immediate), _) => Policy::Immediate,
-            (Some(WantedPolicy::Inbox), _) => Policy::Inbox,
-        };
-        let created_at = clock.wall_of(now);
+        let mut policy = self.policy_of(&draft);
+        let Draft { user_id, kind, topic, payload, mut ttl, .. } = draft;
+        let rule_ttl = ttl.unwrap_or(delivery.rule_of(&kind).ttl);
+        if policy != Policy::Inbox && is_too_old(rule_ttl, age) {
+            // Its end is told by the one who keeps time, and nobody is pushed it before.
+            policy = Policy::Deferred(Strategy::Wake);
+            ttl = Some(rule_ttl.max(OVER));
+        }
+        let created_at = clock.wall_of(now - age);
         let notification = Notification { id, user_id, kind, topic, payload, created_at, ttl };
         let state = match delivery.send_by(policy, notification).await {
             Ok(receipt) => {
@@ -154,6 +162,23 @@ impl Publishing {
             }
         };
         Published { id, state }
+    }
+
+    /// The policy by which a draft is delivered here.
+    pub(crate) fn policy_of(&self, draft: &Draft) -> Policy {
+        match (draft.policy, self.parts.delivery.rule_of(&draft.kind).policy) {
+            (None, of_kind) | (Some(WantedPolicy::Deferred), of_kind @ Policy::Deferred(_)) => {
+                of_kind
+            }
+            (Some(WantedPolicy::Deferred), _) => Policy::Deferred(Strategy::Wake),
+            (Some(WantedPolicy::Immediate), _) => Policy::Immediate,
+            (Some(WantedPolicy::Inbox), _) => Policy::Inbox,
+        }
+    }
+
+    /// Whether this node takes one more notification of this kind and size, as far as its limits go.
+    pub(crate) fn has_room(&self, draft: &Draft) -> bool {
+        self.parts.delivery.has_room(&draft.kind, draft.payload.as_str().len())
     }
 
     /// What is known of a notification that was published here; `None` if nothing, or no longer.
@@ -190,6 +215,15 @@ impl Publishing {
     pub async fn is_online(&self, user: &UserId) -> bool {
         self.parts.presence.is_online(user).await
     }
+}
+
+/// A TTL that is over when it is so old.
+const OVER: Ttl = Ttl::from_secs(1);
+/// 'Now or never' allows for the way here.
+const ON_ITS_WAY: Duration = Duration::from_secs(10);
+
+fn is_too_old(ttl: Ttl, age: Duration) -> bool {
+    age >= if ttl.is_zero() { ON_ITS_WAY } else { ttl.as_duration() }
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ mod presence;
 mod prices;
 mod pusher;
 mod sessions;
+mod source;
 mod store;
 mod tokens;
 
@@ -38,6 +39,7 @@ pub use presence::Presence;
 pub use prices::PriceFeed;
 pub use pusher::{Attempt, PushError, Pushed, Pusher};
 pub use sessions::Sessions;
+pub use source::{Backlog, Bad, Fence, NotificationSource, SourceError, Written, WrittenPayload};
 pub use store::{Audit, AuditReport, Readiness, StoreError};
 pub use tokens::Tokens;
 
@@ -56,6 +58,7 @@ pub use self::{
     prices::MockPriceFeed,
     pusher::MockPusher,
     sessions::MockSessions,
+    source::MockNotificationSource,
     store::{MockAudit, MockReadiness},
     tokens::MockTokens,
 };

@@ -1,0 +1,9 @@
+-- The role of the backend needs only this:
+--   GRANT USAGE ON SCHEMA doorstep TO backend;
+--   GRANT EXECUTE ON FUNCTION doorstep.publish TO backend;
+-- The role of the node ([outbox] url) needs only this:
+--   GRANT USAGE ON SCHEMA doorstep TO node;
+--   GRANT SELECT ON doorstep.installation TO node;
+--   GRANT SELECT, UPDATE ON doorstep.consumer TO node;
+--   GRANT SELECT, DELETE ON doorstep.outbox TO node;
+--   GRANT SELECT, INSERT, DELETE ON doorstep.accepted, doorstep.rejected TO node;

@@ -1,0 +1,98 @@
+use std::time::Duration;
+
+use doorstep_domain::ports::{Fence, SourceError};
+use sqlx::postgres::{PgConnectOptions, PgRow};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use tokio::sync::{Mutex, MutexGuard};
+
+use super::error::OutboxError;
+
+/// How long connecting may take, and how long the rest of a transaction. Less than a lease, so that a network that
+/// hangs is noticed before another node takes over.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+/// Each transaction begins so. Writers that are serializable must not conflict with the consumer, so it never is. What
+/// a crash of the server takes back is consumed once more, so a commit need not wait for the disk. A transaction of a
+/// node that hangs must not keep others from the lease.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; \
+     SET LOCAL statement_timeout = '4s'; SET LOCAL lock_timeout = '3s'; \
+     SET LOCAL idle_in_transaction_session_timeout = '3s'";
+
+/// One connection, made when it is needed, and thrown away when anything goes wrong on it.
+pub(super) struct Session {
+    options: PgConnectOptions,
+    idle: Mutex<Option<PgConnection>>,
+}
+
+/// A transaction under way. Dropped without a commit, it ends with its connection.
+pub(super) struct Transaction<'a> {
+    pub(super) connection: PgConnection,
+    home: MutexGuard<'a, Option<PgConnection>>,
+}
+
+/// Whether a commit waits for the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Commit {
+    Durable,
+    Fast,
+}
+
+impl Session {
+    pub(super) fn new(options: PgConnectOptions) -> Self {
+        Self { options, idle: Mutex::new(None) }
+    }
+
+    /// Begins a transaction, and runs what is given in the same round trip. Returns its rows.
+    pub(super) async fn begin(
+        &self,
+        commit: Commit,
+        first: &str,
+    ) -> Result<(Transaction<'_>, Vec<PgRow>), OutboxError> {
+        let mut home = self.idle.lock().await;
+        let idle = home.take();
+        let begun = within(async {
+            let mut connection = match idle {
+                Some(connection) => connection,
+                None => PgConnection::connect_with(&self.options).await?,
+            };
+            let fast = match commit {
+                Commit::Fast => "; SET LOCAL synchronous_commit = off",
+                Commit::Durable => "",
+            };
+            let sql = AssertSqlSafe(format!("{BEGIN}{fast}; {first}"));
+            let rows = sqlx::raw_sql(sql).fetch_all(&mut connection).await?;
+            Ok((connection, rows))
+        });
+        let (connection, rows) = begun.await?;
+        Ok((Transaction { connection, home }, rows))
+    }
+
+    /// Begins a transaction in which this lease cannot be taken by another node, if it has not been already.
+    pub(super) async fn begin_under(&self, fence: Fence) -> Result<Transaction<'_>, SourceError> {
+        let lock = format!("SELECT 1 FROM doorstep.consumer WHERE fence = {} FOR SHARE", fence.0);
+        let (transaction, rows) = self.begin(Commit::Fast, &lock).await?;
+        if rows.is_empty() {
+            transaction.commit().await?;
+            return Err(SourceError::LeaseLost);
+        }
+        Ok(transaction)
+    }
+}
+
+impl Transaction<'_> {
+    pub(super) async fn commit(mut self) -> Result<(), OutboxError> {
+        within(async { Ok(sqlx::raw_sql("COMMIT").execute(&mut self.connection).await?) }).await?;
+        *self.home = Some(self.connection);
+        Ok(())
+    }
+}
+
+/// Limits how long this takes.
+pub(super) async fn within<T>(
+    work: impl Future<Output = Result<T, OutboxError>>,
+) -> Result<T, OutboxError> {
+    match tokio::time::timeout(PATIENCE, work).await {
+        Ok(done) => done,
+        Err(_) => Err(OutboxError::Database("it did not reply in time".to_owned())),
+    }
+}

@@ -1,0 +1,297 @@
+use std::str::FromStr as _;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use doorstep_domain::ports::{Backlog, Bad, Fence, NotificationSource, SourceError, Written};
+use sqlx::postgres::{PgConnectOptions, PgRow};
+use sqlx::{AssertSqlSafe, Row as _};
+use tokio::sync::RwLock;
+use uuid::Uuid;
+
+use super::error::OutboxError;
+use super::install::{Installation, VERSION};
+use super::row;
+use super::session::{Commit, Session, within};
+use super::unseen::Unseen;
+use super::wake::{CHANNEL, Listening, poll};
+
+/// How many rejected rows are kept.
+const KEEP_REJECTED: u32 = 10_000;
+/// More waiting rows than this are not counted while a node consumes.
+const COUNT_UP_TO: u32 = 1_000_000;
+/// How often an idle consumer looks at all sequence numbers again, in case somebody has set the sequence back.
+const LOOK_AT_ALL_EVERY: Duration = Duration::from_mins(1);
+
+/// What travels with a row from table to table.
+const COLUMNS: &str = "seq, id, user_id, kind, payload, topic, ttl, policy, traceparent, called_at";
+
+/// The outbox in a PostgreSQL database. It connects when it is needed.
+pub struct PostgresOutbox {
+    options: PgConnectOptions,
+    /// For the rows.
+    work: Session,
+    /// For the lease, so that it never waits for a batch.
+    lease: Session,
+    /// Tells this consumer from others.
+    name: String,
+    unseen: Mutex<(Unseen, Instant)>,
+    /// While it has the lease, and if publishing notifies.
+    listening: RwLock<Option<Listening>>,
+}
+
+impl PostgresOutbox {
+    /// The outbox in the database of this URL.
+    pub fn new(url: &str) -> Result<Self, OutboxError> {
+        let options = PgConnectOptions::from_str(url).map_err(|e| OutboxError::url(&e))?;
+        let options = options.application_name("doorstep outbox");
+        Ok(Self {
+            work: Session::new(options.clone()),
+            lease: Session::new(options.clone()),
+            options,
+            name: Uuid::now_v7().to_string(),
+            unseen: Mutex::new((Unseen::everything(), Instant::now())),
+            listening: RwLock::new(None),
+        })
+    }
+
+    /// Fails when there is no outbox that this version can consume.
+    pub async fn check(&self) -> Result<(), SourceError> {
+        self.installation().await.map(drop)
+    }
+
+    async fn installation(&self) -> Result<Installation, SourceError> {
+        let found = "SELECT version, notify FROM doorstep.installation";
+        let (transaction, rows) = self.lease.begin(Commit::Fast, found).await?;
+        transaction.commit().await?;
+        let installation = rows.first().map(Installation::read).transpose()?;
+        let installation = installation.ok_or(OutboxError::NotInstalled)?;
+        match installation.version {
+            VERSION => Ok(installation),
+            version if version > VERSION => Err(OutboxError::Newer(version).into()),
+            version => Err(OutboxError::Older(version).into()),
+        }
+    }
+
+    fn unseen(&self) -> MutexGuard<'_, (Unseen, Instant)> {
+        self.unseen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Rows that this node has moved or put aside are seen.
+    fn seen(&self, moved: &[PgRow]) -> Result<Vec<i64>, OutboxError> {
+        let mut seqs = Vec::with_capacity(moved.len());
+        for row in moved {
+            seqs.push(row.try_get::<i64, _>("seq")?);
+        }
+        if let Some(row) = moved.first() {
+            seqs.sort_unstable();
+            self.unseen().0.seen(&seqs, row.try_get("by")?);
+        }
+        Ok(seqs)
+    }
+}
+
+fn seqs(places: &[u64]) -> Vec<i64> {
+    places.iter().filter_map(|place| i64::try_from(*place).ok()).collect()
+}
+
+fn read_all(rows: &[PgRow]) -> Result<Vec<Written>, OutboxError> {
+    rows.iter().map(row::read).collect()
+}
+
+#[async_trait]
+impl NotificationSource for PostgresOutbox {
+    async fn lease(&self) -> Result<Option<Fence>, SourceError> {
+        let installation = self.installation().await?;
+        let take = format!(
+            "UPDATE doorstep.consumer SET fence = fence + 1, holder = '{}', \
+             held_until = clock_timestamp() + interval '5 s' \
+             WHERE held_until < clock_timestamp() RETURNING fence::text",
+            self.name
+        );
+        let (transaction, rows) = self.lease.begin(Commit::Durable, &take).await?;
+        transaction.commit().await?;
+        let mut listening = self.listening.write().await;
+        *listening = None;
+        let Some(row) = rows.first() else { return Ok(None) };
+        let fence: String = row.try_get(0).map_err(OutboxError::from)?;
+        if installation.notify {
+            *listening = Some(Listening::start(self.options.clone(), self.name.clone()));
+        } else {
+            tracing::info!("the outbox was installed without NOTIFY: polling it every 100 ms");
+        }
+        *self.unseen() = (Unseen::everything(), Instant::now());
+        Ok(Some(Fence(fence.parse().unwrap_or(0))))
+    }
+
+    async fn renew(&self, fence: Fence) -> Result<(), SourceError> {
+        let proof = self.listening.read().await.as_ref().map(Listening::next_proof);
+        let mut extend = format!(
+            "UPDATE doorstep.consumer SET held_until = clock_timestamp() + interval '5 s' \
+             WHERE fence = {} RETURNING 1",
+            fence.0
+        );
+        if let Some(proof) = &proof {
+            extend += &format!("; SELECT pg_notify('{CHANNEL}', '{proof}')");
+        }
+        let (transaction, rows) = self.lease.begin(Commit::Fast, &extend).await?;
+        transaction.commit().await?;
+        // One row of the update, and one of the notification.
+        if rows.len() == 1 + usize::from(proof.is_some()) {
+            Ok(())
+        } else {
+            Err(SourceError::LeaseLost)
+        }
+    }
+
+    async fn release(&self, fence: Fence) -> Result<(), SourceError> {
+        *self.listening.write().await = None;
+        let end = format!(
+            "UPDATE doorstep.consumer SET held_until = '-infinity' WHERE fence = {}",
+            fence.0
+        );
+        let (transaction, _) = self.lease.begin(Commit::Fast, &end).await?;
+        Ok(transaction.commit().await?)
+    }
+
+    async fn accepted(&self, after: u64, limit: usize) -> Result<Vec<Written>, SourceError> {
+        let columns = row::columns();
+        let query = format!(
+            "SELECT {columns} FROM (SELECT * FROM doorstep.accepted WHERE seq > {after} \
+             ORDER BY seq LIMIT {limit}) r ORDER BY seq"
+        );
+        let (mut transaction, _) = self.work.begin(Commit::Fast, "SELECT 1").await?;
+        let rows = within(async {
+            let query = sqlx::query(AssertSqlSafe(query)).persistent(false);
+            Ok(query.fetch_all(&mut transaction.connection).await?)
+        });
+        let rows = rows.await?;
+        transaction.commit().await?;
+        Ok(read_all(&rows)?)
+    }
+
+    async fn take(&self, limit: usize) -> Result<Vec<Written>, SourceError> {
+        let columns = row::columns();
+        let query = format!(
+            "SELECT s.oldest, r.* FROM \
+             (SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS oldest) s \
+             LEFT JOIN LATERAL (SELECT {columns} FROM (\
+                 SELECT t.* FROM unnest($1::bigint[], $2::bigint[]) AS unseen(first, last) \
+                 CROSS JOIN LATERAL (SELECT * FROM doorstep.outbox \
+                     WHERE seq BETWEEN first AND last ORDER BY seq LIMIT {limit}) t \
+                 ORDER BY seq LIMIT {limit}) o) r ON true \
+             ORDER BY r.seq"
+        );
+        let (from, to) = self.unseen().0.bounds();
+        let (mut transaction, _) = self.work.begin(Commit::Fast, "SELECT 1").await?;
+        let rows = within(async {
+            let query = sqlx::query(AssertSqlSafe(query)).persistent(false).bind(from).bind(to);
+            Ok(query.fetch_all(&mut transaction.connection).await?)
+        });
+        let mut rows = rows.await?;
+        transaction.commit().await?;
+        let oldest = rows.first().map(|row| row.try_get("oldest")).transpose();
+        let oldest: i64 = oldest.map_err(OutboxError::from)?.unwrap_or(0);
+        rows.retain(|row| row.try_get::<Option<i64>, _>("seq").is_ok_and(|seq| seq.is_some()));
+        let all = read_all(&rows)?;
+        let mut unseen = self.unseen();
+        let last = all.last().filter(|_| all.len() >= limit);
+        let last = last.map_or(i64::MAX, |row| i64::try_from(row.place).unwrap_or(i64::MAX));
+        unseen.0.read(last, oldest);
+        if all.is_empty() && unseen.1.elapsed() >= LOOK_AT_ALL_EVERY {
+            *unseen = (Unseen::everything(), Instant::now());
+        }
+        Ok(all)
+    }
+
+    async fn accept(&self, fence: Fence, places: &[u64]) -> Result<Vec<u64>, SourceError> {
+        let query = format!(
+            "WITH moved AS (DELETE FROM doorstep.outbox WHERE seq = ANY($1) RETURNING {COLUMNS}), \
+             kept AS (INSERT INTO doorstep.accepted ({COLUMNS}) SELECT {COLUMNS} FROM moved) \
+             SELECT seq, pg_current_xact_id()::text::bigint AS by FROM moved"
+        );
+        let mut transaction = self.work.begin_under(fence).await?;
+        let rows = within(async {
+            let query = sqlx::query(AssertSqlSafe(query)).persistent(false).bind(seqs(places));
+            Ok(query.fetch_all(&mut transaction.connection).await?)
+        });
+        let rows = rows.await?;
+        transaction.commit().await?;
+        let moved = self.seen(&rows)?;
+        Ok(moved.into_iter().filter_map(|seq| u64::try_from(seq).ok()).collect())
+    }
+
+    async fn reject(&self, fence: Fence, bad: &[Bad]) -> Result<(), SourceError> {
+        let kept = "seq, id, left(user_id, 1000), left(kind, 1000), \
+             CASE WHEN octet_length(payload::text) <= 65536 THEN payload END, left(topic, 1000), ttl, \
+             left(policy, 1000), left(traceparent, 1000), called_at, errors";
+        let query = format!(
+            "WITH bad AS (SELECT * FROM unnest($1::bigint[], $2::text[]) AS bad(place, errors)), \
+             waited AS (DELETE FROM doorstep.outbox o USING bad WHERE o.seq = bad.place \
+                 RETURNING o.*, bad.errors::jsonb AS errors), \
+             accepted AS (DELETE FROM doorstep.accepted o USING bad WHERE o.seq = bad.place \
+                 RETURNING o.*, bad.errors::jsonb AS errors), \
+             kept AS (INSERT INTO doorstep.rejected ({COLUMNS}, errors) \
+                 SELECT {kept} FROM (SELECT * FROM waited UNION ALL SELECT * FROM accepted) all_bad) \
+             SELECT seq, pg_current_xact_id()::text::bigint AS by FROM waited"
+        );
+        let trim = format!(
+            "DELETE FROM doorstep.rejected WHERE seq IN \
+             (SELECT seq FROM doorstep.rejected ORDER BY seq DESC OFFSET {KEEP_REJECTED})"
+        );
+        let (mut places, mut errors) = (Vec::new(), Vec::new());
+        for one in bad {
+            places.push(one.place);
+            let each = one
+                .errors
+                .iter()
+                .map(|(field, detail)| serde_json::json!({ "field": field, "detail": detail }));
+            errors.push(serde_json::Value::Array(each.collect()).to_string());
+        }
+        let mut transaction = self.work.begin_under(fence).await?;
+        let rows = within(async {
+            let query = sqlx::query(AssertSqlSafe(query)).persistent(false);
+            let query = query.bind(seqs(&places)).bind(errors);
+            let rows = query.fetch_all(&mut transaction.connection).await?;
+            sqlx::raw_sql(AssertSqlSafe(trim)).execute(&mut transaction.connection).await?;
+            Ok(rows)
+        });
+        let rows = rows.await?;
+        transaction.commit().await?;
+        self.seen(&rows)?;
+        Ok(())
+    }
+
+    async fn forget(&self, fence: Fence, places: &[u64]) -> Result<(), SourceError> {
+        let mut transaction = self.work.begin_under(fence).await?;
+        within(async {
+            let query = sqlx::query("DELETE FROM doorstep.accepted WHERE seq = ANY($1)");
+            let query = query.persistent(false).bind(seqs(places));
+            Ok(query.execute(&mut transaction.connection).await?)
+        })
+        .await?;
+        Ok(transaction.commit().await?)
+    }
+
+    async fn written(&self, at_most: Duration) {
+        match &*self.listening.read().await {
+            Some(listening) => listening.heard(at_most).await,
+            None => poll(at_most).await,
+        }
+    }
+
+    async fn backlog(&self) -> Result<Backlog, SourceError> {
+        let count = format!(
+            "SELECT count(*)::text, coalesce(extract(epoch FROM clock_timestamp() - min(called_at)) \
+             * 1000000, 0)::bigint::text FROM (SELECT called_at FROM doorstep.outbox \
+             ORDER BY seq LIMIT {COUNT_UP_TO}) o"
+        );
+        let (transaction, rows) = self.work.begin(Commit::Fast, &count).await?;
+        transaction.commit().await?;
+        let number = |column: usize| {
+            let text: Option<String> = rows.first().and_then(|row| row.try_get(column).ok());
+            text.and_then(|text| text.parse().ok()).unwrap_or(0)
+        };
+        Ok(Backlog { waiting: number(0), oldest: Duration::from_micros(number(1)) })
+    }
+}

@@ -1,0 +1,161 @@
+use std::collections::HashSet;
+use std::time::Duration;
+
+use doorstep_domain::NotificationId;
+use doorstep_domain::ports::{Bad, Fence, SourceError, Written};
+use tokio::time::Instant;
+use tracing::Instrument as _;
+
+use super::consumer::Consumer;
+use super::judge::judge;
+use crate::delivery::{Acceptance, Policy};
+use crate::publishing::{Draft, Progress, Rejection};
+
+/// The pause while the node takes nothing.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// A row that is a notification.
+struct Good {
+    place: u64,
+    draft: Draft,
+    id: NotificationId,
+    /// Since when it exists.
+    since: Instant,
+    traceparent: Option<String>,
+}
+
+/// Why the node takes nothing at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Full {
+    Node,
+    Inbox,
+}
+
+impl Consumer {
+    /// Handles rows that wait: puts the bad ones aside, moves the others to the accepted ones, and publishes these.
+    pub(super) async fn take(&self, fence: Fence, rows: Vec<Written>) -> Result<(), SourceError> {
+        let (good, bad) = self.sort(rows);
+        self.put_aside(fence, &bad).await?;
+        if good.is_empty() {
+            return Ok(());
+        }
+        let places: Vec<u64> = good.iter().map(|row| row.place).collect();
+        let moved: HashSet<u64> =
+            self.parts.source.accept(fence, &places).await?.into_iter().collect();
+        self.publish(fence, good.into_iter().filter(|row| moved.contains(&row.place))).await
+    }
+
+    /// Publishes rows that an earlier consumer had accepted.
+    pub(super) async fn take_up(
+        &self,
+        fence: Fence,
+        rows: Vec<Written>,
+    ) -> Result<(), SourceError> {
+        // What they are judged by may have changed since.
+        let (good, bad) = self.sort(rows);
+        self.put_aside(fence, &bad).await?;
+        self.publish(fence, good.into_iter()).await
+    }
+
+    fn sort(&self, rows: Vec<Written>) -> (Vec<Good>, Vec<Bad>) {
+        let (mut good, mut bad) = (Vec::with_capacity(rows.len()), Vec::new());
+        let now = Instant::now();
+        for row in rows {
+            match (judge(&row, self.parts.bounds), row.id) {
+                (Ok(draft), Some(id)) => {
+                    let since = now.checked_sub(row.age).unwrap_or(now);
+                    let Written { place, traceparent, .. } = row;
+                    good.push(Good { place, draft, id, since, traceparent });
+                }
+                (Ok(_), None) => {}
+                (Err(errors), id) => {
+                    tracing::warn!(
+                        place = row.place,
+                        notification = id.map(tracing::field::display),
+                        errors = ?errors.errors,
+                        "a row of the outbox is no notification; it is put aside"
+                    );
+                    bad.push(errors);
+                }
+            }
+        }
+        (good, bad)
+    }
+
+    async fn put_aside(&self, fence: Fence, bad: &[Bad]) -> Result<(), SourceError> {
+        if bad.is_empty() {
+            return Ok(());
+        }
+        self.parts.source.reject(fence, bad).await
+    }
+
+    /// Publishes in order. What the node does not take, it is offered again until it does.
+    async fn publish(
+        &self,
+        fence: Fence,
+        rows: impl Iterator<Item = Good>,
+    ) -> Result<(), SourceError> {
+        let mut said = None;
+        for row in rows {
+            loop {
+                self.still_mine()?;
+                let Err(full) = self.offer(fence, &row).await? else { break };
+                if said.replace(full) != Some(full) {
+                    tracing::warn!(reason = ?full, "the node takes nothing; the outbox waits");
+                }
+                self.forget(fence).await?;
+                tokio::select! {
+                    () = tokio::time::sleep(PAUSE) => {}
+                    // The rest stays where the next consumer looks first.
+                    () = self.parts.stopping.cancelled() => return Ok(()),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Publishes one row, if the node takes it.
+    async fn offer(&self, fence: Fence, row: &Good) -> Result<Result<(), Full>, SourceError> {
+        let Good { place, draft, id, since, traceparent } = row;
+        let kept = self.parts.publishing.policy_of(draft) == Policy::Inbox;
+        if !kept && !self.parts.publishing.has_room(draft) {
+            return Ok(Err(Full::Node));
+        }
+        self.parts.unended.begin(*id, *place);
+        let span = tracing::info_span!("outbox", traceparent);
+        let published =
+            self.parts.publishing.publish_late(draft.clone(), since.elapsed()).instrument(span);
+        match published.await.state {
+            Ok(Acceptance::Ended(_)) => self.parts.unended.end(*id),
+            Ok(_) if kept || self.has_ended(*id) => self.parts.unended.end(*id),
+            Ok(_) => {}
+            Err(rejection) => {
+                self.parts.unended.take_back(*id, *place);
+                return self.refused(fence, *place, rejection).await;
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// A repeat of an id gets the first answer, also when the notification has ended since.
+    fn has_ended(&self, id: NotificationId) -> bool {
+        let record = self.parts.publishing.look_up(id);
+        record.is_some_and(|record| matches!(record.progress, Progress::Ended(..)))
+    }
+
+    async fn refused(
+        &self,
+        fence: Fence,
+        place: u64,
+        rejection: Rejection,
+    ) -> Result<Result<(), Full>, SourceError> {
+        match rejection {
+            Rejection::NodeFull | Rejection::Stopping => Ok(Err(Full::Node)),
+            Rejection::NoInbox | Rejection::InboxAway => Ok(Err(Full::Inbox)),
+            Rejection::MailboxFull => {
+                let errors = vec![(String::new(), rejection.as_str().to_owned())];
+                self.put_aside(fence, &[Bad { place, errors }]).await.map(Ok)
+            }
+        }
+    }
+}

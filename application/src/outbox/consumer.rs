@@ -1,0 +1,244 @@
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use doorstep_domain::ports::{Backlog, Fence, NotificationSource, SourceError};
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+use super::Unended;
+use crate::publishing::{DraftBounds, Publishing};
+
+/// The largest batch.
+const BATCH: usize = 500;
+/// How often the lease is extended.
+const RENEW_EVERY: Duration = Duration::from_secs(1);
+/// A lease that could not be extended for this long may be another node's.
+const LEASE: Duration = Duration::from_secs(5);
+/// How often a node without the lease tries to take it.
+const TRY_EVERY: Duration = Duration::from_millis(500);
+/// The longest wait before the source is asked again, whatever it says.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long rows that have ended wait for others, to be forgotten together.
+const LINGER: Duration = Duration::from_millis(50);
+/// How often the backlog is measured.
+const MEASURE_EVERY: Duration = Duration::from_secs(5);
+
+/// Consumes an outbox while it has the lease.
+pub struct Consumer {
+    pub(super) parts: ConsumerParts,
+    state: Arc<ConsumerState>,
+    /// When the lease was last extended, and whether it is lost.
+    held: Mutex<Option<Instant>>,
+}
+
+/// What a consumer is made of.
+pub struct ConsumerParts {
+    /// Where notifications come from.
+    pub source: Arc<dyn NotificationSource>,
+    /// Where they go.
+    pub publishing: Publishing,
+    /// Which have not ended; it must be among the observers of outcomes.
+    pub unended: Arc<Unended>,
+    /// What they are judged against.
+    pub bounds: DraftBounds,
+    /// Cancelled when the node stops: nothing more is taken then.
+    pub stopping: CancellationToken,
+    /// Cancelled when delivery has stopped: what has ended is forgotten, and the lease is given back.
+    pub stopped: CancellationToken,
+}
+
+/// What can be seen of a consumer from outside.
+#[derive(Debug, Default)]
+pub struct ConsumerState {
+    backlog: Mutex<Option<Backlog>>,
+    consumed: AtomicU64,
+}
+
+impl ConsumerState {
+    /// How much waits, as measured within the last seconds; `None` where this node does not consume.
+    pub fn backlog(&self) -> Option<Backlog> {
+        *self.backlog.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many rows were taken since the start, bad ones included.
+    pub fn consumed(&self) -> u64 {
+        self.consumed.load(Relaxed)
+    }
+
+    fn set(&self, backlog: Option<Backlog>) {
+        *self.backlog.lock().unwrap_or_else(PoisonError::into_inner) = backlog;
+    }
+}
+
+impl Consumer {
+    /// Puts the parts together.
+    pub fn new(parts: ConsumerParts) -> Self {
+        Self { parts, state: Arc::default(), held: Mutex::new(None) }
+    }
+
+    /// What can be seen of it while it runs.
+    pub fn state(&self) -> Arc<ConsumerState> {
+        self.state.clone()
+    }
+
+    /// Consumes until the node has stopped.
+    pub async fn run(self) {
+        let mut complaint = String::new();
+        while !self.parts.stopping.is_cancelled() {
+            match self.parts.source.lease().await {
+                Ok(Some(fence)) => {
+                    complaint.clear();
+                    tracing::info!(fence = fence.0, "consumes the outbox");
+                    self.extended(Instant::now());
+                    let end = self.hold(fence).await;
+                    self.state.set(None);
+                    if let Err(error) = end {
+                        tracing::warn!(%error, "stopped consuming the outbox");
+                    }
+                }
+                Ok(None) => {}
+                // The same reason is said once.
+                Err(error) => {
+                    let reason = error.to_string();
+                    if reason != complaint {
+                        tracing::warn!(%error, "cannot consume the outbox; trying again");
+                        complaint = reason;
+                    }
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(TRY_EVERY) => {}
+                () = self.parts.stopping.cancelled() => {}
+            }
+        }
+    }
+
+    /// Consumes while the lease lasts. Returns without an error when the node has stopped.
+    async fn hold(&self, fence: Fence) -> Result<(), SourceError> {
+        tokio::select! {
+            lost = self.keep(fence) => Err(lost),
+            end = self.consume(fence) => end,
+        }
+    }
+
+    /// Extends the lease until it is lost.
+    async fn keep(&self, fence: Fence) -> SourceError {
+        let mut ticks = tokio::time::interval(RENEW_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let begun = Instant::now();
+            match self.parts.source.renew(fence).await {
+                Ok(()) => self.extended(begun),
+                Err(SourceError::Unavailable(reason)) => {
+                    if let Err(lost) = self.still_mine() {
+                        return lost;
+                    }
+                    tracing::warn!(%reason, "the lease of the outbox was not extended");
+                }
+                Err(error) => return error,
+            }
+        }
+    }
+
+    fn extended(&self, at: Instant) {
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(at);
+    }
+
+    /// Fails when another node may have the lease by now.
+    pub(super) fn still_mine(&self) -> Result<(), SourceError> {
+        let held = *self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        match held {
+            Some(at) if at.elapsed() < LEASE => Ok(()),
+            _ => Err(SourceError::LeaseLost),
+        }
+    }
+
+    async fn consume(&self, fence: Fence) -> Result<(), SourceError> {
+        self.take_up_accepted(fence).await?;
+        let mut measured: Option<Instant> = None;
+        let mut forgotten = Instant::now();
+        while !self.parts.stopping.is_cancelled() {
+            self.still_mine()?;
+            if forgotten.elapsed() >= LINGER || self.parts.unended.ended() >= BATCH {
+                self.forget(fence).await?;
+                forgotten = Instant::now();
+            }
+            if measured.is_none_or(|at| at.elapsed() >= MEASURE_EVERY) {
+                self.state.set(Some(self.parts.source.backlog().await?));
+                measured = Some(Instant::now());
+            }
+            let rows = self.parts.source.take(BATCH).await?;
+            if rows.is_empty() {
+                self.idle(fence).await?;
+                continue;
+            }
+            let count = rows.len().try_into().unwrap_or(u64::MAX);
+            self.take(fence, rows).await?;
+            self.state.consumed.fetch_add(count, Relaxed);
+        }
+        self.wind_up(fence).await
+    }
+
+    /// First of all, what an earlier consumer had accepted.
+    async fn take_up_accepted(&self, fence: Fence) -> Result<(), SourceError> {
+        let (mut after, mut count) = (0, 0);
+        while !self.parts.stopping.is_cancelled() {
+            let rows = self.parts.source.accepted(after, BATCH).await?;
+            let Some(last) = rows.last() else { break };
+            after = last.place;
+            count += rows.len();
+            self.take_up(fence, rows).await?;
+        }
+        if count > 0 {
+            tracing::info!(count, "took up what an earlier consumer of the outbox had accepted");
+        }
+        Ok(())
+    }
+
+    /// Waits until there may be rows, and forgets meanwhile what has ended.
+    async fn idle(&self, fence: Fence) -> Result<(), SourceError> {
+        let written = self.parts.source.written(LOOK_EVERY);
+        tokio::pin!(written);
+        loop {
+            tokio::select! {
+                () = &mut written => return Ok(()),
+                () = self.parts.stopping.cancelled() => return Ok(()),
+                () = self.parts.unended.some_ended() => {}
+            }
+            tokio::select! {
+                () = &mut written => return Ok(()),
+                () = self.parts.stopping.cancelled() => return Ok(()),
+                () = tokio::time::sleep(LINGER) => {}
+            }
+            self.forget(fence).await?;
+        }
+    }
+
+    /// Forgets the rows that have ended.
+    pub(super) async fn forget(&self, fence: Fence) -> Result<(), SourceError> {
+        while self.parts.unended.ended() > 0 {
+            let places = self.parts.unended.take_ended(BATCH);
+            let forgotten = self.parts.source.forget(fence, &places).await;
+            if forgotten.is_err() {
+                self.parts.unended.put_back(places);
+            }
+            forgotten?;
+        }
+        Ok(())
+    }
+
+    /// The node stops: what ends until delivery has stopped is forgotten. The rest stays accepted, for the next
+    /// consumer.
+    async fn wind_up(&self, fence: Fence) -> Result<(), SourceError> {
+        while !self.parts.stopped.is_cancelled() {
+            tokio::select! {
+                () = self.parts.stopped.cancelled() => {}
+                () = self.parts.unended.some_ended() => self.forget(fence).await?,
+            }
+        }
+        self.forget(fence).await?;
+        self.parts.source.release(fence).await
+    }
+}
