@@ -50,6 +50,9 @@ pub(crate) enum Command {
     /// Make service keys, with which other backends publish notifications
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Install, look at or remove the outbox in a backend's own PostgreSQL database
+    #[command(subcommand)]
+    Outbox(OutboxCommand),
     /// Print the configuration in effect as a file, with the source of each setting
     Config,
 }
@@ -75,6 +78,54 @@ Example:
         name: String,
     },
 }
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum OutboxCommand {
+    /// Create the schema `doorstep` with its tables and the function `doorstep.publish`, or upgrade them
+    #[command(after_help = OUTBOX_EXAMPLES)]
+    Install {
+        #[command(flatten)]
+        place: OutboxPlace,
+        /// Print the SQL instead of running it
+        #[arg(long)]
+        print: bool,
+        /// Do not wake the consumer by NOTIFY, whose lock at commit slows down many concurrent writers
+        #[arg(long)]
+        no_notify: bool,
+    },
+    /// Show how many notifications wait, and how long the oldest has waited
+    Status {
+        #[command(flatten)]
+        place: OutboxPlace,
+    },
+    /// Remove the schema `doorstep`
+    Uninstall {
+        #[command(flatten)]
+        place: OutboxPlace,
+        /// Also if notifications in it have not ended: they are lost
+        #[arg(long)]
+        force: bool,
+    },
+}
+
+/// Which outbox is meant.
+#[derive(Debug, Args)]
+pub(crate) struct OutboxPlace {
+    /// The backend's database: postgres://USER:PASSWORD@HOST/DATABASE
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "DOORSTEP_OUTBOX__URL",
+        hide_env_values = true,
+        required_unless_present = "print"
+    )]
+    pub(crate) url: Option<Token>,
+}
+
+const OUTBOX_EXAMPLES: &str = "\
+Example:
+  doorstep outbox install --url postgres://owner@db/shop
+  doorstep outbox install --print              for a migration of your own, with the grants for both roles";
 
 fn key_name(text: &str) -> Result<String, String> {
     if is_key_name(text) { Ok(text.to_owned()) } else { Err(KEY_NAME.to_owned()) }
@@ -109,7 +160,9 @@ impl Cli {
         let (takes_listen, takes_store) = match self.command {
             None | Some(Command::Serve | Command::Config) => (true, true),
             Some(Command::Audit | Command::Simulate(_)) => (false, true),
-            Some(Command::Demo(_) | Command::Listen(_) | Command::Key(_)) => (false, false),
+            Some(Command::Demo(_) | Command::Listen(_) | Command::Key(_) | Command::Outbox(_)) => {
+                (false, false)
+            }
         };
         let given = [
             ("--listen", listen.is_some() && !takes_listen),
@@ -129,6 +182,7 @@ impl Command {
             Self::Listen(_) => "listen",
             Self::Audit => "audit",
             Self::Key(_) => "key",
+            Self::Outbox(_) => "outbox",
             Self::Config => "config",
         }
     }

@@ -14,6 +14,7 @@ mod housekeeping;
 mod key;
 mod listen;
 mod memory;
+mod outbox;
 mod output;
 mod page;
 mod serve;
@@ -76,6 +77,10 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             let loaded = Config::load(settings.into_sources())?;
             telemetry::init(&quiet());
             audit::run(&loaded.config).await
+        }
+        Command::Outbox(command) => {
+            telemetry::init(&quiet());
+            outbox::run(command).await
         }
         Command::Key(KeyCommand::New { name }) => key::new(&name),
         Command::Config => {

@@ -13,6 +13,7 @@ mod tests;
 use std::sync::Arc;
 
 use doorstep_application::delivery::Delivery;
+use doorstep_domain::ports::Backlog;
 use prometheus::{Registry, TextEncoder};
 
 use self::outcomes::OutcomeCounts;
@@ -175,6 +176,30 @@ impl Metrics {
             "doorstep_webhook_lost_total",
             "Outcomes that the webhook's receiver was not told of.",
             move || vec![Sample::plain(lost())],
+        )
+    }
+
+    /// Reads how much waits in an outbox, where this node consumes one, and how much it has taken.
+    pub fn outbox(
+        &self,
+        backlog: impl Fn() -> Option<Backlog> + Clone + Send + Sync + 'static,
+        consumed: impl Fn() -> u64 + Send + Sync + 'static,
+    ) -> Result<(), MetricsError> {
+        let oldest = backlog.clone();
+        self.gauge(
+            "doorstep_outbox_rows_waiting",
+            "Rows of the outbox that wait to be consumed.",
+            move || backlog().map(|backlog| Sample::plain(backlog.waiting)).into_iter().collect(),
+        )?;
+        self.gauge(
+            "doorstep_outbox_oldest_seconds",
+            "How long the oldest row of the outbox has waited.",
+            move || oldest().map(|backlog| Sample::seconds(backlog.oldest)).into_iter().collect(),
+        )?;
+        self.counter(
+            "doorstep_outbox_rows_total",
+            "Rows of the outbox that this node has taken.",
+            move || vec![Sample::plain(consumed())],
         )
     }
 

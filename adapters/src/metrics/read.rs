@@ -32,6 +32,11 @@ impl Sample {
         Self { labels: Vec::new(), value: value.try_into().unwrap_or(u64::MAX) as f64 }
     }
 
+    /// A length of time.
+    pub(super) fn seconds(length: std::time::Duration) -> Self {
+        Self { labels: Vec::new(), value: length.as_secs_f64() }
+    }
+
     pub(super) fn label(mut self, name: &'static str, value: &'static str) -> Self {
         self.labels.push((name, value));
         self

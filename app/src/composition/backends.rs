@@ -10,11 +10,14 @@ use doorstep_adapters::metrics::{Metrics, MetricsError};
 use doorstep_adapters::publish::{self, PublishParts};
 use doorstep_adapters::security::RandomTokens;
 use doorstep_adapters::webhook::{self, Webhook, WebhookError};
-use doorstep_application::publishing::{Book, KeyRing, Publishing, PublishingParts, ServiceKeys};
+use doorstep_application::publishing::{
+    Book, DraftBounds, KeyRing, Publishing, PublishingParts, ServiceKeys,
+};
 use doorstep_application::{AnyOf, Authenticator};
 use doorstep_domain::Ttl;
 use doorstep_domain::ports::{Clock, Outcomes};
 
+use super::outbox::{Outbox, RunningOutbox};
 use super::{Core, Routes};
 use crate::config::{self, Config, ConfigError};
 
@@ -72,18 +75,31 @@ impl Backends {
         Arc::new(AnyOf(sessions.into_iter().chain([jwts]).collect()))
     }
 
-    /// The publish API.
-    pub(super) fn routes(&self, core: &Core) -> Routes {
-        let publishing = Publishing::new(PublishingParts {
+    fn publishing(&self, core: &Core) -> Publishing {
+        Publishing::new(PublishingParts {
             delivery: core.delivery.clone(),
             presence: core.connections.clone(),
             book: self.book.clone(),
             clock: core.clock.clone(),
             ids: core.ids.clone(),
             stopping: core.stopping.clone(),
-        });
+        })
+    }
+
+    /// Starts to consume a backend's outbox.
+    pub(super) fn consume(
+        &self,
+        outbox: Outbox,
+        core: &Core,
+    ) -> Result<RunningOutbox, MetricsError> {
+        let bounds = DraftBounds { max_ttl: self.max_ttl, inbox: core.inbox.is_some() };
+        outbox.start(core, self.publishing(core), bounds)
+    }
+
+    /// The publish API.
+    pub(super) fn routes(&self, core: &Core) -> Routes {
         let router = publish::router(PublishParts {
-            publishing,
+            publishing: self.publishing(core),
             keys: self.keys.clone(),
             max_ttl: self.max_ttl,
             inbox: core.inbox.is_some(),

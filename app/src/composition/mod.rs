@@ -9,6 +9,7 @@
 //! | `routes` | endpoint families with their descriptions |
 //! | `backends` | what other backends need: the publish API, their users' tokens, the webhook |
 //! | `simulation` | users, money and the market, and the events that they raise |
+//! | `outbox` | the outbox of a backend that this node consumes |
 //! | `figures` | where the metrics are served |
 //! | `node`, `stop` | a running service, and the order in which it stops |
 
@@ -16,6 +17,7 @@ mod backends;
 mod core;
 mod figures;
 mod node;
+mod outbox;
 mod routes;
 mod simulation;
 mod stop;
@@ -37,6 +39,7 @@ use self::backends::Backends;
 pub use self::core::{Core, CoreParts};
 use self::figures::Figures;
 pub(crate) use self::node::Node;
+use self::outbox::Outbox;
 pub use self::routes::Routes;
 use self::simulation::Simulation;
 
@@ -81,7 +84,10 @@ pub(crate) async fn start_with(
     // The core, and the simulation on top.
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     let backends = Backends::start(config, clock.clone())?;
-    let (core, wiring) = Core::new(core_parts(config, store.as_ref(), clock, &backends)?)?;
+    let outbox = Outbox::open(config).await?;
+    let mut parts = core_parts(config, store.as_ref(), clock, &backends)?;
+    parts.observers.extend(outbox.as_ref().map(Outbox::observer));
+    let (core, wiring) = Core::new(parts)?;
     let mut simulation = match &store {
         Some(store) if config.trading.enabled => {
             Some(Simulation::new(config, &core, store, options)?)
@@ -117,12 +123,14 @@ pub(crate) async fn start_with(
             (routes.merge(Routes::hidden(api::assets::router(&[page::BARE]))), None)
         }
     };
+    let outbox = outbox.map(|outbox| backends.consume(outbox, &core)).transpose()?;
     let served = http::serve(listener, routes.into_router(), config.http(), core.stopping.clone());
     Ok(Node {
         address,
         store,
         bus,
         backends,
+        outbox,
         market,
         http: tokio::spawn(served),
         stop_within: config.server.stop_within.0,

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Core;
 use super::backends::Backends;
+use super::outbox::RunningOutbox;
 use crate::config::Config;
 
 /// One running service. `stop` ends it in order.
@@ -19,6 +20,8 @@ pub(crate) struct Node {
     pub(super) core: Core,
     pub(super) bus: Bus,
     pub(super) backends: Backends,
+    /// None where none is configured.
+    pub(super) outbox: Option<RunningOutbox>,
     /// None without the simulation.
     pub(super) market: Option<RunningMarket>,
     pub(super) http: JoinHandle<()>,

@@ -35,6 +35,9 @@ impl Node {
         let end = begun + self.stop_within;
         let patience = (end - share).saturating_duration_since(Instant::now());
         let stopped = self.core.delivery.stop(patience).await;
+        if let Some(outbox) = self.outbox {
+            outbox.stop(share).await;
+        }
         // Last, because what the stop has ended is told too: as an event, and by the webhook.
         let (events, ()) = join(timeout_at(end, self.bus.stop()), self.backends.stop(share)).await;
         if events.is_err() {

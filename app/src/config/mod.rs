@@ -12,6 +12,7 @@ mod delivery;
 mod layers;
 mod market;
 mod notifications;
+mod outbox;
 mod reader;
 mod server;
 #[cfg(test)]
@@ -32,6 +33,7 @@ use layers::{Gathered, ReadFile};
 pub(crate) use layers::{Key, Sources};
 pub(crate) use market::{Market, Source};
 pub(crate) use notifications::{Notifications, PolicyOrKind};
+pub(crate) use outbox::OutboxConfig;
 use reader::{Line, Reader};
 pub(crate) use server::Listen;
 use server::{OwnAddress, Server};
@@ -59,6 +61,7 @@ pub(crate) struct Config {
     /// Leaving what waits at a stop to the node that starts next.
     pub(crate) handover: Part,
     pub(crate) backends: Backends,
+    pub(crate) outbox: OutboxConfig,
     pub(crate) metrics: Metrics,
     pub(crate) log: Log,
 }
@@ -325,6 +328,7 @@ impl Config {
             inbox: Part::read(reader, "inbox"),
             handover: Part::read(reader, "handover"),
             backends: Backends::read(reader),
+            outbox: OutboxConfig::read(reader),
             log: Log {
                 filter: reader.read(&["log", "filter"], LogFilter("info".to_owned())),
                 format: reader.read(&["log", "format"], LogFormat::Human),

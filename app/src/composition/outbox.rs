@@ -1,0 +1,87 @@
+//! The outbox in a backend's own database: consumed from the start of the node until delivery has stopped.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use doorstep_adapters::metrics::{Metrics, MetricsError};
+use doorstep_adapters::outbox::PostgresOutbox;
+use doorstep_application::outbox::{Consumer, ConsumerParts, ConsumerState, Unended};
+use doorstep_application::publishing::{DraftBounds, Publishing};
+use doorstep_domain::ports::{Outcomes, SourceError};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::Core;
+use crate::config::{Config, ConfigError};
+
+/// What is configured, before delivery is there.
+pub(super) struct Outbox {
+    source: Arc<PostgresOutbox>,
+    unended: Arc<Unended>,
+}
+
+/// The consumer at work.
+pub(crate) struct RunningOutbox {
+    consumer: JoinHandle<()>,
+    stopped: CancellationToken,
+}
+
+impl Outbox {
+    /// None where none is configured. Fails when what is there cannot be consumed by this version; a database that
+    /// cannot be reached is waited for.
+    pub(super) async fn open(config: &Config) -> anyhow::Result<Option<Self>> {
+        let Some(url) = config.outbox.url() else { return Ok(None) };
+        let wrong = |error| ConfigError::Wrong(vec![format!("outbox.url: {error}")]);
+        let source = Arc::new(PostgresOutbox::new(url).map_err(wrong)?);
+        match source.check().await {
+            Ok(()) | Err(SourceError::Unavailable(_)) => {}
+            Err(error) => anyhow::bail!("outbox.url: {error}"),
+        }
+        Ok(Some(Self { source, unended: Arc::new(Unended::new()) }))
+    }
+
+    /// Hears which notifications have ended.
+    pub(super) fn observer(&self) -> Arc<dyn Outcomes> {
+        self.unended.clone()
+    }
+
+    /// Starts consuming.
+    pub(super) fn start(
+        self,
+        core: &Core,
+        publishing: Publishing,
+        bounds: DraftBounds,
+    ) -> Result<RunningOutbox, MetricsError> {
+        let stopped = CancellationToken::new();
+        let unended = self.unended.clone();
+        // What waits at a stop is not handed over: the next consumer finds it in the outbox.
+        core.delivery.keep_elsewhere(move |id| unended.contains(id));
+        let consumer = Consumer::new(ConsumerParts {
+            source: self.source,
+            publishing,
+            unended: self.unended,
+            bounds,
+            stopping: core.stopping.clone(),
+            stopped: stopped.clone(),
+        });
+        measure(&core.metrics, &consumer.state())?;
+        Ok(RunningOutbox { consumer: tokio::spawn(consumer.run()), stopped })
+    }
+}
+
+fn measure(metrics: &Metrics, state: &Arc<ConsumerState>) -> Result<(), MetricsError> {
+    let (backlog, consumed) = (state.clone(), state.clone());
+    metrics.outbox(move || backlog.backlog(), move || consumed.consumed())
+}
+
+impl RunningOutbox {
+    /// Forgets what has ended and gives the lease back. Call it when delivery has stopped.
+    pub(super) async fn stop(self, within: Duration) {
+        self.stopped.cancel();
+        let mut consumer = self.consumer;
+        if tokio::time::timeout(within, &mut consumer).await.is_err() {
+            consumer.abort();
+            tracing::warn!("the outbox's database did not reply before the stop");
+        }
+    }
+}
