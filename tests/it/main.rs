@@ -17,6 +17,7 @@ mod listening;
 mod messages;
 mod node;
 mod origins;
+mod outbox;
 mod process;
 mod promises;
 mod proxies;

@@ -198,6 +198,28 @@ impl Socket {
         }
     }
 
+    /// The next notification, or `None` once the server has gone.
+    pub async fn try_notification(&mut self) -> Option<Value> {
+        loop {
+            match self.0.next().await {
+                Some(Ok(Message::Text(text))) if text.as_str() != HEARTBEAT => {
+                    return serde_json::from_str(&text).ok();
+                }
+                Some(Ok(Message::Close(_)) | Err(_)) | None => return None,
+                Some(Ok(_)) => {}
+            }
+        }
+    }
+
+    /// Acknowledges a notification, if the server is still there.
+    ///
+    /// # Errors
+    /// When it has gone.
+    pub async fn try_acknowledge(&mut self, notification: &Value) -> Result<(), String> {
+        let frame = json!({ "type": "ack", "id": notification["id"] });
+        self.0.send(Message::text(frame.to_string())).await.map_err(|e| e.to_string())
+    }
+
     /// The kinds of the next so many notifications, in order.
     ///
     /// # Panics

@@ -16,7 +16,7 @@ const RENEW_EVERY: Duration = Duration::from_secs(1);
 /// A lease that could not be extended for this long may be another node's.
 const LEASE: Duration = Duration::from_secs(5);
 /// How often a node without the lease tries to take it.
-const TRY_EVERY: Duration = Duration::from_millis(500);
+const TRY_EVERY: Duration = Duration::from_millis(250);
 /// The longest wait before the source is asked again, whatever it says.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long rows that have ended wait for others, to be forgotten together.

@@ -112,7 +112,7 @@ impl Backend {
         answer(request).await
     }
 
-    async fn get(&self, path: &str) -> (u16, Value) {
+    pub(crate) async fn get(&self, path: &str) -> (u16, Value) {
         answer(self.http.get(format!("{}{path}", self.url)).bearer_auth(&self.key)).await
     }
 
