@@ -63,6 +63,13 @@ if ! command -v python3 >/dev/null; then
     say "installing Python, for the example backends"
     install_apt python3 || install_brew python || fail "no Python: install it, then run this again"
 fi
+python_dir="${CARGO_TARGET_DIR:-target}/python"
+if ! "$python_dir/bin/python3" -c 'import psycopg' 2>/dev/null; then
+    say "installing psycopg, for the example backend with an outbox"
+    python3 -m venv "$python_dir" 2>/dev/null || { install_apt python3-venv && python3 -m venv --clear "$python_dir"; } \
+        || fail "no Python venv: install it (apt-get install python3-venv), then run this again"
+    "$python_dir/bin/pip" install --quiet --disable-pip-version-check 'psycopg[binary]==3.*'
+fi
 
 # A test moves the wall clock under the real binary.
 if [ "$(uname)" = Linux ] && ! compgen -G '/usr/lib*/faketime/libfaketimeMT.so.1' >/dev/null \
@@ -92,10 +99,10 @@ fi
 # What tests of the page and the client use of npm, once, beside what was built.
 npm_dir="${CARGO_TARGET_DIR:-target}/npm"
 if [ ! -f "$npm_dir/node_modules/axe-core/axe.min.js" ] || [ ! -f "$npm_dir/node_modules/typescript/bin/tsc" ] \
-    || [ ! -f "$npm_dir/node_modules/@redocly/cli/bin/cli.js" ]; then
-    say "installing axe-core, which looks whether the page is accessible, TypeScript, which compiles the types, and Redocly's linter"
+    || [ ! -f "$npm_dir/node_modules/@redocly/cli/bin/cli.js" ] || [ ! -f "$npm_dir/node_modules/pg/package.json" ]; then
+    say "installing axe-core, which looks whether the page is accessible, TypeScript, which compiles the types, Redocly's linter, and pg, for the example backend with an outbox"
     mkdir -p "$npm_dir"
-    npm install --silent --no-audit --no-fund --prefix "$npm_dir" axe-core@4 typescript@5 @redocly/cli@2
+    npm install --silent --no-audit --no-fund --prefix "$npm_dir" axe-core@4 typescript@5 @redocly/cli@2 pg@8
 fi
 
 # `cargo test` alone does not build the binary, which tests start as a process of its own. Both in one go, so

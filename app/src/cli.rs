@@ -84,8 +84,15 @@ pub(crate) enum OutboxCommand {
     /// Create the schema `doorstep` with its tables and the function `doorstep.publish`, or upgrade them
     #[command(after_help = OUTBOX_EXAMPLES)]
     Install {
-        #[command(flatten)]
-        place: OutboxPlace,
+        /// The backend's database: postgres://USER:PASSWORD@HOST/DATABASE
+        #[arg(
+            long,
+            value_name = "URL",
+            env = "DOORSTEP_OUTBOX__URL",
+            hide_env_values = true,
+            required_unless_present = "print"
+        )]
+        url: Option<Token>,
         /// Print the SQL instead of running it
         #[arg(long)]
         print: bool,
@@ -112,14 +119,8 @@ pub(crate) enum OutboxCommand {
 #[derive(Debug, Args)]
 pub(crate) struct OutboxPlace {
     /// The backend's database: postgres://USER:PASSWORD@HOST/DATABASE
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "DOORSTEP_OUTBOX__URL",
-        hide_env_values = true,
-        required_unless_present = "print"
-    )]
-    pub(crate) url: Option<Token>,
+    #[arg(long, value_name = "URL", env = "DOORSTEP_OUTBOX__URL", hide_env_values = true)]
+    pub(crate) url: Token,
 }
 
 const OUTBOX_EXAMPLES: &str = "\

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use doorstep_adapters::outbox::{self, Installed, Installer};
 
-use crate::cli::{OutboxCommand, OutboxPlace};
+use crate::cli::{OutboxCommand, OutboxPlace, Token};
 use crate::output;
 
 /// Runs the command.
@@ -13,8 +13,9 @@ pub(crate) async fn run(command: OutboxCommand) -> anyhow::Result<()> {
         OutboxCommand::Install { print: true, no_notify, .. } => {
             output::line(outbox::script(!no_notify).trim_end())
         }
-        OutboxCommand::Install { place, no_notify, .. } => {
-            let installed = installer(&place)?.install(!no_notify).await?;
+        OutboxCommand::Install { url, no_notify, .. } => {
+            let url = url.unwrap_or_else(|| Token(String::new()));
+            let installed = Installer::new(&url.0)?.install(!no_notify).await?;
             output::line(match installed {
                 Installed::Fresh => "installed the outbox".to_owned(),
                 Installed::Upgraded(from) => format!("upgraded the outbox from version {from}"),
@@ -52,7 +53,7 @@ pub(crate) async fn run(command: OutboxCommand) -> anyhow::Result<()> {
 }
 
 fn installer(place: &OutboxPlace) -> anyhow::Result<Installer> {
-    Ok(Installer::new(place.url.as_ref().map_or("", |url| url.0.as_str()))?)
+    Ok(Installer::new(&place.url.0)?)
 }
 
 fn yes(truth: bool) -> &'static str {

@@ -65,7 +65,7 @@ pub fn script(notify: bool) -> String {
     let function = if notify { FUNCTION.to_owned() } else { FUNCTION.replace(NOTIFY, "") };
     format!(
         "BEGIN;\n{TABLES}\n{function}\nINSERT INTO doorstep.installation (version, notify) VALUES ({VERSION}, {notify})\n    \
-         ON CONFLICT (only) DO UPDATE SET version = excluded.version, notify = excluded.notify;\nCOMMIT;\n\n{GRANTS}"
+         ON CONFLICT (one) DO UPDATE SET version = excluded.version, notify = excluded.notify;\nCOMMIT;\n\n{GRANTS}"
     )
 }
 

@@ -2,7 +2,7 @@ CREATE SCHEMA IF NOT EXISTS doorstep;
 
 -- Which version of this is installed, and whether publishing wakes the consumer.
 CREATE TABLE IF NOT EXISTS doorstep.installation (
-    only boolean PRIMARY KEY DEFAULT true CHECK (only),
+    one boolean PRIMARY KEY DEFAULT true CHECK (one),
     version integer NOT NULL,
     notify boolean NOT NULL
 );
@@ -10,12 +10,12 @@ CREATE TABLE IF NOT EXISTS doorstep.installation (
 -- One node consumes at a time: the holder of this lease. Each holder has a larger fencing number than the one before,
 -- and each write of a node checks its number, so a node that lost the lease changes nothing.
 CREATE TABLE IF NOT EXISTS doorstep.consumer (
-    only boolean PRIMARY KEY DEFAULT true CHECK (only),
+    one boolean PRIMARY KEY DEFAULT true CHECK (one),
     fence bigint NOT NULL DEFAULT 0,
     holder text NOT NULL DEFAULT '',
     held_until timestamptz NOT NULL DEFAULT '-infinity'
 );
-INSERT INTO doorstep.consumer (only) VALUES (true) ON CONFLICT DO NOTHING;
+INSERT INTO doorstep.consumer (one) VALUES (true) ON CONFLICT DO NOTHING;
 
 -- What was published and not consumed. Nothing but the key is constrained: a wrong value must not break the transaction
 -- of the backend.

@@ -3,6 +3,7 @@
 
 mod bad;
 mod crash;
+mod examples;
 mod fate;
 mod install;
 mod order;
