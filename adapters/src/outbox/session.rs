@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use doorstep_domain::ports::{Fence, SourceError};
 use sqlx::postgres::{PgConnectOptions, PgRow};
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::error::OutboxError;
@@ -42,11 +42,45 @@ impl Session {
         Self { options, idle: Mutex::new(None) }
     }
 
-    /// Begins a transaction, and runs what is given in the same round trip. Returns its rows.
-    pub(super) async fn begin(
+    /// Runs these statements as one transaction, in one round trip. Returns the rows of all of them.
+    pub(super) async fn run(
         &self,
         commit: Commit,
-        first: &str,
+        statements: &str,
+    ) -> Result<Vec<PgRow>, OutboxError> {
+        let statements = format!("{statements}; COMMIT");
+        let (transaction, rows) = self.start(commit, &statements).await?;
+        transaction.keep();
+        Ok(rows)
+    }
+
+    /// As [`run`](Self::run), while this lease cannot be taken by another node. The statements must do nothing where
+    /// [`holds`] is false: another node may have taken it already.
+    pub(super) async fn run_under(
+        &self,
+        fence: Fence,
+        statements: &str,
+    ) -> Result<Vec<PgRow>, SourceError> {
+        let mut rows = self.run(Commit::Fast, &format!("{}; {statements}", lock(fence))).await?;
+        let before = rows.len();
+        rows.retain(|row| row.try_column("held").is_err());
+        if rows.len() == before { Err(SourceError::LeaseLost) } else { Ok(rows) }
+    }
+
+    /// Begins a transaction in which this lease cannot be taken by another node, if it has not been already.
+    pub(super) async fn begin_under(&self, fence: Fence) -> Result<Transaction<'_>, SourceError> {
+        let (transaction, rows) = self.start(Commit::Fast, &lock(fence)).await?;
+        if rows.is_empty() {
+            transaction.commit().await?;
+            return Err(SourceError::LeaseLost);
+        }
+        Ok(transaction)
+    }
+
+    async fn start(
+        &self,
+        commit: Commit,
+        statements: &str,
     ) -> Result<(Transaction<'_>, Vec<PgRow>), OutboxError> {
         let mut home = self.idle.lock().await;
         let idle = home.take();
@@ -59,31 +93,34 @@ impl Session {
                 Commit::Fast => "; SET LOCAL synchronous_commit = off",
                 Commit::Durable => "",
             };
-            let sql = AssertSqlSafe(format!("{BEGIN}{fast}; {first}"));
+            let sql = AssertSqlSafe(format!("{BEGIN}{fast}; {statements}"));
             let rows = sqlx::raw_sql(sql).fetch_all(&mut connection).await?;
             Ok((connection, rows))
         });
         let (connection, rows) = begun.await?;
         Ok((Transaction { connection, home }, rows))
     }
+}
 
-    /// Begins a transaction in which this lease cannot be taken by another node, if it has not been already.
-    pub(super) async fn begin_under(&self, fence: Fence) -> Result<Transaction<'_>, SourceError> {
-        let lock = format!("SELECT 1 FROM doorstep.consumer WHERE fence = {} FOR SHARE", fence.0);
-        let (transaction, rows) = self.begin(Commit::Fast, &lock).await?;
-        if rows.is_empty() {
-            transaction.commit().await?;
-            return Err(SourceError::LeaseLost);
-        }
-        Ok(transaction)
-    }
+fn lock(fence: Fence) -> String {
+    format!("SELECT 1 AS held FROM doorstep.consumer WHERE fence = {} FOR SHARE", fence.0)
+}
+
+/// The condition that this lease is the last one that was taken.
+pub(super) fn holds(fence: Fence) -> String {
+    format!("EXISTS (SELECT FROM doorstep.consumer WHERE fence = {})", fence.0)
 }
 
 impl Transaction<'_> {
     pub(super) async fn commit(mut self) -> Result<(), OutboxError> {
         within(async { Ok(sqlx::raw_sql("COMMIT").execute(&mut self.connection).await?) }).await?;
-        *self.home = Some(self.connection);
+        self.keep();
         Ok(())
+    }
+
+    /// It has ended, and its connection is good for another one.
+    fn keep(mut self) {
+        *self.home = Some(self.connection);
     }
 }
 

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::error::OutboxError;
 use super::install::{Installation, VERSION};
 use super::row;
-use super::session::{Commit, Session, within};
+use super::session::{Commit, Session, holds, within};
 use super::unseen::Unseen;
 use super::wake::{CHANNEL, Listening, poll};
 
@@ -62,8 +62,7 @@ impl PostgresOutbox {
 
     async fn installation(&self) -> Result<Installation, SourceError> {
         let found = "SELECT version, notify FROM doorstep.installation";
-        let (transaction, rows) = self.lease.begin(Commit::Fast, found).await?;
-        transaction.commit().await?;
+        let rows = self.lease.run(Commit::Fast, found).await?;
         let installation = rows.first().map(Installation::read).transpose()?;
         let installation = installation.ok_or(OutboxError::NotInstalled)?;
         match installation.version {
@@ -95,6 +94,12 @@ fn seqs(places: &[u64]) -> Vec<i64> {
     places.iter().filter_map(|place| i64::try_from(*place).ok()).collect()
 }
 
+/// An array in SQL.
+fn array(numbers: &[i64]) -> String {
+    let numbers: Vec<String> = numbers.iter().map(ToString::to_string).collect();
+    format!("'{{{}}}'::bigint[]", numbers.join(","))
+}
+
 fn read_all(rows: &[PgRow]) -> Result<Vec<Written>, OutboxError> {
     rows.iter().map(row::read).collect()
 }
@@ -109,8 +114,7 @@ impl NotificationSource for PostgresOutbox {
              WHERE held_until < clock_timestamp() RETURNING fence::text",
             self.name
         );
-        let (transaction, rows) = self.lease.begin(Commit::Durable, &take).await?;
-        transaction.commit().await?;
+        let rows = self.lease.run(Commit::Durable, &take).await?;
         let mut listening = self.listening.write().await;
         *listening = None;
         let Some(row) = rows.first() else { return Ok(None) };
@@ -134,8 +138,7 @@ impl NotificationSource for PostgresOutbox {
         if let Some(proof) = &proof {
             extend += &format!("; SELECT pg_notify('{CHANNEL}', '{proof}')");
         }
-        let (transaction, rows) = self.lease.begin(Commit::Fast, &extend).await?;
-        transaction.commit().await?;
+        let rows = self.lease.run(Commit::Fast, &extend).await?;
         // One row of the update, and one of the notification.
         if rows.len() == 1 + usize::from(proof.is_some()) {
             Ok(())
@@ -150,8 +153,8 @@ impl NotificationSource for PostgresOutbox {
             "UPDATE doorstep.consumer SET held_until = '-infinity' WHERE fence = {}",
             fence.0
         );
-        let (transaction, _) = self.lease.begin(Commit::Fast, &end).await?;
-        Ok(transaction.commit().await?)
+        self.lease.run(Commit::Fast, &end).await?;
+        Ok(())
     }
 
     async fn accepted(&self, after: u64, limit: usize) -> Result<Vec<Written>, SourceError> {
@@ -160,36 +163,25 @@ impl NotificationSource for PostgresOutbox {
             "SELECT {columns} FROM (SELECT * FROM doorstep.accepted WHERE seq > {after} \
              ORDER BY seq LIMIT {limit}) r ORDER BY seq"
         );
-        let (mut transaction, _) = self.work.begin(Commit::Fast, "SELECT 1").await?;
-        let rows = within(async {
-            let query = sqlx::query(AssertSqlSafe(query)).persistent(false);
-            Ok(query.fetch_all(&mut transaction.connection).await?)
-        });
-        let rows = rows.await?;
-        transaction.commit().await?;
+        let rows = self.work.run(Commit::Fast, &query).await?;
         Ok(read_all(&rows)?)
     }
 
     async fn take(&self, limit: usize) -> Result<Vec<Written>, SourceError> {
         let columns = row::columns();
+        let (from, to) = self.unseen().0.bounds();
+        let (from, to) = (array(&from), array(&to));
         let query = format!(
             "SELECT s.oldest, r.* FROM \
              (SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS oldest) s \
              LEFT JOIN LATERAL (SELECT {columns} FROM (\
-                 SELECT t.* FROM unnest($1::bigint[], $2::bigint[]) AS unseen(first, last) \
+                 SELECT t.* FROM unnest({from}, {to}) AS unseen(first, last) \
                  CROSS JOIN LATERAL (SELECT * FROM doorstep.outbox \
                      WHERE seq BETWEEN first AND last ORDER BY seq LIMIT {limit}) t \
                  ORDER BY seq LIMIT {limit}) o) r ON true \
              ORDER BY r.seq"
         );
-        let (from, to) = self.unseen().0.bounds();
-        let (mut transaction, _) = self.work.begin(Commit::Fast, "SELECT 1").await?;
-        let rows = within(async {
-            let query = sqlx::query(AssertSqlSafe(query)).persistent(false).bind(from).bind(to);
-            Ok(query.fetch_all(&mut transaction.connection).await?)
-        });
-        let mut rows = rows.await?;
-        transaction.commit().await?;
+        let mut rows = self.work.run(Commit::Fast, &query).await?;
         let oldest = rows.first().map(|row| row.try_get("oldest")).transpose();
         let oldest: i64 = oldest.map_err(OutboxError::from)?.unwrap_or(0);
         rows.retain(|row| row.try_get::<Option<i64>, _>("seq").is_ok_and(|seq| seq.is_some()));
@@ -205,18 +197,14 @@ impl NotificationSource for PostgresOutbox {
     }
 
     async fn accept(&self, fence: Fence, places: &[u64]) -> Result<Vec<u64>, SourceError> {
-        let query = format!(
-            "WITH moved AS (DELETE FROM doorstep.outbox WHERE seq = ANY($1) RETURNING {COLUMNS}), \
+        let (seqs, holds) = (array(&seqs(places)), holds(fence));
+        let statement = format!(
+            "WITH moved AS (DELETE FROM doorstep.outbox WHERE seq = ANY({seqs}) AND {holds} \
+                 RETURNING {COLUMNS}), \
              kept AS (INSERT INTO doorstep.accepted ({COLUMNS}) SELECT {COLUMNS} FROM moved) \
              SELECT seq, pg_current_xact_id()::text::bigint AS by FROM moved"
         );
-        let mut transaction = self.work.begin_under(fence).await?;
-        let rows = within(async {
-            let query = sqlx::query(AssertSqlSafe(query)).persistent(false).bind(seqs(places));
-            Ok(query.fetch_all(&mut transaction.connection).await?)
-        });
-        let rows = rows.await?;
-        transaction.commit().await?;
+        let rows = self.work.run_under(fence, &statement).await?;
         let moved = self.seen(&rows)?;
         Ok(moved.into_iter().filter_map(|seq| u64::try_from(seq).ok()).collect())
     }
@@ -263,14 +251,11 @@ impl NotificationSource for PostgresOutbox {
     }
 
     async fn forget(&self, fence: Fence, places: &[u64]) -> Result<(), SourceError> {
-        let mut transaction = self.work.begin_under(fence).await?;
-        within(async {
-            let query = sqlx::query("DELETE FROM doorstep.accepted WHERE seq = ANY($1)");
-            let query = query.persistent(false).bind(seqs(places));
-            Ok(query.execute(&mut transaction.connection).await?)
-        })
-        .await?;
-        Ok(transaction.commit().await?)
+        let (seqs, holds) = (array(&seqs(places)), holds(fence));
+        let statement =
+            format!("DELETE FROM doorstep.accepted WHERE seq = ANY({seqs}) AND {holds}");
+        self.work.run_under(fence, &statement).await?;
+        Ok(())
     }
 
     async fn written(&self, at_most: Duration) {
@@ -286,8 +271,7 @@ impl NotificationSource for PostgresOutbox {
              * 1000000, 0)::bigint::text FROM (SELECT called_at FROM doorstep.outbox \
              ORDER BY seq LIMIT {COUNT_UP_TO}) o"
         );
-        let (transaction, rows) = self.work.begin(Commit::Fast, &count).await?;
-        transaction.commit().await?;
+        let rows = self.work.run(Commit::Fast, &count).await?;
         let number = |column: usize| {
             let text: Option<String> = rows.first().and_then(|row| row.try_get(column).ok());
             text.and_then(|text| text.parse().ok()).unwrap_or(0)
