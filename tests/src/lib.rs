@@ -3,6 +3,7 @@
 pub mod browser;
 pub mod client;
 pub mod contract;
+pub mod freezing_proxy;
 pub mod memory;
 pub mod nginx;
 pub mod pgbouncer;

@@ -7,6 +7,7 @@ mod examples;
 mod fate;
 mod install;
 mod order;
+mod outages;
 mod stop;
 mod takeover;
 mod waking;

@@ -1,0 +1,70 @@
+//! A network between a program and its database that can hang: nothing is closed, and nothing comes through.
+
+use std::net::SocketAddr;
+use std::str::FromStr as _;
+
+use sqlx::postgres::PgConnectOptions;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// One proxy; gone when dropped.
+#[derive(Debug)]
+pub struct FreezingProxy {
+    url: String,
+    frozen: watch::Sender<bool>,
+    accepting: JoinHandle<()>,
+}
+
+impl FreezingProxy {
+    /// Starts one before this database.
+    ///
+    /// # Panics
+    /// When there is no port for it, or the URL is not one of PostgreSQL.
+    pub async fn before(database: &str) -> Self {
+        let server = PgConnectOptions::from_str(database).expect("a URL of PostgreSQL");
+        let to = format!("{}:{}", server.get_host(), server.get_port());
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let here: SocketAddr = listener.local_addr().expect("a bound port");
+        let url = database.replacen(&to, &here.to_string(), 1);
+        let (frozen, state) = watch::channel(false);
+        let accepting = tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let Ok(server) = TcpStream::connect(&to).await else { continue };
+                let ((from_client, to_client), (from_server, to_server)) =
+                    (client.into_split(), server.into_split());
+                tokio::spawn(carry(from_client, to_server, state.clone()));
+                tokio::spawn(carry(from_server, to_client, state.clone()));
+            }
+        });
+        Self { url, frozen, accepting }
+    }
+
+    /// The database, through it.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// From now on, or until `false`, nothing comes through.
+    pub fn freeze(&self, frozen: bool) {
+        self.frozen.send_replace(frozen);
+    }
+}
+
+impl Drop for FreezingProxy {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut frozen: watch::Receiver<bool>) {
+    let mut buffer = vec![0; 16 * 1024];
+    while let Ok(count @ 1..) = from.read(&mut buffer).await {
+        let thawed = frozen.wait_for(|frozen| !frozen).await.is_ok();
+        if !thawed || to.write_all(&buffer[..count]).await.is_err() {
+            return;
+        }
+    }
+}
