@@ -5,6 +5,7 @@ pub mod client;
 pub mod contract;
 pub mod freezing_proxy;
 pub mod memory;
+pub mod memory_source;
 pub mod nginx;
 pub mod pgbouncer;
 pub mod postgres;

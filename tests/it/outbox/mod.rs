@@ -8,6 +8,7 @@ mod fate;
 mod install;
 mod order;
 mod outages;
+mod source;
 mod stop;
 mod takeover;
 mod waking;

@@ -28,6 +28,7 @@ mod ledger;
 mod positions;
 mod sample;
 mod sessions;
+pub mod source;
 
 pub use accounts::accounts;
 pub use audit::audit;
