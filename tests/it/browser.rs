@@ -1,5 +1,6 @@
 //! The page in a real browser, used as a person would.
 
+mod burst;
 mod desk;
 mod keyboard;
 mod looks;

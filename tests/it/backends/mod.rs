@@ -86,7 +86,7 @@ impl Door {
     }
 }
 
-fn token(user_id: &str) -> String {
+pub(crate) fn token(user_id: &str) -> String {
     let claims =
         json!({"sub": user_id, "iss": "shop", "aud": "doorstep", "exp": 4_000_000_000_u64});
     let header = Header { kid: Some("shop".into()), ..Header::new(Algorithm::HS256) };
