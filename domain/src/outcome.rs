@@ -18,17 +18,20 @@ pub enum Outcome {
     Dropped,
     /// A full mailbox or a full node did not take it.
     Rejected,
+    /// Its sender took it back.
+    Recalled,
 }
 
 impl Outcome {
     /// All of them, for tables and counters.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Delivered,
         Self::Expired,
         Self::Promoted,
         Self::Replaced,
         Self::Dropped,
         Self::Rejected,
+        Self::Recalled,
     ];
 
     /// The word used in logs, metrics and on the wire.
@@ -40,6 +43,7 @@ impl Outcome {
             Self::Replaced => "replaced",
             Self::Dropped => "dropped",
             Self::Rejected => "rejected",
+            Self::Recalled => "recalled",
         }
     }
 }

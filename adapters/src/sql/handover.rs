@@ -1,6 +1,6 @@
 use async_trait::async_trait;
 use doorstep_domain::ports::{Handover, Left, StoreError};
-use doorstep_domain::{Notification, Timestamp, UserId};
+use doorstep_domain::{Notification, NotificationId, Timestamp, UserId};
 use sqlx::any::AnyRow;
 use sqlx::{AssertSqlSafe, Row};
 
@@ -29,6 +29,12 @@ impl Handover for Store {
             return Ok(Vec::new());
         }
         self.take_where("WHERE user_id = $2", |query| query.bind(user), limit).await
+    }
+
+    async fn take_one(&self, id: NotificationId) -> Result<Option<Notification>, StoreError> {
+        let id = id.to_string();
+        let taken = self.take_where("WHERE id = $2", |query| query.bind(id), 1).await?;
+        Ok(taken.into_iter().next())
     }
 
     async fn take_expired(

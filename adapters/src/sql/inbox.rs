@@ -1,6 +1,6 @@
 use async_trait::async_trait;
-use doorstep_domain::ports::{EnteredBy, Inbox, InboxItem, StoreError, Which};
-use doorstep_domain::{Notification, NotificationId, Timestamp, UserId};
+use doorstep_domain::ports::{EnteredBy, Inbox, InboxItem, Removed, StoreError, Which};
+use doorstep_domain::{Notification, NotificationId, Timestamp, Topic, UserId};
 use sqlx::any::AnyRow;
 use sqlx::{AssertSqlSafe, Row};
 
@@ -109,6 +109,44 @@ impl Inbox for Store {
         let row = self.row(|| sqlx::query(sql).bind(&user)).await?;
         let count: i64 = row.map_or(Ok(0), |row| row.try_get(0)).map_err(failed)?;
         Ok(u64::try_from(count).unwrap_or(0))
+    }
+
+    async fn remove(&self, id: NotificationId) -> Result<Option<Removed>, StoreError> {
+        let sql = format!("DELETE FROM inbox WHERE id = $1 RETURNING {ITEM}, delivered_at");
+        let mut transaction = self.begin().await?;
+        let query = sqlx::query(AssertSqlSafe(sql)).bind(id.to_string());
+        let row = transaction.optional(query).await?;
+        // Read before the commit: an item that cannot be read stays.
+        let removed = row.map(|row| -> Result<_, StoreError> {
+            let delivered: Option<i64> = row.try_get("delivered_at").map_err(failed)?;
+            Ok(Removed { item: read_item(&row)?, delivered: delivered.is_some() })
+        });
+        let removed = removed.transpose()?;
+        transaction.commit().await?;
+        Ok(removed)
+    }
+
+    async fn remove_undelivered(
+        &self,
+        user: &UserId,
+        topic: Option<Topic>,
+    ) -> Result<Vec<InboxItem>, StoreError> {
+        let sql = format!(
+            "WITH next AS MATERIALIZED \
+             (SELECT seq FROM inbox WHERE user_id = $1 AND delivered_at IS NULL \
+             AND ($2 IS NULL OR topic = $2) ORDER BY seq LIMIT $3{}) \
+             DELETE FROM inbox WHERE seq IN (SELECT seq FROM next) RETURNING {ITEM}, seq",
+            self.dialect.for_update
+        );
+        let mut transaction = self.begin().await?;
+        let query = sqlx::query(AssertSqlSafe(sql))
+            .bind(text::kept(&user.to_string()))
+            .bind(topic.map(|topic| topic.as_str().to_owned()))
+            .bind(ANSWERS);
+        let rows = transaction.all(query).await?;
+        let removed = in_order(&rows, read_item)?;
+        transaction.commit().await?;
+        Ok(removed)
     }
 }
 

@@ -1,7 +1,7 @@
 use async_trait::async_trait;
 
 use super::StoreError;
-use crate::{Notification, Timestamp, UserId};
+use crate::{Notification, NotificationId, Timestamp, UserId};
 
 /// What a stopping node leaves for the next one, or for those that run.
 ///
@@ -20,6 +20,9 @@ pub trait Handover: Send + Sync {
     /// Takes at most `limit` of what was left for this user, in the order in which it was left. Cheap when
     /// there is nothing.
     async fn take_for(&self, user: &UserId, limit: usize) -> Result<Vec<Notification>, StoreError>;
+
+    /// Takes the one with this id, if it was left.
+    async fn take_one(&self, id: NotificationId) -> Result<Option<Notification>, StoreError>;
 
     /// Takes at most `limit` of those whose TTL has ended by `now`. One without a `ttl` never ends.
     async fn take_expired(

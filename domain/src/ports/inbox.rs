@@ -1,7 +1,7 @@
 use async_trait::async_trait;
 
 use super::StoreError;
-use crate::{Notification, NotificationId, Timestamp, UserId};
+use crate::{Notification, NotificationId, Timestamp, Topic, UserId};
 
 /// The durable inbox: what is kept, unread, until the user reads it.
 ///
@@ -46,6 +46,26 @@ pub trait Inbox: Send + Sync {
 
     /// How many unread items the user has.
     async fn unread(&self, user: &UserId) -> Result<u64, StoreError>;
+
+    /// Removes an item of any user, read or not. Returns it, or `None` if there is none with this id.
+    async fn remove(&self, id: NotificationId) -> Result<Option<Removed>, StoreError>;
+
+    /// Removes the user's undelivered items, or those of one topic: at most 1,000; call again while it returns that
+    /// many.
+    async fn remove_undelivered(
+        &self,
+        user: &UserId,
+        topic: Option<Topic>,
+    ) -> Result<Vec<InboxItem>, StoreError>;
+}
+
+/// An item that was removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Removed {
+    /// The item.
+    pub item: InboxItem,
+    /// Whether it had been delivered or read.
+    pub delivered: bool,
 }
 
 /// Which items of a user are meant.

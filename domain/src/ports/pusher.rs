@@ -2,7 +2,7 @@ use std::num::NonZeroU16;
 
 use async_trait::async_trait;
 
-use crate::{Notification, Timestamp};
+use crate::{Notification, NotificationId, Timestamp, UserId};
 
 /// Hands notifications to live connections.
 #[cfg_attr(feature = "mocks", mockall::automock)]
@@ -22,6 +22,10 @@ pub trait Pusher: Send + Sync {
         attempt: Attempt,
         deadline: Timestamp,
     ) -> Result<Pushed, PushError>;
+
+    /// Tells connections that were handed this notification, and may show it, to take it away. Best effort: it is
+    /// neither stored nor acknowledged. The default does nothing.
+    async fn retract(&self, _user: &UserId, _id: NotificationId) {}
 }
 
 /// How often a notification's acknowledgement has been given up on, plus one.
