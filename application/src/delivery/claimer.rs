@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
 use doorstep_domain::ports::{Handover, StoreError};
-use doorstep_domain::{Ended, Notification, Outcome, UserId};
+use doorstep_domain::{Ended, Notification, NotificationId, Outcome, UserId};
 use tokio::sync::Notify;
 
 use super::context::Context;
@@ -88,6 +88,24 @@ impl Claimer {
             done.send(()).ok();
         });
         wait.await.ok();
+    }
+
+    /// Takes one out of the store, if the store may hold it: its sender takes it back.
+    pub(super) async fn recall(
+        &self,
+        id: NotificationId,
+    ) -> Result<Option<Notification>, StoreError> {
+        if !self.left.load(SeqCst) && !self.store.is_shared() {
+            return Ok(None);
+        }
+        self.cx.guarded(HANDOVER, self.store.take_one(id)).await
+    }
+
+    /// Claims what the store holds for this user, so that it can be recalled here.
+    pub(super) async fn claim_for_recall(self: &Arc<Self>, user: &UserId) {
+        if self.left.load(SeqCst) || self.store.is_shared() {
+            Self::claim_in_background(self, user).await;
+        }
     }
 
     /// Takes up what the store holds for this user, as far as this node has room.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use doorstep_domain::ports::{Attempt, Clock, Presence, PushError, Pushed, Pusher, StoreError};
-use doorstep_domain::{Ended, Notification, Outcome, Timestamp, UserId};
+use doorstep_domain::{Ended, Notification, NotificationId, Outcome, Timestamp, UserId};
 use futures_util::FutureExt;
 
 use super::Refused;
@@ -94,6 +94,12 @@ impl Context {
             Ok(None) => Err(PushError("the pusher panicked".into())),
             Err(elapsed) => Err(PushError(Box::new(elapsed))),
         }
+    }
+
+    /// Tells connections to take a notification away.
+    pub(super) async fn retract(&self, user: &UserId, id: NotificationId) {
+        let retract = async { self.pusher.retract(user, id).await };
+        self.unless_panic("pusher", retract).await;
     }
 
     /// Calls a store. A panic counts as [`StoreError::Unavailable`].

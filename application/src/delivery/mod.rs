@@ -14,6 +14,7 @@
 //! | `poll` | the strategy `poll`, for comparison |
 //! | `immediate` | the policy `immediate`, and a TTL of 0 |
 //! | `handover` | a stopping node hands over, a starting node takes up |
+//! | `recall` | a sender takes back what it sent |
 //! | `claimer` | a running node takes up what others handed over |
 //! | `endings/` | reports each end; receipts |
 //! | `context`, `tasks`, `sync` | guarded calls of the ports; background work; the lock |
@@ -30,6 +31,7 @@ mod interleavings;
 mod mailbox;
 mod policy;
 mod poll;
+mod recall;
 mod sync;
 mod tasks;
 mod wake;
@@ -51,6 +53,7 @@ pub use self::endings::{Acceptance, Receipt};
 pub use self::handover::Stopped;
 pub use self::mailbox::Held;
 pub use self::policy::{Limits, OnExpiry, Overflow, Policy, Rule, Rules, Strategy};
+pub use self::recall::Recall;
 
 /// Delivers notifications to users, now or when they arrive.
 ///

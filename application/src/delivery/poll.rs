@@ -1,4 +1,4 @@
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use doorstep_domain::ports::{Attempt, Pushed};
@@ -20,11 +20,13 @@ pub(super) struct Poll {
     /// The notifications that wait, oldest first per user, so that a full mailbox can drop its oldest.
     /// **The caller that takes a notification out ends it.**
     waiting: Mutex<HashMap<UserId, VecDeque<Arc<Notification>>>>,
+    /// Those of them that were handed to the pusher, which may have handed them to a connection.
+    tried: Mutex<HashSet<NotificationId>>,
 }
 
 impl Poll {
     pub(super) fn new(cx: Arc<Context>) -> Arc<Self> {
-        Arc::new(Self { cx, waiting: Mutex::default() })
+        Arc::new(Self { cx, waiting: Mutex::default(), tried: Mutex::default() })
     }
 
     pub(super) fn accept(
@@ -73,6 +75,7 @@ impl Poll {
                 break Outcome::Expired;
             }
             if self.cx.is_online(&n.user_id).await
+                && self.trying(&n)
                 && let Ok(Pushed::Written | Pushed::InFlight) =
                     self.cx.push(&n, Attempt::FIRST, deadline).await
             {
@@ -98,11 +101,43 @@ impl Poll {
         self.waiting.lock().get(user).is_some_and(|queue| queue.iter().any(|n| n.id == id))
     }
 
+    /// Notes that a push is about to be made. Returns false if the notification has ended.
+    fn trying(&self, n: &Notification) -> bool {
+        // Under the lock that a recall takes, so that it learns of this push or prevents it.
+        let waiting = self.waiting.lock();
+        let waits = waiting.get(&n.user_id).is_some_and(|queue| queue.iter().any(|o| o.id == n.id));
+        if waits {
+            self.tried.lock().insert(n.id);
+        }
+        waits
+    }
+
+    /// Takes out what `such` says, with whether a connection may have been handed it.
+    pub(super) fn recall(
+        &self,
+        such: impl Fn(&Notification) -> bool,
+    ) -> Vec<(Arc<Notification>, bool)> {
+        let mut taken = Vec::new();
+        let mut waiting = self.waiting.lock();
+        waiting.retain(|_, queue| {
+            queue.retain(|n| {
+                let goes = such(n);
+                if goes {
+                    taken.push((n.clone(), self.tried.lock().remove(&n.id)));
+                }
+                !goes
+            });
+            !queue.is_empty()
+        });
+        taken
+    }
+
     fn take(&self, user: &UserId, id: NotificationId) -> bool {
         let mut waiting = self.waiting.lock();
         let Some(queue) = waiting.get_mut(user) else { return false };
         let Some(position) = queue.iter().position(|n| n.id == id) else { return false };
         queue.remove(position);
+        self.tried.lock().remove(&id);
         if queue.is_empty() {
             waiting.remove(user);
         }
@@ -115,6 +150,7 @@ impl Poll {
     /// Takes out everything that waits.
     pub(super) fn drain(&self) -> Vec<Notification> {
         let all = std::mem::take(&mut *self.waiting.lock());
+        self.tried.lock().clear();
         all.into_values().flatten().map(Arc::unwrap_or_clone).collect()
     }
 

@@ -28,7 +28,7 @@ pub use clock::Clock;
 pub use events::{EventHandler, EventPublisher, HandlerError, PublishError};
 pub use handover::{Handover, Left};
 pub use ids::Ids;
-pub use inbox::{EnteredBy, Inbox, InboxItem, Which};
+pub use inbox::{EnteredBy, Inbox, InboxItem, Removed, Which};
 pub use outcomes::Outcomes;
 pub use passwords::{HasherError, PasswordHasher};
 pub use positions::{

@@ -38,6 +38,7 @@ impl Mailroom {
             .position(mailbox, |e| e.state == EntryState::Waiting && e.created_at > n.created_at);
         let index = self.insert(mailbox, n, ttl, None, before.unwrap_or(NIL));
         self.entries[index as usize].limited = limited;
+        self.entries[index as usize].travelled = true;
         self.rewind(mailbox);
         Admission::In(gone)
     }

@@ -23,6 +23,8 @@ pub(super) struct Entry {
     pub(super) repeats: u8,
     /// The last push found no room. This entry's timer repeats it.
     pub(super) full: bool,
+    /// Another node had it: whether a connection was handed it there is not known.
+    pub(super) travelled: bool,
     /// Set if it is in the inbox too: it does not expire, and can be removed from memory without loss.
     pub(super) kept: Option<EnteredBy>,
     pub(super) timed: bool,
@@ -65,6 +67,7 @@ impl Entry {
             state: EntryState::Waiting,
             repeats: 0,
             full: false,
+            travelled: false,
             kept,
             timed: false,
             limited: false,

@@ -4,7 +4,7 @@ use doorstep_domain::ports::InboxItem;
 use doorstep_domain::{NotificationId, Ttl, UserId};
 
 use super::entry::{EntryState, NIL};
-use super::{LOOK, LOOK_LATER, LOOKING, MORE, Mailroom};
+use super::{LOOK, LOOK_LATER, LOOKING, MORE, Mailroom, RECALLED};
 
 impl Mailroom {
     /// The next flush loads from the user's inbox.
@@ -17,6 +17,13 @@ impl Mailroom {
     /// Each item that is not known yet goes to its place in the order of acceptance.
     pub(in crate::delivery) fn looked(&mut self, user: &UserId, items: Vec<InboxItem>, more: bool) {
         let Some(mailbox) = self.find(user) else { return };
+        let here = &mut self.mailboxes[mailbox as usize];
+        if here.flags & RECALLED != 0 {
+            // One of the items may be gone from the inbox since: load again.
+            here.flags = here.flags & !(RECALLED | LOOKING) | LOOK;
+            self.forget(mailbox, |e| e.state == EntryState::Marked);
+            return;
+        }
         for InboxItem { notification: item, by, .. } in items {
             if self.with_id(mailbox, item.id, |_| true).is_some() {
                 continue;
@@ -41,7 +48,7 @@ impl Mailroom {
     pub(in crate::delivery) fn look_failed(&mut self, user: &UserId) -> bool {
         let Some(mailbox) = self.find(user) else { return false };
         let here = &mut self.mailboxes[mailbox as usize];
-        here.flags &= !LOOKING;
+        here.flags &= !(LOOKING | RECALLED);
         let first = here.flags & LOOK_LATER == 0;
         here.flags |= LOOK_LATER;
         self.forget(mailbox, |e| e.state == EntryState::Marked);

@@ -85,10 +85,12 @@ impl Mailroom {
         id: NotificationId,
         such: impl Fn(&Entry) -> bool,
     ) -> Option<u32> {
-        let is_it = |&index: &u32| {
-            let entry = &self.entries[index as usize];
-            entry.id == id && entry.mailbox == mailbox && such(entry)
-        };
+        self.find_id(id, |entry| entry.id == id && entry.mailbox == mailbox && such(entry))
+    }
+
+    /// An entry of any mailbox with this id for which `such` holds.
+    pub(super) fn find_id(&self, id: NotificationId, such: impl Fn(&Entry) -> bool) -> Option<u32> {
+        let is_it = |&index: &u32| such(&self.entries[index as usize]);
         self.ids.find(self.hasher.hash_one(id), is_it).copied()
     }
 

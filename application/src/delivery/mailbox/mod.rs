@@ -14,6 +14,7 @@
 //! | `entry`, `lists` | one entry; the links and tables of all entries |
 //! | `due` | which entries become due when |
 //! | `claimed` | notifications that a stopped node left |
+//! | `recall` | notifications that their sender takes back |
 //! | `kept` | notifications that are kept in the inbox |
 //! | `shards` | many mailrooms, each under its own lock |
 
@@ -34,10 +35,12 @@ mod kept;
 mod lists;
 #[cfg(test)]
 mod properties;
+mod recall;
 mod rules;
 mod shards;
 
 pub(super) use self::entry::EntryState;
+pub(super) use self::recall::{ItemHere, TakenBack};
 pub(super) use self::shards::Mailrooms;
 
 /// The mailboxes of some users.
@@ -84,6 +87,8 @@ const LOOKING: u8 = 16;
 const MORE: u8 = 32;
 /// A load from the inbox failed and is repeated later.
 const LOOK_LATER: u8 = 64;
+/// An item was removed from the inbox during the load: what it returns is discarded.
+const RECALLED: u8 = 128;
 
 /// What a flush does next.
 #[derive(Debug)]

@@ -93,6 +93,14 @@ impl Mailrooms {
         self.shards.iter().filter_map(|shard| shard.lock().next_due()).min()
     }
 
+    /// Calls `f` with one mailroom after the other until it returns something. For what is known by its id only.
+    pub(in crate::delivery) fn first<T>(
+        &self,
+        f: impl Fn(&mut Mailroom) -> Option<T>,
+    ) -> Option<T> {
+        (0..self.shards.len()).find_map(|shard| self.in_shard(shard, &f))
+    }
+
     /// The number of shards.
     pub(in crate::delivery) fn shards(&self) -> usize {
         self.shards.len()

@@ -17,7 +17,7 @@ use crate::delivery::sync::Mutex;
 /// How many items of the inbox are loaded at a time for an arriving user.
 const PAGE: usize = 100;
 /// The store's name in errors and logs.
-const INBOX: &str = "inbox";
+pub(in crate::delivery) const INBOX: &str = "inbox";
 
 /// The largest write to the store.
 const BATCH: usize = 1000;
@@ -59,6 +59,14 @@ impl InboxQueues {
     pub(super) fn promote(&self, n: Notification) {
         self.to_promote.lock().push_back(n);
         self.promote_bell.notify_one();
+    }
+
+    pub(super) fn store(&self) -> &dyn Inbox {
+        &*self.store
+    }
+
+    pub(super) fn is_promoting(&self, id: NotificationId) -> bool {
+        self.to_promote.lock().iter().any(|n| n.id == id)
     }
 
     /// Takes what has not been promoted when the node stops.

@@ -17,17 +17,22 @@ mod inbox;
 mod timer;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use doorstep_domain::ports::{EnteredBy, Inbox};
 use doorstep_domain::{Ended, Notification, NotificationId, Outcome, UserId};
 
 use self::alarm::Alarm;
+pub(super) use self::inbox::INBOX;
 use self::inbox::InboxQueues;
 use super::Refused;
 use super::context::Context;
 use super::endings::Acceptance;
 use super::mailbox::{Acked, Admission, Bound, EntryState, Held, Mailrooms};
 use super::policy::{OnExpiry, Rule};
+
+/// How often a recall checks whether a promotion has been written.
+const PROMOTION_CHECK: Duration = Duration::from_millis(20);
 
 /// The mailboxes, and the flushes that empty them.
 pub(super) struct Wake {
@@ -208,6 +213,19 @@ impl Wake {
     /// Takes what has not been promoted to the inbox when the node stops.
     pub(super) fn unpromoted(&self) -> Vec<Notification> {
         self.queues.as_ref().map(InboxQueues::unpromoted).unwrap_or_default()
+    }
+
+    /// The inbox, if there is one.
+    pub(super) fn inbox(&self) -> Option<&dyn Inbox> {
+        self.queues.as_ref().map(|queues| queues.store())
+    }
+
+    /// Waits until an expired notification that was on its way to the inbox is there.
+    pub(super) async fn until_promoted(&self, id: NotificationId) {
+        let Some(queues) = &self.queues else { return };
+        while queues.is_promoting(id) {
+            tokio::time::sleep(PROMOTION_CHECK).await;
+        }
     }
 
     pub(super) fn held(&self) -> Held {
