@@ -19,6 +19,8 @@ pub enum CloseReason {
     OverLimit,
     /// The session was signed out or has expired.
     SessionEnded,
+    /// The backend ended the user's connections.
+    Disconnected,
     /// The client does not read: its socket took no byte for [`too_slow_after`] while frames waited.
     ///
     /// [`too_slow_after`]: super::Settings::too_slow_after
@@ -27,7 +29,7 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// Every reason, in the order of its variants.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Gone,
         Self::Unanswered,
         Self::Protocol,
@@ -37,6 +39,7 @@ impl CloseReason {
         Self::Restart,
         Self::OverLimit,
         Self::SessionEnded,
+        Self::Disconnected,
         Self::TooSlow,
     ];
 
@@ -52,6 +55,7 @@ impl CloseReason {
             Self::Restart => Some(1012),
             Self::OverLimit => Some(1013),
             Self::SessionEnded => Some(4401),
+            Self::Disconnected => Some(4403),
             Self::TooSlow => Some(4408),
         }
     }
@@ -67,6 +71,7 @@ impl CloseReason {
             Self::Restart => "service restart",
             Self::OverLimit => "too many connections, try again later",
             Self::SessionEnded => "session ended",
+            Self::Disconnected => "disconnected by the backend",
             Self::TooSlow => "too slow",
         }
     }
@@ -83,6 +88,7 @@ impl CloseReason {
             Self::Restart => "restart",
             Self::OverLimit => "over_limit",
             Self::SessionEnded => "session_ended",
+            Self::Disconnected => "disconnected",
             Self::TooSlow => "too_slow",
         }
     }

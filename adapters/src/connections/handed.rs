@@ -29,6 +29,16 @@ impl Handed {
         self.known.get(&id).is_some_and(|known| known.attempt >= attempt)
     }
 
+    /// Whether it was handed this notification in any attempt.
+    pub(super) fn was_handed(&self, id: NotificationId) -> bool {
+        self.known.contains_key(&id)
+    }
+
+    /// Whether its client is done with this notification.
+    pub(super) fn is_done(&self, id: NotificationId) -> bool {
+        self.known.get(&id).is_some_and(|known| known.done)
+    }
+
     /// It is handed this notification.
     pub(super) fn note(&mut self, id: NotificationId, attempt: Attempt) {
         let known = Known { attempt, done: false };

@@ -17,6 +17,7 @@
 //! | `connection` | what the registry knows of one connection |
 //! | `outbox`, `handed` | the frames that wait for its socket; what it was handed |
 //! | `pace` | since when a socket takes no bytes |
+//! | `retract` | telling clients to take a notification away |
 //! | `frame`, `close` | a notification on the wire; why a connection ends |
 //! | `session` | the end of a connection's session |
 //!
@@ -31,6 +32,7 @@ mod outbox;
 mod push;
 mod registered;
 mod registry;
+mod retract;
 mod session;
 mod settings;
 #[cfg(test)]
@@ -40,8 +42,9 @@ pub(crate) use crate::http::{Pace, Paced};
 pub use close::CloseReason;
 pub(crate) use connection::Connection;
 pub(crate) use frame::Frame;
-pub(crate) use outbox::Room;
+pub(crate) use outbox::{Outgoing, Room};
 pub(crate) use registered::{Line, Newcomer, Registered};
 pub use registry::{Connections, Refusal, Traffic, Transport};
+pub(crate) use retract::RetractReason;
 pub(crate) use session::session_over;
 pub use settings::Settings;

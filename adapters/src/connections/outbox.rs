@@ -1,12 +1,14 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use doorstep_domain::NotificationId;
 use doorstep_domain::ports::Attempt;
 use tokio::sync::Notify;
 
 use super::frame::Frame;
 use super::handed::Handed;
+use super::retract::{RetractReason, retract_frame};
 
 /// The frames that wait for one connection's socket: written by pushes, read by the connection's task.
 #[derive(Debug)]
@@ -16,9 +18,18 @@ pub(crate) struct Outbox {
     capacity: usize,
 }
 
+/// What goes out next.
+#[derive(Debug, Clone)]
+pub(crate) enum Outgoing {
+    /// A notification.
+    Notification(Arc<Frame>),
+    /// A frame that tells the client to take a notification away, for clients that acknowledge.
+    Retract(Bytes),
+}
+
 #[derive(Debug, Default)]
 struct Inner {
-    frames: VecDeque<Arc<Frame>>,
+    frames: VecDeque<Outgoing>,
     handed: Handed,
     wanted: Wanted,
 }
@@ -84,7 +95,7 @@ impl Outbox {
             return Offer::Full;
         }
         inner.handed.note(frame.id, attempt);
-        inner.frames.push_back(Arc::clone(frame));
+        inner.frames.push_back(Outgoing::Notification(Arc::clone(frame)));
         drop(inner);
         self.filled.notify_one();
         Offer::Fits
@@ -115,7 +126,7 @@ impl Outbox {
     }
 
     /// The next frame for the socket, and whether delivery is to be told of room. One task calls this.
-    pub(crate) async fn next(&self) -> (Option<Arc<Frame>>, Room) {
+    pub(crate) async fn next(&self) -> (Option<Outgoing>, Room) {
         loop {
             {
                 let mut inner = self.locked();
@@ -130,6 +141,23 @@ impl Outbox {
                 }
             }
             self.filled.notified().await;
+        }
+    }
+
+    /// The client is to take this notification away, if it was handed it. A frame that has not gone out yet is
+    /// dropped instead.
+    pub(super) fn retract(&self, id: NotificationId, reason: RetractReason) {
+        let mut inner = self.locked();
+        let elsewhere = reason == RetractReason::AcknowledgedElsewhere;
+        if !inner.handed.was_handed(id) || elsewhere && inner.handed.is_done(id) {
+            return;
+        }
+        let before = inner.frames.len();
+        inner.frames.retain(|out| !matches!(out, Outgoing::Notification(frame) if frame.id == id));
+        if inner.frames.len() == before && before < self.capacity {
+            inner.frames.push_back(Outgoing::Retract(retract_frame(id, reason)));
+            drop(inner);
+            self.filled.notify_one();
         }
     }
 

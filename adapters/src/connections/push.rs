@@ -3,11 +3,11 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use async_trait::async_trait;
 use doorstep_domain::ports::{Attempt, Presence, PushError, Pushed, Pusher};
-use doorstep_domain::{Notification, Timestamp, UserId};
+use doorstep_domain::{Notification, NotificationId, Timestamp, UserId};
 
 use super::frame::Frame;
 use super::outbox::Offer;
-use super::{Connection, Connections};
+use super::{Connection, Connections, RetractReason};
 
 #[async_trait]
 impl Presence for Connections {
@@ -39,6 +39,10 @@ impl Pusher for Connections {
         // Outside of the lock: making a frame takes longer than putting it into an outbox.
         let frame = Arc::new(Frame::new(notification, deadline));
         Ok(self.with(user, |theirs| self.hand_out(theirs, &frame, attempt)))
+    }
+
+    async fn retract(&self, user: &UserId, id: NotificationId) {
+        Self::retract(self, user, id, RetractReason::Recalled, None);
     }
 }
 

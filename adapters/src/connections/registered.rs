@@ -6,7 +6,7 @@ use doorstep_domain::{NotificationId, UserId};
 
 use crate::http::Client;
 
-use super::{CloseReason, Connection, Connections, Pace, Room, Transport};
+use super::{CloseReason, Connection, Connections, Pace, RetractReason, Room, Transport};
 
 /// A connection that asks to be taken in.
 pub(crate) struct Newcomer<'a> {
@@ -19,6 +19,7 @@ pub(crate) struct Newcomer<'a> {
 /// What a connection reports to delivery.
 #[derive(Clone)]
 pub(crate) struct Line {
+    pub(super) connections: Arc<Connections>,
     pub(super) delivery: Arc<Delivery>,
     pub(super) user: UserId,
     pub(super) connection: Arc<Connection>,
@@ -27,7 +28,6 @@ pub(crate) struct Line {
 /// A place in the registry. Dropping it, for whatever reason, takes the connection out and then tells delivery
 /// that it has departed.
 pub(crate) struct Registered {
-    pub(super) connections: Arc<Connections>,
     pub(super) line: Line,
     pub(super) stage: Stage,
 }
@@ -54,7 +54,18 @@ impl Line {
     /// The client acknowledged this notification, or was written it and does not acknowledge.
     pub(crate) fn acknowledged(&self, id: NotificationId) {
         self.connection.outbox.done(id);
-        self.delivery.acknowledged(&self.user, id);
+        if self.delivery.acknowledged(&self.user, id) {
+            self.retract_elsewhere(id, RetractReason::AcknowledgedElsewhere);
+        }
+    }
+
+    /// The user closed this notification at this connection.
+    pub(crate) fn dismissed(&self, id: NotificationId) {
+        self.retract_elsewhere(id, RetractReason::DismissedElsewhere);
+    }
+
+    fn retract_elsewhere(&self, id: NotificationId, reason: RetractReason) {
+        self.connections.retract(&self.user, id, reason, Some(self.connection.id));
     }
 
     /// Reports what the outbox said of its room.
@@ -80,18 +91,18 @@ impl Registered {
 
 impl Drop for Registered {
     fn drop(&mut self) {
-        let Line { delivery, user, connection } = &self.line;
+        let Line { connections, delivery, user, connection } = &self.line;
         if self.stage >= Stage::Pushable {
-            self.connections.remove(user, connection);
+            connections.remove(user, connection);
         }
         if self.stage >= Stage::Addressed {
-            self.connections.leave_address(connection.address);
+            connections.leave_address(connection.address);
         }
         if self.stage >= Stage::Counted {
-            self.connections.leave(connection);
+            connections.leave(connection);
         }
         if self.stage >= Stage::Pushable {
-            self.connections.record_end(user, connection);
+            connections.record_end(user, connection);
             delivery.departed(user);
         }
     }

@@ -159,6 +159,19 @@ impl Connections {
         self.tasks.len()
     }
 
+    /// Closes all connections of a user with 4403, and returns how many.
+    pub fn disconnect(&self, user: &UserId) -> usize {
+        self.with(user, |theirs| {
+            let open = theirs.iter().filter(|connection| connection.is_open());
+            open.map(|connection| connection.close(CloseReason::Disconnected)).count()
+        })
+    }
+
+    /// How many connections this user has.
+    pub fn count_of(&self, user: &UserId) -> usize {
+        self.with(user, |theirs| theirs.iter().filter(|connection| connection.is_open()).count())
+    }
+
     /// How many sessions have been ended so far.
     ///
     /// A session may be signed out between the check of its token and the registration of its connection,
@@ -187,8 +200,12 @@ impl Connections {
         // Each count is taken before it is judged, so that no two take the last place; dropping this puts
         // back what has been taken.
         let mut registered = Registered {
-            connections: Arc::clone(self),
-            line: Line { delivery, user: caller.user_id.clone(), connection: Arc::new(connection) },
+            line: Line {
+                connections: Arc::clone(self),
+                delivery,
+                user: caller.user_id.clone(),
+                connection: Arc::new(connection),
+            },
             stage: Stage::Refused,
         };
         let most = match transport {

@@ -7,7 +7,7 @@ use doorstep_domain::ports::Clock;
 use futures_util::Stream;
 
 use super::watch::EndOfBody;
-use crate::connections::{CloseReason, Frame, Line};
+use crate::connections::{CloseReason, Frame, Line, Outgoing};
 
 /// The events of one stream: what makes the next bytes of its body.
 pub(super) struct Events {
@@ -82,7 +82,8 @@ impl Events {
                 reason = connection.closed() => return Next::End(reason),
                 (frame, room) = connection.outbox.next() => {
                     self.line.report(room);
-                    if let Some(frame) = frame {
+                    // A stream is for plain clients: they are not told to take anything away.
+                    if let Some(Outgoing::Notification(frame)) = frame {
                         return Next::Event(frame);
                     }
                 }

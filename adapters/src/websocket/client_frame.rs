@@ -6,6 +6,8 @@ use serde::Deserialize;
 pub(super) enum FromClient {
     /// It has this notification.
     Ack(NotificationId),
+    /// The user closed this notification.
+    Dismiss(NotificationId),
     /// Something well-formed that this version does not know.
     Unknown,
 }
@@ -30,12 +32,14 @@ impl FromClient {
                 _ => Err(Malformed),
             };
         };
-        if message.kind.as_deref() != Some("ack") {
-            return Ok(Self::Unknown);
-        }
+        let of = match message.kind.as_deref() {
+            Some("ack") => Self::Ack,
+            Some("dismiss") => Self::Dismiss,
+            _ => return Ok(Self::Unknown),
+        };
         let id = message.id.as_ref().and_then(serde_json::Value::as_str).ok_or(Malformed)?;
         // An id that none of ours can have is acknowledged by nobody, like any other unknown one.
-        Ok(id.parse().map_or(Self::Unknown, Self::Ack))
+        Ok(id.parse().map_or(Self::Unknown, of))
     }
 }
 
@@ -53,6 +57,8 @@ mod tests {
             (format!(r#"{{"type":"ack","id":"{id}","more":[1]}}"#), Ok(FromClient::Ack(id))),
             (format!(r#"{{"type":"\u0061ck","id":"{id}"}}"#), Ok(FromClient::Ack(id))),
             (r#"{"type":"ack","id":"nobody's"}"#.into(), Ok(FromClient::Unknown)),
+            (format!(r#"{{"type":"dismiss","id":"{id}"}}"#), Ok(FromClient::Dismiss(id))),
+            (r#"{"type":"dismiss"}"#.into(), Err(Malformed)),
             (r#"{"type":"hello"}"#.into(), Ok(FromClient::Unknown)),
             (r#"{"type":7}"#.into(), Ok(FromClient::Unknown)),
             ("{}".into(), Ok(FromClient::Unknown)),

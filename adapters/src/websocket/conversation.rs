@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite::{Bytes, Error, Message, Utf8Bytes};
 use super::Settings;
 use super::client_frame::FromClient;
 use super::close::{close_frame, of_error};
-use crate::connections::{CloseReason, Frame, Line, Registered, session_over};
+use crate::connections::{CloseReason, Frame, Line, Outgoing, Registered, session_over};
 
 /// Whether a client says what it has received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,8 +92,11 @@ impl Reader<'_> {
                         Ok(FromClient::Ack(id)) if self.mode == Mode::Acknowledging => {
                             self.line.acknowledged(id);
                         }
+                        Ok(FromClient::Dismiss(id)) if self.mode == Mode::Acknowledging => {
+                            self.line.dismissed(id);
+                        }
                         // For a plain connection the writer acknowledges.
-                        Ok(FromClient::Ack(_) | FromClient::Unknown) => {}
+                        Ok(FromClient::Ack(_) | FromClient::Dismiss(_) | FromClient::Unknown) => {}
                         Err(_) => return CloseReason::Malformed,
                     }
                 }
@@ -123,7 +126,8 @@ impl Writer<'_> {
                 (frame, room) = self.line.connection().outbox.next() => {
                     self.line.report(room);
                     match frame {
-                        Some(frame) => self.write(sink, &frame).await,
+                        Some(Outgoing::Notification(frame)) => self.write(sink, &frame).await,
+                        Some(Outgoing::Retract(text)) => self.retract(sink, text).await,
                         None => Ok(()),
                     }
                 }
@@ -150,6 +154,20 @@ impl Writer<'_> {
             self.line.acknowledged(frame.id);
         }
         Ok(())
+    }
+
+    /// Only clients that acknowledge know what to do with it.
+    async fn retract(
+        &self,
+        sink: &mut (impl Sink<Message> + Unpin),
+        text: Bytes,
+    ) -> Result<(), CloseReason> {
+        match Utf8Bytes::try_from(text) {
+            Ok(text) if self.mode == Mode::Acknowledging => {
+                self.unless_too_slow(async { sink.send(Message::Text(text)).await.is_ok() }).await
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The heartbeat and the ping, in one write.

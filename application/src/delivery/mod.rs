@@ -171,9 +171,9 @@ impl Delivery {
 
     /// A connection of this user acknowledged this notification, or its client does not acknowledge and the
     /// notification was written to it. An id that is unknown, another user's, or acknowledged before changes
-    /// nothing.
-    pub fn acknowledged(&self, user: &UserId, id: NotificationId) {
-        self.wake.acknowledged(user, id);
+    /// nothing. Returns whether this acknowledgement was the first.
+    pub fn acknowledged(&self, user: &UserId, id: NotificationId) -> bool {
+        self.wake.acknowledged(user, id)
     }
 
     /// A connection of this user that was full has room again. Only for a pusher that returned

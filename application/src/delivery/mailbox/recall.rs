@@ -70,13 +70,6 @@ impl Mailroom {
         if ended { ItemHere::Acknowledged } else { ItemHere::Open }
     }
 
-    /// Whether an entry that is in the inbox too is here, and whose it is.
-    pub(in crate::delivery) fn kept_user(&self, id: NotificationId) -> Option<UserId> {
-        let index = self.anywhere(id, |entry| entry.kept.is_some())?;
-        let mailbox = self.entries[index as usize].mailbox;
-        Some(self.mailboxes[mailbox as usize].user.clone())
-    }
-
     fn anywhere(&self, id: NotificationId, such: impl Fn(&Entry) -> bool) -> Option<u32> {
         self.find_id(id, |entry| entry.id == id && such(entry))
     }

@@ -176,8 +176,10 @@ impl Wake {
     }
 
     /// A connection acknowledged this notification.
-    pub(super) fn acknowledged(self: &Arc<Self>, user: &UserId, id: NotificationId) {
-        let Some(acked) = self.rooms.with(user, |room| room.acknowledged(user, id)) else { return };
+    pub(super) fn acknowledged(self: &Arc<Self>, user: &UserId, id: NotificationId) -> bool {
+        let Some(acked) = self.rooms.with(user, |room| room.acknowledged(user, id)) else {
+            return false;
+        };
         let mut ended = Vec::new();
         self.finish(&acked, Outcome::Delivered, &mut ended);
         if !ended.is_empty() && self.cx.endings.has_observers() {
@@ -186,6 +188,7 @@ impl Wake {
         }
         // Entries behind it may have waited for its retry.
         self.flush_later(user);
+        true
     }
 
     /// Ends a notification, and queues the record for the inbox if it is kept there.
