@@ -10,15 +10,15 @@ use super::endings::Acceptance;
 use super::policy::{Overflow, Rule};
 use super::sync::Mutex;
 
-/// The strategy `poll`: the honest original. One light task a notification looks whether the user is there,
-/// every so often, pushes when they are, and gives up when the TTL ends.
+/// The strategy `poll`: the original solution. One light task per notification checks at intervals whether the
+/// user is there, pushes if so, and gives up when the TTL ends.
 ///
-/// Kept simple on purpose and for comparison: it takes what a connection took as delivered, without waiting
-/// for acknowledgements, and keeps no order between notifications.
+/// Kept for comparison, and simple on purpose: a notification counts as delivered when a connection takes it,
+/// without an acknowledgement, and there is no order between notifications.
 pub(super) struct Poll {
     cx: Arc<Context>,
-    /// Who waits, oldest first, so that a full mailbox knows its oldest. Whoever takes a notification out
-    /// of here ends it.
+    /// The notifications that wait, oldest first per user, so that a full mailbox can drop its oldest.
+    /// **The caller that takes a notification out ends it.**
     waiting: Mutex<HashMap<UserId, VecDeque<Arc<Notification>>>>,
 }
 
@@ -61,12 +61,12 @@ impl Poll {
             }
         }
         let (this, rule) = (self.clone(), *rule);
-        self.cx.tasks.now_or_later(async move { this.spin(n, rule).await });
+        self.cx.tasks.now_or_later(async move { this.run(n, rule).await });
         Ok(Acceptance::Waiting)
     }
 
-    /// Looks, pushes, sleeps; until it is delivered, over, or somebody else ended it.
-    async fn spin(&self, n: Arc<Notification>, rule: Rule) {
+    /// Checks, pushes and sleeps until the notification is delivered, its TTL ends, or another caller ended it.
+    async fn run(&self, n: Arc<Notification>, rule: Rule) {
         let deadline = n.created_at + n.ttl.unwrap_or(rule.ttl).as_duration();
         let outcome = loop {
             if self.cx.clock.now() >= deadline {
