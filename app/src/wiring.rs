@@ -7,7 +7,7 @@ use doorstep_adapters::jwt;
 use doorstep_adapters::market::{Instrument, SimulationSettings};
 use doorstep_adapters::{connections, websocket};
 use doorstep_application::demo::Lane;
-use doorstep_application::{delivery, notifications};
+use doorstep_application::{delivery, events_to_notifications};
 use doorstep_domain::RewardRules;
 
 use crate::config::backends::Algorithm;
@@ -50,7 +50,7 @@ impl Config {
     }
 
     /// By which policy closed positions are told of.
-    pub(crate) fn position_closed(&self) -> notifications::PositionClosed {
+    pub(crate) fn position_closed(&self) -> events_to_notifications::PositionClosedPolicies {
         let kinds = self.delivery.kinds.iter();
         let rule = kinds.rev().find(|(kind, _)| kind.as_str() == "position.closed");
         let rule = rule.map_or(self.delivery.default, |(_, rule)| *rule);
@@ -61,7 +61,7 @@ impl Config {
             PolicyOrKind::Inbox => Some(delivery::Policy::Inbox),
         };
         let by = self.notifications.position_closed;
-        notifications::PositionClosed {
+        events_to_notifications::PositionClosedPolicies {
             user: policy(by.user),
             stop_loss: policy(by.stop_loss),
             take_profit: policy(by.take_profit),
@@ -248,7 +248,10 @@ mod tests {
         assert_eq!(config.websocket(), websocket::Settings::default());
         assert_eq!(config.connections(), connections::Settings::default());
         assert_eq!(config.rewards.rules(), RewardRules::default());
-        assert_eq!(config.position_closed(), notifications::PositionClosed::default());
+        assert_eq!(
+            config.position_closed(),
+            events_to_notifications::PositionClosedPolicies::default()
+        );
         assert_eq!(config.trading.max_open_per_user, Trading::MAX_OPEN);
         assert_eq!(config.limits.registrations(), Rate::default());
         assert_eq!(config.limits.sign_ins(), Rate::default());

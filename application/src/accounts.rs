@@ -14,7 +14,7 @@ pub struct AccountViews {
 
 /// A user's account at a glance.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Me {
+pub struct AccountSummary {
     /// Who it is.
     pub user: User,
     /// What they have.
@@ -42,7 +42,7 @@ impl AccountViews {
     }
 
     /// The user's account; a user who has a session has one.
-    pub async fn me(&self, id: &UserId) -> Result<Me, StoreError> {
+    pub async fn me(&self, id: &UserId) -> Result<AccountSummary, StoreError> {
         let missing = || StoreError::Corrupt(format!("a session of user {id}, who does not exist"));
         let user = self.accounts.user(id).await?.ok_or_else(missing)?;
         let balance = self.accounts.balance(id).await?.ok_or_else(missing)?;
@@ -50,7 +50,7 @@ impl AccountViews {
             Some(inbox) => inbox.unread(id).await?,
             None => 0,
         };
-        Ok(Me { user, balance, unread })
+        Ok(AccountSummary { user, balance, unread })
     }
 
     /// The user's ledger entries before `before`, newest first: at most `limit`, and never more than
@@ -143,7 +143,10 @@ mod tests {
                 Arc::new(inbox) as Arc<dyn Inbox>
             });
             let me = AccountViews::new(Arc::new(accounts), inbox).me(&ada().id).await.unwrap();
-            assert_eq!(me, Me { user: ada(), balance: Money::from_minor(5), unread: expected });
+            assert_eq!(
+                me,
+                AccountSummary { user: ada(), balance: Money::from_minor(5), unread: expected }
+            );
         }
     }
 }

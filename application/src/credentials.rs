@@ -18,13 +18,13 @@ impl Credentials {
     pub const MAX_USERNAME_CHARS: usize = 32;
 
     /// Whether a new user may have these; says everything that is wrong at once.
-    pub(crate) fn for_registration(&self) -> Result<Username, Vec<Fault>> {
+    pub(crate) fn for_registration(&self) -> Result<Username, Vec<FieldFault>> {
         let mut faults = Vec::new();
         let username =
-            self.username.parse::<Username>().map_err(|e| faults.push(Fault::username(e)));
+            self.username.parse::<Username>().map_err(|e| faults.push(FieldFault::username(e)));
         let chars = self.password.chars().count();
         if !(Self::MIN_PASSWORD_CHARS..=Self::MAX_PASSWORD_CHARS).contains(&chars) {
-            faults.push(Fault {
+            faults.push(FieldFault {
                 field: "password",
                 detail: format!(
                     "a password has {} to {} characters",
@@ -41,7 +41,7 @@ impl Credentials {
 
     /// Whether these can be tried at all. Looser than registration: whatever has a possible size is simply
     /// not the right password, and the answer for that is the same for everybody.
-    pub(crate) fn for_sign_in(&self) -> Result<(), Vec<Fault>> {
+    pub(crate) fn for_sign_in(&self) -> Result<(), Vec<FieldFault>> {
         let fields = [
             ("username", &self.username, Self::MAX_USERNAME_CHARS),
             ("password", &self.password, Self::MAX_PASSWORD_CHARS),
@@ -49,7 +49,10 @@ impl Credentials {
         let faults: Vec<_> = fields
             .into_iter()
             .filter(|(_, text, max)| !(1..=*max).contains(&text.chars().count()))
-            .map(|(field, _, max)| Fault { field, detail: format!("has 1 to {max} characters") })
+            .map(|(field, _, max)| FieldFault {
+                field,
+                detail: format!("has 1 to {max} characters"),
+            })
             .collect();
         if faults.is_empty() { Ok(()) } else { Err(faults) }
     }
@@ -63,14 +66,14 @@ impl std::fmt::Debug for Credentials {
 
 /// One field that is not as it must be.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
+pub struct FieldFault {
     /// Which.
     pub field: &'static str,
     /// What it must be instead.
     pub detail: String,
 }
 
-impl Fault {
+impl FieldFault {
     fn username(error: impl std::fmt::Display) -> Self {
         Self { field: "username", detail: error.to_string() }
     }

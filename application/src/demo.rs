@@ -70,7 +70,7 @@ impl Lane {
 
 /// One thing that the server did.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Step {
+pub struct DemoStep {
     /// When.
     pub at: Timestamp,
     /// What: `committed`, `event`, `ledger`, `accepted` or `ended`.
@@ -101,7 +101,7 @@ pub struct Demo {
     delivery: Arc<Delivery>,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,
-    record: Arc<Mutex<Record>>,
+    record: Arc<Mutex<Timelines>>,
 }
 
 impl Demo {
@@ -111,7 +111,7 @@ impl Demo {
     }
 
     /// Notifies the user of this text, in this lane.
-    pub async fn send(&self, user: &UserId, lane: Lane, text: &str) -> Result<Step, NotSent> {
+    pub async fn send(&self, user: &UserId, lane: Lane, text: &str) -> Result<DemoStep, NotSent> {
         #[derive(Serialize)]
         struct Text<'a> {
             lane: &'static str,
@@ -134,19 +134,19 @@ impl Demo {
             Acceptance::Ended(outcome) => outcome.as_str(),
         };
         let step =
-            Step { at: created_at, what: "accepted", kind: Some(kind), detail: detail.into() };
+            DemoStep { at: created_at, what: "accepted", kind: Some(kind), detail: detail.into() };
         self.note(user, step.clone());
         Ok(step)
     }
 
     /// The time now, and what is remembered of this user, oldest first.
-    pub fn record(&self, user: &UserId) -> (Timestamp, Vec<Step>) {
+    pub fn record(&self, user: &UserId) -> (Timestamp, Vec<DemoStep>) {
         let record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
         let steps = record.users.get(user).map(|steps| steps.iter().cloned().collect());
         (self.clock.wall(), steps.unwrap_or_default())
     }
 
-    fn note(&self, user: &UserId, step: Step) {
+    fn note(&self, user: &UserId, step: DemoStep) {
         self.record.lock().unwrap_or_else(PoisonError::into_inner).note(user, step);
     }
 }
@@ -167,7 +167,7 @@ impl EventHandler for Demo {
     }
 
     async fn handle(&self, event: &DomainEvent) -> Result<(), HandlerError> {
-        let step = |at, what, detail| Step { at, what, kind: None, detail };
+        let step = |at, what, detail| DemoStep { at, what, kind: None, detail };
         match event {
             DomainEvent::UserRegistered { user } => {
                 // Raised right after the commit; that this handler hears of it later says nothing.
@@ -180,7 +180,7 @@ impl EventHandler for Demo {
             }
             DomainEvent::NotificationEnded(Ended { user_id, kind, outcome, at, .. }) => {
                 let (kind, detail) = (Some(kind.clone()), outcome.as_str().into());
-                self.note(user_id, Step { at: *at, what: "ended", kind, detail });
+                self.note(user_id, DemoStep { at: *at, what: "ended", kind, detail });
             }
             _ => {}
         }
@@ -190,19 +190,19 @@ impl EventHandler for Demo {
 
 /// The last steps of the last users.
 #[derive(Default)]
-struct Record {
-    users: HashMap<UserId, VecDeque<Step>>,
+struct Timelines {
+    users: HashMap<UserId, VecDeque<DemoStep>>,
     /// In the order in which they came.
     order: VecDeque<UserId>,
 }
 
-impl Record {
+impl Timelines {
     /// So many users are remembered.
     const MAX_USERS: usize = 1000;
     /// So many steps of each.
     const MAX_STEPS: usize = 100;
 
-    fn note(&mut self, user: &UserId, step: Step) {
+    fn note(&mut self, user: &UserId, step: DemoStep) {
         if !self.users.contains_key(user) {
             if self.order.len() == Self::MAX_USERS
                 && let Some(oldest) = self.order.pop_front()
@@ -227,13 +227,14 @@ mod tests {
 
     #[test]
     fn the_record_is_bounded_and_keeps_the_newest() {
-        let mut record = Record::default();
+        let mut record = Timelines::default();
         let user = |n: usize| UserId::from(Uuid::from_u128(n as u128));
-        let step = |detail: String| Step { at: Timestamp::MAX, what: "event", kind: None, detail };
-        for n in 0..=Record::MAX_USERS {
+        let step =
+            |detail: String| DemoStep { at: Timestamp::MAX, what: "event", kind: None, detail };
+        for n in 0..=Timelines::MAX_USERS {
             record.note(&user(n), step(String::new()));
         }
-        for n in 0..=Record::MAX_STEPS {
+        for n in 0..=Timelines::MAX_STEPS {
             record.note(&user(7), step(n.to_string()));
         }
         assert_eq!((record.users.len(), record.order.len()), (1000, 1000));

@@ -4,23 +4,23 @@
 //! it alone, if that is what you came for.
 //!
 //! [`trading`] opens and closes positions, and knows nobody who hears of it. [`rewards`] and
-//! [`notifications`] are handlers on the event bus, and neither knows the other nor who
+//! [`events_to_notifications`] are handlers on the event bus, and neither knows the other nor who
 //! raises the events: either can be left out of the composition root.
 
 pub mod accounts;
-mod announce;
 mod authenticator;
 mod credentials;
 pub mod delivery;
 pub mod demo;
+pub mod events_to_notifications;
 pub mod inbox;
-pub mod notifications;
+mod outcomes_to_events;
 pub mod publishing;
 pub mod registration;
 pub mod rewards;
 pub mod sign_ins;
 pub mod trading;
 
-pub use announce::Announce;
 pub use authenticator::{AnyOf, Authenticator, NotAuthenticated};
-pub use credentials::{Caller, Credentials, Fault, LetInBy, SignedIn};
+pub use credentials::{Caller, Credentials, FieldFault, LetInBy, SignedIn};
+pub use outcomes_to_events::OutcomeAnnouncer;

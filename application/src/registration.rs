@@ -9,7 +9,7 @@ use doorstep_domain::ports::{
 };
 use doorstep_domain::{DomainEvent, NewUser, Session, User, UserId};
 
-use crate::{Credentials, Fault, SignedIn};
+use crate::{Credentials, FieldFault, SignedIn};
 
 /// Makes users: checks, hashes, commits the user with a first session, and says so on the bus.
 #[derive(Clone)]
@@ -47,7 +47,7 @@ pub struct RegistrationParts {
 pub enum RegistrationError {
     /// These fields must be different.
     #[error("the username or the password is not acceptable")]
-    Invalid(Vec<Fault>),
+    Invalid(Vec<FieldFault>),
     /// Somebody has that name, in some spelling.
     #[error("the username is taken")]
     UsernameTaken,

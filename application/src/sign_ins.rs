@@ -8,7 +8,7 @@ use doorstep_domain::ports::{
 };
 use doorstep_domain::{Session, TokenHash, UserId, Username};
 
-use crate::{Caller, Credentials, Fault, LetInBy, SignedIn};
+use crate::{Caller, Credentials, FieldFault, LetInBy, SignedIn};
 
 /// Is told that a session has been ended, so that whatever lives by it ends too.
 #[cfg_attr(test, mockall::automock)]
@@ -47,7 +47,7 @@ pub struct SignInParts {
 pub enum SignInError {
     /// These fields cannot be anybody's.
     #[error("the username or the password has an impossible size")]
-    Invalid(Vec<Fault>),
+    Invalid(Vec<FieldFault>),
     /// No such user, or not their password: which of the two is not said.
     #[error("the username or the password is wrong")]
     Wrong,

@@ -3,7 +3,7 @@
 //! One instrument, and the positions' triggers spread evenly over a wide range of prices. A row lets the price
 //! move so far that each tick crosses so many triggers; the positions that were crossed come back (untimed), so
 //! that there are always as many. The first rows differ in what is open, with nothing crossed: the cost of a
-//! tick must not grow with it. What is measured is the book (`application::trading::Book`), that is finding and
+//! tick must not grow with it. What is measured is the index (`application::trading::TriggerIndex`), that is finding and
 //! taking out; settling is the store's part, which the bench `orders` measures.
 //!
 //! Learnt: with nothing crossed a tick is two looks at the ends of ordered sets, 21 ns with 1,000 open and 39 ns
@@ -15,7 +15,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use doorstep_application::trading::Book;
+use doorstep_application::trading::TriggerIndex;
 use doorstep_domain::{Order, Position, PositionId, Price, Side, Timestamp, UserId};
 use uuid::Uuid;
 
@@ -46,9 +46,9 @@ fn position(number: i64) -> Position {
 
 /// The time of one tick, with so many open, of which each tick crosses four times `units`.
 fn row(open: i64, units: i64) {
-    let mut book = Book::default();
+    let mut index = TriggerIndex::default();
     for number in 0..open {
-        assert!(book.add(position(number), Timestamp::default()).is_none());
+        assert!(index.add(position(number), Timestamp::default()).is_none());
     }
     let (mut ticks, mut crossed, mut took) = (0_u32, 0_usize, Duration::ZERO);
     while took < Duration::from_millis(500) {
@@ -57,16 +57,16 @@ fn row(open: i64, units: i64) {
         let began = Instant::now();
         let mut found = Vec::new();
         for _ in 0..batch {
-            found = black_box(book.price(black_box(price(to)), Timestamp::default()));
+            found = black_box(index.price(black_box(price(to)), Timestamp::default()));
         }
         took += began.elapsed();
         ticks += batch;
         crossed += found.len();
         for back in found {
-            assert!(book.add(back.position, Timestamp::default()).is_none());
+            assert!(index.add(back.position, Timestamp::default()).is_none());
         }
     }
-    assert_eq!(i64::try_from(book.len()), Ok(open));
+    assert_eq!(i64::try_from(index.len()), Ok(open));
     let each = took / ticks;
     let per_tick = crossed as f64 / f64::from(ticks);
     let per_crossed = if crossed == 0 { 0.0 } else { took.as_nanos() as f64 / crossed as f64 };

@@ -17,7 +17,7 @@ use doorstep_adapters::system::{SystemClock, V7Ids};
 use doorstep_adapters::websocket::Settings;
 use doorstep_application::accounts::AccountViews;
 use doorstep_application::delivery::{Delivery, Limits, Rules, Stopped};
-use doorstep_application::notifications::Notifications;
+use doorstep_application::events_to_notifications::Notifier;
 use doorstep_application::registration::{Registration, RegistrationParts};
 use doorstep_application::rewards::{RewardParts, Rewards};
 use doorstep_application::sign_ins::{SignInParts, SignIns};
@@ -154,7 +154,7 @@ impl Node {
         });
         let mut wiring = wiring.handler(Arc::new(rewards));
         if options.notifications {
-            wiring = wiring.handler(Arc::new(Notifications::new(
+            wiring = wiring.handler(Arc::new(Notifier::new(
                 delivery.clone(),
                 the_clock.clone(),
                 ids.clone(),

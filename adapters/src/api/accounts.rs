@@ -5,7 +5,7 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::{Extension, Router};
 use doorstep_application::Caller;
-use doorstep_application::accounts::{AccountViews, LedgerPage, Me};
+use doorstep_application::accounts::{AccountSummary, AccountViews, LedgerPage};
 use doorstep_application::sign_ins::SignIns;
 use doorstep_domain::{EntryId, Money};
 use serde::Serialize;
@@ -48,7 +48,7 @@ async fn me(
     query: Parameters,
 ) -> Result<impl IntoResponse, Problem> {
     query.read(|_| ())?;
-    let Me { user, balance, unread } = views.me(&caller.user_id).await?;
+    let AccountSummary { user, balance, unread } = views.me(&caller.user_id).await?;
     Ok(private_json(&MeBody { user: user.into(), balance, unread }))
 }
 

@@ -9,7 +9,7 @@ use axum::routing::{get, post};
 use axum::{Extension, Router};
 use doorstep_application::Caller;
 use doorstep_application::delivery::Refused;
-use doorstep_application::demo::{Demo, Lane, NotSent, Step};
+use doorstep_application::demo::{Demo, DemoStep, Lane, NotSent};
 use doorstep_application::sign_ins::SignIns;
 use serde::Serialize;
 use utoipa::openapi::schema::Schema;
@@ -72,8 +72,8 @@ struct StepBody {
     detail: String,
 }
 
-impl From<Step> for StepBody {
-    fn from(Step { at, what, kind, detail }: Step) -> Self {
+impl From<DemoStep> for StepBody {
+    fn from(DemoStep { at, what, kind, detail }: DemoStep) -> Self {
         Self { at: rfc3339(at), what, kind: kind.map(|kind| kind.to_string()), detail }
     }
 }

@@ -7,7 +7,7 @@ use axum::middleware::from_fn_with_state;
 use axum::response::IntoResponse;
 use axum::routing::post;
 use doorstep_application::registration::{Registration, RegistrationError};
-use doorstep_application::{Credentials, Fault};
+use doorstep_application::{Credentials, FieldFault};
 
 use utoipa::OpenApi;
 
@@ -66,8 +66,8 @@ pub(crate) fn credentials(body: Fields) -> Result<Credentials, Problem> {
 }
 
 /// 422 with the fields that a rule of the application found at fault.
-pub(super) fn body_faults(faults: Vec<Fault>) -> Problem {
-    let error = |fault: Fault| FieldError {
+pub(super) fn body_faults(faults: Vec<FieldFault>) -> Problem {
+    let error = |fault: FieldFault| FieldError {
         place: "body",
         field: fault.field.into(),
         detail: fault.detail,

@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use doorstep_application::delivery::Acceptance;
 use doorstep_application::publishing::{
-    Draft, Progress, Published, Record, Rejection, WantedPolicy,
+    Draft, Progress, Published, PublishedRecord, Rejection, WantedPolicy,
 };
 use doorstep_domain::{NotificationId, Outcome};
 use serde::Serialize;
@@ -178,7 +178,7 @@ async fn wait_for(api: &Api, items: &mut [ItemBody], wait: std::time::Duration) 
     api.publishing.wait_for(items.iter().filter_map(id), wait).await;
     for item in items {
         let known = id(item).and_then(|id| api.publishing.look_up(id));
-        if let Some(Record { progress, .. }) = known {
+        if let Some(PublishedRecord { progress, .. }) = known {
             item.state = state(progress);
         }
     }
@@ -263,7 +263,8 @@ pub(super) async fn look_up(
     if !wait.is_zero() {
         api.publishing.wait_for([id], wait).await;
     }
-    let Record { created_at, progress, .. } = api.publishing.look_up(id).ok_or_else(unknown)?;
+    let PublishedRecord { created_at, progress, .. } =
+        api.publishing.look_up(id).ok_or_else(unknown)?;
     let ended_at = match progress {
         Progress::Ended(_, at) => Some(rfc3339(at)),
         Progress::Open(_) => None,

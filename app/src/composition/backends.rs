@@ -10,7 +10,9 @@ use doorstep_adapters::metrics::{Metrics, MetricsError};
 use doorstep_adapters::publish::{self, PublishParts};
 use doorstep_adapters::security::RandomTokens;
 use doorstep_adapters::webhook::{self, Webhook, WebhookError};
-use doorstep_application::publishing::{Book, KeyRing, Publishing, PublishingParts, ServiceKeys};
+use doorstep_application::publishing::{
+    KeyRing, PublishedRecords, Publishing, PublishingParts, ServiceKeys,
+};
 use doorstep_application::{AnyOf, Authenticator};
 use doorstep_domain::Ttl;
 use doorstep_domain::ports::{Clock, Outcomes};
@@ -20,7 +22,7 @@ use crate::config::{self, Config, ConfigError};
 
 /// All of it.
 pub(crate) struct Backends {
-    book: Arc<Book>,
+    records: Arc<PublishedRecords>,
     keys: Arc<ServiceKeys>,
     jwts: Arc<Jwts>,
     webhook: Option<Arc<Webhook>>,
@@ -44,13 +46,14 @@ impl Backends {
         let jwts = Arc::new(Jwts::new(token_keys, provider, expected, clock.clone()));
         let keys = Arc::new(ServiceKeys::new(Arc::new(RandomTokens), ring(config)));
         let webhook = start_webhook(config, &clock)?.map(Arc::new);
-        let book = Arc::new(Book::new(Book::KEEP, remember.get(), clock.clone()));
-        Ok(Self { book, keys, jwts, webhook, max_ttl: *max_ttl })
+        let records =
+            Arc::new(PublishedRecords::new(PublishedRecords::KEEP, remember.get(), clock.clone()));
+        Ok(Self { records, keys, jwts, webhook, max_ttl: *max_ttl })
     }
 
     /// What hears of outcomes: the memory of what was published, and the webhook.
     pub(crate) fn observers(&self) -> Vec<Arc<dyn Outcomes>> {
-        let mut observers: Vec<Arc<dyn Outcomes>> = vec![self.book.clone()];
+        let mut observers: Vec<Arc<dyn Outcomes>> = vec![self.records.clone()];
         if let Some(webhook) = &self.webhook {
             observers.push(webhook.clone());
         }
@@ -77,7 +80,7 @@ impl Backends {
         let publishing = Publishing::new(PublishingParts {
             delivery: core.delivery.clone(),
             presence: core.connections.clone(),
-            book: self.book.clone(),
+            records: self.records.clone(),
             clock: core.clock.clone(),
             ids: core.ids.clone(),
             stopping: core.stopping.clone(),

@@ -11,7 +11,7 @@ use doorstep_adapters::sse::{self, SseParts};
 use doorstep_adapters::websocket::{self, WebSocketParts};
 use doorstep_application::delivery::{Delivery, Limits, Rules};
 use doorstep_application::inbox::InboxViews;
-use doorstep_application::{Announce, Authenticator};
+use doorstep_application::{Authenticator, OutcomeAnnouncer};
 use doorstep_domain::ports::{Clock, EventPublisher, Handover, Ids, Inbox, Outcomes, Readiness};
 use tokio_util::sync::CancellationToken;
 
@@ -90,7 +90,8 @@ impl Core {
         }
         // All of them are told of an end at once. Only the last may have to wait, for a full queue of the bus.
         let observers = [metrics.outcomes()].into_iter().chain(parts.observers);
-        let observers = observers.chain([Arc::new(Announce::new(events.clone())) as Arc<_>]);
+        let observers =
+            observers.chain([Arc::new(OutcomeAnnouncer::new(events.clone())) as Arc<_>]);
         let delivery = observers.fold(delivery, |delivery, observer| delivery.outcomes(observer));
         let core = Self {
             delivery: Arc::new(delivery.start()?),

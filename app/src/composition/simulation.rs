@@ -11,7 +11,7 @@ use doorstep_adapters::sql;
 use doorstep_application::Authenticator;
 use doorstep_application::accounts::AccountViews;
 use doorstep_application::demo::Demo;
-use doorstep_application::notifications::Notifications;
+use doorstep_application::events_to_notifications::Notifier;
 use doorstep_application::registration::{Registration, RegistrationParts};
 use doorstep_application::rewards::{RewardParts, Rewards};
 use doorstep_application::sign_ins::{SignInParts, SignIns};
@@ -31,7 +31,7 @@ pub(super) struct Simulation {
     trading: Trading,
     watcher: Arc<Watcher>,
     rewards: Rewards,
-    notifications: Option<Notifications>,
+    notifications: Option<Notifier>,
     demo: Option<Demo>,
     registration: Registration,
     sign_ins: SignIns,
@@ -70,7 +70,7 @@ impl Simulation {
             rules: config.rewards.rules(),
         });
         let notifications = (!options.without_notifications).then(|| {
-            Notifications::new(delivery.clone(), clock.clone(), ids.clone())
+            Notifier::new(delivery.clone(), clock.clone(), ids.clone())
                 .position_closed(config.position_closed())
         });
         let demo =

@@ -1,4 +1,4 @@
-//! The `[delivery]` table: DESIGN calls it the delivery part of the file, and its keys are a contract.
+//! The `[delivery]` table. Its keys are a contract.
 
 use std::num::NonZeroUsize;
 
@@ -86,23 +86,37 @@ impl Value for PerUser {
     }
 }
 
-const MAX_PER_USER: PerUser = PerUser(NonZeroUsize::new(100).unwrap());
-const MAX_PENDING: NonZeroUsize = NonZeroUsize::new(1_000_000).unwrap();
-const MAX_PENDING_BYTES: ByteSize = ByteSize::mib(512);
-
+/// The defaults of [`delivery::Rule`] and [`delivery::Limits`], which have no copy here.
 impl Default for Rule {
     fn default() -> Self {
+        let (rule, limits) = (delivery::Rule::default(), delivery::Limits::default());
+        let at_least_1 = |number| NonZeroUsize::new(number).unwrap_or(NonZeroUsize::MIN);
         Self {
-            policy: Policy::Deferred,
-            strategy: Strategy::Wake,
-            poll_interval: Span::from_millis(500),
-            ttl: Ttl::from_secs(60),
-            on_expiry: OnExpiry::Drop,
-            ack_timeout: Span::from_secs(10),
-            max_per_user: MAX_PER_USER,
-            overflow: Overflow::DropOldest,
-            max_pending: MAX_PENDING,
-            max_pending_bytes: MAX_PENDING_BYTES,
+            policy: match rule.policy {
+                delivery::Policy::Immediate => Policy::Immediate,
+                delivery::Policy::Deferred(_) => Policy::Deferred,
+                delivery::Policy::Inbox => Policy::Inbox,
+            },
+            strategy: match rule.policy {
+                delivery::Policy::Deferred(delivery::Strategy::Poll) => Strategy::Poll,
+                _ => Strategy::Wake,
+            },
+            poll_interval: Span(rule.poll_interval),
+            ttl: rule.ttl,
+            on_expiry: match rule.on_expiry {
+                delivery::OnExpiry::Drop => OnExpiry::Drop,
+                delivery::OnExpiry::Inbox => OnExpiry::Inbox,
+            },
+            ack_timeout: Span(rule.ack_timeout),
+            max_per_user: PerUser(at_least_1(rule.max_per_user)),
+            overflow: match rule.overflow {
+                delivery::Overflow::DropOldest => Overflow::DropOldest,
+                delivery::Overflow::Reject => Overflow::Reject,
+            },
+            max_pending: at_least_1(limits.max_pending),
+            max_pending_bytes: ByteSize(
+                u64::try_from(limits.max_pending_bytes).unwrap_or(u64::MAX),
+            ),
         }
     }
 }

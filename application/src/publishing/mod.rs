@@ -4,12 +4,12 @@
 //! | file | what |
 //! | --- | --- |
 //! | `draft` | what a backend sends, before it is a notification |
-//! | `book` | what is remembered of each: its first answer, and how it ended |
+//! | `records` | what is remembered of each: its first answer, and how it ended |
 //! | `keys` | who may publish |
 
-mod book;
 mod draft;
 mod keys;
+mod records;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,10 +22,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::delivery::{Acceptance, Delivery, Policy, Refused, Strategy};
 
-use self::book::Begun;
-pub use self::book::{Book, Progress, Record};
 pub use self::draft::{Draft, WantedPolicy};
 pub use self::keys::{KeyRing, ServiceKeys};
+use self::records::Begun;
+pub use self::records::{Progress, PublishedRecord, PublishedRecords};
 
 /// What a backend can do. Cheap to clone.
 #[derive(Clone)]
@@ -41,7 +41,7 @@ pub struct PublishingParts {
     /// Who is there.
     pub presence: Arc<dyn Presence>,
     /// Remembers; it must be among the outcomes' observers of `delivery`.
-    pub book: Arc<Book>,
+    pub records: Arc<PublishedRecords>,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
     /// Names what comes without a name.
@@ -111,19 +111,19 @@ impl Publishing {
     /// Sends what the draft says. A draft whose id was accepted before is not sent again: it gets the answer
     /// that the first one got, for as long as that is remembered.
     pub async fn publish(&self, draft: Draft) -> Published {
-        let PublishingParts { delivery, book, clock, ids, .. } = &self.parts;
+        let PublishingParts { delivery, records, clock, ids, .. } = &self.parts;
         let id = draft.id.unwrap_or_else(|| NotificationId::new(ids.next()));
         let now = clock.now();
         let entry = loop {
-            match book.begin(id, &draft.user_id, now) {
+            match records.begin(id, &draft.user_id, now) {
                 Begun::New(entry) => break entry,
                 Begun::Known(answer) => return Published { id, state: Ok(answer) },
                 // Somebody else is sending the same at this moment, and will know in another one.
                 Begun::Busy(answered) => drop(answered.await),
             }
         };
-        // It may wait here without being in the book: taken up from a node that stopped, or begun so long ago
-        // that the book has no room for it any more.
+        // It may wait here without being in the records: taken up from a node that stopped, or begun so long ago
+        // that the records has no room for it any more.
         if let Some(so_far) = draft.id.and_then(|id| delivery.state_of(&draft.user_id, id)) {
             entry.accepted(so_far, now);
             return Published { id, state: Ok(so_far) };
@@ -148,7 +148,7 @@ impl Publishing {
             Err(refused) => {
                 // Those two are outcomes; the others are as if it had never been sent.
                 if matches!(refused, Refused::MailboxFull | Refused::NodeFull) {
-                    book.end(id, Outcome::Rejected, clock.now());
+                    records.end(id, Outcome::Rejected, clock.now());
                 }
                 Err(refused.into())
             }
@@ -157,9 +157,9 @@ impl Publishing {
     }
 
     /// What is known of a notification that was published here; `None` if nothing, or no longer.
-    pub fn look_up(&self, id: NotificationId) -> Option<Record> {
+    pub fn look_up(&self, id: NotificationId) -> Option<PublishedRecord> {
         let clock = &self.parts.clock;
-        let mut record = self.parts.book.look_up(id, clock.now())?;
+        let mut record = self.parts.records.look_up(id, clock.now())?;
         record.created_at = clock.wall_of(record.created_at);
         if let Progress::Ended(_, at) = &mut record.progress {
             *at = clock.wall_of(*at);
@@ -177,7 +177,7 @@ impl Publishing {
     /// than this node serves.
     pub async fn wait_for(&self, ids: impl IntoIterator<Item = NotificationId>, at_most: Duration) {
         let ended: FuturesUnordered<_> =
-            ids.into_iter().map(|id| self.parts.book.ended(id)).collect();
+            ids.into_iter().map(|id| self.parts.records.wait_until_ended(id)).collect();
         tokio::select! {
             biased;
             () = ended.for_each(async |()| {}) => {}

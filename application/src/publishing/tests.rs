@@ -18,11 +18,11 @@ fn publishing(here: bool, limits: Limits, rule: Rule) -> Publishing {
     let presence = Arc::new(presence);
     let mut pusher = MockPusher::new();
     pusher.expect_push().times(0..=1).returning(|_, _, _| Ok(Pushed::Written));
-    let book = Arc::new(Book::new(Book::KEEP, 1000, clock()));
+    let records = Arc::new(PublishedRecords::new(PublishedRecords::KEEP, 1000, clock()));
     let delivery = Delivery::builder(presence.clone(), Arc::new(pusher), clock())
         .rules(Rules { default: rule, ..Rules::default() })
         .limits(limits)
-        .outcomes(book.clone())
+        .outcomes(records.clone())
         .start()
         .unwrap();
     let mut ids = MockIds::new();
@@ -30,7 +30,7 @@ fn publishing(here: bool, limits: Limits, rule: Rule) -> Publishing {
     Publishing::new(PublishingParts {
         delivery: Arc::new(delivery),
         presence,
-        book,
+        records,
         clock: clock(),
         ids: Arc::new(ids),
         stopping: CancellationToken::new(),
@@ -100,7 +100,7 @@ async fn waiting_ends_with_the_outcome_the_time_or_the_node() {
     publishing.wait_for([id], Duration::from_secs(5)).await;
     assert_eq!(begun.elapsed(), Duration::from_secs(5), "the time");
     let waiting = publishing.wait_for([id], Duration::from_secs(5));
-    let end = async { publishing.parts.book.end(id, Outcome::Replaced, Timestamp::MAX) };
+    let end = async { publishing.parts.records.end(id, Outcome::Replaced, Timestamp::MAX) };
     tokio::join!(waiting, end);
     assert_eq!(begun.elapsed(), Duration::from_secs(5), "the outcome");
     publishing.wait_for([id], Duration::from_secs(5)).await;

@@ -10,8 +10,8 @@
 //! It knows neither rewards nor notifications: it raises `PositionOpened` and `PositionClosed`, and who hears
 //! of them is no business of it.
 
-mod book;
 mod market;
+mod trigger_index;
 mod watcher;
 
 use std::num::NonZeroUsize;
@@ -25,8 +25,8 @@ use doorstep_domain::{
     CloseReason, DomainEvent, EntryId, Order, OrderFault, Position, PositionId, Price, UserId,
 };
 
-pub use book::Book;
 pub use market::Market;
+pub use trigger_index::TriggerIndex;
 pub use watcher::Watcher;
 
 /// Opens, closes and shows positions.

@@ -10,18 +10,18 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Trading;
-use super::book::{Book, Crossed};
+use super::trigger_index::{Crossed, TriggerIndex};
 
 /// Watches the prices, and closes each position at the price that crosses its stop-loss or take-profit or
 /// eats up its cost.
 ///
 /// A handler on the bus, where it hears of positions opened and closed; [`take_up`](Watcher::take_up) tells
-/// it of those from before. Prices never wait for closings: what a price crosses leaves the books at once
+/// it of those from before. Prices never wait for closings: what a price crosses leaves the indexes at once
 /// and is settled by a few tasks beside.
 pub struct Watcher {
     trading: Trading,
-    books: Mutex<HashMap<Symbol, Book>>,
-    /// Unbounded, and yet it holds no more than there were open positions: what is put here has left the books.
+    indexes: Mutex<HashMap<Symbol, TriggerIndex>>,
+    /// Unbounded, and yet it holds no more than there were open positions: what is put here has left the indexes.
     crossed: mpsc::UnboundedSender<Crossed>,
     to_settle: Mutex<Option<mpsc::UnboundedReceiver<Crossed>>>,
 }
@@ -38,7 +38,7 @@ impl Watcher {
     pub fn new(trading: Trading) -> Self {
         let (crossed, to_settle) = mpsc::unbounded_channel();
         let to_settle = Mutex::new(Some(to_settle));
-        Self { trading, books: Mutex::default(), crossed, to_settle }
+        Self { trading, indexes: Mutex::default(), crossed, to_settle }
     }
 
     /// Takes up the positions that an earlier process left open; says how many. To be called before
@@ -72,11 +72,11 @@ impl Watcher {
     /// From now on this is the price. Costs by the number of positions that it crosses.
     pub fn price(&self, quote: Quote) {
         let (symbol, price) = (quote.symbol.clone(), quote.price);
-        // The market first, then the time, then the book: who still fills at the old price has looked at the
-        // clock before this moment, so when they come in, the book knows that this price came afterwards.
+        // The market first, then the time, then the index: who still fills at the old price has looked at the
+        // clock before this moment, so when they come in, the index knows that this price came afterwards.
         self.trading.market.set(quote);
         let at = self.trading.clock.now();
-        let crossed = self.books().entry(symbol).or_default().price(price, at);
+        let crossed = self.indexes().entry(symbol).or_default().price(price, at);
         for crossed in crossed {
             self.hand_over(crossed);
         }
@@ -84,21 +84,21 @@ impl Watcher {
 
     /// How many positions it watches.
     pub fn watched(&self) -> usize {
-        self.books().values().map(Book::len).sum()
+        self.indexes().values().map(TriggerIndex::len).sum()
     }
 
     fn watch(&self, position: Position) {
         let (symbol, opened) = (position.order.symbol.clone(), position.opened_at);
         let opened = self.trading.clock.moment_of(opened);
-        let crossed = self.books().entry(symbol).or_default().add(position, opened);
+        let crossed = self.indexes().entry(symbol).or_default().add(position, opened);
         if let Some(crossed) = crossed {
             self.hand_over(crossed);
         }
     }
 
     fn forget(&self, symbol: &Symbol, id: PositionId) {
-        if let Some(book) = self.books().get_mut(symbol) {
-            book.remove(id);
+        if let Some(index) = self.indexes().get_mut(symbol) {
+            index.remove(id);
         }
     }
 
@@ -136,8 +136,8 @@ impl Watcher {
         tasks.wait().await;
     }
 
-    fn books(&self) -> MutexGuard<'_, HashMap<Symbol, Book>> {
-        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    fn indexes(&self) -> MutexGuard<'_, HashMap<Symbol, TriggerIndex>> {
+        self.indexes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

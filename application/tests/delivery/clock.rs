@@ -7,7 +7,9 @@ use std::time::Duration;
 use crate::support::{Door, VirtualClock, ada, pass, popup, virtual_clock};
 use async_trait::async_trait;
 use doorstep_application::delivery::{Delivery, Rule, Rules};
-use doorstep_application::publishing::{Book, Draft, Progress, Publishing, PublishingParts};
+use doorstep_application::publishing::{
+    Draft, Progress, PublishedRecords, Publishing, PublishingParts,
+};
 use doorstep_domain::ports::{Clock, Handover, Left, MockIds, MockPusher, Pushed, StoreError};
 use doorstep_domain::{Notification, NotificationId, Outcome, Payload, Timestamp, UserId};
 use tokio_util::sync::CancellationToken;
@@ -152,9 +154,9 @@ async fn the_next_node_gets_the_time_that_is_left_whatever_the_clock_did() {
 async fn a_step_forgets_no_publication_and_its_times_are_of_the_day() {
     let (clock, door) = (Steps::new(), Door::default());
     let presence = Arc::new(door.presence());
-    let book = Arc::new(Book::new(Book::KEEP, 1000, clock.clone()));
+    let records = Arc::new(PublishedRecords::new(PublishedRecords::KEEP, 1000, clock.clone()));
     let delivery = Delivery::builder(presence.clone(), Arc::new(pusher().0), clock.clone())
-        .outcomes(book.clone())
+        .outcomes(records.clone())
         .start()
         .unwrap();
     let mut ids = MockIds::new();
@@ -162,7 +164,7 @@ async fn a_step_forgets_no_publication_and_its_times_are_of_the_day() {
     let publishing = Publishing::new(PublishingParts {
         delivery: Arc::new(delivery),
         presence,
-        book,
+        records,
         clock: clock.clone(),
         ids: Arc::new(ids),
         stopping: CancellationToken::new(),

@@ -10,9 +10,9 @@ use doorstep_domain::{DomainEvent, Ended};
 ///
 /// Delivery waits for it while a handler's queue is full, so a handler that wants these events must not wait
 /// for a delivery: the two would wait for each other.
-pub struct Announce(Arc<dyn EventPublisher>);
+pub struct OutcomeAnnouncer(Arc<dyn EventPublisher>);
 
-impl Announce {
+impl OutcomeAnnouncer {
     /// Raises the events here.
     pub fn new(events: Arc<dyn EventPublisher>) -> Self {
         Self(events)
@@ -20,7 +20,7 @@ impl Announce {
 }
 
 #[async_trait]
-impl Outcomes for Announce {
+impl Outcomes for OutcomeAnnouncer {
     async fn ended(&self, ended: Vec<Ended>) {
         for end in ended {
             // A bus that has stopped has nobody left who would listen; the log line and the counter stand.

@@ -12,8 +12,8 @@ use crate::delivery::Acceptance;
 /// Remembers what was published: the first answer, so that a repeat gets the same, and the end, for a while
 /// after it. In bounded memory: when it is full, the oldest end is forgotten first, then the oldest of those
 /// that have not ended. All its times are on the clock's timeline: a step of the wall clock forgets nothing.
-pub struct Book {
-    shards: Box<[Mutex<Shard>]>,
+pub struct PublishedRecords {
+    shards: Box<[Mutex<RecordShard>]>,
     keep: Duration,
     most_a_shard: usize,
     clock: Arc<dyn Clock>,
@@ -21,7 +21,7 @@ pub struct Book {
 
 /// What is known of one published notification.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Record {
+pub struct PublishedRecord {
     /// Whose it is.
     pub user_id: UserId,
     /// When it was accepted.
@@ -40,8 +40,8 @@ pub enum Progress {
 }
 
 #[derive(Default)]
-struct Shard {
-    entries: HashMap<NotificationId, Entry>,
+struct RecordShard {
+    entries: HashMap<NotificationId, RecordEntry>,
     /// In the order in which they were begun; some may have ended or gone since.
     begun: VecDeque<(NotificationId, Timestamp)>,
     /// In the order in which they ended; some may have been begun again since.
@@ -49,7 +49,7 @@ struct Shard {
     waiting: HashMap<NotificationId, Vec<oneshot::Sender<()>>>,
 }
 
-struct Entry {
+struct RecordEntry {
     user_id: UserId,
     created_at: Timestamp,
     /// None while it is being sent.
@@ -69,23 +69,23 @@ pub(super) enum Begun {
 
 /// An id that is taken. Dropped without an answer it is free again.
 pub(super) struct Sending {
-    book: Arc<Book>,
+    records: Arc<PublishedRecords>,
     id: NotificationId,
 }
 
 const SHARDS: usize = 64;
 
-impl Book {
+impl PublishedRecords {
     /// How long an end is remembered.
     pub const KEEP: Duration = Duration::from_hours(1);
 
-    /// An empty book with room for `most` notifications, at some 200 bytes each; at least 64.
+    /// An empty records with room for `most` notifications, at some 200 bytes each; at least 64.
     pub fn new(keep: Duration, most: usize, clock: Arc<dyn Clock>) -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
         Self { shards, keep, most_a_shard: (most / SHARDS).max(1), clock }
     }
 
-    fn shard(&self, id: NotificationId) -> MutexGuard<'_, Shard> {
+    fn shard(&self, id: NotificationId) -> MutexGuard<'_, RecordShard> {
         // Whoever chooses ids so that they meet in one shard slows down nobody but their own publisher.
         let bytes = id.as_uuid().into_bytes();
         let index = usize::from(bytes[15] ^ bytes[6]) % SHARDS;
@@ -102,18 +102,18 @@ impl Book {
         shard.forget_old(now, self.keep);
         match shard.entries.get(&id) {
             // What was rejected has not been accepted: it may be sent again.
-            Some(Entry { end: Some((Outcome::Rejected, _)), .. }) | None => {}
-            Some(Entry { answer: Some(answer), .. }) => return Begun::Known(*answer),
-            Some(Entry { answer: None, .. }) => return Begun::Busy(shard.watch(id)),
+            Some(RecordEntry { end: Some((Outcome::Rejected, _)), .. }) | None => {}
+            Some(RecordEntry { answer: Some(answer), .. }) => return Begun::Known(*answer),
+            Some(RecordEntry { answer: None, .. }) => return Begun::Busy(shard.watch(id)),
         }
         shard.make_room(self.most_a_shard);
         let user_id = user.clone();
-        shard.entries.insert(id, Entry { user_id, created_at: now, answer: None, end: None });
+        shard.entries.insert(id, RecordEntry { user_id, created_at: now, answer: None, end: None });
         shard.begun.push_back((id, now));
-        Begun::New(Sending { book: Arc::clone(self), id })
+        Begun::New(Sending { records: Arc::clone(self), id })
     }
 
-    /// This one has ended. Ids that are not in the book, and second ends, change nothing.
+    /// This one has ended. Ids that are not in the records, and second ends, change nothing.
     pub(super) fn end(&self, id: NotificationId, outcome: Outcome, at: Timestamp) {
         let mut shard = self.shard(id);
         let Some(entry) = shard.entries.get_mut(&id) else { return };
@@ -124,24 +124,24 @@ impl Book {
         }
     }
 
-    pub(super) fn look_up(&self, id: NotificationId, now: Timestamp) -> Option<Record> {
+    pub(super) fn look_up(&self, id: NotificationId, now: Timestamp) -> Option<PublishedRecord> {
         let mut shard = self.shard(id);
         shard.forget_old(now, self.keep);
-        let Entry { user_id, created_at, answer, end } = shard.entries.get(&id)?;
+        let RecordEntry { user_id, created_at, answer, end } = shard.entries.get(&id)?;
         let progress = match end {
             Some((outcome, at)) => Progress::Ended(*outcome, *at),
             None => Progress::Open(answer.unwrap_or(Acceptance::Waiting)),
         };
-        Some(Record { user_id: user_id.clone(), created_at: *created_at, progress })
+        Some(PublishedRecord { user_id: user_id.clone(), created_at: *created_at, progress })
     }
 
-    /// Waits until this one has ended, or is not in the book.
-    pub(super) async fn ended(&self, id: NotificationId) {
+    /// Waits until this one has ended, or is not in the records.
+    pub(super) async fn wait_until_ended(&self, id: NotificationId) {
         loop {
             let changed = {
                 let mut shard = self.shard(id);
                 match shard.entries.get(&id) {
-                    Some(Entry { end: None, .. }) => shard.watch(id),
+                    Some(RecordEntry { end: None, .. }) => shard.watch(id),
                     _ => return,
                 }
             };
@@ -153,19 +153,19 @@ impl Book {
 impl Sending {
     /// It was accepted, and this is the answer.
     pub(super) fn accepted(self, answer: Acceptance, now: Timestamp) {
-        if let Some(entry) = self.book.shard(self.id).entries.get_mut(&self.id) {
+        if let Some(entry) = self.records.shard(self.id).entries.get_mut(&self.id) {
             entry.answer = Some(answer);
         }
         // The observers hear of it too, but perhaps later than the publisher asks.
         if let Acceptance::Ended(outcome) = answer {
-            self.book.end(self.id, outcome, now);
+            self.records.end(self.id, outcome, now);
         }
     }
 }
 
 impl Drop for Sending {
     fn drop(&mut self) {
-        let mut shard = self.book.shard(self.id);
+        let mut shard = self.records.shard(self.id);
         if shard.entries.get(&self.id).is_some_and(|e| e.answer.is_none() && e.end.is_none()) {
             shard.entries.remove(&self.id);
         }
@@ -174,7 +174,7 @@ impl Drop for Sending {
     }
 }
 
-impl Shard {
+impl RecordShard {
     fn watch(&mut self, id: NotificationId) -> oneshot::Receiver<()> {
         let (sender, receiver) = oneshot::channel();
         let waiting = self.waiting.entry(id).or_default();
@@ -231,7 +231,7 @@ impl Shard {
 }
 
 #[async_trait]
-impl Outcomes for Book {
+impl Outcomes for PublishedRecords {
     async fn ended(&self, ended: Vec<Ended>) {
         for Ended { id, outcome, at, .. } in ended {
             self.end(id, outcome, self.clock.moment_of(at));
@@ -245,10 +245,14 @@ mod tests {
 
     use super::*;
 
-    const HOUR: Duration = Book::KEEP;
+    const HOUR: Duration = PublishedRecords::KEEP;
 
-    fn book_for(most: usize) -> Arc<Book> {
-        Arc::new(Book::new(HOUR, most, Arc::new(doorstep_domain::ports::MockClock::new())))
+    fn records_for(most: usize) -> Arc<PublishedRecords> {
+        Arc::new(PublishedRecords::new(
+            HOUR,
+            most,
+            Arc::new(doorstep_domain::ports::MockClock::new()),
+        ))
     }
 
     /// All in one shard.
@@ -260,84 +264,85 @@ mod tests {
         Timestamp::from_micros(secs * 1_000_000)
     }
 
-    fn begin(book: &Arc<Book>, id: NotificationId, now: Timestamp) -> Begun {
-        book.begin(id, &"ada".parse().unwrap(), now)
+    fn begin(records: &Arc<PublishedRecords>, id: NotificationId, now: Timestamp) -> Begun {
+        records.begin(id, &"ada".parse().unwrap(), now)
     }
 
-    fn accept(book: &Arc<Book>, id: NotificationId, now: Timestamp) {
-        let Begun::New(sending) = begin(book, id, now) else { panic!("not new") };
+    fn accept(records: &Arc<PublishedRecords>, id: NotificationId, now: Timestamp) {
+        let Begun::New(sending) = begin(records, id, now) else { panic!("not new") };
         sending.accepted(Acceptance::Waiting, now);
     }
 
     #[test]
     fn an_end_is_remembered_for_an_hour() {
-        let book = book_for(64_000);
-        accept(&book, id(1), at(0));
-        book.end(id(1), Outcome::Delivered, at(5));
+        let records = records_for(64_000);
+        accept(&records, id(1), at(0));
+        records.end(id(1), Outcome::Delivered, at(5));
         let expected = Progress::Ended(Outcome::Delivered, at(5));
-        assert_eq!(book.look_up(id(1), at(3605)).unwrap().progress, expected);
-        assert_eq!(book.look_up(id(1), at(3606)), None);
+        assert_eq!(records.look_up(id(1), at(3605)).unwrap().progress, expected);
+        assert_eq!(records.look_up(id(1), at(3606)), None);
     }
 
     #[test]
     fn what_is_full_forgets_the_oldest_end_first_and_never_grows() {
-        let book = book_for(3 * SHARDS);
+        let records = records_for(3 * SHARDS);
         for n in 1..=3 {
-            accept(&book, id(n), at(0));
+            accept(&records, id(n), at(0));
         }
-        book.end(id(2), Outcome::Expired, at(1));
-        accept(&book, id(4), at(2));
-        let known = |n| book.look_up(id(n), at(3)).is_some();
+        records.end(id(2), Outcome::Expired, at(1));
+        accept(&records, id(4), at(2));
+        let known = |n| records.look_up(id(n), at(3)).is_some();
         assert!(known(1) && !known(2) && known(3) && known(4));
-        accept(&book, id(5), at(3));
+        accept(&records, id(5), at(3));
         assert!(!known(1) && known(3), "then the oldest of all");
         for n in 6..100_000 {
-            accept(&book, id(n), at(4));
-            book.end(id(n), Outcome::Delivered, at(4));
+            accept(&records, id(n), at(4));
+            records.end(id(n), Outcome::Delivered, at(4));
         }
-        let shard = book.shard(id(1));
+        let shard = records.shard(id(1));
         assert!(shard.entries.len() <= 3 && shard.ended.len() <= 3, "{}", shard.ended.len());
         assert!(shard.begun.len() <= 128 && shard.waiting.is_empty(), "{}", shard.begun.len());
     }
 
     #[tokio::test]
     async fn who_sends_the_same_meanwhile_waits_for_the_answer() {
-        let book = book_for(64);
-        let Begun::New(sending) = begin(&book, id(1), at(0)) else { panic!("not new") };
-        let Begun::Busy(answered) = begin(&book, id(1), at(0)) else { panic!("not busy") };
+        let records = records_for(64);
+        let Begun::New(sending) = begin(&records, id(1), at(0)) else { panic!("not new") };
+        let Begun::Busy(answered) = begin(&records, id(1), at(0)) else { panic!("not busy") };
         sending.accepted(Acceptance::InFlight, at(0));
         answered.await.unwrap();
-        assert!(matches!(begin(&book, id(1), at(0)), Begun::Known(Acceptance::InFlight)));
+        assert!(matches!(begin(&records, id(1), at(0)), Begun::Known(Acceptance::InFlight)));
     }
 
     #[test]
     fn what_was_given_up_or_rejected_may_be_sent_again() {
-        let book = book_for(64);
-        drop(begin(&book, id(1), at(0)));
-        assert_eq!(book.look_up(id(1), at(0)), None);
-        let Begun::New(sending) = begin(&book, id(1), at(0)) else { panic!("not new") };
-        book.end(id(1), Outcome::Rejected, at(1));
+        let records = records_for(64);
+        drop(begin(&records, id(1), at(0)));
+        assert_eq!(records.look_up(id(1), at(0)), None);
+        let Begun::New(sending) = begin(&records, id(1), at(0)) else { panic!("not new") };
+        records.end(id(1), Outcome::Rejected, at(1));
         drop(sending);
         let expected = Progress::Ended(Outcome::Rejected, at(1));
-        assert_eq!(book.look_up(id(1), at(1)).unwrap().progress, expected);
-        accept(&book, id(1), at(2));
+        assert_eq!(records.look_up(id(1), at(1)).unwrap().progress, expected);
+        accept(&records, id(1), at(2));
         // The first end is not mistaken for one of the second.
-        assert!(book.look_up(id(1), at(3601 + 1)).is_some());
+        assert!(records.look_up(id(1), at(3601 + 1)).is_some());
     }
     #[test]
     fn a_million_ids_leave_no_more_than_it_may_hold() {
         const MOST: usize = 10_000;
-        let book = book_for(MOST);
+        let records = records_for(MOST);
         for n in 0..1_000_000_u128 {
             // Spread as random ids are; every third of them ends.
             let id = NotificationId::new(Uuid::from_u128(n.wrapping_mul(0x9E37_79B9_7F4A_7C15)));
-            accept(&book, id, at(1));
+            accept(&records, id, at(1));
             if n % 3 == 0 {
-                book.end(id, Outcome::Delivered, at(2));
+                records.end(id, Outcome::Delivered, at(2));
             }
         }
-        let shards: Vec<_> = book.shards.iter().map(|shard| shard.lock().unwrap()).collect();
-        let sum = |of: fn(&Shard) -> usize| shards.iter().map(|shard| of(shard)).sum::<usize>();
+        let shards: Vec<_> = records.shards.iter().map(|shard| shard.lock().unwrap()).collect();
+        let sum =
+            |of: fn(&RecordShard) -> usize| shards.iter().map(|shard| of(shard)).sum::<usize>();
         assert!(sum(|shard| shard.entries.len()) <= MOST);
         assert!(sum(|shard| shard.entries.capacity()) <= 4 * MOST);
         assert!(sum(|shard| shard.begun.len() + shard.ended.len()) <= 4 * MOST + 64 * SHARDS);
@@ -346,14 +351,14 @@ mod tests {
 
     #[tokio::test]
     async fn who_has_given_up_waiting_leaves_nothing_behind() {
-        let book = book_for(64);
-        accept(&book, id(1), at(0));
+        let records = records_for(64);
+        accept(&records, id(1), at(0));
         for _ in 0..10_000 {
-            let waiting = book.ended(id(1));
+            let waiting = records.wait_until_ended(id(1));
             assert!(futures_util::FutureExt::now_or_never(waiting).is_none());
         }
-        assert!(book.shard(id(1)).waiting[&id(1)].len() <= 2);
-        book.end(id(1), Outcome::Expired, at(1));
-        assert!(book.shard(id(1)).waiting.is_empty());
+        assert!(records.shard(id(1)).waiting[&id(1)].len() <= 2);
+        records.end(id(1), Outcome::Expired, at(1));
+        assert!(records.shard(id(1)).waiting.is_empty());
     }
 }

@@ -15,16 +15,16 @@ use crate::delivery::{Delivery, Policy};
 /// Turns domain events into notifications and hands them to delivery. What becomes of them there is no
 /// business of whoever raised the event.
 #[derive(Clone)]
-pub struct Notifications {
+pub struct Notifier {
     delivery: Arc<Delivery>,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,
-    position_closed: PositionClosed,
+    position_closed: PositionClosedPolicies,
 }
 
 /// By which policy `position.closed` is delivered, for each reason; `None` is that of the kind's rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PositionClosed {
+pub struct PositionClosedPolicies {
     /// The user closed it, so they are there.
     pub user: Option<Policy>,
     /// The price did; the user is probably away.
@@ -35,14 +35,14 @@ pub struct PositionClosed {
     pub liquidated: Option<Policy>,
 }
 
-impl Default for PositionClosed {
+impl Default for PositionClosedPolicies {
     fn default() -> Self {
         let kept = Some(Policy::Inbox);
         Self { user: None, stop_loss: kept, take_profit: kept, liquidated: kept }
     }
 }
 
-impl PositionClosed {
+impl PositionClosedPolicies {
     fn policy(self, reason: CloseReason) -> Option<Policy> {
         match reason {
             CloseReason::User => self.user,
@@ -53,21 +53,21 @@ impl PositionClosed {
     }
 }
 
-impl Notifications {
+impl Notifier {
     /// Notifies through this delivery.
     pub fn new(delivery: Arc<Delivery>, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Self {
-        Self { delivery, clock, ids, position_closed: PositionClosed::default() }
+        Self { delivery, clock, ids, position_closed: PositionClosedPolicies::default() }
     }
 
     /// The same, with other policies for closed positions.
     #[must_use]
-    pub fn position_closed(self, position_closed: PositionClosed) -> Self {
+    pub fn position_closed(self, position_closed: PositionClosedPolicies) -> Self {
         Self { position_closed, ..self }
     }
 }
 
 #[async_trait]
-impl EventHandler for Notifications {
+impl EventHandler for Notifier {
     fn name(&self) -> &'static str {
         "notifications"
     }
@@ -251,7 +251,7 @@ mod tests {
         };
         let (id, price) = (doorstep_domain::PositionId::new(Uuid::nil()), "100".parse().unwrap());
         let open = Position::open(id, user(), order, price, Timestamp::default()).unwrap();
-        let policies = PositionClosed::default();
+        let policies = PositionClosedPolicies::default();
         for &reason in CloseReason::ALL {
             let closed =
                 open.clone().closed_at("90".parse().unwrap(), reason, Timestamp::default());

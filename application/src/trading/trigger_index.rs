@@ -5,7 +5,7 @@ use doorstep_domain::{CloseReason, Position, PositionId, Price, Timestamp, Trigg
 /// The triggers of the open positions in one instrument, ordered by price: a price costs by how many it
 /// crosses, not by how many there are. Pure: no lock, no clock.
 #[derive(Debug, Default)]
-pub struct Book {
+pub struct TriggerIndex {
     /// Fire when the price is not above.
     below: BTreeSet<(Price, PositionId)>,
     /// Fire when the price is not below.
@@ -26,7 +26,7 @@ pub struct Crossed {
     pub reason: CloseReason,
 }
 
-impl Book {
+impl TriggerIndex {
     /// So many of the last prices are kept. A position comes in within a few of them, unless the bus is jammed.
     const RECENT: usize = 256;
 
@@ -107,9 +107,9 @@ mod tests {
 
     use super::*;
 
-    fn add(book: &mut Book, position: Position) -> Option<Crossed> {
+    fn add(index: &mut TriggerIndex, position: Position) -> Option<Crossed> {
         let opened = position.opened_at;
-        book.add(position, opened)
+        index.add(position, opened)
     }
 
     fn price(units: i64) -> Price {
@@ -140,44 +140,44 @@ mod tests {
 
     #[test]
     fn a_price_takes_out_what_it_crosses_nearest_first_and_once() {
-        let mut book = Book::default();
+        let mut index = TriggerIndex::default();
         for (id, stop) in [(1, 80), (2, 95), (3, 90), (4, 50)] {
-            assert_eq!(add(&mut book, position(id, Side::Long, Some(stop), None)), None);
+            assert_eq!(add(&mut index, position(id, Side::Long, Some(stop), None)), None);
         }
-        add(&mut book, position(5, Side::Short, Some(120), None));
+        add(&mut index, position(5, Side::Short, Some(120), None));
         let at = Timestamp::from_micros(20);
-        assert_eq!(ids(&book.price(price(96), at)), []);
-        assert_eq!(ids(&book.price(price(70), at)), [2, 3, 1]);
-        assert_eq!(ids(&book.price(price(70), at)), []);
+        assert_eq!(ids(&index.price(price(96), at)), []);
+        assert_eq!(ids(&index.price(price(70), at)), [2, 3, 1]);
+        assert_eq!(ids(&index.price(price(70), at)), []);
         // A gap beyond stop-loss and liquidation.
-        let crossed = book.price(price(300), at);
+        let crossed = index.price(price(300), at);
         assert_eq!(ids(&crossed), [5]);
         assert_eq!((crossed[0].price, crossed[0].reason), (price(300), CloseReason::Liquidated));
-        assert_eq!(book.len(), 1);
+        assert_eq!(index.len(), 1);
     }
 
     #[test]
     fn a_position_that_comes_late_meets_the_prices_since_it_was_opened() {
-        let mut book = Book::default();
-        book.price(price(10), Timestamp::from_micros(9));
-        book.price(price(85), Timestamp::from_micros(11));
-        book.price(price(100), Timestamp::from_micros(12));
-        let crossed = add(&mut book, position(1, Side::Long, Some(90), None)).unwrap();
+        let mut index = TriggerIndex::default();
+        index.price(price(10), Timestamp::from_micros(9));
+        index.price(price(85), Timestamp::from_micros(11));
+        index.price(price(100), Timestamp::from_micros(12));
+        let crossed = add(&mut index, position(1, Side::Long, Some(90), None)).unwrap();
         assert_eq!((crossed.price, crossed.reason), (price(85), CloseReason::StopLoss));
-        assert_eq!(add(&mut book, position(2, Side::Long, Some(80), None)), None);
-        assert_eq!(book.len(), 1);
+        assert_eq!(add(&mut index, position(2, Side::Long, Some(80), None)), None);
+        assert_eq!(index.len(), 1);
     }
 
     #[test]
     fn what_was_removed_fires_no_more() {
-        let mut book = Book::default();
-        add(&mut book, position(1, Side::Short, Some(110), Some(90)));
-        assert!(book.remove(PositionId::new(Uuid::from_u128(1))).is_some());
-        assert!(book.remove(PositionId::new(Uuid::from_u128(1))).is_none());
+        let mut index = TriggerIndex::default();
+        add(&mut index, position(1, Side::Short, Some(110), Some(90)));
+        assert!(index.remove(PositionId::new(Uuid::from_u128(1))).is_some());
+        assert!(index.remove(PositionId::new(Uuid::from_u128(1))).is_none());
         for to in [1, 1000] {
-            assert_eq!(book.price(price(to), Timestamp::from_micros(20)), []);
+            assert_eq!(index.price(price(to), Timestamp::from_micros(20)), []);
         }
-        assert!(book.below.is_empty() && book.above.is_empty());
+        assert!(index.below.is_empty() && index.above.is_empty());
     }
 
     proptest! {
@@ -192,19 +192,19 @@ mod tests {
                 let id = id as u128;
                 if long { position(id, Side::Long, low, high) } else { position(id, Side::Short, high, low) }
             }).collect();
-            let mut book = Book::default();
+            let mut index = TriggerIndex::default();
             for position in open.clone() {
-                prop_assert!(add(&mut book, position).is_none());
+                prop_assert!(add(&mut index, position).is_none());
             }
             for to in prices.into_iter().map(price) {
-                let mut found = ids(&book.price(to, Timestamp::from_micros(20)));
+                let mut found = ids(&index.price(to, Timestamp::from_micros(20)));
                 found.sort_unstable();
                 let expected: Vec<_> = open
                     .extract_if(.., |position| position.crossed(to).is_some())
                     .map(|position| position.id.as_uuid().as_u128())
                     .collect();
                 prop_assert_eq!(found, expected);
-                prop_assert_eq!(book.len(), open.len());
+                prop_assert_eq!(index.len(), open.len());
             }
         }
     }
