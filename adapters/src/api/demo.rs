@@ -79,7 +79,8 @@ impl From<Step> for StepBody {
 }
 
 #[derive(Serialize, ToSchema)]
-struct RecordBody {
+#[schema(as = RecordBody)]
+struct DemoRecordBody {
     now: String,
     steps: Vec<StepBody>,
 }
@@ -90,8 +91,9 @@ struct RecordBody {
 pub struct Description;
 
 #[derive(ToSchema)]
+#[schema(as = Wanted)]
 #[expect(dead_code, reason = "only described: the body is read field by field")]
-struct Wanted {
+struct DemoNotificationBody {
     #[schema(schema_with = lanes)]
     policy: String,
     #[schema(max_length = 500)]
@@ -107,7 +109,7 @@ fn lanes() -> Schema {
 /// By one of the policies, to see what becomes of it. Only where the demonstration is on.
 #[utoipa::path(
     post, path = "/v1/demo/notifications", tag = "demo", security(("token" = [])),
-    request_body = Wanted,
+    request_body = DemoNotificationBody,
     responses((status = 202, description = "It is on its way.", body = StepBody)),
 )]
 async fn send(
@@ -134,7 +136,7 @@ async fn send(
 /// What the server did for you
 #[utoipa::path(
     get, path = "/v1/demo/record", tag = "demo", security(("token" = [])),
-    responses((status = 200, description = "Step by step.", body = RecordBody)),
+    responses((status = 200, description = "Step by step.", body = DemoRecordBody)),
 )]
 async fn record(
     State(demo): State<Demo>,
@@ -144,7 +146,7 @@ async fn record(
     query.read(|_| ())?;
     let (now, steps) = demo.record(&caller.user_id);
     let steps = steps.into_iter().map(StepBody::from).collect();
-    Ok(private_json(&RecordBody { now: rfc3339(now), steps }))
+    Ok(private_json(&DemoRecordBody { now: rfc3339(now), steps }))
 }
 
 impl From<NotSent> for Problem {

@@ -23,7 +23,7 @@ pub const PATHS: &str = "/health/";
 const PATIENCE: Duration = Duration::from_secs(2);
 
 #[derive(Clone)]
-struct Health {
+struct HealthProbes {
     store: Arc<dyn Readiness>,
     stopping: CancellationToken,
 }
@@ -33,7 +33,7 @@ pub fn router(store: Arc<dyn Readiness>, stopping: CancellationToken) -> Router 
     Router::new()
         .route("/health/live", get(live))
         .route("/health/ready", get(ready))
-        .with_state(Health { store, stopping })
+        .with_state(HealthProbes { store, stopping })
 }
 
 /// How the family is described in `/openapi.json`.
@@ -72,7 +72,7 @@ async fn live() -> Json<Value> {
             body = ProblemBody, content_type = "application/problem+json"),
     ),
 )]
-async fn ready(State(health): State<Health>) -> Result<Json<Value>, Problem> {
+async fn ready(State(health): State<HealthProbes>) -> Result<Json<Value>, Problem> {
     if health.stopping.is_cancelled() {
         return Err(Problem::try_later("this node is stopping"));
     }

@@ -59,7 +59,7 @@ async fn page(
     })?;
     let before = before.map(NotificationId::new);
     let InboxPage { items, next } = views.page(&caller.user_id, unread, before, limit).await?;
-    let notifications = items.iter().map(ItemBody::new).collect::<Result<_, _>>()?;
+    let notifications = items.iter().map(InboxItemBody::new).collect::<Result<_, _>>()?;
     Ok(private_json(&InboxBody { notifications, next: next.map(|id| id.to_string()) }))
 }
 
@@ -109,7 +109,7 @@ async fn read_all(
 #[derive(Serialize, ToSchema)]
 #[schema(as = Inbox)]
 struct InboxBody<'a> {
-    notifications: Vec<ItemBody<'a>>,
+    notifications: Vec<InboxItemBody<'a>>,
     /// The `before` of the next page; null on the last.
     #[schema(required)]
     next: Option<String>,
@@ -118,7 +118,7 @@ struct InboxBody<'a> {
 /// A notification as it is pushed, and whether it has been read.
 #[derive(Serialize, ToSchema)]
 #[schema(as = InboxItem)]
-struct ItemBody<'a> {
+struct InboxItemBody<'a> {
     id: String,
     kind: &'a str,
     #[schema(required)]
@@ -131,7 +131,7 @@ struct ItemBody<'a> {
     read_at: Option<String>,
 }
 
-impl<'a> ItemBody<'a> {
+impl<'a> InboxItemBody<'a> {
     fn new(item: &'a InboxItem) -> Result<Self, Problem> {
         let notification = &item.notification;
         let payload = serde_json::from_str(notification.payload.as_str()).map_err(|error| {

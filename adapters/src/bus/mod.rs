@@ -56,7 +56,7 @@ use doorstep_domain::{
 use tokio::task::coop;
 use tokio_util::task::TaskTracker;
 
-use queues::{Offer, Queues};
+use queues::{QueueOffer, Queues};
 pub use stats::HandlerStats;
 use subscription::Subscription;
 
@@ -142,11 +142,6 @@ impl Bus {
         }
     }
 
-    /// A publisher, as [`Wiring::publisher`].
-    pub fn publisher(&self) -> Arc<dyn EventPublisher> {
-        Arc::new(Publisher { queues: Arc::downgrade(&self.queues) })
-    }
-
     /// Returns at a moment when all events that were taken are handled, with all that followed from them. New
     /// ones are still taken: this is for whoever stops one part after another, and has events to raise yet.
     ///
@@ -189,8 +184,8 @@ impl EventPublisher for Publisher {
         let mut waited = false;
         loop {
             match queues.offer(&event, takers)? {
-                Offer::Taken => return Ok(()),
-                Offer::Full { subscription, room } => {
+                QueueOffer::Taken => return Ok(()),
+                QueueOffer::Full { subscription, room } => {
                     if !waited {
                         subscription.counters.publisher_waited();
                         waited = true;

@@ -14,33 +14,33 @@ use super::{BusId, HANDLER_OF, HandlerStats, Subscription};
 const BATCH_EVENTS: usize = 256;
 
 /// A set of subscriptions, one bit each.
-pub(super) type Wanted = u64;
+pub(super) type HandlerSet = u64;
 
 /// All handlers' queues, behind one lock: whoever holds it decides what comes next, for all of them.
 pub(super) struct Queues {
     /// Set once, at the start.
     subscriptions: OnceLock<Box<[Subscription]>>,
-    state: Mutex<State>,
+    state: Mutex<BusState>,
     /// Every handler is at rest.
     quiet: Notify,
 }
 
-struct State {
-    phase: Phase,
+struct BusState {
+    phase: BusPhase,
     capacity: usize,
     /// One for each subscription, in the same order.
-    queues: Vec<Queue>,
+    queues: Vec<HandlerQueue>,
 }
 
 #[derive(Default)]
-struct Queue {
+struct HandlerQueue {
     events: VecDeque<Arc<DomainEvent>>,
     /// The handler has nothing in hand and nothing queued, and sleeps until it is woken.
     at_rest: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
+enum BusPhase {
     Running,
     /// Only handlers may publish.
     Draining,
@@ -48,7 +48,7 @@ enum Phase {
 }
 
 /// What became of an event that was offered.
-pub(super) enum Offer<'a> {
+pub(super) enum QueueOffer<'a> {
     /// It is in the queue of everyone who wants it.
     Taken,
     /// It is in no queue, as this handler's is full; worth another try when there is `room`.
@@ -57,7 +57,7 @@ pub(super) enum Offer<'a> {
 
 impl Queues {
     pub(super) fn new() -> Self {
-        let state = State { phase: Phase::Running, capacity: 0, queues: Vec::new() };
+        let state = BusState { phase: BusPhase::Running, capacity: 0, queues: Vec::new() };
         Self { subscriptions: OnceLock::new(), state: Mutex::new(state), quiet: Notify::new() }
     }
 
@@ -67,7 +67,7 @@ impl Queues {
 
     pub(super) fn open(&self, subscriptions: Box<[Subscription]>, capacity: NonZeroUsize) {
         let mut state = self.lock();
-        state.queues.resize_with(subscriptions.len(), Queue::default);
+        state.queues.resize_with(subscriptions.len(), HandlerQueue::default);
         state.capacity = capacity.get();
         drop(state);
         // From here on the queues can be used. They are opened once: `Wiring::start` consumes the wiring.
@@ -85,12 +85,12 @@ impl Queues {
     /// Who wants this event. Asked outside of the lock, since the answer is the handler's own code.
     ///
     /// Before the start nobody knows, and the event is refused.
-    pub(super) fn wanted_by(&self, event: &DomainEvent) -> Result<Wanted, PublishError> {
+    pub(super) fn wanted_by(&self, event: &DomainEvent) -> Result<HandlerSet, PublishError> {
         let subscriptions = self.subscriptions.get().ok_or(PublishError::Stopped)?;
         let wants = subscriptions.iter().map(|subscription| subscription.wants(event));
         Ok(wants
             .enumerate()
-            .fold(0, |wanted, (index, wants)| wanted | Wanted::from(wants) << index))
+            .fold(0, |wanted, (index, wants)| wanted | HandlerSet::from(wants) << index))
     }
 
     /// Puts the event into all the queues that it is wanted in, or into none.
@@ -100,16 +100,17 @@ impl Queues {
     pub(super) fn offer(
         self: &Arc<Self>,
         event: &Arc<DomainEvent>,
-        wanted: Wanted,
-    ) -> Result<Offer<'_>, PublishError> {
+        wanted: HandlerSet,
+    ) -> Result<QueueOffer<'_>, PublishError> {
         let subscriptions = self.subscriptions();
-        let mut to_wake: Wanted = 0;
+        let mut to_wake: HandlerSet = 0;
         {
             let mut state = self.lock();
             match state.phase {
-                Phase::Running => {}
-                Phase::Draining if HANDLER_OF.try_with(|id| *id == self.id()).unwrap_or(false) => {}
-                Phase::Draining | Phase::Stopped => {
+                BusPhase::Running => {}
+                BusPhase::Draining
+                    if HANDLER_OF.try_with(|id| *id == self.id()).unwrap_or(false) => {}
+                BusPhase::Draining | BusPhase::Stopped => {
                     return Err(PublishError::Stopped);
                 }
             }
@@ -119,7 +120,7 @@ impl Queues {
             {
                 let subscription = &subscriptions[full];
                 // Made under the lock: a handler that makes room after this moment will be heard.
-                return Ok(Offer::Full { subscription, room: subscription.room.notified() });
+                return Ok(QueueOffer::Full { subscription, room: subscription.room.notified() });
             }
             for index in ones(wanted) {
                 let queue = &mut state.queues[index];
@@ -133,7 +134,7 @@ impl Queues {
         for index in ones(to_wake) {
             subscriptions[index].work.notify_one();
         }
-        Ok(Offer::Taken)
+        Ok(QueueOffer::Taken)
     }
 
     /// Waits for events of this handler, and moves the next of them into `batch`, which must be empty.
@@ -182,8 +183,8 @@ impl Queues {
     pub(super) fn drain(&self) {
         {
             let mut state = self.lock();
-            if state.phase == Phase::Running {
-                state.phase = Phase::Draining;
+            if state.phase == BusPhase::Running {
+                state.phase = BusPhase::Draining;
             }
             state.settle();
         }
@@ -205,18 +206,18 @@ impl Queues {
     }
 
     /// No code of others runs under this lock, so that it cannot be poisoned.
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, BusState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl BusState {
     /// Ends the draining when there is nothing left from which another event could come.
     fn settle(&mut self) -> bool {
-        if self.phase == Phase::Draining && self.quiet() {
-            self.phase = Phase::Stopped;
+        if self.phase == BusPhase::Draining && self.quiet() {
+            self.phase = BusPhase::Stopped;
         }
-        self.phase == Phase::Stopped
+        self.phase == BusPhase::Stopped
     }
 
     fn quiet(&self) -> bool {
@@ -225,7 +226,7 @@ impl State {
 }
 
 /// The indices of the bits that are set.
-fn ones(mut set: Wanted) -> impl Iterator<Item = usize> {
+fn ones(mut set: HandlerSet) -> impl Iterator<Item = usize> {
     std::iter::from_fn(move || {
         let index = (set != 0).then(|| set.trailing_zeros() as usize)?;
         set &= set - 1;

@@ -8,12 +8,12 @@ use super::server::Peer;
 
 /// Who sends a request, as far as it is known: an extension of each request, for limits and logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Client {
+pub(crate) struct ClientAddress {
     address: IpAddr,
     may_be_proxy: bool,
 }
 
-impl Client {
+impl ClientAddress {
     /// The client whom trusted proxies name, or else the other end of the connection.
     pub(crate) fn new(peer: Peer, headers: &HeaderMap, proxies: &TrustedProxies) -> Self {
         match proxies.client_of(peer, headers) {
@@ -70,6 +70,6 @@ fn is_private(address: IpAddr) -> bool {
 }
 
 /// The client of a request. A server that does not say (none of ours) has all its clients counted as one.
-pub(crate) fn client(extensions: &Extensions) -> Client {
-    extensions.get().copied().unwrap_or(Client::UNKNOWN)
+pub(crate) fn client(extensions: &Extensions) -> ClientAddress {
+    extensions.get().copied().unwrap_or(ClientAddress::UNKNOWN)
 }

@@ -77,6 +77,7 @@ impl Fields {
     }
 
     /// Whatever has this name, if anything has.
+    #[cfg(feature = "publish")]
     pub(crate) fn optional_value(&mut self, name: &str) -> Option<Value> {
         self.left.remove(name)
     }

@@ -26,7 +26,7 @@ pub(crate) struct LargeBodies {
 
 /// A large body's place; it is free for another when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct LargeBodyPlace {
     _permit: OwnedSemaphorePermit,
 }
 
@@ -54,7 +54,7 @@ impl LargeBodies {
     pub(crate) async fn json_bytes(
         &self,
         request: Request,
-    ) -> Result<(Bytes, Option<Place>), Problem> {
+    ) -> Result<(Bytes, Option<LargeBodyPlace>), Problem> {
         check_headers(request.headers())?;
         let mut body = request.into_body();
         if body.size_hint().lower() > self.max_bytes as u64 {
@@ -82,10 +82,10 @@ impl LargeBodies {
         Ok((bytes.into(), place))
     }
 
-    async fn place(&self) -> Result<Place, Problem> {
+    async fn place(&self) -> Result<LargeBodyPlace, Problem> {
         let permit = timeout(PATIENCE, Arc::clone(&self.places).acquire_owned()).await;
         match permit {
-            Ok(Ok(permit)) => Ok(Place { _permit: permit }),
+            Ok(Ok(permit)) => Ok(LargeBodyPlace { _permit: permit }),
             Ok(Err(_)) | Err(_) => Err(Problem::try_later("too many large bodies at once")),
         }
     }
@@ -126,7 +126,7 @@ mod tests {
         Request::post("/").header("content-type", "application/json").body(body).unwrap()
     }
 
-    fn status(read: Result<(Bytes, Option<Place>), Problem>) -> u16 {
+    fn status(read: Result<(Bytes, Option<LargeBodyPlace>), Problem>) -> u16 {
         read.err().map_or(200, |problem| problem.into_response().status().as_u16())
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::client::Client;
+use super::client::ClientAddress;
 
 /// Says in the log that a limit was reached, and which setting to change; at most once per minute for each
 /// limit, because a flood of refusals must not become a flood of lines.
@@ -30,7 +30,7 @@ impl LimitLog {
     }
 
     /// This client was refused.
-    pub(crate) fn reached(&self, client: &Client) {
+    pub(crate) fn reached(&self, client: &ClientAddress) {
         let Some(silent) = self.due() else { return };
         let (setting, shown) = (self.setting, client.shown());
         if client.may_be_proxy() {
@@ -48,6 +48,7 @@ impl LimitLog {
     }
 
     /// Something that has no address of its own was refused, such as one more connection of a user.
+    #[cfg(any(feature = "sse", feature = "websocket"))]
     pub(crate) fn reached_by(&self, who: impl std::fmt::Display) {
         let Some(silent) = self.due() else { return };
         tracing::warn!(

@@ -23,6 +23,7 @@ mod body;
 mod client;
 mod cors;
 mod fields;
+#[cfg(feature = "publish")]
 mod large_body;
 mod limit_log;
 mod message;
@@ -45,7 +46,7 @@ pub(crate) use bearer::authenticate;
 pub use bearer::{bearer_token, signed_in};
 pub(crate) use body::json_bytes;
 #[cfg(any(feature = "sse", feature = "websocket"))]
-pub(crate) use client::{Client, client};
+pub(crate) use client::{ClientAddress, client};
 pub use cors::for_origins;
 pub use fields::Fields;
 #[cfg(feature = "publish")]

@@ -1,6 +1,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+#[cfg(feature = "websocket")]
 use axum::http::{HeaderMap, header};
 use url::{Host, Url};
 

@@ -9,10 +9,10 @@ use super::server::Peer;
 
 /// The reverse proxies before this server, and the one header in which they name their client.
 #[derive(Debug, Clone)]
-pub struct TrustedProxies(Arc<Settings>);
+pub struct TrustedProxies(Arc<ProxySettings>);
 
 #[derive(Debug)]
-struct Settings {
+struct ProxySettings {
     networks: Vec<Network>,
     unix: bool,
     header: HeaderName,
@@ -117,7 +117,7 @@ impl TrustedProxies {
                 TrustedProxy::Unix => unix = true,
             }
         }
-        Self(Arc::new(Settings { networks, unix, header }))
+        Self(Arc::new(ProxySettings { networks, unix, header }))
     }
 
     /// Whether a proxy at this address is trusted.

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use super::Key;
-use super::refusal::Refusal;
+use super::refusal::TokenRefusal;
 
 /// What a token must say to be let in.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub struct Expected {
 
 /// The claims that are looked at (RFC 7519 section 4.1). Times may have fractions.
 #[derive(Deserialize)]
-struct Claims {
+struct TokenClaims {
     sub: String,
     exp: f64,
     nbf: Option<f64>,
@@ -31,24 +31,29 @@ struct Claims {
 
 impl Expected {
     /// Judges a token by this key, at this time of day.
-    pub(super) fn judge(&self, token: &str, key: &Key, now: Timestamp) -> Result<Caller, Refusal> {
+    pub(super) fn judge(
+        &self,
+        token: &str,
+        key: &Key,
+        now: Timestamp,
+    ) -> Result<Caller, TokenRefusal> {
         let claims = self.verified(token, key)?;
-        let expires_at = timestamp(claims.exp).ok_or(Refusal::Malformed("exp"))? + self.leeway;
+        let expires_at = timestamp(claims.exp).ok_or(TokenRefusal::Malformed("exp"))? + self.leeway;
         if now >= expires_at {
-            return Err(Refusal::Expired);
+            return Err(TokenRefusal::Expired);
         }
         if let Some(not_before) = claims.nbf
-            && now + self.leeway < timestamp(not_before).ok_or(Refusal::Malformed("nbf"))?
+            && now + self.leeway < timestamp(not_before).ok_or(TokenRefusal::Malformed("nbf"))?
         {
-            return Err(Refusal::NotYet);
+            return Err(TokenRefusal::NotYet);
         }
-        let user_id: UserId = claims.sub.parse().map_err(|_| Refusal::Malformed("sub"))?;
+        let user_id: UserId = claims.sub.parse().map_err(|_| TokenRefusal::Malformed("sub"))?;
         let session = TokenHash::new(Sha256::digest(token).into());
         Ok(Caller { user_id, session, by: LetInBy::SignedToken, expires_at })
     }
 
     /// The claims of a token that this key has signed, and that is meant for this node.
-    fn verified(&self, token: &str, key: &Key) -> Result<Claims, Refusal> {
+    fn verified(&self, token: &str, key: &Key) -> Result<TokenClaims, TokenRefusal> {
         let mut validation = Validation::new(key.algorithm().name());
         // Times are judged by our own clock.
         validation.validate_exp = false;
@@ -69,20 +74,22 @@ impl Expected {
             None => validation.validate_aud = false,
         }
         validation.set_required_spec_claims(&required);
-        match decode::<Claims>(token, key.decoding(), &validation) {
+        match decode::<TokenClaims>(token, key.decoding(), &validation) {
             Ok(token) => Ok(token.claims),
             Err(error) => Err(match error.into_kind() {
-                ErrorKind::InvalidIssuer => Refusal::Issuer,
-                ErrorKind::InvalidAudience => Refusal::Audience,
+                ErrorKind::InvalidIssuer => TokenRefusal::Issuer,
+                ErrorKind::InvalidAudience => TokenRefusal::Audience,
                 ErrorKind::MissingRequiredClaim(name) => {
                     let known = ["sub", "exp", "iss", "aud"];
                     let claim = known.into_iter().find(|known| **known == *name);
-                    Refusal::Missing(claim.unwrap_or("sub"))
+                    TokenRefusal::Missing(claim.unwrap_or("sub"))
                 }
                 // Signed, and not as it must be: a claim of another type, or no JSON at all.
-                ErrorKind::Json(_) | ErrorKind::Base64(_) | ErrorKind::Utf8(_) => Refusal::Claims,
+                ErrorKind::Json(_) | ErrorKind::Base64(_) | ErrorKind::Utf8(_) => {
+                    TokenRefusal::Claims
+                }
                 // Wrong, or such that it cannot even be looked at.
-                _ => Refusal::Signature,
+                _ => TokenRefusal::Signature,
             }),
         }
     }

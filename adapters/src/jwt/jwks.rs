@@ -19,7 +19,7 @@ use crate::https::{self, HttpClient, HttpsError, said};
 /// The keys of a provider. Cheap to clone.
 #[derive(Clone)]
 pub struct Jwks {
-    source: Arc<Source>,
+    source: Arc<KeyProvider>,
     /// Held by the one that fetches, so that all others wait for that fetch.
     fetching: Arc<tokio::sync::Mutex<()>>,
 }
@@ -40,23 +40,23 @@ pub enum JwksError {
     Client(String),
 }
 
-struct Source {
+struct KeyProvider {
     http: HttpClient,
     url: Uri,
-    state: Mutex<State>,
+    state: Mutex<FetchedKeys>,
 }
 
 #[derive(Default)]
-struct State {
+struct FetchedKeys {
     keys: Arc<[Key]>,
     /// When the provider last gave keys.
     fetched: Option<Instant>,
-    last: Option<Attempt>,
+    last: Option<KeyFetch>,
 }
 
 /// A fetch that has begun.
 #[derive(Clone, Copy)]
-struct Attempt {
+struct KeyFetch {
     began: Instant,
     /// When it ended, and whether the provider gave keys.
     ended: Option<(Instant, bool)>,
@@ -84,7 +84,7 @@ impl Jwks {
         if url.scheme_str() != Some("https") && !url.host().is_some_and(is_loopback) {
             return Err(JwksError::Url);
         }
-        let source = Arc::new(Source { http, url, state: Mutex::default() });
+        let source = Arc::new(KeyProvider { http, url, state: Mutex::default() });
         Ok(Self { source, fetching: Arc::default() })
     }
 
@@ -123,7 +123,7 @@ impl Jwks {
         if !self.source.due_in().is_zero() {
             return;
         }
-        self.source.state().last = Some(Attempt { began: Instant::now(), ended: None });
+        self.source.state().last = Some(KeyFetch { began: Instant::now(), ended: None });
         let source = Arc::clone(&self.source);
         // A task of its own: a client that hangs up must not end the fetch for which others wait.
         let fetch = tokio::spawn(async move {
@@ -135,8 +135,8 @@ impl Jwks {
     }
 }
 
-impl Source {
-    fn state(&self) -> MutexGuard<'_, State> {
+impl KeyProvider {
+    fn state(&self) -> MutexGuard<'_, FetchedKeys> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -29,7 +29,7 @@ use tokio::time::Instant;
 pub use self::claims::Expected;
 pub use self::jwks::{Jwks, JwksError};
 pub use self::keys::{Algorithm, Key, KeyError};
-use self::refusal::{Refusal, Refusals};
+use self::refusal::{Refusals, TokenRefusal};
 
 /// Takes a backend's tokens for what they say: the user in `sub`, until `exp`.
 ///
@@ -68,16 +68,16 @@ impl Jwts {
     }
 
     /// Whose token this is: by the configured keys, or else by those of the provider.
-    async fn caller(&self, token: &str) -> Result<Result<Caller, Refusal>, NotAuthenticated> {
+    async fn caller(&self, token: &str) -> Result<Result<Caller, TokenRefusal>, NotAuthenticated> {
         let header = match header(token) {
             Ok(header) => header,
             Err(refusal) => return Ok(Err(refusal)),
         };
         let asked = Instant::now();
         // Another key could have verified it: the one that it names, or, if it names none, any.
-        let lacks_a_key = |refusal: &Refusal| match refusal {
-            Refusal::UnknownKey { .. } => true,
-            Refusal::UnknownAlgorithm => header.kid.is_none(),
+        let lacks_a_key = |refusal: &TokenRefusal| match refusal {
+            TokenRefusal::UnknownKey { .. } => true,
+            TokenRefusal::UnknownAlgorithm => header.kid.is_none(),
             _ => false,
         };
         let refusal = match self.by(&self.configured(), token, &header) {
@@ -97,21 +97,21 @@ impl Jwts {
     }
 
     /// Judges a token by the keys that fit its header exactly.
-    fn by(&self, keys: &[Key], token: &str, header: &Header) -> Result<Caller, Refusal> {
+    fn by(&self, keys: &[Key], token: &str, header: &Header) -> Result<Caller, TokenRefusal> {
         // With a key id the one that has it, without one all that fit: while keys are rotated, there are two.
         let kid = header.kid.as_deref();
         let mut named = keys.iter().filter(|key| kid.is_none_or(|kid| kid == key.id())).peekable();
         if named.peek().is_none() {
-            return Err(Refusal::UnknownKey { kid: header.kid.clone() });
+            return Err(TokenRefusal::UnknownKey { kid: header.kid.clone() });
         }
-        let mut refusal = Refusal::UnknownAlgorithm;
+        let mut refusal = TokenRefusal::UnknownAlgorithm;
         for key in named.filter(|key| key.algorithm().is(header.alg)) {
             match self.expected.judge(token, key, self.clock.wall()) {
                 // Another one may have signed it.
-                Err(Refusal::Signature) if kid.is_none() => {
-                    refusal = Refusal::UnknownKey { kid: None };
+                Err(TokenRefusal::Signature) if kid.is_none() => {
+                    refusal = TokenRefusal::UnknownKey { kid: None };
                 }
-                Err(Refusal::Signature) => refusal = Refusal::Signature,
+                Err(TokenRefusal::Signature) => refusal = TokenRefusal::Signature,
                 judged => return judged,
             }
         }
@@ -120,17 +120,17 @@ impl Jwts {
 }
 
 /// The header of what may be a token.
-fn header(token: &str) -> Result<Header, Refusal> {
+fn header(token: &str) -> Result<Header, TokenRefusal> {
     if token.len() > Jwts::MAX_TOKEN_BYTES {
-        return Err(Refusal::TooLong(token.len()));
+        return Err(TokenRefusal::TooLong(token.len()));
     }
     if token.split('.').count() != 3 {
-        return Err(Refusal::NotAJwt);
+        return Err(TokenRefusal::NotAJwt);
     }
     // Fails also for an algorithm that is not known, and `none` is not.
-    let header = decode_header(token).map_err(|_| Refusal::UnknownAlgorithm)?;
+    let header = decode_header(token).map_err(|_| TokenRefusal::UnknownAlgorithm)?;
     // `crit` asks for something to be understood that is not (RFC 7515 section 4.1.11).
-    if header.crit.is_some() { Err(Refusal::Critical) } else { Ok(header) }
+    if header.crit.is_some() { Err(TokenRefusal::Critical) } else { Ok(header) }
 }
 
 #[async_trait]

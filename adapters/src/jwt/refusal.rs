@@ -6,7 +6,7 @@ use doorstep_domain::Timestamp;
 
 /// Why a token is nobody's. It says so without anything that stands in the token's claims.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(super) enum TokenRefusal {
     TooLong(usize),
     NotAJwt,
     Critical,
@@ -22,7 +22,7 @@ pub(super) enum Refusal {
     NotYet,
 }
 
-impl Refusal {
+impl TokenRefusal {
     const KINDS: usize = 13;
 
     fn index(&self) -> usize {
@@ -44,7 +44,7 @@ impl Refusal {
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for TokenRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         /// A key's id comes from a stranger.
         const SHOWN_BYTES: usize = 64;
@@ -80,11 +80,11 @@ impl fmt::Display for Refusal {
 /// Writes refusals to the log, so seldom that a stranger cannot flood it.
 #[derive(Debug)]
 pub(super) struct Refusals {
-    kinds: [Kind; Refusal::KINDS],
+    kinds: [RefusalCount; TokenRefusal::KINDS],
 }
 
 #[derive(Debug)]
-struct Kind {
+struct RefusalCount {
     /// When one of this kind may be logged again, in microseconds of the clock's timeline.
     next: AtomicI64,
     unlogged: AtomicU64,
@@ -95,12 +95,12 @@ impl Refusals {
     const PAUSE: Duration = Duration::from_secs(1);
 
     pub(super) fn new() -> Self {
-        let kind = || Kind { next: AtomicI64::new(i64::MIN), unlogged: AtomicU64::new(0) };
+        let kind = || RefusalCount { next: AtomicI64::new(i64::MIN), unlogged: AtomicU64::new(0) };
         Self { kinds: std::array::from_fn(|_| kind()) }
     }
 
-    pub(super) fn log(&self, refusal: &Refusal, now: Timestamp) {
-        let Kind { next, unlogged } = &self.kinds[refusal.index()];
+    pub(super) fn log(&self, refusal: &TokenRefusal, now: Timestamp) {
+        let RefusalCount { next, unlogged } = &self.kinds[refusal.index()];
         let (due, again) = (next.load(Relaxed), (now + Self::PAUSE).as_micros());
         let first =
             due <= now.as_micros() && next.compare_exchange(due, again, Relaxed, Relaxed).is_ok();

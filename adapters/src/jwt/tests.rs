@@ -152,7 +152,7 @@ async fn claims_that_are_wrong_or_missing_let_nobody_in() {
 }
 
 /// Why a token is refused.
-async fn why(jwts: &Jwts, token: &str) -> Refusal {
+async fn why(jwts: &Jwts, token: &str) -> TokenRefusal {
     jwts.caller(token).await.unwrap().unwrap_err()
 }
 
@@ -168,7 +168,7 @@ async fn a_token_may_be_16_kib_long() {
     let (fits, over) = (of(padding - 3), of(padding + 3));
     assert!((Jwts::MAX_TOKEN_BYTES - 8..=Jwts::MAX_TOKEN_BYTES).contains(&fits.len()));
     assert_eq!(who(&jwts, &fits).await.as_deref(), Some("customer/42"));
-    assert_eq!(why(&jwts, &over).await, Refusal::TooLong(over.len()));
+    assert_eq!(why(&jwts, &over).await, TokenRefusal::TooLong(over.len()));
 }
 
 #[tokio::test]
@@ -224,10 +224,10 @@ fn refusals_are_logged_once_a_second_for_each_kind() {
     let counted = Arc::new(AtomicUsize::new(0));
     let _guard = tracing::subscriber::set_default(Counting(counted.clone()));
     for millis in 0..=2000 {
-        refusals.log(&Refusal::Expired, at(millis));
+        refusals.log(&TokenRefusal::Expired, at(millis));
     }
     assert_eq!(counted.load(Relaxed), 3);
-    refusals.log(&Refusal::Audience, at(2000));
+    refusals.log(&TokenRefusal::Audience, at(2000));
     assert_eq!(counted.load(Relaxed), 4, "another kind has a line of its own");
 }
 

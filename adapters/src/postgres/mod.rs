@@ -10,7 +10,7 @@ use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AnyConnection, AnyPool, Connection};
 
-use crate::sql::{ConnectError, Dialect, Health, Step, Store, Tables, migrate, said};
+use crate::sql::{ConnectError, Dialect, MigrationStep, Store, Tables, WriteHealth, migrate, said};
 
 /// More would only make them wait for each other inside the server.
 const CONNECTIONS: u32 = 16;
@@ -28,7 +28,7 @@ const TUNING: &str = "SET application_name = 'doorstep'; \
      SET lock_timeout = '5s'; \
      SET idle_in_transaction_session_timeout = '30s';";
 
-const STEPS: [Step; 5] = [
+const STEPS: [MigrationStep; 5] = [
     (1, "accounts", include_str!("migrations/0001_accounts.sql")),
     (2, "notifications", include_str!("migrations/0002_notifications.sql")),
     (3, "positions", include_str!("migrations/0003_positions.sql")),
@@ -48,13 +48,13 @@ const DIALECT: Dialect = Dialect {
 /// Connects to the server and brings the schema up to date.
 pub(crate) async fn open(url: &str, tables: Tables) -> Result<Store, ConnectError> {
     sqlx::any::install_default_drivers();
-    let place = Place::read(url)?;
+    let place = DatabaseAddress::read(url)?;
     // One of its own: told as it is what is wrong, and without the limits below, as migrations may take long.
     let mut connection = place.connect().await?;
     place.refuse_transaction_pooling(&mut connection).await?;
     migrate(&mut connection, &STEPS, tables).await?;
     connection.close().await.map_err(|e| place.explain(e))?;
-    let health = Arc::new(Health::default());
+    let health = Arc::new(WriteHealth::default());
     let pool = pool(place.any, health.clone());
     Ok(Store {
         writers: pool.clone(),
@@ -67,7 +67,7 @@ pub(crate) async fn open(url: &str, tables: Tables) -> Result<Store, ConnectErro
     })
 }
 
-fn pool(options: AnyConnectOptions, health: Arc<Health>) -> AnyPool {
+fn pool(options: AnyConnectOptions, health: Arc<WriteHealth>) -> AnyPool {
     AnyPoolOptions::new()
         .max_connections(CONNECTIONS)
         .acquire_timeout(PATIENCE)
@@ -91,13 +91,13 @@ fn pool(options: AnyConnectOptions, health: Arc<Health>) -> AnyPool {
 }
 
 /// Where the database is.
-struct Place {
+struct DatabaseAddress {
     any: AnyConnectOptions,
     /// The same, understood: to say where and who without saying the password.
     known: PgConnectOptions,
 }
 
-impl Place {
+impl DatabaseAddress {
     fn read(url: &str) -> Result<Self, ConnectError> {
         let bad = |e: sqlx::Error| match e {
             sqlx::Error::Configuration(e) => ConnectError::BadUrl(said(&e)),

@@ -78,7 +78,7 @@ pub(super) fn draft(
     let Ok(members) = serde_json::from_str::<Members<'_>>(item.get()) else {
         return Err((None, vec![fault("", "must be a JSON object")]));
     };
-    let mut reader = Reader { members, faults: Vec::new() };
+    let mut reader = DraftReader { members, faults: Vec::new() };
     let id = reader.optional("id", 6, |text| text.parse().map_err(|_| "must be a UUID".to_owned()));
     let user_id = reader.required("user_id", 0, said);
     let kind = reader.required("kind", 1, said);
@@ -193,12 +193,12 @@ impl<'de> Deserialize<'de> for Name {
     }
 }
 
-struct Reader<'a> {
+struct DraftReader<'a> {
     members: Members<'a>,
     faults: Vec<FieldError>,
 }
 
-impl Reader<'_> {
+impl DraftReader<'_> {
     fn required<T>(
         &mut self,
         name: &str,

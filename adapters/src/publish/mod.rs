@@ -57,7 +57,7 @@ pub struct PublishParts {
 pub struct Description;
 
 #[derive(Clone)]
-struct Api {
+struct PublishApi {
     publishing: Publishing,
     max_ttl: Ttl,
     inbox: bool,
@@ -77,7 +77,7 @@ pub fn router(parts: PublishParts) -> Router {
         .route("/v1/notifications/{id}", get(notifications::look_up))
         .route("/v1/users/{user_id}/presence", get(presence::of_one))
         .route("/v1/presence", presence)
-        .with_state(Api { publishing, max_ttl, inbox, large });
+        .with_state(PublishApi { publishing, max_ttl, inbox, large });
     auth::with_key(routes, keys)
 }
 

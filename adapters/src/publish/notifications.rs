@@ -19,7 +19,7 @@ use utoipa::ToSchema;
 use utoipa::openapi::schema::Schema;
 
 use super::body::{Body, Bounds, draft};
-use super::{Api, MAX_BATCH};
+use super::{MAX_BATCH, PublishApi};
 use crate::http::openapi::{one_of, one_of_or_null};
 use crate::http::{FieldError, Parameters, Problem, private_json, rfc3339};
 
@@ -74,13 +74,13 @@ pub(super) enum OneOrMany {
 #[derive(Serialize, ToSchema)]
 #[schema(as = Published)]
 pub(super) struct PublishedBody {
-    notifications: Vec<ItemBody>,
+    notifications: Vec<PublishedItemBody>,
 }
 
 /// What became of one notification at once, or by the end of `wait`.
 #[derive(Serialize, ToSchema)]
 #[schema(as = PublishedNotification)]
-struct ItemBody {
+struct PublishedItemBody {
     /// Its id; null where it was rejected and has no readable one.
     #[schema(format = "uuid", required)]
     id: Option<String>,
@@ -107,7 +107,7 @@ struct ItemBody {
     responses((status = 202, description = "Each was judged.", body = PublishedBody)),
 )]
 pub(super) async fn publish(
-    State(api): State<Api>,
+    State(api): State<PublishApi>,
     query: Parameters,
     request: Request,
 ) -> Result<Response, Problem> {
@@ -150,7 +150,7 @@ async fn to_its_end<T: Send + 'static>(
 }
 
 /// What a body asks for, each of its notifications judged by itself.
-fn judge(bytes: &[u8], bounds: Bounds) -> Result<Vec<Result<Draft, ItemBody>>, Problem> {
+fn judge(bytes: &[u8], bounds: Bounds) -> Result<Vec<Result<Draft, PublishedItemBody>>, Problem> {
     let body = Body::read(bytes).map_err(|error| {
         Problem::new(StatusCode::BAD_REQUEST, format!("the body is not JSON: {error}"))
     })?;
@@ -160,7 +160,8 @@ fn judge(bytes: &[u8], bounds: Bounds) -> Result<Vec<Result<Draft, ItemBody>>, P
             Err((_, errors)) => Err(Problem::fields(errors)),
         },
         Body::Many(many) => {
-            let judged = |one| draft(one, bounds).map_err(|(id, e)| ItemBody::invalid(id, e));
+            let judged =
+                |one| draft(one, bounds).map_err(|(id, e)| PublishedItemBody::invalid(id, e));
             Ok(many.into_iter().map(judged).collect())
         }
         Body::TooMany => {
@@ -171,8 +172,8 @@ fn judge(bytes: &[u8], bounds: Bounds) -> Result<Vec<Result<Draft, ItemBody>>, P
     }
 }
 
-async fn wait_for(api: &Api, items: &mut [ItemBody], wait: std::time::Duration) {
-    let id = |item: &ItemBody| -> Option<NotificationId> {
+async fn wait_for(api: &PublishApi, items: &mut [PublishedItemBody], wait: std::time::Duration) {
+    let id = |item: &PublishedItemBody| -> Option<NotificationId> {
         if item.reason.is_some() { None } else { item.id.as_deref()?.parse().ok() }
     };
     api.publishing.wait_for(items.iter().filter_map(id), wait).await;
@@ -184,14 +185,14 @@ async fn wait_for(api: &Api, items: &mut [ItemBody], wait: std::time::Duration) 
     }
 }
 
-impl ItemBody {
+impl PublishedItemBody {
     fn invalid(id: Option<NotificationId>, errors: Vec<FieldError>) -> Self {
         let id = id.map(|id| id.to_string());
         Self { id, state: "rejected", reason: Some("invalid"), errors }
     }
 }
 
-impl From<Published> for ItemBody {
+impl From<Published> for PublishedItemBody {
     fn from(Published { id, state }: Published) -> Self {
         let (state, reason) = match state {
             Ok(accepted) => (word(accepted), None),
@@ -219,7 +220,7 @@ fn state(progress: Progress) -> &'static str {
 /// What is known of a notification.
 #[derive(Serialize, ToSchema)]
 #[schema(as = NotificationState)]
-pub(super) struct RecordBody {
+pub(super) struct NotificationStateBody {
     #[schema(format = "uuid")]
     id: String,
     /// `waiting`, `in_flight`, or its outcome.
@@ -243,13 +244,13 @@ pub(super) struct RecordBody {
         ("wait" = Option<u32>, Query, description = "Seconds to wait for the outcome.", maximum = 60),
     ),
     responses(
-        (status = 200, description = "Its state or outcome.", body = RecordBody),
+        (status = 200, description = "Its state or outcome.", body = NotificationStateBody),
         (status = 404, description = "No such notification, or no longer known.",
             body = crate::http::openapi::ProblemBody, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn look_up(
-    State(api): State<Api>,
+    State(api): State<PublishApi>,
     id: Result<Path<String>, PathRejection>,
     query: Parameters,
 ) -> Result<Response, Problem> {
@@ -268,7 +269,7 @@ pub(super) async fn look_up(
         Progress::Ended(_, at) => Some(rfc3339(at)),
         Progress::Open(_) => None,
     };
-    Ok(private_json(&RecordBody {
+    Ok(private_json(&NotificationStateBody {
         id: id.to_string(),
         state: state(progress),
         created_at: rfc3339(created_at),

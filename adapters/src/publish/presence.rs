@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::{Api, MAX_BATCH};
+use super::{MAX_BATCH, PublishApi};
 use crate::http::{FieldError, Fields, Parameters, Problem, private_json};
 
 /// Whether a user has a live connection, as far as the node knows.
@@ -42,7 +42,7 @@ pub(super) struct QuestionBody {
     responses((status = 200, description = "Whether the user is there.", body = PresenceBody)),
 )]
 pub(super) async fn of_one(
-    State(api): State<Api>,
+    State(api): State<PublishApi>,
     user_id: Result<Path<String>, PathRejection>,
     query: Parameters,
 ) -> Result<Response, Problem> {
@@ -62,7 +62,7 @@ pub(super) async fn of_one(
     responses((status = 200, description = "Who is there.", body = PresencesBody)),
 )]
 pub(super) async fn of_many(
-    State(api): State<Api>,
+    State(api): State<PublishApi>,
     query: Parameters,
     body: Fields,
 ) -> Result<Response, Problem> {
@@ -102,7 +102,7 @@ fn user_ids(fields: &mut Fields) -> Vec<UserId> {
     users
 }
 
-async fn presence(api: &Api, user: UserId) -> PresenceBody {
+async fn presence(api: &PublishApi, user: UserId) -> PresenceBody {
     let online = api.publishing.is_online(&user).await;
     PresenceBody { user_id: user.to_string(), online }
 }

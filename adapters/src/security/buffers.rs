@@ -19,7 +19,7 @@ struct Pool {
 pub(super) struct Buffer(Vec<Block>);
 
 /// A place among those that hash. The last one that goes gives all memory back.
-pub(super) struct User {
+pub(super) struct BufferUser {
     buffers: Buffers,
 }
 
@@ -28,13 +28,13 @@ impl Buffers {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn user(&self) -> User {
+    pub(super) fn user(&self) -> BufferUser {
         self.pool().users += 1;
-        User { buffers: self.clone() }
+        BufferUser { buffers: self.clone() }
     }
 }
 
-impl User {
+impl BufferUser {
     /// Works with a buffer that another hash has left, or with a new one. There are never more buffers than work at
     /// a time.
     pub(super) fn with_buffer<T>(&self, work: impl FnOnce(&mut Buffer) -> T) -> T {
@@ -46,7 +46,7 @@ impl User {
     }
 }
 
-impl Drop for User {
+impl Drop for BufferUser {
     fn drop(&mut self) {
         let mut pool = self.buffers.pool();
         pool.users -= 1;

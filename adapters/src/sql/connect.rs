@@ -40,7 +40,7 @@ pub enum Tables {
 pub async fn connect_to(
     url: &str,
     tables: Tables,
-    sharing: Sharing,
+    #[cfg_attr(not(feature = "sqlite"), expect(unused_variables))] sharing: Sharing,
 ) -> Result<Store, ConnectError> {
     match url.split_once(':').map(|(scheme, _)| scheme) {
         #[cfg(feature = "sqlite")]
@@ -175,17 +175,17 @@ fn process(holder: Option<u32>) -> String {
 const OF_DELIVERY: &str = "notifications";
 
 /// A migration: its number, what it is about, and its SQL. Once released it is never edited.
-pub(crate) type Step = (i64, &'static str, &'static str);
+pub(crate) type MigrationStep = (i64, &'static str, &'static str);
 
 /// Brings the schema up to date. Safe to call again, and, where the connection holds a lock, from two
 /// processes at once.
 pub(crate) async fn migrate(
     connection: &mut AnyConnection,
-    steps: &[Step],
+    steps: &[MigrationStep],
     tables: Tables,
 ) -> Result<(), ConnectError> {
-    let wanted = |(_, about, _): &&Step| tables == Tables::All || *about == OF_DELIVERY;
-    let migration = |&(number, about, sql): &Step| {
+    let wanted = |(_, about, _): &&MigrationStep| tables == Tables::All || *about == OF_DELIVERY;
+    let migration = |&(number, about, sql): &MigrationStep| {
         let sql = sql.into_sql_str();
         Migration::new(number, about.into(), MigrationType::Simple, sql, false)
     };

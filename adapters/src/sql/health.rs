@@ -21,7 +21,7 @@ const BALLAST: usize = 64 * 1024;
 
 /// What is known about the writes of a store. Every write reports here.
 #[derive(Debug, Default)]
-pub(crate) struct Health {
+pub(crate) struct WriteHealth {
     latest: Mutex<Latest>,
     /// Held by whoever makes a test write: one at a time is enough.
     testing: tokio::sync::Mutex<()>,
@@ -39,14 +39,14 @@ struct Latest {
 }
 
 /// What readiness is to do.
-enum Verdict {
+enum WriteVerdict {
     Works,
     Refused(String),
     /// Make a test write of this weight.
     Test(usize),
 }
 
-impl Health {
+impl WriteHealth {
     fn latest(&self) -> MutexGuard<'_, Latest> {
         // Whatever panicked under this lock left a state that the next write corrects.
         self.latest.lock().unwrap_or_else(PoisonError::into_inner)
@@ -85,13 +85,13 @@ impl Health {
         }
     }
 
-    fn verdict(&self) -> Verdict {
+    fn verdict(&self) -> WriteVerdict {
         let latest = self.latest();
         match &latest.refused {
-            Some((at, why)) if at.elapsed() < RETRY => Verdict::Refused(why.clone()),
-            _ if latest.suspect => Verdict::Test(BALLAST),
-            _ if latest.worked.is_some_and(|at| at.elapsed() < PROOF) => Verdict::Works,
-            _ => Verdict::Test(0),
+            Some((at, why)) if at.elapsed() < RETRY => WriteVerdict::Refused(why.clone()),
+            _ if latest.suspect => WriteVerdict::Test(BALLAST),
+            _ if latest.worked.is_some_and(|at| at.elapsed() < PROOF) => WriteVerdict::Works,
+            _ => WriteVerdict::Test(0),
         }
     }
 
@@ -109,12 +109,12 @@ impl Readiness for Store {
         // Of a table, so that the file or the server's disk is really looked at: the one that is always
         // there, whichever others are wanted, and never empty.
         self.rows(|| sqlx::query("SELECT version FROM _sqlx_migrations LIMIT 1")).await?;
-        if !matches!(self.health.verdict(), Verdict::Test(_)) {
+        if !matches!(self.health.verdict(), WriteVerdict::Test(_)) {
             return self.answer();
         }
         let _alone = self.health.testing.lock().await;
         // Whoever had the turn before may have found out.
-        if let Verdict::Test(weight) = self.health.verdict()
+        if let WriteVerdict::Test(weight) = self.health.verdict()
             && let Err(error) = self.test_write(weight).await
         {
             self.health.refused(error.to_string());
@@ -127,8 +127,8 @@ impl Readiness for Store {
 impl Store {
     fn answer(&self) -> Result<(), StoreError> {
         match self.health.verdict() {
-            Verdict::Refused(why) => Err(StoreError::Unavailable(why.into())),
-            Verdict::Works | Verdict::Test(_) => Ok(()),
+            WriteVerdict::Refused(why) => Err(StoreError::Unavailable(why.into())),
+            WriteVerdict::Works | WriteVerdict::Test(_) => Ok(()),
         }
     }
 
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn connections_that_were_open_when_a_write_broke_are_not_used_again() {
-        let health = Health::default();
+        let health = WriteHealth::default();
         assert!(health.may_use(Duration::MAX));
         health.failed(&sqlx::Error::BeginFailed);
         assert!(!health.may_use(Duration::from_secs(1)));
@@ -165,15 +165,15 @@ mod tests {
 
     #[test]
     fn a_write_that_worked_needs_no_test_and_one_that_failed_needs_a_heavy_one() {
-        let health = Health::default();
-        assert!(matches!(health.verdict(), Verdict::Test(0)));
+        let health = WriteHealth::default();
+        assert!(matches!(health.verdict(), WriteVerdict::Test(0)));
         health.worked();
-        assert!(matches!(health.verdict(), Verdict::Works));
+        assert!(matches!(health.verdict(), WriteVerdict::Works));
         health.not_done();
-        assert!(matches!(health.verdict(), Verdict::Test(BALLAST)));
+        assert!(matches!(health.verdict(), WriteVerdict::Test(BALLAST)));
         health.refused("full".to_owned());
-        assert!(matches!(health.verdict(), Verdict::Refused(why) if why == "full"));
+        assert!(matches!(health.verdict(), WriteVerdict::Refused(why) if why == "full"));
         health.worked();
-        assert!(matches!(health.verdict(), Verdict::Works));
+        assert!(matches!(health.verdict(), WriteVerdict::Works));
     }
 }

@@ -8,7 +8,7 @@
 //! epoch, TTLs as milliseconds. `seq` is the order in which rows came to be.
 //!
 //! *Invariant:* a balance changes in the transaction that writes the ledger entry behind it, and nowhere
-//! else (`ledger.rs`). *Invariant:* what is retried by itself is a read, a `BEGIN`, or a write that changes
+//! else (`money.rs`). *Invariant:* what is retried by itself is a read, a `BEGIN`, or a write that changes
 //! nothing the second time; a commit never is (`run.rs`). *Invariant:* each write reports how it went
 //! (`health.rs`), because readiness and the choice of connections rest on it.
 //!
@@ -29,7 +29,7 @@ mod error;
 mod handover;
 mod health;
 mod inbox;
-mod ledger;
+mod money;
 mod notification;
 mod positions;
 mod run;
@@ -46,9 +46,9 @@ use sqlx::AnyPool;
 use crate::sqlite::DatabaseFile;
 
 pub use connect::{ConnectError, Sharing, Tables, connect, connect_to};
-pub(crate) use connect::{Step, migrate, said};
+pub(crate) use connect::{MigrationStep, migrate, said};
 pub(crate) use dialect::Dialect;
-pub(crate) use health::Health;
+pub(crate) use health::WriteHealth;
 
 /// A database that holds everything there is to hold. Cheap to clone; made by [`connect`].
 #[derive(Clone)]
@@ -62,7 +62,7 @@ pub struct Store {
     /// Whether another process may write to it at the same time.
     pub(crate) shared: bool,
     /// Whether writes work.
-    pub(crate) health: Arc<Health>,
+    pub(crate) health: Arc<WriteHealth>,
     /// Where the data is one file.
     #[cfg(feature = "sqlite")]
     pub(crate) file: Option<Arc<DatabaseFile>>,

@@ -10,7 +10,7 @@ use sqlx::{Any, Transaction};
 
 use super::Store;
 use super::error::{failed, may_be_asked_again};
-use super::health::Health;
+use super::health::WriteHealth;
 
 /// A statement with its values.
 pub(super) type Query<'q> = sqlx::query::Query<'q, Any, AnyArguments>;
@@ -60,11 +60,11 @@ impl Store {
     }
 }
 
-/// A transaction that writes. Whatever goes wrong in it is reported to the store's [`Health`], which decides
+/// A transaction that writes. Whatever goes wrong in it is reported to the store's [`WriteHealth`], which decides
 /// what becomes of the connection: there is no other way to a connection that writes in a transaction.
 pub(super) struct Write {
     transaction: Transaction<'static, Any>,
-    health: Arc<Health>,
+    health: Arc<WriteHealth>,
 }
 
 impl Write {
@@ -122,7 +122,7 @@ impl NotDone {
         }
     }
 
-    fn reported(self, health: &Health) -> StoreError {
+    fn reported(self, health: &WriteHealth) -> StoreError {
         match &self {
             Self::Failed(error) => health.failed(error),
             Self::Late(_) => health.not_done(),

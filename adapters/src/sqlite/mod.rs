@@ -16,7 +16,9 @@ use std::time::{Duration, Instant};
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::{AnyConnection, AnyPool, Connection};
 
-use crate::sql::{ConnectError, Dialect, Health, Sharing, Step, Store, Tables, migrate, said};
+use crate::sql::{
+    ConnectError, Dialect, MigrationStep, Sharing, Store, Tables, WriteHealth, migrate, said,
+};
 
 pub(crate) use self::file::DatabaseFile;
 
@@ -38,7 +40,7 @@ const TUNING: &str = "PRAGMA busy_timeout = 5000; \
 const READER_TUNING: &str = "PRAGMA busy_timeout = 5000; \
      PRAGMA query_only = ON;";
 
-const STEPS: [Step; 5] = [
+const STEPS: [MigrationStep; 5] = [
     (1, "accounts", include_str!("migrations/0001_accounts.sql")),
     (2, "notifications", include_str!("migrations/0002_notifications.sql")),
     (3, "positions", include_str!("migrations/0003_positions.sql")),
@@ -63,8 +65,8 @@ pub(crate) async fn open(
     sharing: Sharing,
 ) -> Result<Store, ConnectError> {
     sqlx::any::install_default_drivers();
-    let place = Place::read(url)?;
-    let health = Arc::new(Health::default());
+    let place = DatabasePath::read(url)?;
+    let health = Arc::new(WriteHealth::default());
     if place.in_memory {
         let writers = pool(&place, 1, TUNING, &health);
         // What another connection would open is another, empty database.
@@ -88,7 +90,12 @@ pub(crate) async fn open(
 
 /// The connections. Neither idle nor old ones are closed: they cost nothing, and the last one of a database
 /// in memory would take it along.
-fn pool(place: &Place, connections: u32, tuning: &'static str, health: &Arc<Health>) -> AnyPool {
+fn pool(
+    place: &DatabasePath,
+    connections: u32,
+    tuning: &'static str,
+    health: &Arc<WriteHealth>,
+) -> AnyPool {
     let options = AnyPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(PATIENCE)
@@ -121,7 +128,11 @@ fn pool(place: &Place, connections: u32, tuning: &'static str, health: &Arc<Heal
 /// Makes the file if it is missing and brings its schema up to date, over a connection of its own: what is
 /// wrong with the file is then told as it is, where a pool would try again until it knows only that it
 /// took too long.
-async fn prepare(place: &Place, tables: Tables, sharing: Sharing) -> Result<(), ConnectError> {
+async fn prepare(
+    place: &DatabasePath,
+    tables: Tables,
+    sharing: Sharing,
+) -> Result<(), ConnectError> {
     let explain = |e| place.explain(&e);
     let mut connection = AnyConnection::connect_with(&place.options).await.map_err(explain)?;
     let started = Instant::now();
@@ -146,7 +157,7 @@ async fn prepare(place: &Place, tables: Tables, sharing: Sharing) -> Result<(), 
 }
 
 /// Where the database is.
-struct Place {
+struct DatabasePath {
     options: AnyConnectOptions,
     /// To open it when it is there: a file that was deleted is not made again, and empty, in its place.
     again: AnyConnectOptions,
@@ -154,7 +165,7 @@ struct Place {
     in_memory: bool,
 }
 
-impl Place {
+impl DatabasePath {
     fn read(url: &str) -> Result<Self, ConnectError> {
         // Without the slashes of an authority, a file name may hold what a host name may not.
         let rest = url.trim_start_matches("sqlite:");

@@ -10,7 +10,7 @@ use super::WebhookError;
 use crate::https::{self, HttpClient, HttpsError, said};
 
 /// What posts to the receiver.
-pub(super) struct Client {
+pub(super) struct WebhookClient {
     http: HttpClient,
     url: Uri,
     timeout: Duration,
@@ -53,7 +53,7 @@ impl RetryAfter {
     }
 }
 
-impl Client {
+impl WebhookClient {
     /// A client for this URL. Over TLS it trusts the authorities in `authorities` (PEM), or else those that
     /// this machine trusts.
     pub(super) fn new(

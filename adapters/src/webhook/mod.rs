@@ -22,14 +22,14 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use self::client::{Client, Untaken};
-use self::queue::Queue;
+use self::client::{Untaken, WebhookClient};
+use self::queue::OutcomeQueue;
 pub use self::sign::{Secret, SecretError};
 use crate::http::rfc3339;
 
 /// Where outcomes go, and with how much patience.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct WebhookSettings {
     /// The receiver: an `http://` or `https://` URL.
     pub url: String,
     /// Whom to trust over TLS, as certificates in PEM; if nobody is named, whom the machine trusts.
@@ -52,7 +52,7 @@ pub struct Settings {
     pub queue: usize,
 }
 
-impl Settings {
+impl WebhookSettings {
     /// Some 15 minutes of patience with a receiver that is away, and room for a hundred thousand outcomes.
     pub fn new(url: String, secret: Secret) -> Self {
         Self {
@@ -70,7 +70,7 @@ impl Settings {
     }
 }
 
-impl Settings {
+impl WebhookSettings {
     /// The pause after so many failures of one batch. `dice`, from 0 to 1, shortens it by up to half, so that
     /// many nodes do not come back in one moment. It is not shorter than what the receiver asked for, which
     /// counts up to the longest pause.
@@ -106,16 +106,17 @@ pub enum WebhookError {
 
 /// The webhook at work.
 pub struct Webhook {
-    queue: Arc<Queue>,
+    queue: Arc<OutcomeQueue>,
     stopping: CancellationToken,
     worker: std::sync::Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Webhook {
     /// Starts its task. Must be called inside a tokio runtime.
-    pub fn start(settings: Settings, clock: Arc<dyn Clock>) -> Result<Self, WebhookError> {
-        let client = Client::new(&settings.url, settings.authorities.as_deref(), settings.timeout)?;
-        let queue = Arc::new(Queue::new(settings.queue));
+    pub fn start(settings: WebhookSettings, clock: Arc<dyn Clock>) -> Result<Self, WebhookError> {
+        let client =
+            WebhookClient::new(&settings.url, settings.authorities.as_deref(), settings.timeout)?;
+        let queue = Arc::new(OutcomeQueue::new(settings.queue));
         let stopping = CancellationToken::new();
         let (taken, stop) = (queue.clone(), stopping.clone());
         let worker = Worker { settings, client, clock, queue: taken, stopping: stop };
@@ -194,10 +195,10 @@ impl From<Ended> for EndedBody {
 }
 
 struct Worker {
-    settings: Settings,
-    client: Client,
+    settings: WebhookSettings,
+    client: WebhookClient,
     clock: Arc<dyn Clock>,
-    queue: Arc<Queue>,
+    queue: Arc<OutcomeQueue>,
     stopping: CancellationToken,
 }
 

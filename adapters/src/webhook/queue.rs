@@ -6,14 +6,14 @@ use doorstep_domain::Ended;
 use tokio::sync::Notify;
 
 /// Outcomes that wait to be sent. Whoever puts some in never waits; what is too much pushes out the oldest.
-pub(super) struct Queue {
+pub(super) struct OutcomeQueue {
     waiting: Mutex<VecDeque<Ended>>,
     most: usize,
     bell: Notify,
     lost: AtomicU64,
 }
 
-impl Queue {
+impl OutcomeQueue {
     pub(super) fn new(most: usize) -> Self {
         let (waiting, bell) = (Mutex::default(), Notify::new());
         Self { waiting, most: most.max(1), bell, lost: AtomicU64::new(0) }

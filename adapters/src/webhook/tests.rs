@@ -89,16 +89,16 @@ async fn read(stream: &mut TcpStream) -> Option<Received> {
 }
 
 fn start(url: &str) -> Webhook {
-    start_with(Settings {
+    start_with(WebhookSettings {
         linger: Duration::from_millis(1),
         timeout: Duration::from_secs(2),
         first_pause: Duration::from_millis(1),
         longest_pause: Duration::from_millis(2),
-        ..Settings::new(url.to_owned(), SECRET.parse().unwrap())
+        ..WebhookSettings::new(url.to_owned(), SECRET.parse().unwrap())
     })
 }
 
-fn start_with(settings: Settings) -> Webhook {
+fn start_with(settings: WebhookSettings) -> Webhook {
     let mut clock = MockClock::new();
     clock.expect_now().return_const(Timestamp::from_micros(1_614_265_330_000_000));
     Webhook::start(settings, Arc::new(clock)).unwrap()
@@ -172,12 +172,12 @@ async fn one_that_is_gone_is_given_up_and_the_next_batch_gets_its_turn() {
 #[tokio::test]
 async fn delivery_never_waits_and_memory_is_bounded() {
     let (url, mut received) = receiver(vec![Does::Hangs]).await;
-    let webhook = start_with(Settings {
+    let webhook = start_with(WebhookSettings {
         queue: 10,
         batch: 5,
         linger: Duration::ZERO,
         timeout: Duration::from_hours(1),
-        ..Settings::new(url, SECRET.parse().unwrap())
+        ..WebhookSettings::new(url, SECRET.parse().unwrap())
     });
     webhook.ended(vec![ended(0)]).await;
     assert_eq!(received.recv().await.unwrap().ids(), [id(0)]);
@@ -192,9 +192,9 @@ async fn delivery_never_waits_and_memory_is_bounded() {
 #[tokio::test]
 async fn a_stop_sends_what_is_left_and_waits_no_longer_than_it_may() {
     let (url, mut received) = receiver(vec![]).await;
-    let webhook = start_with(Settings {
+    let webhook = start_with(WebhookSettings {
         linger: Duration::from_hours(1),
-        ..Settings::new(url, SECRET.parse().unwrap())
+        ..WebhookSettings::new(url, SECRET.parse().unwrap())
     });
     webhook.ended((0..1200).map(ended).collect()).await;
     webhook.stop(Duration::from_mins(1)).await;
@@ -205,7 +205,7 @@ async fn a_stop_sends_what_is_left_and_waits_no_longer_than_it_may() {
     assert_eq!((sizes, webhook.lost()), (vec![500, 500, 200], 0));
 
     let (url, _received) = receiver(vec![Does::Hangs]).await;
-    let webhook = start_with(Settings::new(url, SECRET.parse().unwrap()));
+    let webhook = start_with(WebhookSettings::new(url, SECRET.parse().unwrap()));
     webhook.ended(vec![ended(1)]).await;
     webhook.stop(Duration::from_millis(1)).await;
 }
@@ -213,7 +213,7 @@ async fn a_stop_sends_what_is_left_and_waits_no_longer_than_it_may() {
 #[test]
 fn only_what_can_be_posted_to_is_taken() {
     for url in ["", "hook", "ftp://example.com", "https://", "http://u:s3cret@example.com"] {
-        let settings = Settings::new(url.to_owned(), SECRET.parse().unwrap());
+        let settings = WebhookSettings::new(url.to_owned(), SECRET.parse().unwrap());
         let refused = Webhook::start(settings, Arc::new(MockClock::new())).map(drop).unwrap_err();
         assert!(matches!(refused, WebhookError::Url), "{url:?}");
         assert!(!format!("{refused} {refused:?}").contains("s3cret"));
@@ -222,7 +222,7 @@ fn only_what_can_be_posted_to_is_taken() {
 
 #[test]
 fn the_pauses_double_up_to_the_longest_and_are_a_quarter_of_an_hour_in_all() {
-    let settings = Settings::new("http://example.com".to_owned(), SECRET.parse().unwrap());
+    let settings = WebhookSettings::new("http://example.com".to_owned(), SECRET.parse().unwrap());
     let pauses = |dice| -> Vec<f64> {
         (1..settings.attempts).map(|n| settings.pause(n, dice, None).as_secs_f64()).collect()
     };
@@ -257,11 +257,11 @@ async fn one_that_says_when_to_come_back_is_left_alone_until_then() {
     let date = "Thu, 25 Feb 2021 15:03:10 GMT";
     let does = vec![Does::Postpones(429, "50"), Does::Postpones(503, date)];
     let (url, mut received) = receiver(does).await;
-    let webhook = start_with(Settings {
+    let webhook = start_with(WebhookSettings {
         linger: Duration::ZERO,
         timeout: Duration::from_hours(24),
         first_pause: Duration::from_millis(1),
-        ..Settings::new(url, SECRET.parse().unwrap())
+        ..WebhookSettings::new(url, SECRET.parse().unwrap())
     });
     let begun = tokio::time::Instant::now();
     webhook.ended(vec![ended(1)]).await;

@@ -12,10 +12,10 @@ const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 
 /// Where connections come in.
 #[derive(Debug)]
-pub struct Listener(Source);
+pub struct Listener(ListenerSocket);
 
 #[derive(Debug)]
-enum Source {
+enum ListenerSocket {
     Tcp(TcpListener),
     Unix(UnixListener, SocketFile),
 }
@@ -74,7 +74,7 @@ pub(super) enum Stream {
 
 impl From<TcpListener> for Listener {
     fn from(listener: TcpListener) -> Self {
-        Self(Source::Tcp(listener))
+        Self(ListenerSocket::Tcp(listener))
     }
 }
 
@@ -111,25 +111,25 @@ impl Listener {
             std::fs::remove_file(&draft).ok();
             system(cause)
         })?;
-        Ok(Self(Source::Unix(listener, file)))
+        Ok(Self(ListenerSocket::Unix(listener, file)))
     }
 
     /// Where it listens.
     pub fn address(&self) -> io::Result<Address> {
         match &self.0 {
-            Source::Tcp(listener) => listener.local_addr().map(Address::Tcp),
-            Source::Unix(_, file) => Ok(Address::Unix(file.path.clone())),
+            ListenerSocket::Tcp(listener) => listener.local_addr().map(Address::Tcp),
+            ListenerSocket::Unix(_, file) => Ok(Address::Unix(file.path.clone())),
         }
     }
 
     pub(super) async fn accept(&self) -> io::Result<(Stream, Peer)> {
         match &self.0 {
-            Source::Tcp(listener) => {
+            ListenerSocket::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
                 prepare(&stream);
                 Ok((Stream::Tcp(stream), Peer::Tcp(peer)))
             }
-            Source::Unix(listener, _) => {
+            ListenerSocket::Unix(listener, _) => {
                 let (stream, _) = listener.accept().await?;
                 Ok((Stream::Unix(stream), Peer::Unix))
             }

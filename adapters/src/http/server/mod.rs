@@ -16,14 +16,14 @@ use hyper_util::rt::TokioTimer;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::connection::{Connection, Service};
+use self::connection::{HttpConnection, Service};
 pub(crate) use self::listener::Peer;
 use self::listener::Stream;
 pub use self::listener::{Address, BindError, Listener};
-use self::places::{Admission, Kind, Places};
+use self::places::{Admission, PlaceKind, Places};
 use self::watch::Watch;
 use super::TrustedProxies;
-use super::client::Client;
+use super::client::ClientAddress;
 use super::limit_log::LimitLog;
 use super::rate_limit::network;
 
@@ -105,7 +105,7 @@ pub async fn serve(
         let place = match places.admit(limited, Arc::clone(&watch)) {
             Admission::Place(place) => place,
             Admission::AddressFull => {
-                limit_log.reached(&Client::from_peer(peer, &settings.proxies));
+                limit_log.reached(&ClientAddress::from_peer(peer, &settings.proxies));
                 refuse(&stream, "429 Too Many Requests");
                 continue;
             }
@@ -119,10 +119,10 @@ pub async fn serve(
             peer,
             watch: Arc::clone(&watch),
             settings: Arc::clone(&settings),
-            reserved: place.kind() == Kind::Reserved,
+            reserved: place.kind() == PlaceKind::Reserved,
             stopping: stopping.clone(),
         };
-        let connection = Connection { watch, place, service, http: http() };
+        let connection = HttpConnection { watch, place, service, http: http() };
         connections.spawn(async move {
             match stream {
                 Stream::Tcp(stream) => connection.run(stream).await,

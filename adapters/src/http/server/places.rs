@@ -19,21 +19,21 @@ pub(super) struct Places {
 #[derive(Default)]
 struct Live {
     next: u64,
-    connections: HashMap<u64, Held>,
+    connections: HashMap<u64, PlacedConnection>,
     general: usize,
     reserved: usize,
     addresses: HashMap<IpAddr, usize>,
 }
 
-struct Held {
+struct PlacedConnection {
     watch: Arc<Watch>,
-    kind: Kind,
+    kind: PlaceKind,
     give_way: CancellationToken,
 }
 
 /// For what a connection may be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum PlaceKind {
     /// For everything.
     General,
     /// For what must be answered when all others are busy.
@@ -43,7 +43,7 @@ pub(super) enum Kind {
 /// What becomes of a connection that was accepted.
 pub(super) enum Admission {
     /// It has a place.
-    Place(Place),
+    Place(ConnectionPlace),
     /// Its address has as many as one may have.
     AddressFull,
     /// All places are busy, the reserved ones too.
@@ -73,12 +73,12 @@ impl Places {
         {
             return Admission::AddressFull;
         }
-        let kind = if live.general < self.general || live.make_room(Kind::General) {
+        let kind = if live.general < self.general || live.make_room(PlaceKind::General) {
             live.general += 1;
-            Kind::General
-        } else if live.reserved < self.reserved || live.make_room(Kind::Reserved) {
+            PlaceKind::General
+        } else if live.reserved < self.reserved || live.make_room(PlaceKind::Reserved) {
             live.reserved += 1;
-            Kind::Reserved
+            PlaceKind::Reserved
         } else {
             return Admission::Full;
         };
@@ -88,15 +88,15 @@ impl Places {
         let id = live.next;
         live.next += 1;
         let give_way = CancellationToken::new();
-        live.connections.insert(id, Held { watch, kind, give_way: give_way.clone() });
-        Admission::Place(Place { places: Arc::clone(self), id, kind, address, give_way })
+        live.connections.insert(id, PlacedConnection { watch, kind, give_way: give_way.clone() });
+        Admission::Place(ConnectionPlace { places: Arc::clone(self), id, kind, address, give_way })
     }
 }
 
 impl Live {
     /// Tells the connection of this kind that has waited longest to give way. Its place is free from now on; its
     /// task ends as soon as it is polled. All are looked at, but only where every place is taken.
-    fn make_room(&mut self, kind: Kind) -> bool {
+    fn make_room(&mut self, kind: PlaceKind) -> bool {
         let waiting = self.connections.iter().filter(|(_, held)| held.kind == kind);
         let longest = waiting
             .filter_map(|(id, held)| Some((held.watch.waits_since()?, *id)))
@@ -108,25 +108,25 @@ impl Live {
         true
     }
 
-    fn leave(&mut self, kind: Kind) {
+    fn leave(&mut self, kind: PlaceKind) {
         match kind {
-            Kind::General => self.general -= 1,
-            Kind::Reserved => self.reserved -= 1,
+            PlaceKind::General => self.general -= 1,
+            PlaceKind::Reserved => self.reserved -= 1,
         }
     }
 }
 
 /// A connection's place, free again when this is dropped.
-pub(super) struct Place {
+pub(super) struct ConnectionPlace {
     places: Arc<Places>,
     id: u64,
-    kind: Kind,
+    kind: PlaceKind,
     address: Option<IpAddr>,
     give_way: CancellationToken,
 }
 
-impl Place {
-    pub(super) fn kind(&self) -> Kind {
+impl ConnectionPlace {
+    pub(super) fn kind(&self) -> PlaceKind {
         self.kind
     }
 
@@ -136,7 +136,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPlace {
     fn drop(&mut self) {
         let mut live = self.places.locked();
         if live.connections.remove(&self.id).is_some() {
@@ -164,7 +164,11 @@ mod tests {
     }
 
     /// Admits a connection from this address, busy or not.
-    fn admit(places: &Arc<Places>, address: u8, busy: bool) -> Result<Place, &'static str> {
+    fn admit(
+        places: &Arc<Places>,
+        address: u8,
+        busy: bool,
+    ) -> Result<ConnectionPlace, &'static str> {
         let watch = Arc::new(Watch::begin());
         if busy {
             watch.busy();
@@ -201,9 +205,9 @@ mod tests {
         let places = places(1, 1, 100);
         let general = admit(&places, 1, true).unwrap();
         let reserved = admit(&places, 2, false).unwrap();
-        assert_eq!((general.kind, reserved.kind), (Kind::General, Kind::Reserved));
+        assert_eq!((general.kind, reserved.kind), (PlaceKind::General, PlaceKind::Reserved));
         let newer = admit(&places, 3, true).unwrap();
-        assert_eq!(newer.kind, Kind::Reserved);
+        assert_eq!(newer.kind, PlaceKind::Reserved);
         assert!(reserved.give_way.is_cancelled());
         assert_eq!(admit(&places, 4, true).err(), Some("full"));
     }

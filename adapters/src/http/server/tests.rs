@@ -20,17 +20,17 @@ fn routes() -> Router {
 }
 
 /// The client's end of a connection that is served.
-fn connect(settings: ServerSettings, kind: Kind) -> DuplexStream {
+fn connect(settings: ServerSettings, kind: PlaceKind) -> DuplexStream {
     let settings = match kind {
-        Kind::General => settings,
+        PlaceKind::General => settings,
         // The one other place is taken by a connection that is busy.
-        Kind::Reserved => ServerSettings { max_connections: 1, ..settings },
+        PlaceKind::Reserved => ServerSettings { max_connections: 1, ..settings },
     };
     let (client, server) = duplex(16 * 1024);
     let places = Arc::new(Places::new(&settings));
     let other = Arc::new(Watch::begin());
     other.busy();
-    let other = (kind == Kind::Reserved).then(|| places.admit(None, other));
+    let other = (kind == PlaceKind::Reserved).then(|| places.admit(None, other));
     let watch = Arc::new(Watch::begin());
     let Admission::Place(place) = places.admit(None, Arc::clone(&watch)) else { panic!("full") };
     assert_eq!(place.kind(), kind);
@@ -39,10 +39,10 @@ fn connect(settings: ServerSettings, kind: Kind) -> DuplexStream {
         peer: Peer::Unix,
         watch: Arc::clone(&watch),
         settings: Arc::new(settings),
-        reserved: kind == Kind::Reserved,
+        reserved: kind == PlaceKind::Reserved,
         stopping: CancellationToken::new(),
     };
-    let connection = Connection { watch, place, service, http: http() };
+    let connection = HttpConnection { watch, place, service, http: http() };
     tokio::spawn(async move {
         connection.run(server).await;
         drop(other);
@@ -51,7 +51,7 @@ fn connect(settings: ServerSettings, kind: Kind) -> DuplexStream {
 }
 
 fn connected() -> DuplexStream {
-    connect(ServerSettings::default(), Kind::General)
+    connect(ServerSettings::default(), PlaceKind::General)
 }
 
 /// Reads one answer with a `Content-Length`; answers its status and its head.
@@ -192,7 +192,7 @@ async fn a_head_is_bounded() {
 
 #[tokio::test(start_paused = true)]
 async fn a_reserved_place_is_for_health_checks() {
-    let mut client = connect(ServerSettings::default(), Kind::Reserved);
+    let mut client = connect(ServerSettings::default(), PlaceKind::Reserved);
     for _ in 0..2 {
         client.write_all(b"GET /health/live HTTP/1.1\r\nhost: door\r\n\r\n").await.unwrap();
         assert_eq!(answer(&mut client).await.0, 200);

@@ -15,14 +15,14 @@ use crate::http::pace::{Pace, Paced};
 #[derive(Debug)]
 pub(super) struct Watch {
     begun: Instant,
-    /// A [`Phase`], and above its two bits the milliseconds since `begun` at which it began.
+    /// A [`ConnectionPhase`], and above its two bits the milliseconds since `begun` at which it began.
     phase: AtomicU64,
     /// How its socket takes what is written.
     pace: Pace,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
+enum ConnectionPhase {
     /// A request's head is awaited: the first one, or one of which something has come.
     Head = 0,
     /// A request is being answered.
@@ -51,33 +51,33 @@ impl Watch {
         u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX >> 2)
     }
 
-    fn enter(&self, phase: Phase) {
+    fn enter(&self, phase: ConnectionPhase) {
         self.phase.store(self.now() << 2 | phase as u64, Ordering::Relaxed);
     }
 
-    fn phase(&self) -> (Phase, u64) {
+    fn phase(&self) -> (ConnectionPhase, u64) {
         let packed = self.phase.load(Ordering::Relaxed);
         let phase = match packed & 3 {
-            0 => Phase::Head,
-            1 => Phase::Busy,
-            _ => Phase::Idle,
+            0 => ConnectionPhase::Head,
+            1 => ConnectionPhase::Busy,
+            _ => ConnectionPhase::Idle,
         };
         (phase, packed >> 2)
     }
 
     /// A request's head is complete.
     pub(super) fn busy(&self) {
-        self.enter(Phase::Busy);
+        self.enter(ConnectionPhase::Busy);
     }
 
     /// A request has been answered.
     pub(super) fn idle(&self) {
-        self.enter(Phase::Idle);
+        self.enter(ConnectionPhase::Idle);
     }
 
     fn received(&self) {
-        if self.phase().0 == Phase::Idle {
-            self.enter(Phase::Head);
+        if self.phase().0 == ConnectionPhase::Idle {
+            self.enter(ConnectionPhase::Head);
         }
     }
 
@@ -89,7 +89,7 @@ impl Watch {
     /// Since when no request is under way, if none is.
     pub(super) fn waits_since(&self) -> Option<Instant> {
         let (phase, since) = self.phase();
-        (phase != Phase::Busy).then(|| self.begun + Duration::from_millis(since))
+        (phase != ConnectionPhase::Busy).then(|| self.begun + Duration::from_millis(since))
     }
 
     /// When to look again, or why the connection ends now. No deadline that is set later is missed: none of them is
@@ -103,14 +103,14 @@ impl Watch {
         let (deadline, overdue) = if blocked.is_zero() {
             let since = self.begun + Duration::from_millis(since);
             match phase {
-                Phase::Head => (since + *head_timeout, Overdue::Head),
-                Phase::Idle => (since + *keep_alive, Overdue::Idle),
-                Phase::Busy => return Ok(next),
+                ConnectionPhase::Head => (since + *head_timeout, Overdue::Head),
+                ConnectionPhase::Idle => (since + *keep_alive, Overdue::Idle),
+                ConnectionPhase::Busy => return Ok(next),
             }
         } else {
             // An answer that its request has left behind is still on its way: the connection is idle after it.
-            if phase == Phase::Idle {
-                self.enter(Phase::Idle);
+            if phase == ConnectionPhase::Idle {
+                self.enter(ConnectionPhase::Idle);
             }
             (now + write_timeout.saturating_sub(blocked), Overdue::Write)
         };

@@ -129,7 +129,7 @@ async fn what_has_no_place_in_a_set_is_not_used_and_harms_no_other() {
     assert!(who(&jwts, &token(Name::EdDSA, Some("good"), &claims())).await.is_some());
     // Nobody waits for a symmetric key: it cannot come from there.
     let forged = token(Name::HS256, Some("secret"), &claims());
-    assert_eq!(why(&jwts, &forged).await, Refusal::UnknownKey { kid: Some("secret".into()) });
+    assert_eq!(why(&jwts, &forged).await, TokenRefusal::UnknownKey { kid: Some("secret".into()) });
     for (name, kid) in [(Name::ES256, "encryption"), (Name::ES384, "other curve")] {
         assert!(not_now(&jwts, &token(name, Some(kid), &claims())).await > Duration::ZERO);
     }
@@ -154,7 +154,7 @@ async fn an_unknown_key_waits_for_one_fetch_in_30_s_and_is_no_refusal_before_it(
     // After a fetch that succeeded it is known that there is no such key.
     advance(Jwks::PAUSE).await;
     let forged = token(Name::EdDSA, Some("forged"), &claims());
-    assert_eq!(why(&jwts, &forged).await, Refusal::UnknownKey { kid: Some("forged".into()) });
+    assert_eq!(why(&jwts, &forged).await, TokenRefusal::UnknownKey { kid: Some("forged".into()) });
     assert!(not_now(&jwts, &forged).await > Duration::ZERO);
     assert!(who(&jwts, &old).await.is_some(), "the others do not wait");
     assert_eq!(provider.asked(), 3);
@@ -214,7 +214,7 @@ async fn a_key_that_was_withdrawn_lets_nobody_in_after_an_hour_without_tokens() 
     assert!(who(&jwts, &one).await.is_some());
     provider.gives(&[jwk(Name::EdDSA, "two")]);
     advance(Jwks::STALE).await;
-    assert_eq!(why(&jwts, &one).await, Refusal::UnknownKey { kid: Some("one".into()) });
+    assert_eq!(why(&jwts, &one).await, TokenRefusal::UnknownKey { kid: Some("one".into()) });
     assert_eq!(provider.asked(), 2);
 }
 
