@@ -10,18 +10,18 @@ use sha2::{Digest as _, Sha256};
 use super::Key;
 use super::refusal::TokenRefusal;
 
-/// What a token must say to be let in.
+/// The claims that a token must have.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Expected {
-    /// Its `iss`, if it must have one.
+    /// The required `iss`, if any.
     pub issuer: Option<String>,
-    /// One of its `aud`, if it must have one.
+    /// The required element of `aud`, if any.
     pub audience: Option<String>,
-    /// So much may the clocks of whoever signs and of this node differ.
+    /// How far the signer's clock and this node's clock may differ.
     pub leeway: Duration,
 }
 
-/// The claims that are looked at (RFC 7519 section 4.1). Times may have fractions.
+/// The claims that are read (RFC 7519 section 4.1). Times may have fractions.
 #[derive(Deserialize)]
 struct TokenClaims {
     sub: String,
@@ -30,7 +30,7 @@ struct TokenClaims {
 }
 
 impl Expected {
-    /// Judges a token by this key, at this time of day.
+    /// Judges a token by this key at this time of day.
     pub(super) fn judge(
         &self,
         token: &str,
@@ -52,12 +52,12 @@ impl Expected {
         Ok(Caller { user_id, session, by: LetInBy::SignedToken, expires_at })
     }
 
-    /// The claims of a token that this key has signed, and that is meant for this node.
+    /// The claims of a token that was signed with this key and is meant for this node.
     fn verified(&self, token: &str, key: &Key) -> Result<TokenClaims, TokenRefusal> {
         let mut validation = Validation::new(key.algorithm().name());
-        // Times are judged by our own clock.
+        // The times are checked with our own clock.
         validation.validate_exp = false;
-        // A claim that is checked must also be there: it is not enough that it is not wrong.
+        // A required claim must be present: it is not enough that it is not wrong.
         let mut required = vec!["sub", "exp"];
         match &self.issuer {
             Some(issuer) => {
@@ -84,11 +84,11 @@ impl Expected {
                     let claim = known.into_iter().find(|known| **known == *name);
                     TokenRefusal::Missing(claim.unwrap_or("sub"))
                 }
-                // Signed, and not as it must be: a claim of another type, or no JSON at all.
+                // Signed, but malformed: a claim of another type, or not JSON at all.
                 ErrorKind::Json(_) | ErrorKind::Base64(_) | ErrorKind::Utf8(_) => {
                     TokenRefusal::Claims
                 }
-                // Wrong, or such that it cannot even be looked at.
+                // A wrong signature, or one that cannot be checked.
                 _ => TokenRefusal::Signature,
             }),
         }
@@ -101,7 +101,7 @@ fn timestamp(seconds: f64) -> Option<Timestamp> {
     if !(0.0..YEAR_10000).contains(&seconds) {
         return None;
     }
-    // In range, as has just been looked at; a fraction of a microsecond does not matter.
+    // In range, as checked above; a fraction of a microsecond does not matter.
     #[expect(clippy::cast_possible_truncation)]
     Some(Timestamp::from_micros((seconds * 1e6) as i64))
 }

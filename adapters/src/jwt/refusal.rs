@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use doorstep_domain::Timestamp;
 
-/// Why a token is nobody's. It says so without anything that stands in the token's claims.
+/// Why a token is refused. Its text contains nothing of the token's claims.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum TokenRefusal {
     TooLong(usize),
@@ -46,7 +46,7 @@ impl TokenRefusal {
 
 impl fmt::Display for TokenRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        /// A key's id comes from a stranger.
+        /// The id comes from an unknown client, so it is shown only if it is short.
         const SHOWN_BYTES: usize = 64;
         match self {
             Self::TooLong(size) => {
@@ -77,7 +77,7 @@ impl fmt::Display for TokenRefusal {
     }
 }
 
-/// Writes refusals to the log, so seldom that a stranger cannot flood it.
+/// Logs refusals, at a rate that no client can turn into a flood.
 #[derive(Debug)]
 pub(super) struct Refusals {
     kinds: [RefusalCount; TokenRefusal::KINDS],
@@ -85,13 +85,13 @@ pub(super) struct Refusals {
 
 #[derive(Debug)]
 struct RefusalCount {
-    /// When one of this kind may be logged again, in microseconds of the clock's timeline.
+    /// When the next refusal of this kind may be logged, in microseconds of the clock's timeline.
     next: AtomicI64,
     unlogged: AtomicU64,
 }
 
 impl Refusals {
-    /// A line per kind of refusal and this time.
+    /// One line per kind of refusal in this time.
     const PAUSE: Duration = Duration::from_secs(1);
 
     pub(super) fn new() -> Self {

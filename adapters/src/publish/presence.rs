@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use super::{MAX_BATCH, PublishApi};
 use crate::http::{FieldError, Fields, Parameters, Problem, private_json};
 
-/// Whether a user has a live connection, as far as the node knows.
+/// Whether a user has a live connection, as far as this node knows.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Presence)]
 pub(super) struct PresenceBody {
@@ -19,14 +19,14 @@ pub(super) struct PresenceBody {
     online: bool,
 }
 
-/// The same for several users, in the order in which they were asked for.
+/// The presence of several users, in the order of the request.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Presences)]
 pub(super) struct PresencesBody {
     presence: Vec<PresenceBody>,
 }
 
-/// Whose presence is asked for.
+/// The users whose presence is asked for.
 #[derive(ToSchema)]
 #[schema(as = PresenceQuestion)]
 #[expect(dead_code, reason = "the description of what `of_many` reads")]
@@ -35,11 +35,11 @@ pub(super) struct QuestionBody {
     user_ids: Vec<String>,
 }
 
-/// Whether a user is there
+/// Whether a user is connected
 #[utoipa::path(
     get, path = "/v1/users/{user_id}/presence", tag = "publish", security(("service_key" = [])),
     params(("user_id" = String, Path, description = "The user, percent-encoded.")),
-    responses((status = 200, description = "Whether the user is there.", body = PresenceBody)),
+    responses((status = 200, description = "Whether the user is connected.", body = PresenceBody)),
 )]
 pub(super) async fn of_one(
     State(api): State<PublishApi>,
@@ -55,11 +55,11 @@ pub(super) async fn of_one(
     Ok(private_json(&presence(&api, user_id).await))
 }
 
-/// Which of many users are there
+/// Which of many users are connected
 #[utoipa::path(
     post, path = "/v1/presence", tag = "publish", security(("service_key" = [])),
     request_body = QuestionBody,
-    responses((status = 200, description = "Who is there.", body = PresencesBody)),
+    responses((status = 200, description = "The presence of each user.", body = PresencesBody)),
 )]
 pub(super) async fn of_many(
     State(api): State<PublishApi>,

@@ -83,13 +83,13 @@ impl Accounts for Store {
     }
 }
 
-/// A limit as SQL knows it.
+/// Converts a limit for SQL.
 pub(super) fn at_most(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
-/// Where a page that goes backwards begins when the row named as its bound is not found: with the newest if
-/// none was named, with none if one was.
+/// The upper bound of a page that goes backwards when its `before` row is not found: without `before` the page
+/// starts at the newest row, with an unknown one it is empty.
 pub(super) fn below_if_unknown(named: bool) -> i64 {
     if named { 0 } else { i64::MAX }
 }
@@ -99,7 +99,7 @@ fn read_id(row: &AnyRow) -> Result<UserId, StoreError> {
     text::unkept(id).parse().map_err(|e| unreadable("users, id", e))
 }
 
-/// From `id, username, created_at`.
+/// Reads a user from `id, username, created_at`.
 fn read_user(row: &AnyRow) -> Result<User, StoreError> {
     let username: &str = row.try_get(1).map_err(failed)?;
     Ok(User {

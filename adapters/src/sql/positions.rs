@@ -142,7 +142,7 @@ impl Positions for Store {
         after: Option<PositionId>,
         limit: usize,
     ) -> Result<Vec<Position>, StoreError> {
-        // An empty text comes before every id.
+        // An empty string sorts before every id.
         let after = after.map(|id| id.to_string()).unwrap_or_default();
         let sql = format!(
             "SELECT {COLUMNS} FROM positions WHERE closed_at IS NULL AND id > $1 \
@@ -170,7 +170,7 @@ impl Positions for Store {
     }
 }
 
-/// Which positions earn by being closed; `None` if none does.
+/// The condition for positions that earn a reward by being closed; `None` if no position does.
 pub(super) fn earned_sql(by: EarnedBy) -> Option<String> {
     match by {
         EarnedBy::Registering => None,
@@ -179,7 +179,7 @@ pub(super) fn earned_sql(by: EarnedBy) -> Option<String> {
     }
 }
 
-/// The position that was opened with this key - or, if that was too long ago, the key for the new one.
+/// Returns the position that was opened with this key. If that was too long ago, frees the key for the new one.
 async fn take_key(
     transaction: &mut Write,
     new: &Position,
@@ -228,7 +228,7 @@ async fn insert(
     Ok(())
 }
 
-/// A new position, or one that was open until now, has no such entry yet.
+/// Fails if the entry exists: a new position, or one that was open until now, has none yet.
 fn only_once(grant: Grant, position: &Position) -> Result<(), StoreError> {
     match grant {
         Grant::Granted => Ok(()),
@@ -248,7 +248,7 @@ fn read_user(row: &AnyRow) -> Result<UserId, StoreError> {
     text::unkept(user_id).parse().map_err(|e| unreadable("positions, user_id", e))
 }
 
-/// Reads one back.
+/// Reads a position from [`COLUMNS`].
 fn read(row: &AnyRow) -> Result<Position, StoreError> {
     let id = read_id(row)?;
     let bad = |what: &str, why: &dyn std::fmt::Display| {

@@ -23,7 +23,7 @@ use super::watch::{Watch, Watched};
 use crate::http::Problem;
 use crate::http::client::ClientAddress;
 
-/// One connection, from its acceptance to its end or its upgrade.
+/// One connection, from the accept to its end or its upgrade.
 pub(super) struct HttpConnection {
     pub(super) watch: Arc<Watch>,
     pub(super) place: ConnectionPlace,
@@ -50,7 +50,7 @@ impl HttpConnection {
             tokio::select! {
                 ended = connection.as_mut() => {
                     if let Err(error) = ended {
-                        // The client went away, or sent what is not HTTP.
+                        // The client went away, or sent something other than HTTP.
                         tracing::debug!(?peer, %error, "a connection ended early");
                     }
                     return;
@@ -75,14 +75,14 @@ impl HttpConnection {
     }
 }
 
-/// What answers a connection's requests.
+/// Answers the requests of a connection.
 #[derive(Clone)]
 pub(super) struct Service {
     pub(super) routes: Router,
     pub(super) peer: Peer,
     pub(super) watch: Arc<Watch>,
     pub(super) settings: Arc<ServerSettings>,
-    /// The connection may only be used for what places are reserved for.
+    /// The connection may only be used for the paths that places are reserved for.
     pub(super) reserved: bool,
     pub(super) stopping: CancellationToken,
 }
@@ -107,15 +107,15 @@ impl Service {
             axum::body::Body::new(RequestBody::new(incoming, unasked, self.watch, self.stopping))
         });
         request.extensions_mut().insert(client);
-        // For answers that go on for as long as their connection.
+        // For responses that last as long as their connection.
         request.extensions_mut().insert(pace);
-        // A router is always ready: it says so in its docs.
+        // A router is always ready, as its documentation says.
         let response = self.routes.call(request).await?;
         Ok(response.map(|body| AnswerBody { body, _answered: answered }))
     }
 }
 
-/// An answer's body, which tells when it has been handed to the connection.
+/// A response body that reports when it has been handed to the connection.
 struct AnswerBody {
     body: axum::body::Body,
     _answered: Answered,

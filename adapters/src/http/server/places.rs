@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::ServerSettings;
 use super::watch::Watch;
 
-/// The places for connections: how many there are, and which of them give way.
+/// The places for connections: limits their number, and decides which connection gives way.
 pub(super) struct Places {
     general: usize,
     reserved: usize,
@@ -31,22 +31,22 @@ struct PlacedConnection {
     give_way: CancellationToken,
 }
 
-/// For what a connection may be used.
+/// What a connection may be used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PlaceKind {
-    /// For everything.
+    /// Any request.
     General,
-    /// For what must be answered when all others are busy.
+    /// Requests that must be answered while all other connections are busy.
     Reserved,
 }
 
-/// What becomes of a connection that was accepted.
+/// The result for a connection that was accepted.
 pub(super) enum Admission {
-    /// It has a place.
+    /// The connection has a place.
     Place(ConnectionPlace),
-    /// Its address has as many as one may have.
+    /// Its address has as many connections as one address may.
     AddressFull,
-    /// All places are busy, the reserved ones too.
+    /// All places are busy, including the reserved ones.
     Full,
 }
 
@@ -64,8 +64,9 @@ impl Places {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Finds a place for a connection: a free one, or that of the connection that has waited longest for a request;
-    /// where every connection is busy, a reserved one. `address` is what the limit per address counts, if it does.
+    /// Finds a place for a connection: a free one, or that of the connection that has waited longest for a
+    /// request, or, when all are busy, a reserved one. `address` is the address to count, if its connections are
+    /// limited.
     pub(super) fn admit(self: &Arc<Self>, address: Option<IpAddr>, watch: Arc<Watch>) -> Admission {
         let mut live = self.locked();
         if let Some(address) = address
@@ -95,7 +96,7 @@ impl Places {
 
 impl Live {
     /// Tells the connection of this kind that has waited longest to give way. Its place is free from now on; its
-    /// task ends as soon as it is polled. All are looked at, but only where every place is taken.
+    /// task ends when it is next polled. Scans all connections, but only when every place is taken.
     fn make_room(&mut self, kind: PlaceKind) -> bool {
         let waiting = self.connections.iter().filter(|(_, held)| held.kind == kind);
         let longest = waiting
@@ -116,7 +117,7 @@ impl Live {
     }
 }
 
-/// A connection's place, free again when this is dropped.
+/// The place of a connection, free again when this is dropped.
 pub(super) struct ConnectionPlace {
     places: Arc<Places>,
     id: u64,
@@ -130,7 +131,7 @@ impl ConnectionPlace {
         self.kind
     }
 
-    /// Returns when the connection has to give way to another.
+    /// Waits until the connection has to give way to another.
     pub(super) async fn give_way(&self) {
         self.give_way.cancelled().await;
     }
@@ -181,7 +182,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_one_that_has_waited_longest_gives_way_and_the_busy_do_not() {
+    async fn the_connection_that_has_waited_longest_gives_way_and_busy_ones_do_not() {
         let places = places(3, 0, 100);
         let busy = admit(&places, 1, true).unwrap();
         let first = admit(&places, 2, false).unwrap();
@@ -201,7 +202,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_reserved_is_for_when_all_are_busy() {
+    async fn reserved_places_are_used_when_all_others_are_busy() {
         let places = places(1, 1, 100);
         let general = admit(&places, 1, true).unwrap();
         let reserved = admit(&places, 2, false).unwrap();
@@ -213,7 +214,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_address_has_its_share() {
+    async fn connections_per_address_are_limited() {
         let places = places(10, 0, 2);
         let one = admit(&places, 1, true).unwrap();
         let two = admit(&places, 1, false).unwrap();

@@ -11,34 +11,34 @@ use tokio::time::Instant;
 use super::ServerSettings;
 use crate::http::pace::{Pace, Paced};
 
-/// What a connection does, and since when: told by its socket and its requests.
+/// The phase of a connection and when it began, reported by its socket and its requests.
 #[derive(Debug)]
 pub(super) struct Watch {
     begun: Instant,
     /// A [`ConnectionPhase`], and above its two bits the milliseconds since `begun` at which it began.
     phase: AtomicU64,
-    /// How its socket takes what is written.
+    /// The pace at which its socket takes bytes.
     pace: Pace,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ConnectionPhase {
-    /// A request's head is awaited: the first one, or one of which something has come.
+    /// Waiting for a request's head: the first one, or one that has begun to arrive.
     Head = 0,
-    /// A request is being answered.
+    /// Answering a request.
     Busy = 1,
-    /// Answered; the connection is kept for another request.
+    /// Answered: the connection is kept for another request.
     Idle = 2,
 }
 
 /// Why a connection is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Overdue {
-    /// The head of its request did not come.
+    /// The head of its request did not arrive.
     Head,
-    /// Nobody used it again.
+    /// It was idle for too long.
     Idle,
-    /// Its socket took nothing.
+    /// Its socket took no byte.
     Write,
 }
 
@@ -81,19 +81,19 @@ impl Watch {
         }
     }
 
-    /// How its socket takes what is written.
+    /// The pace at which its socket takes bytes.
     pub(super) fn pace(&self) -> &Pace {
         &self.pace
     }
 
-    /// Since when no request is under way, if none is.
+    /// Since when the connection waits for a request; `None` while it is busy.
     pub(super) fn waits_since(&self) -> Option<Instant> {
         let (phase, since) = self.phase();
         (phase != ConnectionPhase::Busy).then(|| self.begun + Duration::from_millis(since))
     }
 
-    /// When to look again, or why the connection ends now. No deadline that is set later is missed: none of them is
-    /// nearer than the shortest of the times.
+    /// Returns when to check again, or why the connection must end now. A deadline that is set later is not
+    /// missed: none of them is nearer than the shortest timeout.
     pub(super) fn check(&self, settings: &ServerSettings) -> Result<Instant, Overdue> {
         let now = Instant::now();
         let ServerSettings { head_timeout, keep_alive, write_timeout, .. } = settings;
@@ -108,7 +108,8 @@ impl Watch {
                 ConnectionPhase::Busy => return Ok(next),
             }
         } else {
-            // An answer that its request has left behind is still on its way: the connection is idle after it.
+            // A response that its request has finished is still being written: the connection is idle only after
+            // it.
             if phase == ConnectionPhase::Idle {
                 self.enter(ConnectionPhase::Idle);
             }
@@ -118,7 +119,7 @@ impl Watch {
     }
 }
 
-/// A socket that tells its [`Watch`].
+/// A socket that reports to its [`Watch`].
 pub(super) struct Watched<S> {
     socket: Paced<S>,
     watch: Arc<Watch>,
