@@ -18,20 +18,20 @@ use crate::config::{
 
 impl Config {
     /// How many connections there may be.
-    pub(crate) fn connections(&self) -> connections::Settings {
-        connections::Settings {
+    pub(crate) fn connections(&self) -> connections::ConnectionSettings {
+        connections::ConnectionSettings {
             max_per_user: self.limits.connections_per_user.get(),
             max_per_address: self.limits.connections_per_address.get(),
             max_websockets: self.limits.connections.get(),
-            ..connections::Settings::default()
+            ..connections::ConnectionSettings::default()
         }
     }
 
     /// How WebSocket connections are treated.
-    pub(crate) fn websocket(&self) -> websocket::Settings {
-        websocket::Settings {
+    pub(crate) fn websocket(&self) -> websocket::WebSocketSettings {
+        websocket::WebSocketSettings {
             allowed_origins: self.server.allowed_origins.clone(),
-            ..websocket::Settings::default()
+            ..websocket::WebSocketSettings::default()
         }
     }
 
@@ -245,8 +245,8 @@ mod tests {
         let config = Config::defaults();
         assert_eq!(config.delivery.rules(), delivery::Rules::default());
         assert_eq!(config.delivery.limits(), delivery::Limits::default());
-        assert_eq!(config.websocket(), websocket::Settings::default());
-        assert_eq!(config.connections(), connections::Settings::default());
+        assert_eq!(config.websocket(), websocket::WebSocketSettings::default());
+        assert_eq!(config.connections(), connections::ConnectionSettings::default());
         assert_eq!(config.rewards.rules(), RewardRules::default());
         assert_eq!(
             config.position_closed(),

@@ -20,6 +20,7 @@ mod origins;
 mod process;
 mod promises;
 mod proxies;
+mod reference;
 mod sign_ins;
 mod simulation;
 mod sse;

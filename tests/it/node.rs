@@ -14,7 +14,7 @@ use doorstep_adapters::http::{self, AddressLimit, AllowedOrigins, Rate, Router, 
 use doorstep_adapters::security::{Argon2Passwords, HashingLimits, RandomTokens};
 use doorstep_adapters::sql::{Store, connect};
 use doorstep_adapters::system::{SystemClock, V7Ids};
-use doorstep_adapters::websocket::Settings;
+use doorstep_adapters::websocket::WebSocketSettings;
 use doorstep_application::accounts::AccountViews;
 use doorstep_application::delivery::{Delivery, Limits, Rules, Stopped};
 use doorstep_application::events_to_notifications::Notifier;
@@ -52,10 +52,10 @@ impl Clock for MovableClock {
 
 /// How a node differs from the usual one.
 pub(crate) struct Options {
-    pub(crate) websocket: Settings,
+    pub(crate) websocket: WebSocketSettings,
     pub(crate) rate: Rate,
     pub(crate) server: ServerSettings,
-    pub(crate) connections: connections::Settings,
+    pub(crate) connections: connections::ConnectionSettings,
     pub(crate) hashing: HashingLimits,
     /// Whether anybody is told about anything that happens.
     pub(crate) notifications: bool,
@@ -76,10 +76,10 @@ pub(crate) struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            websocket: Settings::default(),
+            websocket: WebSocketSettings::default(),
             rate: Rate { per_second: 0, burst: 0 },
             server: ServerSettings::default(),
-            connections: connections::Settings::default(),
+            connections: connections::ConnectionSettings::default(),
             hashing: HashingLimits::default(),
             notifications: true,
             rules: Rules::default(),

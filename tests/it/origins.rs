@@ -1,7 +1,7 @@
 //! Pages of other origins: one comparison for WebSockets and for what CORS allows.
 
 use doorstep_adapters::http::{AllowedOrigins, for_origins};
-use doorstep_adapters::websocket::Settings;
+use doorstep_adapters::websocket::WebSocketSettings;
 use reqwest::{Method, Response, StatusCode, header};
 
 use crate::node::{Node, Options};
@@ -14,7 +14,8 @@ async fn node() -> Node {
         "capacitor://localhost",
     ])
     .unwrap();
-    let websocket = Settings { allowed_origins: allowed.clone(), ..Settings::default() };
+    let websocket =
+        WebSocketSettings { allowed_origins: allowed.clone(), ..WebSocketSettings::default() };
     let page = axum::routing::get(|| async { "for pages" }).delete(|| async { "gone" });
     let more = for_origins(axum::Router::new().route("/for-pages", page), &allowed);
     Node::with(Options { websocket, more, ..Options::default() }).await

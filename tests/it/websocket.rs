@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use doorstep_adapters::connections;
-use doorstep_adapters::websocket::Settings;
+use doorstep_adapters::websocket::WebSocketSettings;
 use doorstep_domain::ports::Presence as _;
 use doorstep_domain::{Notification, Outcome, UserId};
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -302,9 +302,9 @@ async fn signing_out_ends_that_sessions_connections_and_no_others() {
 #[tokio::test]
 async fn beyond_a_limit_is_later_and_a_place_that_is_left_is_free() {
     let limits = [
-        connections::Settings { max_per_user: 1, ..Default::default() },
-        connections::Settings { max_per_address: 1, ..Default::default() },
-        connections::Settings { max_websockets: 1, ..Default::default() },
+        connections::ConnectionSettings { max_per_user: 1, ..Default::default() },
+        connections::ConnectionSettings { max_per_address: 1, ..Default::default() },
+        connections::ConnectionSettings { max_websockets: 1, ..Default::default() },
     ];
     for connections in limits {
         let what = format!("{connections:?}");
@@ -372,10 +372,13 @@ async fn overwhelm(node: &Node, user: &UserId) {
 /// A node that takes a socket for too slow sooner than the usual one.
 fn impatient(close_grace: Duration) -> Options {
     Options {
-        websocket: Settings { slow_close_grace: close_grace, ..Settings::default() },
-        connections: connections::Settings {
+        websocket: WebSocketSettings {
+            slow_close_grace: close_grace,
+            ..WebSocketSettings::default()
+        },
+        connections: connections::ConnectionSettings {
             too_slow_after: Duration::from_secs(1),
-            ..connections::Settings::default()
+            ..connections::ConnectionSettings::default()
         },
         ..Options::default()
     }

@@ -15,20 +15,20 @@ use super::user_body::SignedInBody;
 use crate::http::openapi::ProblemBody;
 use crate::http::{AddressLimit, FieldError, Fields, Problem, within_limit};
 
-/// The routes, with so many registrations an address.
+/// The routes. `limit` is the rate of registrations per address.
 pub fn router(registration: Registration, limit: AddressLimit) -> Router {
     let register = post(register).route_layer(from_fn_with_state(limit, within_limit));
     Router::new().route("/v1/users", register).with_state(registration)
 }
 
-/// What a user signs in with.
+/// A username and a password.
 #[derive(utoipa::ToSchema)]
 #[schema(as = Credentials)]
 #[expect(dead_code, reason = "the description of what `credentials` reads")]
 pub(super) struct CredentialsBody {
     #[schema(min_length = 1, max_length = 32)]
     username: String,
-    /// A new one has at least 8 characters.
+    /// At least 8 characters when registering.
     #[schema(min_length = 1, max_length = 128)]
     password: String,
 }
@@ -65,7 +65,7 @@ pub(crate) fn credentials(body: Fields) -> Result<Credentials, Problem> {
     })
 }
 
-/// 422 with the fields that a rule of the application found at fault.
+/// 422 with the fields in which the application found faults.
 pub(super) fn body_faults(faults: Vec<FieldFault>) -> Problem {
     let error = |fault: FieldFault| FieldError {
         place: "body",

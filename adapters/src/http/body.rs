@@ -6,10 +6,10 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::Problem;
 
-/// How long a client may take for its body.
+/// How long a client may take to send a body.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The body of a request that says it is JSON, within the route's limit and [`PATIENCE`]; not looked into.
+/// Reads the body of a request that declares JSON, within the route's limit and [`PATIENCE`]. Does not parse it.
 pub(crate) async fn json_bytes<S: Send + Sync>(
     request: Request,
     state: &S,
@@ -40,7 +40,7 @@ pub(super) fn too_slow() -> Problem {
     Problem::new(StatusCode::REQUEST_TIMEOUT, "the body took too long to come")
 }
 
-/// The body is JSON, and as it is: nothing is decompressed here.
+/// Checks that the body is declared as JSON, without a content coding: nothing is decompressed here.
 pub(super) fn check_headers(headers: &HeaderMap) -> Result<(), Problem> {
     if !is_json(headers) {
         let detail = "the body must be JSON and say so: `Content-Type: application/json`";
@@ -55,7 +55,7 @@ pub(super) fn check_headers(headers: &HeaderMap) -> Result<(), Problem> {
     Ok(())
 }
 
-/// RFC 8259 section 8.1: no byte order mark. The parser would skip it, and other parsers would not.
+/// Refuses a byte order mark (RFC 8259 section 8.1): our parser would skip it, and other parsers would not.
 pub(super) fn check_begin(body: &[u8]) -> Result<(), Problem> {
     if body.starts_with(b"\xef\xbb\xbf") {
         let detail = "the body is not JSON: it begins with a byte order mark";
@@ -64,7 +64,7 @@ pub(super) fn check_begin(body: &[u8]) -> Result<(), Problem> {
     Ok(())
 }
 
-/// `application/json` or `application/*+json`, whatever the parameters.
+/// `application/json` or `application/*+json`, with any parameters.
 fn is_json(headers: &HeaderMap) -> bool {
     let Some(Ok(value)) = headers.get(header::CONTENT_TYPE).map(|value| value.to_str()) else {
         return false;

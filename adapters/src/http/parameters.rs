@@ -16,10 +16,10 @@ pub struct Parameters {
 }
 
 impl Parameters {
-    /// So many faults are named.
+    /// How many faults a response names.
     const MAX_ERRORS: usize = 20;
 
-    /// Reads with `read`; unknown parameters are faults too.
+    /// Reads the parameters with `read`. Unknown parameters are faults.
     pub fn read<T>(mut self, read: impl FnOnce(&mut Self) -> T) -> Result<T, Problem> {
         let value = read(&mut self);
         for name in std::mem::take(&mut self.left).keys() {
@@ -32,7 +32,7 @@ impl Parameters {
         Err(Problem::fields(self.errors))
     }
 
-    /// The whole number of this name, or `default` if it is not given.
+    /// The integer of this name, or `default` if it is missing.
     pub fn number(&mut self, name: &str, range: RangeInclusive<usize>, default: usize) -> usize {
         let Some(text) = self.left.remove(name) else { return default };
         // `parse` would take a leading plus, which in a query is a space anyway.
@@ -47,7 +47,7 @@ impl Parameters {
         }
     }
 
-    /// The id of this name, if it is given.
+    /// The id of this name, if it is present.
     pub fn id(&mut self, name: &str) -> Option<Uuid> {
         let parsed = Uuid::try_parse(&self.left.remove(name)?);
         if parsed.is_err() {
@@ -56,7 +56,7 @@ impl Parameters {
         parsed.ok()
     }
 
-    /// The value of this name as one of several words, if it is given.
+    /// The value of the word that this parameter contains, if it is present.
     pub fn word<T: Copy>(&mut self, name: &str, words: &[(&str, T)]) -> Option<T> {
         let text = self.left.remove(name)?;
         let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
@@ -86,7 +86,6 @@ impl<S: Send + Sync> FromRequestParts<S> for Parameters {
         let mut parameters = Self { left: BTreeMap::new(), errors: Vec::new() };
         for (name, value) in pairs {
             if parameters.left.contains_key(&name) {
-                // Which of the two was meant, nobody knows.
                 parameters.fault(&name, "given more than once");
             }
             parameters.left.insert(name, value);

@@ -1,10 +1,10 @@
-//! The publish API: what a backend that is not in this process can do, with a service key.
+//! The publish API for backends outside this process, with a service key.
 //!
-//! | call | answers |
+//! | call | response |
 //! | --- | --- |
-//! | `POST /v1/notifications?wait` one, or an array of up to 1,000 | 202 with what became of each at once |
-//! | `GET /v1/notifications/{id}?wait` | its state, or its outcome for an hour after the end |
-//! | `GET /v1/users/{user_id}/presence` | whether the user is there |
+//! | `POST /v1/notifications?wait` one, or an array of up to 1,000 | 202 with the state of each |
+//! | `GET /v1/notifications/{id}?wait` | its state, or its outcome until an hour after the end |
+//! | `GET /v1/users/{user_id}/presence` | whether the user is connected |
 //! | `POST /v1/presence` | the same for up to 1,000 users |
 
 mod auth;
@@ -24,25 +24,25 @@ use utoipa::OpenApi;
 
 use crate::http::LargeBodies;
 
-/// How many notifications, or users, one request may be about.
+/// The most notifications, or users, in one request.
 pub const MAX_BATCH: usize = 1000;
 
-/// The largest body: a thousand of the largest payloads and what stands around them.
+/// The largest body: a thousand of the largest payloads and their other members.
 const MAX_BODY_BYTES: usize = MAX_BATCH * (Payload::MAX_BYTES + 1024);
 
-/// How many large bodies are in memory at a time: what a thousand publishers send at once must fit.
+/// How many large bodies are in memory at a time, because a thousand publishers may send at once.
 const LARGE_AT_ONCE: usize = 8;
 
 /// What the API is built from.
 #[derive(Clone)]
 pub struct PublishParts {
-    /// What a backend can do.
+    /// Publishes, and answers questions about notifications and presence.
     pub publishing: Publishing,
-    /// Who may.
+    /// The service keys that are accepted.
     pub keys: Arc<ServiceKeys>,
-    /// The longest TTL that is taken.
+    /// The longest TTL that is accepted.
     pub max_ttl: Ttl,
-    /// Whether there is an inbox: without one its policy cannot be wanted.
+    /// Whether there is an inbox; without one, the policy `inbox` is refused.
     pub inbox: bool,
 }
 
@@ -57,7 +57,7 @@ pub struct PublishParts {
 pub struct Description;
 
 #[derive(Clone)]
-struct Api {
+struct PublishApi {
     publishing: Publishing,
     max_ttl: Ttl,
     inbox: bool,
@@ -70,14 +70,14 @@ pub fn router(parts: PublishParts) -> Router {
     let large = LargeBodies::new(LARGE_AT_ONCE, MAX_BODY_BYTES);
     let publish = post(notifications::publish);
     let presence = post(presence::of_many)
-        // Ids of 128 bytes that are escaped all through, and what stands around them.
+        // Room for ids of 128 bytes, each byte escaped, and the JSON around them.
         .route_layer(DefaultBodyLimit::max(MAX_BATCH * 800));
     let routes = Router::new()
         .route("/v1/notifications", publish)
         .route("/v1/notifications/{id}", get(notifications::look_up))
         .route("/v1/users/{user_id}/presence", get(presence::of_one))
         .route("/v1/presence", presence)
-        .with_state(Api { publishing, max_ttl, inbox, large });
+        .with_state(PublishApi { publishing, max_ttl, inbox, large });
     auth::with_key(routes, keys)
 }
 

@@ -12,10 +12,10 @@ use super::notification::insert;
 use super::run::Write;
 use super::{Store, notification, text};
 
-/// The columns of an item: first those of its notification.
+/// The columns of an item, beginning with those of its notification.
 const ITEM: &str = "id, user_id, kind, topic, payload, created_at, ttl, entered_by, read_at";
 
-/// As many as [`Inbox::mark_read`] answers at most.
+/// The most items that [`Inbox::mark_read`] returns.
 const ANSWERS: i64 = 1_000;
 
 #[async_trait]
@@ -43,7 +43,7 @@ impl Inbox for Store {
         items: &[(UserId, NotificationId)],
         at: Timestamp,
     ) -> Result<(), StoreError> {
-        // In one order for all, so that two who mark the same wait for each other and not in a circle.
+        // In one order for all callers, so that two that mark the same items cannot deadlock.
         let mut items: Vec<_> = items.iter().collect();
         items.sort_unstable_by_key(|(_, id)| *id);
         let mut transaction = self.begin().await?;
@@ -199,7 +199,7 @@ impl Store {
         let query = sqlx::query(AssertSqlSafe(sql)).bind(at.as_micros()).bind(user).bind(ANSWERS);
         let rows = transaction.all(query).await?;
         let until_now_undelivered = in_order(&rows, read_item)?;
-        // Only what was delivered before: what comes in meanwhile must be answered first.
+        // Only items that were delivered before: those that arrive in the meantime must be returned first.
         let query = sqlx::query(
             "UPDATE inbox SET read_at = $1 \
              WHERE user_id = $2 AND read_at IS NULL AND delivered_at IS NOT NULL",
@@ -211,7 +211,7 @@ impl Store {
     }
 }
 
-/// How the store says by what an item came in.
+/// The word in the column `entered_by`.
 fn word(by: EnteredBy) -> &'static str {
     match by {
         EnteredBy::Policy => "policy",

@@ -25,9 +25,9 @@ use uuid::Uuid;
 
 use super::conversation::{Conversation, Mode};
 use super::upgrade::live;
-use super::{Settings, WebSocketParts};
+use super::{WebSocketParts, WebSocketSettings};
 use crate::connections::{
-    self, CloseReason, Connections, Newcomer, Pace, Paced, Registered, Transport,
+    self, Connections, DisconnectReason, Newcomer, Pace, Paced, Registered, Transport,
 };
 
 /// Tells tokio's time, which in these tests only moves while everybody waits.
@@ -43,17 +43,17 @@ struct Node {
     connections: Arc<Connections>,
     delivery: Arc<Delivery>,
     clock: Arc<dyn Clock>,
-    settings: Arc<Settings>,
+    settings: Arc<WebSocketSettings>,
 }
 
 type Client = WebSocketStream<DuplexStream>;
 
 impl Node {
     fn new() -> Self {
-        Self::with(connections::Settings::default())
+        Self::with(connections::ConnectionSettings::default())
     }
 
-    fn with(limits: connections::Settings) -> Self {
+    fn with(limits: connections::ConnectionSettings) -> Self {
         let connections = Arc::new(Connections::new(limits));
         let clock: Arc<dyn Clock> = Arc::new(VirtualClock(Instant::now()));
         let delivery =
@@ -62,8 +62,12 @@ impl Node {
         Self { connections, delivery, clock, settings: Arc::default() }
     }
 
-    fn register(&self, caller: &Caller, pace: Pace) -> Result<Registered, connections::Refusal> {
-        let client = crate::http::Client::UNKNOWN;
+    fn register(
+        &self,
+        caller: &Caller,
+        pace: Pace,
+    ) -> Result<Registered, connections::ConnectionRefusal> {
+        let client = crate::http::ClientAddress::UNKNOWN;
         let newcomer = Newcomer { transport: Transport::WebSocket, caller, client, pace };
         self.connections.register(newcomer, self.delivery.clone())
     }
@@ -74,14 +78,14 @@ impl Node {
         caller: &Caller,
         mode: Mode,
         pipe_bytes: usize,
-    ) -> (Client, JoinHandle<CloseReason>) {
+    ) -> (Client, JoinHandle<DisconnectReason>) {
         let (ours, theirs) = tokio::io::duplex(pipe_bytes);
         let pace = Pace::new();
         let ours = Paced::new(ours, pace.clone());
         let server = WebSocketStream::from_raw_socket(ours, Role::Server, None).await;
         let client = WebSocketStream::from_raw_socket(theirs, Role::Client, None).await;
         let registered = self.register(caller, pace).unwrap();
-        registered.line().announce();
+        registered.link().announce();
         let (settings, clock) = (Arc::clone(&self.settings), Arc::clone(&self.clock));
         let (expires_at, too_slow_after) = (caller.expires_at, self.connections.too_slow_after());
         let task = tokio::spawn(async move {
@@ -145,13 +149,13 @@ async fn a_client_that_answers_pings_stays_and_one_that_does_not_goes() {
     let (dead, dead_task) = node.connect(&ada(), Mode::Plain, 1024).await;
     // Reading is what answers pings.
     let reading = tokio::spawn(async move { while lively.next().await.is_some() {} });
-    assert_eq!(dead_task.await.unwrap(), CloseReason::Unanswered);
+    assert_eq!(dead_task.await.unwrap(), DisconnectReason::Unanswered);
     assert_eq!(node.clock.now(), Timestamp::from_micros(35_000_000), "25 s, and 10 s of patience");
     drop(dead);
     tokio::time::sleep(Duration::from_hours(1)).await;
     assert!(!lively_task.is_finished() && node.connections.is_online(&ada().user_id).await);
     reading.abort();
-    assert_eq!(lively_task.await.unwrap(), CloseReason::Gone);
+    assert_eq!(lively_task.await.unwrap(), DisconnectReason::Gone);
 }
 
 #[tokio::test(start_paused = true)]
@@ -166,7 +170,7 @@ async fn a_session_that_expires_takes_its_connection_along() {
     };
     assert_eq!((code, node.clock.now()), (4401, expires_at));
     drop(client);
-    assert_eq!(task.await.unwrap(), CloseReason::SessionEnded);
+    assert_eq!(task.await.unwrap(), DisconnectReason::SessionEnded);
 }
 
 #[tokio::test(start_paused = true)]
@@ -187,7 +191,7 @@ async fn written_is_delivered_to_a_plain_client_and_not_to_one_that_acknowledges
     acking.send(Message::text(ack)).await.unwrap();
     assert_eq!(receipt.outcome().await, Some(Outcome::Delivered));
     drop(acking);
-    assert_eq!(task.await.unwrap(), CloseReason::Gone);
+    assert_eq!(task.await.unwrap(), DisconnectReason::Gone);
 }
 
 #[tokio::test(start_paused = true)]
@@ -229,7 +233,10 @@ async fn a_frame_whose_time_is_up_is_not_written() {
 
 #[tokio::test(start_paused = true)]
 async fn a_full_connection_is_there_and_a_dead_slow_one_is_gone_after_the_grace() {
-    let limits = connections::Settings { outbox_frames: 4, ..connections::Settings::default() };
+    let limits = connections::ConnectionSettings {
+        outbox_frames: 4,
+        ..connections::ConnectionSettings::default()
+    };
     let node = Node::with(limits);
     let (client, task) = node.connect(&ada(), Mode::Plain, 64).await;
     let begun = Instant::now();
@@ -252,10 +259,10 @@ async fn a_full_connection_is_there_and_a_dead_slow_one_is_gone_after_the_grace(
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert!(!node.connections.is_online(&ada).await, "absent before its goodbye");
     assert_eq!((push(8).await, node.connections.count()), (Pushed::Nobody, 0));
-    assert_eq!(task.await.unwrap(), CloseReason::TooSlow);
+    assert_eq!(task.await.unwrap(), DisconnectReason::TooSlow);
     let gone_after = Duration::from_secs(10) + node.settings.slow_close_grace;
     assert_eq!(begun.elapsed().as_secs(), gone_after.as_secs(), "it never read");
-    assert_eq!(node.connections.ended_by(CloseReason::TooSlow), 1);
+    assert_eq!(node.connections.ended_by(DisconnectReason::TooSlow), 1);
     drop(client);
 }
 
@@ -370,7 +377,7 @@ async fn only_the_ended_sessions_connections_close() {
     let before = node.connections.session_ends();
     node.connections.ended(&ada().user_id, &ada().session);
     assert_ne!(node.connections.session_ends(), before);
-    assert_eq!(first_task.await.unwrap(), CloseReason::SessionEnded);
+    assert_eq!(first_task.await.unwrap(), DisconnectReason::SessionEnded);
     drop(first);
     assert!(!second_task.is_finished() && node.connections.is_online(&ada().user_id).await);
 }
@@ -431,7 +438,7 @@ async fn a_session_that_ends_between_the_look_at_its_token_and_the_registration_
             authenticator: sign_ins(&node, session).into(),
             clock: node.clock.clone(),
         };
-        let unknown = crate::http::Client::UNKNOWN;
+        let unknown = crate::http::ClientAddress::UNKNOWN;
         tokio::spawn(live(parts, ours, ada(), before_the_look, unknown, Mode::Plain));
         let mut client = WebSocketStream::from_raw_socket(theirs, Role::Client, None).await;
         match client.next().await.unwrap().unwrap() {

@@ -155,8 +155,9 @@ fn start_webhook(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Opti
     let secret = secret.0.parse().map_err(|e| wrong(format!("webhook.secret: {e}")))?;
     let authorities = ca_file.text().map(|file| read(&file)).transpose();
     let authorities = authorities.map_err(|e| wrong(format!("webhook.ca_file: {e}")))?;
-    let defaults = webhook::Settings::new(url.0.clone(), secret);
-    let webhook = Webhook::start(webhook::Settings { authorities, ..defaults }, clock.clone());
+    let defaults = webhook::WebhookSettings::new(url.0.clone(), secret);
+    let webhook =
+        Webhook::start(webhook::WebhookSettings { authorities, ..defaults }, clock.clone());
     let setting = |e: &WebhookError| match e {
         WebhookError::Authorities | WebhookError::AuthoritiesWithoutTls => "webhook.ca_file",
         _ => "webhook.url",

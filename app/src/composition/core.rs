@@ -39,9 +39,9 @@ pub struct CoreParts {
     /// How much may wait.
     pub limits: Limits,
     /// How many connections there may be.
-    pub connections: connections::Settings,
+    pub connections: connections::ConnectionSettings,
     /// How WebSocket connections are treated.
-    pub websocket: websocket::Settings,
+    pub websocket: websocket::WebSocketSettings,
     /// Pages of other origins that may receive notifications here.
     pub allowed_origins: AllowedOrigins,
 }
@@ -66,7 +66,7 @@ pub struct Core {
     /// Where the inbox is kept, if there is one.
     pub inbox: Option<Arc<dyn Inbox>>,
     readiness: Arc<dyn Readiness>,
-    websocket: Arc<websocket::Settings>,
+    websocket: Arc<websocket::WebSocketSettings>,
     allowed_origins: AllowedOrigins,
 }
 
