@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use doorstep_application::delivery::Delivery;
 use doorstep_application::sign_ins::SessionEnd;
+use doorstep_domain::ports::ConnectionControl;
 use doorstep_domain::{TokenHash, UserId};
 use tokio_util::task::TaskTracker;
 
@@ -123,19 +124,6 @@ impl Connections {
         self.tasks.len()
     }
 
-    /// Closes all connections of a user with 4403, and returns how many.
-    pub fn disconnect(&self, user: &UserId) -> usize {
-        self.with(user, |theirs| {
-            let open = theirs.iter().filter(|connection| connection.is_open());
-            open.map(|connection| connection.close(DisconnectReason::Disconnected)).count()
-        })
-    }
-
-    /// How many connections this user has.
-    pub fn count_of(&self, user: &UserId) -> usize {
-        self.with(user, |theirs| theirs.iter().filter(|connection| connection.is_open()).count())
-    }
-
     /// The number of sessions that have been ended so far.
     ///
     /// A session may be signed out between the check of its token and the registration of its connection, when
@@ -241,5 +229,19 @@ impl SessionEnd for Connections {
                 connection.close(DisconnectReason::SessionEnded);
             }
         });
+    }
+}
+
+impl ConnectionControl for Connections {
+    fn count_of(&self, user: &UserId) -> usize {
+        self.with(user, |theirs| theirs.iter().filter(|connection| connection.is_open()).count())
+    }
+
+    /// Closes them with 4403.
+    fn disconnect(&self, user: &UserId) -> usize {
+        self.with(user, |theirs| {
+            let open = theirs.iter().filter(|connection| connection.is_open());
+            open.map(|connection| connection.close(DisconnectReason::Disconnected)).count()
+        })
     }
 }

@@ -1,5 +1,7 @@
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::ops::RangeInclusive;
+use std::str::FromStr;
 
 use axum::extract::{FromRequestParts, Query};
 use axum::http::StatusCode;
@@ -65,6 +67,20 @@ impl Parameters {
             self.fault(name, format!("must be {}", all.join(" or ")));
         }
         found
+    }
+
+    /// What this parameter is parsed to, if it is present.
+    pub fn parsed<T>(&mut self, name: &str) -> Option<T>
+    where
+        T: FromStr<Err: Display>,
+    {
+        let text = self.left.remove(name)?;
+        text.parse().map_err(|error: T::Err| self.fault(name, error.to_string())).ok()
+    }
+
+    /// Whether this parameter is present.
+    pub fn has(&self, name: &str) -> bool {
+        self.left.contains_key(name)
     }
 
     /// Names a parameter as being at fault.

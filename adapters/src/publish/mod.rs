@@ -5,21 +5,31 @@
 //! | `POST /v1/notifications?wait` one, or an array of up to 1,000 | 202 with the state of each |
 //! | `GET /v1/notifications/{id}?wait` | its state, or its outcome until an hour after the end |
 //! | `GET /v1/users/{user_id}/presence` | whether the user is connected |
+//! | `DELETE /v1/notifications/{id}` | recalls it |
+//! | `DELETE /v1/notifications?user_id&topic` | recalls everything of a user that has not ended |
+//! | `GET /v1/users/{user_id}` | connections, and how much waits, is in flight and is unread |
+//! | `DELETE /v1/users/{user_id}/connections` | closes the user's connections |
 //! | `POST /v1/presence` | the same for up to 1,000 users |
 
 mod auth;
 mod body;
 mod notifications;
 mod presence;
+mod recall;
+mod users;
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use doorstep_application::publishing::{Publishing, ServiceKeys};
 use doorstep_domain::{Payload, Ttl};
+use tokio::task::JoinError;
+use tracing::Instrument as _;
 use utoipa::OpenApi;
 
 use crate::http::LargeBodies;
@@ -52,7 +62,11 @@ pub struct PublishParts {
     notifications::publish,
     notifications::look_up,
     presence::of_one,
-    presence::of_many
+    presence::of_many,
+    recall::one,
+    recall::many,
+    users::overview,
+    users::disconnect
 ))]
 pub struct Description;
 
@@ -73,12 +87,27 @@ pub fn router(parts: PublishParts) -> Router {
         // Room for ids of 128 bytes, each byte escaped, and the JSON around them.
         .route_layer(DefaultBodyLimit::max(MAX_BATCH * 800));
     let routes = Router::new()
-        .route("/v1/notifications", publish)
-        .route("/v1/notifications/{id}", get(notifications::look_up))
+        .route("/v1/notifications", publish.delete(recall::many))
+        .route("/v1/notifications/{id}", get(notifications::look_up).delete(recall::one))
+        .route("/v1/users/{user_id}", get(users::overview))
+        .route("/v1/users/{user_id}/connections", delete(users::disconnect))
         .route("/v1/users/{user_id}/presence", get(presence::of_one))
         .route("/v1/presence", presence)
         .with_state(PublishApi { publishing, max_ttl, inbox, large });
     auth::with_key(routes, keys)
+}
+
+/// Runs the work to its end, even if the client disconnects: otherwise half of an array, or an inbox item that
+/// nobody was told about, would be left behind. Work that never waits, like all that does not use the inbox, runs
+/// in place; other work gets a task of its own.
+async fn to_its_end<T: Send + 'static>(
+    work: impl Future<Output = T> + Send + 'static,
+) -> Result<T, JoinError> {
+    let mut work = Box::pin(work.in_current_span());
+    match poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx))).await {
+        Poll::Ready(done) => Ok(done),
+        Poll::Pending => tokio::spawn(work).await,
+    }
 }
 
 /// `?wait=SECONDS`.

@@ -1,8 +1,5 @@
 //! `POST /v1/notifications` and `GET /v1/notifications/{id}`.
 
-use std::future::poll_fn;
-use std::task::Poll;
-
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
@@ -13,8 +10,6 @@ use doorstep_application::publishing::{
 };
 use doorstep_domain::{NotificationId, Outcome};
 use serde::Serialize;
-use tokio::task::JoinError;
-use tracing::Instrument as _;
 use utoipa::ToSchema;
 use utoipa::openapi::schema::Schema;
 
@@ -55,7 +50,7 @@ fn policies() -> Schema {
     one_of_or_null(&WantedPolicy::WORDS.map(|(word, _)| word))
 }
 
-fn states() -> Schema {
+pub(super) fn states() -> Schema {
     let mut words = vec!["waiting", "in_flight"];
     words.extend(Outcome::ALL.map(Outcome::as_str));
     one_of(&words)
@@ -129,25 +124,12 @@ pub(super) async fn publish(
         drop(place);
         items
     };
-    let mut items = to_its_end(sending).await.map_err(|_| Problem::internal())?;
+    let mut items = super::to_its_end(sending).await.map_err(|_| Problem::internal())?;
     if !wait.is_zero() {
         wait_for(&api, &mut items, wait).await;
     }
     let body = PublishedBody { notifications: items };
     Ok((StatusCode::ACCEPTED, private_json(&body)).into_response())
-}
-
-/// Runs the work to its end, even if the client disconnects: otherwise half of an array, or an inbox item that
-/// nobody was told about, would be left behind. Work that never waits, like all that does not use the inbox, runs
-/// in place; other work gets a task of its own.
-async fn to_its_end<T: Send + 'static>(
-    work: impl Future<Output = T> + Send + 'static,
-) -> Result<T, JoinError> {
-    let mut work = Box::pin(work.in_current_span());
-    match poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx))).await {
-        Poll::Ready(done) => Ok(done),
-        Poll::Pending => tokio::spawn(work).await,
-    }
 }
 
 /// Reads the drafts in a body, each judged on its own.

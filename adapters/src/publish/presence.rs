@@ -8,8 +8,9 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::users::user_in_path;
 use super::{MAX_BATCH, PublishApi};
-use crate::http::{FieldError, Fields, Parameters, Problem, private_json};
+use crate::http::{Fields, Parameters, Problem, private_json};
 
 /// Whether a user has a live connection, as far as this node knows.
 #[derive(Serialize, ToSchema)]
@@ -47,11 +48,7 @@ pub(super) async fn of_one(
     query: Parameters,
 ) -> Result<Response, Problem> {
     query.read(|_| ())?;
-    let fault = |detail: String| {
-        Problem::fields(vec![FieldError { place: "path", field: "user_id".into(), detail }])
-    };
-    let Path(user_id) = user_id.map_err(|_| fault("must be UTF-8".to_owned()))?;
-    let user_id = user_id.parse().map_err(|e: UserIdError| fault(e.to_string()))?;
+    let user_id = user_in_path(user_id)?;
     Ok(private_json(&presence(&api, user_id).await))
 }
 

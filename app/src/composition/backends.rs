@@ -80,6 +80,7 @@ impl Backends {
         let publishing = Publishing::new(PublishingParts {
             delivery: core.delivery.clone(),
             presence: core.connections.clone(),
+            control: core.connections.clone(),
             records: self.records.clone(),
             clock: core.clock.clone(),
             ids: core.ids.clone(),

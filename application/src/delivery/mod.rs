@@ -188,6 +188,20 @@ impl Delivery {
         self.wake.read(user, which).await
     }
 
+    /// How many of this user's notifications wait and are in flight on this node.
+    pub fn held_for(&self, user: &UserId) -> (usize, usize) {
+        let (waiting, in_flight) = self.wake.rooms.with(user, |room| room.held_for(user));
+        (waiting + self.poll.waiting_for(user), in_flight)
+    }
+
+    /// How many unread items the user has in the inbox; none without an inbox.
+    pub async fn unread(&self, user: &UserId) -> Result<u64, StoreError> {
+        match self.wake.inbox() {
+            Some(store) => self.cx.guarded(wake::INBOX, store.unread(user)).await,
+            None => Ok(0),
+        }
+    }
+
     /// The notifications that this node holds now.
     pub fn held(&self) -> Held {
         let held = self.wake.held();

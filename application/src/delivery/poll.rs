@@ -154,6 +154,10 @@ impl Poll {
         all.into_values().flatten().map(Arc::unwrap_or_clone).collect()
     }
 
+    pub(super) fn waiting_for(&self, user: &UserId) -> usize {
+        self.waiting.lock().get(user).map_or(0, VecDeque::len)
+    }
+
     pub(super) fn waiting(&self) -> usize {
         self.waiting.lock().values().map(VecDeque::len).sum()
     }

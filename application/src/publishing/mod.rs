@@ -14,13 +14,13 @@ mod records;
 use std::sync::Arc;
 use std::time::Duration;
 
-use doorstep_domain::ports::{Clock, Ids, Presence};
-use doorstep_domain::{Notification, NotificationId, Outcome, UserId};
+use doorstep_domain::ports::{Clock, ConnectionControl, Ids, Presence, StoreError};
+use doorstep_domain::{Notification, NotificationId, Outcome, Topic, UserId};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio_util::sync::CancellationToken;
 
-use crate::delivery::{Acceptance, Delivery, Policy, Refused, Strategy};
+use crate::delivery::{Acceptance, Delivery, Policy, Recall, Refused, Strategy};
 
 pub use self::draft::{Draft, WantedPolicy};
 pub use self::keys::{KeyRing, ServiceKeys};
@@ -40,6 +40,8 @@ pub struct PublishingParts {
     pub delivery: Arc<Delivery>,
     /// Who is there.
     pub presence: Arc<dyn Presence>,
+    /// Counts and ends the connections of one user.
+    pub control: Arc<dyn ConnectionControl>,
     /// Remembers; it must be among the outcomes' observers of `delivery`.
     pub records: Arc<PublishedRecords>,
     /// Tells the time.
@@ -48,6 +50,24 @@ pub struct PublishingParts {
     pub ids: Arc<dyn Ids>,
     /// Cancelled when the node stops: nobody is kept waiting for outcomes then.
     pub stopping: CancellationToken,
+}
+
+/// How long a recall waits for an outcome that is being told at this moment.
+const ENDING: Duration = Duration::from_secs(2);
+
+/// What a node knows of one user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Overview {
+    /// The user has a connection.
+    pub online: bool,
+    /// How many connections.
+    pub connections: usize,
+    /// Notifications that wait in memory.
+    pub waiting: usize,
+    /// Notifications whose acknowledgement is awaited.
+    pub in_flight: usize,
+    /// Unread items of the inbox.
+    pub unread: u64,
 }
 
 /// What became of one draft at once.
@@ -184,6 +204,52 @@ impl Publishing {
             () = self.parts.stopping.cancelled() => {}
             () = tokio::time::sleep(at_most.min(Self::MAX_WAIT)) => {}
         }
+    }
+
+    /// Takes back one notification, and returns what is known of it: that it is recalled now, or the outcome that
+    /// it had before. `None` if nothing is known. A repeat gets the same.
+    pub async fn recall(&self, id: NotificationId) -> Result<Option<Recall>, StoreError> {
+        let PublishingParts { delivery, records, clock, .. } = &self.parts;
+        if let Some(recall) = delivery.recall(id).await? {
+            records.recalled(id, recall.pushed);
+            return Ok(Some(recall));
+        }
+        let known = records.look_up(id, clock.now());
+        if known.is_some_and(|record| matches!(record.progress, Progress::Open(_))) {
+            // It is ending at this moment.
+            self.wait_for([id], ENDING).await;
+        }
+        let known = records.look_up(id, clock.now());
+        Ok(known.and_then(|record| match record.progress {
+            Progress::Ended(outcome, _) => {
+                let pushed = outcome != Outcome::Rejected && records.was_pushed(id);
+                Some(Recall { outcome, pushed })
+            }
+            Progress::Open(_) => None,
+        }))
+    }
+
+    /// Takes back everything of this user that has not ended, or everything of one topic. Returns how many.
+    pub async fn recall_all(
+        &self,
+        user: &UserId,
+        topic: Option<&Topic>,
+    ) -> Result<usize, StoreError> {
+        self.parts.delivery.recall_all(user, topic).await
+    }
+
+    /// What this node knows of a user.
+    pub async fn overview(&self, user: &UserId) -> Result<Overview, StoreError> {
+        let (waiting, in_flight) = self.parts.delivery.held_for(user);
+        let connections = self.parts.control.count_of(user);
+        let online = connections > 0 || self.is_online(user).await;
+        let unread = self.parts.delivery.unread(user).await?;
+        Ok(Overview { online, connections, waiting, in_flight, unread })
+    }
+
+    /// Closes all connections of a user, and returns how many.
+    pub fn disconnect(&self, user: &UserId) -> usize {
+        self.parts.control.disconnect(user)
     }
 
     /// Whether a user has a live connection, as far as this node knows.

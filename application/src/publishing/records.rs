@@ -55,6 +55,8 @@ struct RecordEntry {
     /// None while it is being sent.
     answer: Option<Acceptance>,
     end: Option<(Outcome, Timestamp)>,
+    /// It was recalled, and no connection was ever handed it.
+    never_pushed: bool,
 }
 
 /// What became of the wish to send something under an id.
@@ -108,9 +110,24 @@ impl PublishedRecords {
         }
         shard.make_room(self.most_a_shard);
         let user_id = user.clone();
-        shard.entries.insert(id, RecordEntry { user_id, created_at: now, answer: None, end: None });
+        shard.entries.insert(
+            id,
+            RecordEntry { user_id, created_at: now, answer: None, end: None, never_pushed: false },
+        );
         shard.begun.push_back((id, now));
         Begun::New(Sending { records: Arc::clone(self), id })
+    }
+
+    /// This one was recalled; `pushed` is what its sender was told, and is told again.
+    pub(super) fn recalled(&self, id: NotificationId, pushed: bool) {
+        if let Some(entry) = self.shard(id).entries.get_mut(&id) {
+            entry.never_pushed = !pushed;
+        }
+    }
+
+    /// Whether a connection was handed this one, as far as is known: false is a guarantee.
+    pub(super) fn was_pushed(&self, id: NotificationId) -> bool {
+        self.shard(id).entries.get(&id).is_none_or(|entry| !entry.never_pushed)
     }
 
     /// This one has ended. Ids that are not in the records, and second ends, change nothing.
@@ -127,7 +144,7 @@ impl PublishedRecords {
     pub(super) fn look_up(&self, id: NotificationId, now: Timestamp) -> Option<PublishedRecord> {
         let mut shard = self.shard(id);
         shard.forget_old(now, self.keep);
-        let RecordEntry { user_id, created_at, answer, end } = shard.entries.get(&id)?;
+        let RecordEntry { user_id, created_at, answer, end, .. } = shard.entries.get(&id)?;
         let progress = match end {
             Some((outcome, at)) => Progress::Ended(*outcome, *at),
             None => Progress::Open(answer.unwrap_or(Acceptance::Waiting)),

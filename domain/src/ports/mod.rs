@@ -9,6 +9,7 @@
 
 mod accounts;
 mod clock;
+mod connections;
 mod events;
 mod handover;
 mod ids;
@@ -25,6 +26,7 @@ mod tokens;
 
 pub use accounts::{Accounts, Grant, RegisterError};
 pub use clock::Clock;
+pub use connections::ConnectionControl;
 pub use events::{EventHandler, EventPublisher, HandlerError, PublishError};
 pub use handover::{Handover, Left};
 pub use ids::Ids;
@@ -45,6 +47,7 @@ pub use tokens::Tokens;
 pub use self::{
     accounts::MockAccounts,
     clock::MockClock,
+    connections::MockConnectionControl,
     events::{MockEventHandler, MockEventPublisher},
     handover::MockHandover,
     ids::MockIds,

@@ -442,6 +442,23 @@ impl Mailroom {
         out
     }
 
+    /// How many of the user's entries wait, and how many are in flight.
+    pub(super) fn held_for(&self, user: &UserId) -> (usize, usize) {
+        let Some(mailbox) = self.find(user) else { return (0, 0) };
+        let (mut waiting, mut in_flight, mut index) =
+            (0, 0, self.mailboxes[mailbox as usize].first);
+        while index != NIL {
+            let entry = &self.entries[index as usize];
+            match entry.state {
+                EntryState::Waiting | EntryState::Pushing => waiting += 1,
+                EntryState::InFlight => in_flight += 1,
+                EntryState::Acked | EntryState::Marked => {}
+            }
+            index = entry.next;
+        }
+        (waiting, in_flight)
+    }
+
     pub(super) fn held(&self) -> Held {
         Held {
             waiting: self.entries.len() - self.in_flight - self.ended,
