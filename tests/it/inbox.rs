@@ -6,8 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use doorstep_adapters::sql::Store;
 use doorstep_application::delivery::{OnExpiry, Policy, Rule, Rules};
-use doorstep_domain::ports::{EnteredBy, Inbox, InboxItem, StoreError, Which};
-use doorstep_domain::{Notification, NotificationId, Outcome, Timestamp, Ttl, UserId};
+use doorstep_domain::ports::{EnteredBy, Inbox, InboxItem, Removed, StoreError, Which};
+use doorstep_domain::{Notification, NotificationId, Outcome, Timestamp, Topic, Ttl, UserId};
 use doorstep_tests::client::User;
 use doorstep_tests::postgres::Postgres;
 use doorstep_tests::server::SqliteFile;
@@ -247,6 +247,18 @@ impl Inbox for Away {
 
     async fn unread(&self, user: &UserId) -> Result<u64, StoreError> {
         self.store.unread(user).await
+    }
+
+    async fn remove(&self, id: NotificationId) -> Result<Option<Removed>, StoreError> {
+        self.store.remove(id).await
+    }
+
+    async fn remove_undelivered(
+        &self,
+        user: &UserId,
+        topic: Option<Topic>,
+    ) -> Result<Vec<InboxItem>, StoreError> {
+        self.store.remove_undelivered(user, topic).await
     }
 }
 

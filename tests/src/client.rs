@@ -211,6 +211,25 @@ impl Socket {
         kinds
     }
 
+    /// The next frame of any type but `heartbeat`.
+    ///
+    /// # Panics
+    /// When something else comes, or nothing.
+    pub async fn frame(&mut self) -> Value {
+        match self.next().await {
+            Some(Message::Text(text)) => serde_json::from_str(&text).expect("JSON"),
+            other => panic!("no frame but {other:?}"),
+        }
+    }
+
+    /// Sends a frame.
+    ///
+    /// # Panics
+    /// When it cannot be sent.
+    pub async fn send(&mut self, frame: &Value) {
+        self.0.send(Message::text(frame.to_string())).await.expect("sent");
+    }
+
     /// Acknowledges a notification.
     ///
     /// # Panics

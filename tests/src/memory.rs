@@ -5,8 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard};
 
 use async_trait::async_trait;
-use doorstep_domain::ports::{EnteredBy, Handover, Inbox, InboxItem, Left, StoreError, Which};
-use doorstep_domain::{Notification, NotificationId, Timestamp, UserId};
+use doorstep_domain::ports::{
+    EnteredBy, Handover, Inbox, InboxItem, Left, Removed, StoreError, Which,
+};
+use doorstep_domain::{Notification, NotificationId, Timestamp, Topic, UserId};
 
 /// Loses everything when it is dropped.
 #[derive(Default)]
@@ -132,6 +134,36 @@ impl Inbox for Memory {
             |row: &&Row| row.item.notification.user_id == *user && row.item.read_at.is_none();
         Ok(self.rows().iter().filter(unread).count() as u64)
     }
+
+    async fn remove(&self, id: NotificationId) -> Result<Option<Removed>, StoreError> {
+        let mut rows = self.rows();
+        let found = rows.iter().position(|row| row.item.notification.id == id);
+        Ok(found.map(|at| {
+            let Row { item, delivered } = rows.remove(at);
+            Removed { item, delivered }
+        }))
+    }
+
+    async fn remove_undelivered(
+        &self,
+        user: &UserId,
+        topic: Option<Topic>,
+    ) -> Result<Vec<InboxItem>, StoreError> {
+        let mut removed = Vec::new();
+        self.rows().retain(|row| {
+            let n = &row.item.notification;
+            let goes = n.user_id == *user
+                && !row.delivered
+                && row.item.by == EnteredBy::Policy
+                && (topic.is_none() || n.topic == topic)
+                && removed.len() < 1000;
+            if goes {
+                removed.push(row.item.clone());
+            }
+            !goes
+        });
+        Ok(removed)
+    }
 }
 
 #[async_trait]
@@ -152,6 +184,10 @@ impl Handover for Memory {
 
     async fn take_for(&self, user: &UserId, limit: usize) -> Result<Vec<Notification>, StoreError> {
         Ok(self.take_such(limit, |n| n.user_id == *user))
+    }
+
+    async fn take_one(&self, id: NotificationId) -> Result<Option<Notification>, StoreError> {
+        Ok(self.take_such(1, |n| n.id == id).pop())
     }
 
     async fn take_expired(

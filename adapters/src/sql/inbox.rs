@@ -134,7 +134,7 @@ impl Inbox for Store {
         let sql = format!(
             "WITH next AS MATERIALIZED \
              (SELECT seq FROM inbox WHERE user_id = $1 AND delivered_at IS NULL \
-             AND ($2 IS NULL OR topic = $2) ORDER BY seq LIMIT $3{}) \
+             AND entered_by = 'policy' AND (CAST($2 AS TEXT) IS NULL OR topic = $2) ORDER BY seq LIMIT $3{}) \
              DELETE FROM inbox WHERE seq IN (SELECT seq FROM next) RETURNING {ITEM}, seq",
             self.dialect.for_update
         );

@@ -1,5 +1,7 @@
 use doorstep_domain::Timestamp;
-use doorstep_domain::ports::{MockClock, MockIds, MockPresence, MockPusher, Pushed};
+use doorstep_domain::ports::{
+    MockClock, MockConnectionControl, MockIds, MockPresence, MockPusher, Pushed,
+};
 use uuid::Uuid;
 
 use super::*;
@@ -27,7 +29,10 @@ fn publishing(here: bool, limits: Limits, rule: Rule) -> Publishing {
         .unwrap();
     let mut ids = MockIds::new();
     ids.expect_next().returning(Uuid::now_v7);
+    let mut control = MockConnectionControl::new();
+    control.expect_count_of().return_const(usize::from(here));
     Publishing::new(PublishingParts {
+        control: Arc::new(control),
         delivery: Arc::new(delivery),
         presence,
         records,

@@ -10,7 +10,9 @@ use doorstep_application::delivery::{Delivery, Rule, Rules};
 use doorstep_application::publishing::{
     Draft, Progress, PublishedRecords, Publishing, PublishingParts,
 };
-use doorstep_domain::ports::{Clock, Handover, Left, MockIds, MockPusher, Pushed, StoreError};
+use doorstep_domain::ports::{
+    Clock, Handover, Left, MockConnectionControl, MockIds, MockPusher, Pushed, StoreError,
+};
 use doorstep_domain::{Notification, NotificationId, Outcome, Payload, Timestamp, UserId};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -111,6 +113,10 @@ impl Handover for Shelf {
         Ok(Vec::new())
     }
 
+    async fn take_one(&self, _: NotificationId) -> Result<Option<Notification>, StoreError> {
+        Ok(None)
+    }
+
     async fn take_expired(&self, _: Timestamp, _: usize) -> Result<Vec<Notification>, StoreError> {
         Ok(Vec::new())
     }
@@ -162,6 +168,7 @@ async fn a_step_forgets_no_publication_and_its_times_are_of_the_day() {
     let mut ids = MockIds::new();
     ids.expect_next().returning(|| Uuid::from_u128(9));
     let publishing = Publishing::new(PublishingParts {
+        control: Arc::new(MockConnectionControl::new()),
         delivery: Arc::new(delivery),
         presence,
         records,

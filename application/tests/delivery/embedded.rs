@@ -12,9 +12,11 @@ use doorstep_application::delivery::{
 };
 use doorstep_domain::ports::{
     Attempt, EnteredBy, Inbox, InboxItem, MockInbox, Outcomes, Presence, PushError, Pushed, Pusher,
-    StoreError, Which,
+    Removed, StoreError, Which,
 };
-use doorstep_domain::{Ended, Notification, NotificationId, Outcome, Timestamp, Ttl, UserId};
+use doorstep_domain::{
+    Ended, Notification, NotificationId, Outcome, Timestamp, Topic, Ttl, UserId,
+};
 
 /// A registry behind one plain mutex, and calls of delivery while that is locked.
 #[derive(Default)]
@@ -195,6 +197,18 @@ impl Inbox for Faulty {
         _: Which,
         _: Timestamp,
     ) -> Result<Option<Vec<InboxItem>>, StoreError> {
+        self.fault();
+    }
+
+    async fn remove(&self, _: NotificationId) -> Result<Option<Removed>, StoreError> {
+        self.fault();
+    }
+
+    async fn remove_undelivered(
+        &self,
+        _: &UserId,
+        _: Option<Topic>,
+    ) -> Result<Vec<InboxItem>, StoreError> {
         self.fault();
     }
 

@@ -6,4 +6,5 @@ mod clock;
 mod deferred;
 mod embedded;
 mod full;
+mod recall;
 mod support;

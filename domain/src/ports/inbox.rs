@@ -50,8 +50,8 @@ pub trait Inbox: Send + Sync {
     /// Removes an item of any user, read or not. Returns it, or `None` if there is none with this id.
     async fn remove(&self, id: NotificationId) -> Result<Option<Removed>, StoreError>;
 
-    /// Removes the user's undelivered items, or those of one topic: at most 1,000; call again while it returns that
-    /// many.
+    /// Removes the user's undelivered items that entered by policy, or those of them with one topic: at most 1,000;
+    /// call again while it returns that many. Items that entered by expiry have had their outcome.
     async fn remove_undelivered(
         &self,
         user: &UserId,

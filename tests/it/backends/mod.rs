@@ -8,6 +8,7 @@ mod keys;
 mod openapi;
 mod policies;
 mod publishing;
+mod recall;
 mod refusals;
 mod simulation;
 mod strangers;

@@ -145,8 +145,20 @@ async fn take_step(dice: &mut Dice, world: &Arc<World>, node: &mut Node) {
         72..74 => node.stop_and_restart(world).await,
         74 => node.crash_and_restart(world).await,
         75..85 => tokio::time::sleep(Duration::from_millis(1 + dice.below(20))).await,
-        85..95 => tokio::time::sleep(Duration::from_millis(100 + dice.below(1500))).await,
+        85..87 => recall(dice, world, node).await,
+        87..95 => tokio::time::sleep(Duration::from_millis(100 + dice.below(1500))).await,
         _ => tokio::time::sleep(Duration::from_millis(2000 + dice.below(10_000))).await,
+    }
+}
+
+/// A sender takes back something that it sent: one of the last, so that it may be anywhere on its way.
+async fn recall(dice: &mut Dice, world: &Arc<World>, node: &Node) {
+    let Some(id) = world.one_of_the_last(dice.below(12)) else { return };
+    let before = world.state().lives[&id].push_begun;
+    let recalled = node.delivery.recall(id).await;
+    world.tell(|| format!("recall of {}: {recalled:?}", world::short(id)));
+    if let Ok(Some(recall)) = recalled {
+        world.recalled(id, recall, before);
     }
 }
 

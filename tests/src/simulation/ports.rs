@@ -7,9 +7,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use doorstep_domain::ports::{
     Attempt, Clock, EnteredBy, Handover, Inbox, InboxItem, Left, Outcomes, Presence, PushError,
-    Pushed, Pusher, StoreError, Which,
+    Pushed, Pusher, Removed, StoreError, Which,
 };
-use doorstep_domain::{Ended, Notification, NotificationId, Outcome, Timestamp, UserId};
+use doorstep_domain::{Ended, Notification, NotificationId, Outcome, Timestamp, Topic, UserId};
 use tokio::time::Instant;
 
 use super::client;
@@ -201,6 +201,20 @@ impl Inbox for Ports {
         self.unless_gone().await;
         self.world.stores.unread(user).await
     }
+
+    async fn remove(&self, id: NotificationId) -> Result<Option<Removed>, StoreError> {
+        self.unless_gone().await;
+        self.world.stores.remove(id).await
+    }
+
+    async fn remove_undelivered(
+        &self,
+        user: &UserId,
+        topic: Option<Topic>,
+    ) -> Result<Vec<InboxItem>, StoreError> {
+        self.unless_gone().await;
+        self.world.stores.remove_undelivered(user, topic).await
+    }
 }
 
 #[async_trait]
@@ -217,6 +231,11 @@ impl Handover for Ports {
     async fn take_for(&self, user: &UserId, limit: usize) -> Result<Vec<Notification>, StoreError> {
         self.unless_gone().await;
         self.world.stores.take_for(user, limit).await
+    }
+
+    async fn take_one(&self, id: NotificationId) -> Result<Option<Notification>, StoreError> {
+        self.unless_gone().await;
+        self.world.stores.take_one(id).await
     }
 
     async fn take_expired(

@@ -8,8 +8,8 @@ use doorstep_domain::ports::StoreError;
 
 use super::dice::Dice;
 use crate::memory::Memory;
-use doorstep_domain::ports::{EnteredBy, Handover, Inbox, InboxItem, Left, Which};
-use doorstep_domain::{Notification, NotificationId, Timestamp, UserId};
+use doorstep_domain::ports::{EnteredBy, Handover, Inbox, InboxItem, Left, Removed, Which};
+use doorstep_domain::{Notification, NotificationId, Timestamp, Topic, UserId};
 
 pub(super) struct Stores {
     memory: Memory,
@@ -140,6 +140,36 @@ impl Stores {
 
     pub(super) async fn unread(&self, user: &UserId) -> Result<u64, StoreError> {
         self.call(async || self.memory.unread(user).await).await
+    }
+
+    /// Does or refuses: what it removes and does not say would be an end that nobody tells.
+    pub(super) async fn remove(&self, id: NotificationId) -> Result<Option<Removed>, StoreError> {
+        match self.throw().await {
+            Luck::Does => self.memory.remove(id).await,
+            _ => Err(StoreError::Unavailable("simulated".into())),
+        }
+    }
+
+    /// Does or refuses, as `remove`.
+    pub(super) async fn remove_undelivered(
+        &self,
+        user: &UserId,
+        topic: Option<Topic>,
+    ) -> Result<Vec<InboxItem>, StoreError> {
+        match self.throw().await {
+            Luck::Does => self.memory.remove_undelivered(user, topic).await,
+            _ => Err(StoreError::Unavailable("simulated".into())),
+        }
+    }
+
+    pub(super) async fn take_one(
+        &self,
+        id: NotificationId,
+    ) -> Result<Option<Notification>, StoreError> {
+        match self.throw().await {
+            Luck::Does => self.memory.take_one(id).await,
+            _ => Err(StoreError::Unavailable("simulated".into())),
+        }
     }
 
     pub(super) async fn leave(&self, waiting: &[Notification]) -> Result<(), StoreError> {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
-use doorstep_application::delivery::{Delivery, Receipt, Refused};
+use doorstep_application::delivery::{Delivery, Recall, Receipt, Refused};
 use doorstep_domain::ports::{Attempt, Clock, Pushed};
 use doorstep_domain::{Notification, NotificationId, Outcome, Payload, Timestamp, UserId};
 use tokio::sync::mpsc::UnboundedSender;
@@ -81,6 +81,8 @@ pub(super) struct Life {
     /// says when the answer comes.
     pub(super) taken: bool,
     pub(super) push_begun: bool,
+    /// Its sender was told that it is recalled, or of the outcome that it had.
+    pub(super) recalled: bool,
     pub(super) first_push: Option<u64>,
     /// The life of the node that pushed it last.
     pub(super) pushed_in: Option<u64>,
@@ -194,6 +196,7 @@ impl World {
             written: false,
             taken: false,
             push_begun: false,
+            recalled: false,
             first_push: None,
             pushed_in: None,
         };
@@ -225,6 +228,25 @@ impl World {
             // The store said no, but may have written it: it may be seen or never.
             life.accepted = !maybe_stored;
             life.in_inbox |= maybe_stored;
+        }
+    }
+
+    /// The id of one of the notifications that were sent last.
+    pub(super) fn one_of_the_last(&self, back: u64) -> Option<NotificationId> {
+        let back = usize::try_from(back).unwrap_or(0);
+        self.state().lives.keys().rev().nth(back).copied()
+    }
+
+    /// A recall said this. `pushed`: whether a push had begun before it.
+    pub(super) fn recalled(&self, id: NotificationId, recall: Recall, pushed: bool) {
+        let mut state = self.state();
+        if pushed && !recall.pushed && recall.outcome == Outcome::Recalled {
+            state.break_promise(format!("{id} was pushed, and its sender is told that it was not"));
+        }
+        if let Some(life) = state.lives.get_mut(&id) {
+            // An item of the inbox is gone from there, whatever its outcome was.
+            life.in_inbox = false;
+            life.recalled = true;
         }
     }
 
@@ -330,10 +352,14 @@ impl State {
         if !in_time {
             self.break_promise(format!("{id} is pushed after its TTL"));
         }
+        let recalled = self.lives.get(&id).is_some_and(|life| life.recalled);
         let outcome = self.lives.get_mut(&id).and_then(|life| {
             life.push_begun = true;
             life.outcome
         });
+        if recalled {
+            self.break_promise(format!("{id} is pushed after its sender has taken it back"));
+        }
         if outcome.is_some_and(|outcome| outcome != Outcome::Promoted) {
             self.break_promise(format!("{id} is pushed after it had ended as {outcome:?}"));
         }
@@ -378,7 +404,7 @@ impl State {
         life.first_push.get_or_insert(count);
         life.pushed_in = Some(self.node_life);
         // While it was on its way it may have been acknowledged elsewhere, or had to make room.
-        let may_be = [Outcome::Promoted, Outcome::Delivered, Outcome::Dropped];
+        let may_be = [Outcome::Promoted, Outcome::Delivered, Outcome::Dropped, Outcome::Recalled];
         if life.outcome.is_some_and(|outcome| !may_be.contains(&outcome)) {
             let what = format!("{} was pushed after it had ended as {:?}", n.id, life.outcome);
             self.break_promise(what);
