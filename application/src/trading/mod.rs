@@ -62,7 +62,7 @@ pub struct TradingParts {
 #[derive(Debug, thiserror::Error)]
 pub enum OrderError {
     /// There is no instrument with this symbol.
-    #[error("there is no instrument of this name")]
+    #[error("there is no instrument with this symbol")]
     UnknownSymbol,
     /// The order is invalid at the current price.
     #[error(transparent)]
@@ -71,7 +71,7 @@ pub enum OrderError {
     #[error("the balance does not cover the cost")]
     NotEnough,
     /// The user has the maximum number of open positions.
-    #[error("there are as many open positions as there may be")]
+    #[error("the user has the maximum number of open positions")]
     TooMany,
     /// The idempotency key was used for another order.
     #[error("the idempotency key was used for another order")]
@@ -101,7 +101,7 @@ pub enum CloseError {
     #[error("the position is closed already")]
     AlreadyClosed,
     /// Its instrument has no price.
-    #[error("its instrument is not traded at the moment")]
+    #[error("the instrument has no price now")]
     NotTraded,
     /// The store failed.
     #[error(transparent)]
