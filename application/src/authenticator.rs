@@ -40,7 +40,7 @@ impl From<SignIns> for Arc<dyn Authenticator> {
 /// The token could not be checked now; a later try may succeed.
 #[derive(Debug, thiserror::Error)]
 pub enum NotAuthenticated {
-    /// The store did not answer.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The keys that verify the token cannot be fetched now.

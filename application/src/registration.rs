@@ -111,7 +111,7 @@ impl Registration {
             let event = DomainEvent::UserRegistered { user: new.user.clone() };
             if let Err(error) = events.publish(event).await {
                 // The user exists, so this is a success; the next start reconciles the rewards.
-                tracing::warn!(user = %new.user.id, %error, "a registration was not announced");
+                tracing::warn!(user = %new.user.id, %error, "could not publish the event of a registration");
             }
             Ok::<_, RegisterError>(new.user)
         });

@@ -124,7 +124,7 @@ impl Rewards {
             };
             if let Err(error) = self.events.publish(event).await {
                 // The money is granted; only the popup is lost.
-                tracing::warn!(%user, %error, "a reward was not announced");
+                tracing::warn!(%user, %error, "could not publish the event of a reward");
             }
         }
         Ok(grant)
@@ -136,7 +136,7 @@ impl Rewards {
         for wait in Self::RETRIES {
             match self.accounts.grant(entry).await {
                 Err(StoreError::Unavailable(error)) => {
-                    tracing::warn!(user = %entry.user_id, %error, "a reward has to be tried again");
+                    tracing::warn!(user = %entry.user_id, %error, "could not grant a reward; trying again");
                     tokio::time::sleep(wait).await;
                 }
                 done => return done,

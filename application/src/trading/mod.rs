@@ -224,7 +224,7 @@ impl Trading {
         let name = event.name();
         if let Err(error) = self.events.publish(event).await {
             // The trade is in the database, so this is a success; the next start reconciles the rewards.
-            tracing::warn!(event = name, %error, "a trade was not announced");
+            tracing::warn!(event = name, %error, "could not publish the event of a trade");
         }
     }
 }

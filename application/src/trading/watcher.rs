@@ -66,7 +66,7 @@ impl Watcher {
             self.price(quote);
         }
         if let Err(error) = settling.await {
-            tracing::error!(%error, "no more positions are closed by the price");
+            tracing::error!(%error, "the task that settles crossed positions failed");
         }
     }
 
@@ -151,14 +151,14 @@ async fn settle(trading: &Trading, crossed: Crossed, stop: &CancellationToken) {
             // Closed here, or by its user a moment before.
             Ok(_) => return,
             Err(error @ StoreError::Unavailable(_)) => {
-                tracing::warn!(position = %id, %error, "a closing has to be tried again");
+                tracing::warn!(position = %id, %error, "could not close a position; trying again");
                 let wait = tokio::time::sleep(RETRY);
                 if stop.run_until_cancelled(wait).await.is_none() {
                     return;
                 }
             }
             Err(error) => {
-                tracing::error!(position = %id, %error, "a position was not closed by the price");
+                tracing::error!(position = %id, %error, "could not close a position at the price that crossed it");
                 return;
             }
         }
