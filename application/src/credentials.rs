@@ -1,6 +1,6 @@
 use doorstep_domain::{Timestamp, TokenHash, User, UserId, Username};
 
-/// What a user signs in with, as a client typed it: not yet looked at.
+/// A username and password as the client sent them, not checked yet.
 #[derive(Clone)]
 pub struct Credentials {
     /// The name.
@@ -10,14 +10,14 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// The shortest password, in characters (NIST SP 800-63B section 3.1.1.2 asks for no less).
+    /// The shortest password, in characters (the minimum in NIST SP 800-63B section 3.1.1.2).
     pub const MIN_PASSWORD_CHARS: usize = 8;
-    /// The longest password, in characters; what is longer only costs time to hash.
+    /// The longest password, in characters; a longer one only costs time to hash.
     pub const MAX_PASSWORD_CHARS: usize = 128;
     /// The longest username, in characters.
     pub const MAX_USERNAME_CHARS: usize = 32;
 
-    /// Whether a new user may have these; says everything that is wrong at once.
+    /// Checks the credentials of a new user; returns all faults at once.
     pub(crate) fn for_registration(&self) -> Result<Username, Vec<FieldFault>> {
         let mut faults = Vec::new();
         let username =
@@ -39,8 +39,8 @@ impl Credentials {
         }
     }
 
-    /// Whether these can be tried at all. Looser than registration: whatever has a possible size is simply
-    /// not the right password, and the answer for that is the same for everybody.
+    /// Checks only sizes. Looser than registration, so that a password of any possible size gets the same result,
+    /// 'wrong'.
     pub(crate) fn for_sign_in(&self) -> Result<(), Vec<FieldFault>> {
         let fields = [
             ("username", &self.username, Self::MAX_USERNAME_CHARS),
@@ -64,12 +64,12 @@ impl std::fmt::Debug for Credentials {
     }
 }
 
-/// One field that is not as it must be.
+/// A field with an invalid value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldFault {
-    /// Which.
+    /// The field's name.
     pub field: &'static str,
-    /// What it must be instead.
+    /// What is required.
     pub detail: String,
 }
 
@@ -82,11 +82,11 @@ impl FieldFault {
 /// A user with a fresh session.
 #[derive(Clone)]
 pub struct SignedIn {
-    /// Who.
+    /// The user.
     pub user: User,
-    /// The session's token: shown this once, and never kept.
+    /// The session's token: shown once, and never stored.
     pub token: String,
-    /// From when on the token is dead.
+    /// When the token expires.
     pub expires_at: Timestamp,
 }
 
@@ -96,25 +96,25 @@ impl std::fmt::Debug for SignedIn {
     }
 }
 
-/// Whoever showed a living token.
+/// A user who showed a valid token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
-    /// Who it is.
+    /// The user.
     pub user_id: UserId,
-    /// By which session.
+    /// The session: the hash of the token.
     pub session: TokenHash,
-    /// What kind of token that was.
+    /// The kind of the token.
     pub by: LetInBy,
-    /// Until when.
+    /// When the token expires.
     pub expires_at: Timestamp,
 }
 
-/// What kind of token let a caller in: who gave it out is the one to ask whether it is still good.
+/// The kind of token that authenticated a caller. Its issuer decides whether it is still valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LetInBy {
-    /// That of a session of ours, which may be signed out at any moment.
+    /// The token of one of our sessions, which may end at any moment.
     Session,
-    /// One that a backend signed, which nothing but time ends.
+    /// A token that a backend signed, which is valid until it expires.
     SignedToken,
 }
 

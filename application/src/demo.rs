@@ -1,7 +1,7 @@
-//! What the page needs to show each delivery policy at work on one and the same user: notifications that a
-//! user sends to themselves, of a kind for each policy, and a record of what the server did and when.
+//! Supports the demo page, which shows each delivery policy with the same user: the user sends notifications to
+//! themselves, with one kind per policy, and sees a record of what the server did and when.
 //!
-//! For demonstrations. A service that only wants to deliver leaves it out of the composition root.
+//! For demonstrations. A service that only delivers leaves it out of the composition root.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,10 +16,10 @@ use serde::Serialize;
 
 use crate::delivery::{Acceptance, Delivery, OnExpiry, Policy, Refused, Rule, Strategy};
 
-/// The ways to treat a notification that are shown side by side.
+/// The delivery policies that are shown side by side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Lane {
-    /// Pushed now or never: the bug.
+    /// Pushed now or expired: the original bug.
     Immediate,
     /// Deferred, strategy `poll`.
     Poll,
@@ -32,11 +32,11 @@ pub enum Lane {
 }
 
 impl Lane {
-    /// All of them, from the bug to the most careful cure.
+    /// All of them, from the bug to the most reliable policy.
     pub const ALL: [Self; 5] =
         [Self::Immediate, Self::Poll, Self::Wake, Self::Promote, Self::Inbox];
 
-    /// Short, so that the page can show within a minute what happens to who comes later than the TTL.
+    /// Short, so that the page can show within a minute what happens to a user who arrives after the TTL.
     const TTL: Ttl = Ttl::from_secs(8);
 
     /// The word on the wire.
@@ -55,7 +55,7 @@ impl Lane {
         format!("demo.{}", self.as_str()).parse()
     }
 
-    /// The rule that governs the kind, where the configuration has none.
+    /// The rule for the kind, if the configuration has none.
     pub fn rule(self) -> Rule {
         let (policy, on_expiry) = match self {
             Self::Immediate => (Policy::Immediate, OnExpiry::Drop),
@@ -71,13 +71,13 @@ impl Lane {
 /// One thing that the server did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DemoStep {
-    /// When.
+    /// When it happened.
     pub at: Timestamp,
-    /// What: `committed`, `event`, `ledger`, `accepted` or `ended`.
+    /// What happened: `committed`, `event`, `ledger`, `accepted` or `ended`.
     pub what: &'static str,
-    /// The notification's kind, where it is about one.
+    /// The notification's kind, if the step is about a notification.
     pub kind: Option<Kind>,
-    /// In a word: the event's name, the amount, how far it came, the outcome.
+    /// Details: the event's name, the amount, the state, or the outcome.
     pub detail: String,
 }
 
@@ -90,12 +90,12 @@ pub enum NotSent {
     /// Delivery did not accept it.
     #[error(transparent)]
     Refused(#[from] Refused),
-    /// A lane's name is no kind: never, as they are fixed.
+    /// A lane's name is not a kind. Never happens, because the names are fixed.
     #[error(transparent)]
     Kind(#[from] KindError),
 }
 
-/// Sends and records.
+/// Sends demo notifications, and records what the server does.
 #[derive(Clone)]
 pub struct Demo {
     delivery: Arc<Delivery>,
@@ -105,12 +105,12 @@ pub struct Demo {
 }
 
 impl Demo {
-    /// Sends through this delivery. It records what it hears as a handler on the bus.
+    /// Creates a demo that sends through this delivery. As a handler on the bus, it records the events.
     pub fn new(delivery: Arc<Delivery>, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Self {
         Self { delivery, clock, ids, record: Arc::default() }
     }
 
-    /// Notifies the user of this text, in this lane.
+    /// Sends this text to the user, in this lane.
     pub async fn send(&self, user: &UserId, lane: Lane, text: &str) -> Result<DemoStep, NotSent> {
         #[derive(Serialize)]
         struct Text<'a> {
@@ -139,7 +139,7 @@ impl Demo {
         Ok(step)
     }
 
-    /// The time now, and what is remembered of this user, oldest first.
+    /// Returns the current time, and the recorded steps of this user, oldest first.
     pub fn record(&self, user: &UserId) -> (Timestamp, Vec<DemoStep>) {
         let record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
         let steps = record.users.get(user).map(|steps| steps.iter().cloned().collect());
@@ -170,7 +170,7 @@ impl EventHandler for Demo {
         let step = |at, what, detail| DemoStep { at, what, kind: None, detail };
         match event {
             DomainEvent::UserRegistered { user } => {
-                // Raised right after the commit; that this handler hears of it later says nothing.
+                // The event was raised right after the commit, whenever this handler receives it.
                 self.note(&user.id, step(user.created_at, "committed", "the user".into()));
                 self.note(&user.id, step(user.created_at, "event", event.name().into()));
             }
@@ -192,14 +192,14 @@ impl EventHandler for Demo {
 #[derive(Default)]
 struct Timelines {
     users: HashMap<UserId, VecDeque<DemoStep>>,
-    /// In the order in which they came.
+    /// In order of their first step.
     order: VecDeque<UserId>,
 }
 
 impl Timelines {
-    /// So many users are remembered.
+    /// How many users are remembered.
     const MAX_USERS: usize = 1000;
-    /// So many steps of each.
+    /// How many steps are remembered per user.
     const MAX_STEPS: usize = 100;
 
     fn note(&mut self, user: &UserId, step: DemoStep) {

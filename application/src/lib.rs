@@ -1,11 +1,11 @@
 //! The use cases of Doorstep, against the ports of `doorstep-domain`.
 //!
-//! Nothing here knows axum, a socket or a database. [`delivery`] knows neither accounts nor trading: take
-//! it alone, if that is what you came for.
+//! Nothing here knows axum, a socket or a database. [`delivery`] knows neither accounts nor trading, and can be
+//! used alone.
 //!
-//! [`trading`] opens and closes positions, and knows nobody who hears of it. [`rewards`] and
-//! [`events_to_notifications`] are handlers on the event bus, and neither knows the other nor who
-//! raises the events: either can be left out of the composition root.
+//! [`trading`] opens and closes positions, and does not know the handlers of its events. [`rewards`] and
+//! [`events_to_notifications`] are handlers on the event bus. Neither knows the other or the sources of the
+//! events, so the composition root can leave either out.
 
 pub mod accounts;
 mod authenticator;

@@ -63,10 +63,6 @@ impl Span {
     /// The longest: ten years. Longer is a slip of the pen.
     const MAX: Duration = Duration::from_hours(10 * 365 * 24);
 
-    pub(crate) const fn from_millis(millis: u64) -> Self {
-        Self(Duration::from_millis(millis))
-    }
-
     pub(crate) const fn from_secs(secs: u64) -> Self {
         Self(Duration::from_secs(secs))
     }
@@ -221,7 +217,7 @@ mod tests {
 
     #[test]
     fn what_is_written_can_be_read() {
-        assert_eq!(Span::from_text("500ms"), Some(Span::from_millis(500)));
+        assert_eq!(Span::from_text("500ms"), Some(Span(Duration::from_millis(500))));
         assert_eq!(Span::from_text(&Span::from_secs(90).to_text()), Some(Span::from_secs(90)));
         assert_eq!(Ttl::from_text("0s"), Some(Ttl::ZERO));
         assert_eq!(Ttl::from_text(&Ttl::MAX.to_text()), Some(Ttl::MAX));

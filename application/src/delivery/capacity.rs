@@ -64,7 +64,7 @@ impl Capacity {
     }
 
     /// Counts this many more on the node, even above its limits: items of the inbox are always loaded for a user
-    /// who is there.
+    /// who is online.
     pub(super) fn force(&self, count: usize, bytes: usize) {
         self.node.pending.fetch_add(count, Relaxed);
         self.node.bytes.fetch_add(bytes, Relaxed);

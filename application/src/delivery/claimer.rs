@@ -48,7 +48,7 @@ impl Claimer {
     pub(super) fn start(self: &Arc<Self>) {
         let this = self.clone();
         self.cx.tasks.spawn(async move {
-            this.cx.tasks.keep_going("look for what is left", || this.keep_looking()).await;
+            this.cx.tasks.keep_going("check of the handover store", || this.keep_looking()).await;
         });
     }
 
@@ -165,7 +165,7 @@ impl Claimer {
             match self.cx.guarded(HANDOVER, self.store.leave(back)).await {
                 Ok(()) => return,
                 Err(error) => {
-                    tracing::warn!(%error, count = back.len(), "could not give back what was left");
+                    tracing::warn!(%error, count = back.len(), "could not return notifications to the handover store");
                     tokio::time::sleep(EVERY).await;
                 }
             }

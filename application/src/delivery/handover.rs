@@ -35,7 +35,7 @@ impl Delivery {
         loop {
             let limit = self.cx.capacity.free().min(BATCH);
             if limit == 0 {
-                tracing::warn!(count, "this node is full; it takes up no more of what was left");
+                tracing::warn!(count, "this node is full; the rest stays in the handover store");
                 claimer.something_is_left();
                 break;
             }
@@ -44,10 +44,13 @@ impl Delivery {
             let all = claimer.put_in(batch).await;
             count += got;
             if count > 0 && (got < limit || count.is_multiple_of(PROGRESS)) {
-                tracing::info!(count, "taken up what an earlier node left");
+                tracing::info!(count, "took up what an earlier node left");
             }
             if !all {
-                tracing::warn!(count, "this node has no room for some of what was left");
+                tracing::warn!(
+                    count,
+                    "this node has no room for some of it; the rest stays in the handover store"
+                );
             }
             if !all || got < limit {
                 break;

@@ -76,7 +76,7 @@ pub enum Refused {
     MailboxFull,
     /// The node holds as many notifications, or bytes, as it may, of all kinds or of this one. The outcome is
     /// `rejected`. Try another node, or later.
-    #[error("this node holds as many notifications as it may")]
+    #[error("this node is full")]
     NodeFull,
     /// The policy is `inbox`, and no inbox is configured.
     #[error("the notification's policy is inbox, and no inbox is configured")]

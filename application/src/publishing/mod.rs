@@ -1,11 +1,11 @@
-//! Publishing: how a backend that is not in this process hands notifications over, asks what became of them,
-//! and who is there.
+//! Publishing: a backend in another process sends notifications, and asks for their outcomes and for a user's
+//! presence.
 //!
-//! | file | what |
+//! | file | contents |
 //! | --- | --- |
-//! | `draft` | what a backend sends, before it is a notification |
-//! | `records` | what is remembered of each: its first answer, and how it ended |
-//! | `keys` | who may publish |
+//! | `draft` | the request of a backend to send a notification |
+//! | `records` | what was published and what became of it |
+//! | `keys` | the service keys, which may publish |
 
 mod draft;
 mod keys;
@@ -27,28 +27,28 @@ pub use self::keys::{KeyRing, ServiceKeys};
 use self::records::Begun;
 pub use self::records::{Progress, PublishedRecord, PublishedRecords};
 
-/// What a backend can do. Cheap to clone.
+/// The operations of a backend. Cheap to clone.
 #[derive(Clone)]
 pub struct Publishing {
     parts: PublishingParts,
 }
 
-/// What publishing is built from.
+/// The parts of [`Publishing`].
 #[derive(Clone)]
 pub struct PublishingParts {
-    /// Where notifications go.
+    /// Delivers the notifications.
     pub delivery: Arc<Delivery>,
-    /// Who is there.
+    /// Knows which users are there.
     pub presence: Arc<dyn Presence>,
     /// Counts and ends the connections of one user.
     pub control: Arc<dyn ConnectionControl>,
-    /// Remembers; it must be among the outcomes' observers of `delivery`.
+    /// What was published. **It must be an observer of `delivery`.**
     pub records: Arc<PublishedRecords>,
-    /// Tells the time.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// Names what comes without a name.
+    /// Makes ids for drafts without one.
     pub ids: Arc<dyn Ids>,
-    /// Cancelled when the node stops: nobody is kept waiting for outcomes then.
+    /// Cancelled when the node stops; ends every wait for outcomes.
     pub stopping: CancellationToken,
 }
 
@@ -70,32 +70,32 @@ pub struct Overview {
     pub unread: u64,
 }
 
-/// What became of one draft at once.
+/// The immediate result for one draft.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Published {
     /// The notification's id: the draft's, or a new one.
     pub id: NotificationId,
-    /// What had happened when it was accepted, or why it was not.
+    /// The state when it was accepted, or why it was not accepted.
     pub state: Result<Acceptance, Rejection>,
 }
 
 /// Why a notification was not accepted. The same draft may be sent again later, with the same id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Rejection {
-    /// Its user's mailbox is full.
+    /// The user's mailbox is full.
     MailboxFull,
     /// The node is full.
     NodeFull,
-    /// There is no inbox here.
+    /// The node has no inbox.
     NoInbox,
-    /// The inbox cannot be written to at the moment.
+    /// The inbox cannot be written now.
     InboxAway,
     /// The node is stopping.
     Stopping,
 }
 
 impl Rejection {
-    /// The word for it on the wire.
+    /// The word on the wire.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::MailboxFull => "mailbox_full",
@@ -120,16 +120,16 @@ impl From<Refused> for Rejection {
 }
 
 impl Publishing {
-    /// The longest that an answer is held back until an outcome is known.
+    /// The longest wait for an outcome.
     pub const MAX_WAIT: Duration = Duration::from_mins(1);
 
-    /// Puts the parts together.
+    /// Builds it from its parts.
     pub fn new(parts: PublishingParts) -> Self {
         Self { parts }
     }
 
-    /// Sends what the draft says. A draft whose id was accepted before is not sent again: it gets the answer
-    /// that the first one got, for as long as that is remembered.
+    /// Sends a draft. A draft whose id was accepted before is not sent again: it gets the result of the first one,
+    /// for as long as that is remembered.
     pub async fn publish(&self, draft: Draft) -> Published {
         let PublishingParts { delivery, records, clock, ids, .. } = &self.parts;
         let id = draft.id.unwrap_or_else(|| NotificationId::new(ids.next()));
@@ -138,12 +138,12 @@ impl Publishing {
             match records.begin(id, &draft.user_id, now) {
                 Begun::New(entry) => break entry,
                 Begun::Known(answer) => return Published { id, state: Ok(answer) },
-                // Somebody else is sending the same at this moment, and will know in another one.
+                // Another caller is sending the same id now; wait for its result.
                 Begun::Busy(answered) => drop(answered.await),
             }
         };
-        // It may wait here without being in the records: taken up from a node that stopped, or begun so long ago
-        // that the records has no room for it any more.
+        // It may wait here without a record: taken up from a node that stopped, or so old that its record was
+        // removed to make room.
         if let Some(so_far) = draft.id.and_then(|id| delivery.state_of(&draft.user_id, id)) {
             entry.accepted(so_far, now);
             return Published { id, state: Ok(so_far) };
@@ -166,7 +166,7 @@ impl Publishing {
                 Ok(so_far)
             }
             Err(refused) => {
-                // Those two are outcomes; the others are as if it had never been sent.
+                // These two are outcomes. After the others, it counts as never sent.
                 if matches!(refused, Refused::MailboxFull | Refused::NodeFull) {
                     records.end(id, Outcome::Rejected, clock.now());
                 }
@@ -176,7 +176,7 @@ impl Publishing {
         Published { id, state }
     }
 
-    /// What is known of a notification that was published here; `None` if nothing, or no longer.
+    /// Returns the record of a notification that was published here; `None` if there is none, or none any more.
     pub fn look_up(&self, id: NotificationId) -> Option<PublishedRecord> {
         let clock = &self.parts.clock;
         let mut record = self.parts.records.look_up(id, clock.now())?;
@@ -184,7 +184,7 @@ impl Publishing {
         if let Progress::Ended(_, at) = &mut record.progress {
             *at = clock.wall_of(*at);
         }
-        // What was answered at first may have changed since; where it is in memory, memory knows.
+        // The recorded state may be out of date. If the notification is in memory, its current state is known.
         if let Progress::Open(state) = &mut record.progress
             && let Some(now) = self.parts.delivery.state_of(&record.user_id, id)
         {
@@ -193,8 +193,8 @@ impl Publishing {
         Some(record)
     }
 
-    /// Waits until all of these have ended, at most so long ([`Publishing::MAX_WAIT`] at most), and no longer
-    /// than this node serves.
+    /// Waits until all of these have ended, or `at_most` (no longer than [`Publishing::MAX_WAIT`]) has passed, or
+    /// the node stops.
     pub async fn wait_for(&self, ids: impl IntoIterator<Item = NotificationId>, at_most: Duration) {
         let ended: FuturesUnordered<_> =
             ids.into_iter().map(|id| self.parts.records.wait_until_ended(id)).collect();

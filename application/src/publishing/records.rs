@@ -9,9 +9,9 @@ use tokio::sync::oneshot;
 
 use crate::delivery::Acceptance;
 
-/// Remembers what was published: the first answer, so that a repeat gets the same, and the end, for a while
-/// after it. In bounded memory: when it is full, the oldest end is forgotten first, then the oldest of those
-/// that have not ended. All its times are on the clock's timeline: a step of the wall clock forgets nothing.
+/// What was published and what became of it: the first result, which a repeat also gets, and the outcome, which
+/// is kept for a while. The memory is bounded: when it is full, the record that ended first is removed first, and
+/// after those the oldest record. All times are on the clock's timeline: a step of the wall clock removes nothing.
 pub struct PublishedRecords {
     shards: Box<[Mutex<RecordShard>]>,
     keep: Duration,
@@ -19,21 +19,21 @@ pub struct PublishedRecords {
     clock: Arc<dyn Clock>,
 }
 
-/// What is known of one published notification.
+/// What is known about one published notification.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublishedRecord {
-    /// Whose it is.
+    /// Its user.
     pub user_id: UserId,
     /// When it was accepted.
     pub created_at: Timestamp,
-    /// How far it is.
+    /// Its state or outcome.
     pub progress: Progress,
 }
 
-/// How far a published notification is.
+/// The state or outcome of a published notification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {
-    /// It was accepted, as this, and has not ended.
+    /// It was accepted and has not ended.
     Open(Acceptance),
     /// It has ended.
     Ended(Outcome, Timestamp),
@@ -42,9 +42,9 @@ pub enum Progress {
 #[derive(Default)]
 struct RecordShard {
     entries: HashMap<NotificationId, RecordEntry>,
-    /// In the order in which they were begun; some may have ended or gone since.
+    /// In order of their begin. Some may have ended or been removed since.
     begun: VecDeque<(NotificationId, Timestamp)>,
-    /// In the order in which they ended; some may have been begun again since.
+    /// In order of their end. Some may have begun again since.
     ended: VecDeque<(NotificationId, Timestamp)>,
     waiting: HashMap<NotificationId, Vec<oneshot::Sender<()>>>,
 }
@@ -52,24 +52,24 @@ struct RecordShard {
 struct RecordEntry {
     user_id: UserId,
     created_at: Timestamp,
-    /// None while it is being sent.
+    /// `None` while it is being sent.
     answer: Option<Acceptance>,
     end: Option<(Outcome, Timestamp)>,
     /// It was recalled, and no connection was ever handed it.
     never_pushed: bool,
 }
 
-/// What became of the wish to send something under an id.
+/// Whether a notification with this id may be sent.
 pub(super) enum Begun {
-    /// Send it, and say what came of it.
+    /// It is new: send it and report the result.
     New(Sending),
-    /// It was sent before, and this was the answer.
+    /// It was sent before, with this result.
     Known(Acceptance),
-    /// Somebody is sending it now; ask again when this is ready.
+    /// Another caller is sending it now. Try again when this is ready.
     Busy(oneshot::Receiver<()>),
 }
 
-/// An id that is taken. Dropped without an answer it is free again.
+/// A reserved id. If it is dropped without a result, the id is free again.
 pub(super) struct Sending {
     records: Arc<PublishedRecords>,
     id: NotificationId,
@@ -78,22 +78,23 @@ pub(super) struct Sending {
 const SHARDS: usize = 64;
 
 impl PublishedRecords {
-    /// How long an end is remembered.
+    /// How long an outcome is kept.
     pub const KEEP: Duration = Duration::from_hours(1);
 
-    /// An empty records with room for `most` notifications, at some 200 bytes each; at least 64.
+    /// Creates empty records with room for `most` notifications (at least 64), at about 200 bytes each.
     pub fn new(keep: Duration, most: usize, clock: Arc<dyn Clock>) -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
         Self { shards, keep, most_a_shard: (most / SHARDS).max(1), clock }
     }
 
     fn shard(&self, id: NotificationId) -> MutexGuard<'_, RecordShard> {
-        // Whoever chooses ids so that they meet in one shard slows down nobody but their own publisher.
+        // A backend that chooses ids so that they fall into one shard slows down only itself.
         let bytes = id.as_uuid().into_bytes();
         let index = usize::from(bytes[15] ^ bytes[6]) % SHARDS;
         self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Reserves the id, if no notification with it was accepted or is being sent.
     pub(super) fn begin(
         self: &Arc<Self>,
         id: NotificationId,
@@ -103,7 +104,7 @@ impl PublishedRecords {
         let mut shard = self.shard(id);
         shard.forget_old(now, self.keep);
         match shard.entries.get(&id) {
-            // What was rejected has not been accepted: it may be sent again.
+            // A rejected notification was not accepted, and may be sent again.
             Some(RecordEntry { end: Some((Outcome::Rejected, _)), .. }) | None => {}
             Some(RecordEntry { answer: Some(answer), .. }) => return Begun::Known(*answer),
             Some(RecordEntry { answer: None, .. }) => return Begun::Busy(shard.watch(id)),
@@ -130,7 +131,7 @@ impl PublishedRecords {
         self.shard(id).entries.get(&id).is_none_or(|entry| !entry.never_pushed)
     }
 
-    /// This one has ended. Ids that are not in the records, and second ends, change nothing.
+    /// This notification has ended. An id without a record, or a second end, changes nothing.
     pub(super) fn end(&self, id: NotificationId, outcome: Outcome, at: Timestamp) {
         let mut shard = self.shard(id);
         let Some(entry) = shard.entries.get_mut(&id) else { return };
@@ -152,7 +153,7 @@ impl PublishedRecords {
         Some(PublishedRecord { user_id: user_id.clone(), created_at: *created_at, progress })
     }
 
-    /// Waits until this one has ended, or is not in the records.
+    /// Waits until this notification has ended, or has no record.
     pub(super) async fn wait_until_ended(&self, id: NotificationId) {
         loop {
             let changed = {
@@ -168,12 +169,12 @@ impl PublishedRecords {
 }
 
 impl Sending {
-    /// It was accepted, and this is the answer.
+    /// The notification was accepted, with this result.
     pub(super) fn accepted(self, answer: Acceptance, now: Timestamp) {
         if let Some(entry) = self.records.shard(self.id).entries.get_mut(&self.id) {
             entry.answer = Some(answer);
         }
-        // The observers hear of it too, but perhaps later than the publisher asks.
+        // The observer is told too, but perhaps after the publisher's next request.
         if let Acceptance::Ended(outcome) = answer {
             self.records.end(self.id, outcome, now);
         }
@@ -186,7 +187,7 @@ impl Drop for Sending {
         if shard.entries.get(&self.id).is_some_and(|e| e.answer.is_none() && e.end.is_none()) {
             shard.entries.remove(&self.id);
         }
-        // Also those who wait for the answer only.
+        // Also wakes callers that wait only for the result.
         shard.wake(self.id);
     }
 }
@@ -195,7 +196,7 @@ impl RecordShard {
     fn watch(&mut self, id: NotificationId) -> oneshot::Receiver<()> {
         let (sender, receiver) = oneshot::channel();
         let waiting = self.waiting.entry(id).or_default();
-        // Who has given up makes room for who comes.
+        // Removes callers that have given up.
         waiting.retain(|sender| !sender.is_closed());
         waiting.push(sender);
         receiver
@@ -203,7 +204,7 @@ impl RecordShard {
 
     fn wake(&mut self, id: NotificationId) {
         for sender in self.waiting.remove(&id).unwrap_or_default() {
-            // Who has given up need not be told.
+            // An error means that the caller has given up.
             let _ = sender.send(());
         }
     }
@@ -237,7 +238,7 @@ impl RecordShard {
                 self.forget(id);
             }
         }
-        // Most of what was begun has ended since; its place in the order is of no more use.
+        // Most of these have ended since and need no place in the order.
         if self.begun.len() > 2 * self.entries.len() + 64 {
             let entries = &self.entries;
             self.begun.retain(|(id, then)| {
@@ -301,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_full_forgets_the_oldest_end_first_and_never_grows() {
+    fn full_records_remove_the_oldest_end_first_and_never_grow() {
         let records = records_for(3 * SHARDS);
         for n in 1..=3 {
             accept(&records, id(n), at(0));
@@ -322,7 +323,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_sends_the_same_meanwhile_waits_for_the_answer() {
+    async fn a_repeat_during_the_first_send_waits_for_its_result() {
         let records = records_for(64);
         let Begun::New(sending) = begin(&records, id(1), at(0)) else { panic!("not new") };
         let Begun::Busy(answered) = begin(&records, id(1), at(0)) else { panic!("not busy") };
@@ -332,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_given_up_or_rejected_may_be_sent_again() {
+    fn a_notification_that_was_given_up_or_rejected_may_be_sent_again() {
         let records = records_for(64);
         drop(begin(&records, id(1), at(0)));
         assert_eq!(records.look_up(id(1), at(0)), None);
@@ -342,7 +343,7 @@ mod tests {
         let expected = Progress::Ended(Outcome::Rejected, at(1));
         assert_eq!(records.look_up(id(1), at(1)).unwrap().progress, expected);
         accept(&records, id(1), at(2));
-        // The first end is not mistaken for one of the second.
+        // The first end is not taken for an end of the second.
         assert!(records.look_up(id(1), at(3601 + 1)).is_some());
     }
     #[test]
@@ -350,7 +351,7 @@ mod tests {
         const MOST: usize = 10_000;
         let records = records_for(MOST);
         for n in 0..1_000_000_u128 {
-            // Spread as random ids are; every third of them ends.
+            // Distributed like random ids; every third one ends.
             let id = NotificationId::new(Uuid::from_u128(n.wrapping_mul(0x9E37_79B9_7F4A_7C15)));
             accept(&records, id, at(1));
             if n % 3 == 0 {
@@ -367,7 +368,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_has_given_up_waiting_leaves_nothing_behind() {
+    async fn a_caller_that_gives_up_waiting_leaves_nothing_behind() {
         let records = records_for(64);
         accept(&records, id(1), at(0));
         for _ in 0..10_000 {

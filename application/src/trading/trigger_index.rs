@@ -2,37 +2,37 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use doorstep_domain::{CloseReason, Position, PositionId, Price, Timestamp, Triggers};
 
-/// The triggers of the open positions in one instrument, ordered by price: a price costs by how many it
-/// crosses, not by how many there are. Pure: no lock, no clock.
+/// The triggers of the open positions in one instrument, ordered by price. The cost of a price depends on how many
+/// triggers it crosses, not on how many there are. Pure: no lock, no clock.
 #[derive(Debug, Default)]
 pub struct TriggerIndex {
-    /// Fire when the price is not above.
+    /// Triggers that fire at this price or below it.
     below: BTreeSet<(Price, PositionId)>,
-    /// Fire when the price is not below.
+    /// Triggers that fire at this price or above it.
     above: BTreeSet<(Price, PositionId)>,
     positions: HashMap<PositionId, Position>,
-    /// The last prices, for positions that come in a moment after they were opened.
+    /// The last prices, for positions that are added a moment after they were opened.
     recent: VecDeque<(Timestamp, Price)>,
 }
 
-/// A position that the price has crossed a trigger of.
+/// An open position, one of whose triggers was crossed by a price.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Crossed {
-    /// The position, open.
+    /// The open position.
     pub position: Position,
-    /// The price that crossed: at which it is to be closed.
+    /// The price that crossed the trigger, at which the position is closed.
     pub price: Price,
-    /// Which trigger it was.
+    /// Which trigger was crossed.
     pub reason: CloseReason,
 }
 
 impl TriggerIndex {
-    /// So many of the last prices are kept. A position comes in within a few of them, unless the bus is jammed.
+    /// How many prices are kept. A position is added within a few of them, unless the bus is congested.
     const RECENT: usize = 256;
 
-    /// Takes in a position that was opened at that moment. Returns it if one of the prices since then has
-    /// crossed it. The moment is told on the clock's timeline, as those of the prices are: a step of the wall
-    /// clock must not make a price from before the opening look like one from after it.
+    /// Adds a position that was opened at this time. Returns it if one of the prices since then has crossed it.
+    /// The time is on the clock's timeline, like those of the prices: a step of the wall clock must not make a
+    /// price from before the opening look like one from after it.
     pub fn add(&mut self, position: Position, opened: Timestamp) -> Option<Crossed> {
         for &(_, price) in self.recent.iter().filter(|(at, _)| *at >= opened) {
             if let Some(reason) = position.crossed(price) {
@@ -46,7 +46,7 @@ impl TriggerIndex {
         None
     }
 
-    /// Forgets a position, which is closed. One that it does not know changes nothing.
+    /// Removes a position, which is closed. An unknown position changes nothing.
     pub fn remove(&mut self, id: PositionId) -> Option<Position> {
         let position = self.positions.remove(&id)?;
         let Triggers { at_or_below, at_or_above } = position.triggers();
@@ -59,7 +59,7 @@ impl TriggerIndex {
         Some(position)
     }
 
-    /// Takes out all that this price crosses: those first that were crossed first on its way.
+    /// Takes out all positions that this price crosses, those with the nearest triggers first.
     pub fn price(&mut self, price: Price, at: Timestamp) -> Vec<Crossed> {
         if self.recent.len() == Self::RECENT {
             self.recent.pop_front();
@@ -79,12 +79,12 @@ impl TriggerIndex {
         crossed
     }
 
-    /// How many positions it watches.
+    /// How many positions it holds.
     pub fn len(&self) -> usize {
         self.positions.len()
     }
 
-    /// Whether it watches none.
+    /// Whether it holds none.
     pub fn is_empty(&self) -> bool {
         self.positions.is_empty()
     }
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_position_that_comes_late_meets_the_prices_since_it_was_opened() {
+    fn a_position_that_is_added_late_is_checked_against_the_prices_since_it_was_opened() {
         let mut index = TriggerIndex::default();
         index.price(price(10), Timestamp::from_micros(9));
         index.price(price(85), Timestamp::from_micros(11));
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_removed_fires_no_more() {
+    fn a_removed_position_never_fires() {
         let mut index = TriggerIndex::default();
         add(&mut index, position(1, Side::Short, Some(110), Some(90)));
         assert!(index.remove(PositionId::new(Uuid::from_u128(1))).is_some());
@@ -181,9 +181,9 @@ mod tests {
     }
 
     proptest! {
-        /// Against the obvious way: ask every position at every price.
+        /// Compares with the obvious algorithm, which checks every position at every price.
         #[test]
-        fn it_finds_what_asking_each_position_finds(
+        fn it_finds_what_checking_each_position_finds(
             orders in prop::collection::vec((any::<bool>(), 1..100_i64, 101..250_i64, 0..4_u8), 0..40),
             prices in prop::collection::vec(1..300_i64, 0..40),
         ) {

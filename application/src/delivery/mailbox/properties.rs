@@ -269,7 +269,7 @@ impl World {
                 }
                 prop_assert!(
                     entry.timed || entry.state == EntryState::Pushing,
-                    "an entry that nothing will ever end"
+                    "an entry that never becomes due"
                 );
                 let id = room.entries[index as usize].id;
                 let found = room.with_id(u32::try_from(key).unwrap(), id, |_| true);
@@ -284,7 +284,7 @@ impl World {
             prop_assert_eq!((mailbox.last, mailbox.waiting), (prev, waiting));
             prop_assert!(
                 len > 0 || self.held.iter().any(|u| name(*u) == mailbox.user),
-                "a mailbox of nothing"
+                "an empty mailbox is kept"
             );
             entries += len;
         }

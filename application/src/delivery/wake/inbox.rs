@@ -252,7 +252,7 @@ impl Wake {
                     Ok(Err(error)) => error.to_string(),
                     Err(elapsed) => elapsed.to_string(),
                 };
-            tracing::warn!(error = %why, retry_in = ?pause, "could not {what}; it is kept and tried again");
+            tracing::warn!(error = %why, retry_in = ?pause, "could not {what}; trying again");
             if self.stopped_while(tokio::time::sleep(pause)).await {
                 return false;
             }
