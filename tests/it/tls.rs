@@ -116,7 +116,7 @@ async fn a_webhook_trusts_nobody_whom_the_machine_does_not_trust() {
     let (port, mut received) = receiver().await;
     let mut door = Door::with(&webhook(port, "")).await;
     door.backend.publish(&now_or_never()).await;
-    door.server.logged("the webhook did not take a batch", 1).await;
+    door.server.logged("the webhook did not accept a batch", 1).await;
     assert!(received.try_recv().is_err());
     door.server.terminate();
     let stopped = door.server.wait().await;
@@ -132,7 +132,7 @@ async fn what_names_no_authority_ends_the_start_with_2() {
     for (url, file, says) in [
         ("https://localhost/", "/nowhere/ca.pem", "cannot be read"),
         ("https://localhost/", letter, "BEGIN CERTIFICATE"),
-        ("http://localhost/", AUTHORITY, "only an https:// URL"),
+        ("http://localhost/", AUTHORITY, "only for https:// URLs"),
     ] {
         let call = Doorstep::new(&["--listen", "127.0.0.1:0"])
             .file("doorstep.toml", BARE)

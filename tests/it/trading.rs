@@ -297,7 +297,7 @@ async fn a_file_of_prices_that_is_wrong_is_refused_at_the_start_with_its_lines()
         .run()
         .await;
     assert_eq!(refused.code, Some(1), "{refused:#?}");
-    for part in ["line 2: \"noon\" is no time", "line 3: it has 1 columns, not 3"] {
+    for part in ["line 2: \"noon\" is not a time", "line 3: it has 1 columns, not 3"] {
         assert!(refused.stderr.contains(part), "{refused:#?}");
     }
 }

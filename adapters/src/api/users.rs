@@ -83,7 +83,7 @@ impl From<RegistrationError> for Problem {
                 let error = FieldError {
                     place: "body",
                     field: "username".into(),
-                    detail: "somebody has this name already".into(),
+                    detail: "somebody already has this name".into(),
                 };
                 Self::new(StatusCode::CONFLICT, "the username is taken").with_errors(vec![error])
             }

@@ -33,22 +33,22 @@ pub(super) fn too_large() -> Problem {
 }
 
 pub(super) fn broke_off() -> Problem {
-    Problem::new(StatusCode::BAD_REQUEST, "the body broke off")
+    Problem::new(StatusCode::BAD_REQUEST, "the body ended early")
 }
 
 pub(super) fn too_slow() -> Problem {
-    Problem::new(StatusCode::REQUEST_TIMEOUT, "the body took too long to come")
+    Problem::new(StatusCode::REQUEST_TIMEOUT, "the body took too long to arrive")
 }
 
 /// Checks that the body is declared as JSON, without a content coding: nothing is decompressed here.
 pub(super) fn check_headers(headers: &HeaderMap) -> Result<(), Problem> {
     if !is_json(headers) {
-        let detail = "the body must be JSON and say so: `Content-Type: application/json`";
+        let detail = "the body must be JSON, declared with `Content-Type: application/json`";
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
     }
     let mut codings = headers.get_all(header::CONTENT_ENCODING).iter();
     if codings.any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
-        let detail = "the body must come as it is, without a `Content-Encoding`";
+        let detail = "the body must not have a `Content-Encoding`";
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
             .with_header(header::ACCEPT_ENCODING, HeaderValue::from_static("identity")));
     }

@@ -61,7 +61,7 @@ fn check_framing(headers: &HeaderMap) -> Result<(), Problem> {
     let Some(coding) = codings.next() else { return Ok(()) };
     if codings.next().is_some() || !coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked")
     {
-        let detail = "the only transfer coding that is understood is `chunked`";
+        let detail = "the only supported transfer coding is `chunked`";
         return Err(Problem::new(StatusCode::NOT_IMPLEMENTED, detail));
     }
     Ok(())

@@ -19,7 +19,7 @@ use super::FieldError;
 /// An error response (RFC 9457).
 #[derive(ToSchema)]
 #[schema(as = Problem)]
-#[expect(dead_code, reason = "the description of what `problem::Problem` answers")]
+#[expect(dead_code, reason = "the description of what `problem::Problem` returns")]
 pub(crate) struct ProblemBody {
     /// Missing means `about:blank`: the status says what kind of problem it is.
     #[schema(rename = "type")]
@@ -97,13 +97,13 @@ fn shared_problems(path: &str, operation: &Map<String, Value>) -> Vec<u16> {
 
 const PROBLEMS: [(u16, &str); 8] = [
     (400, "The request cannot be read."),
-    (401, "No token, or one that is not good here."),
-    (408, "The body took too long to come."),
+    (401, "No token, or an invalid one."),
+    (408, "The body took too long to arrive."),
     (413, "The body is too large."),
-    (415, "The body does not say that it is JSON."),
-    (422, "Fields or parameters are not as they must be; each is named."),
-    (500, "It is our fault."),
-    (503, "It may work later."),
+    (415, "The body is not declared as JSON."),
+    (422, "Some fields or parameters are invalid; each is named."),
+    (500, "An internal error."),
+    (503, "The request may succeed later."),
 ];
 
 fn problem(status: u16, description: &str) -> Value {

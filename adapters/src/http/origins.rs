@@ -43,7 +43,7 @@ struct Origin {
 
 /// The text is not an origin that a browser could send.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no origin that a browser sends")]
+#[error("{0:?} is not an origin that a browser sends")]
 pub struct NoOrigin(String);
 
 impl AllowedOrigins {

@@ -96,7 +96,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Parameters {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let pairs = Query::<Vec<(String, String)>>::from_request_parts(parts, state).await;
         let Ok(Query(pairs)) = pairs else {
-            let detail = "the query string is not made of parameters";
+            let detail = "the query string is malformed";
             return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
         };
         let mut parameters = Self { left: BTreeMap::new(), errors: Vec::new() };

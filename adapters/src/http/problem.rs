@@ -63,7 +63,7 @@ impl Problem {
 
     /// 422: these fields are at fault.
     pub fn fields(errors: Vec<FieldError>) -> Self {
-        let detail = "some fields are not as they must be";
+        let detail = "some fields are invalid";
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail).with_errors(errors)
     }
 
@@ -88,7 +88,7 @@ impl Problem {
     /// 401: the token is not a valid service key.
     #[cfg(feature = "publish")]
     pub(crate) fn no_service_key() -> Self {
-        let detail = "this needs a service key, and what was shown is none that is good here";
+        let detail = "this needs a service key, and the given one is not valid here";
         Self::unauthorized(detail, r#"Bearer error="invalid_token""#)
     }
 
@@ -112,13 +112,13 @@ impl Problem {
     /// 405 for HEAD on a stream: a HEAD would begin the stream that it asks about.
     #[cfg(feature = "sse")]
     pub(crate) fn no_head() -> Self {
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, "a stream has no head of its own: GET it")
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "a stream does not support HEAD: use GET")
             .with_header(header::ALLOW, HeaderValue::from_static("GET"))
     }
 
     /// 500: an internal error. The log has the details.
     pub fn internal() -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "something went wrong on our side")
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "something went wrong in the server")
     }
 
     fn retry_after(self, wait: Duration) -> Self {
@@ -144,7 +144,7 @@ impl From<StoreError> for Problem {
         match error {
             StoreError::Unavailable(_) => {
                 tracing::warn!(%error, "answered 503");
-                Self::try_later("the store is away; it should be back soon")
+                Self::try_later("the store is unavailable; try again soon")
             }
             StoreError::Corrupt(_) => {
                 tracing::error!(%error, "answered 500");
@@ -159,7 +159,7 @@ impl From<NotAuthenticated> for Problem {
         match error {
             NotAuthenticated::Store(error) => error.into(),
             NotAuthenticated::KeysAway { retry_after } => {
-                let detail = "whose token this is cannot be known now: its key is being looked for";
+                let detail = "the token cannot be checked now: its key is being fetched";
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(retry_after)
             }
         }

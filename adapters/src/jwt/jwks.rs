@@ -33,10 +33,10 @@ pub enum JwksError {
     )]
     Url,
     /// This machine has no certificate authorities.
-    #[error("this machine trusts nobody: install its CA certificates")]
+    #[error("this machine has no CA certificates: install them")]
     NoAuthorities,
     /// No HTTP client could be made.
-    #[error("no HTTP client for it: {0}")]
+    #[error("cannot make an HTTP client for it: {0}")]
     Client(String),
 }
 
@@ -156,7 +156,7 @@ impl KeyProvider {
         let mut state = self.state();
         if state.fetched.is_some_and(|at| at.elapsed() >= Jwks::KEPT) {
             (state.keys, state.fetched) = (Arc::default(), None);
-            tracing::error!(url = %self.url, "the provider's keys are too old; its tokens are not taken any more");
+            tracing::error!(url = %self.url, "the provider's keys are too old; its tokens are no longer accepted");
         }
         Arc::clone(&state.keys)
     }

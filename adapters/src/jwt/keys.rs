@@ -74,18 +74,20 @@ pub enum KeyError {
     #[error("this is a PEM file, not a secret: name the algorithm that it belongs to")]
     PemAsSecret,
     /// The file is not a public key of this algorithm.
-    #[error("this is no public key for {0:?} in PEM: it begins with -----BEGIN PUBLIC KEY-----")]
+    #[error(
+        "this is not a public key for {0:?} in PEM, which begins with -----BEGIN PUBLIC KEY-----"
+    )]
     NotAPublicKey(Algorithm),
 }
 
 /// Why a key of a JWK set is not used. The other keys of the set are used all the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum JwkError {
-    #[error("a symmetric key has no place where everybody can read it")]
+    #[error("a symmetric key must not be public")]
     Symmetric,
     #[error("its use is not the verification of signatures")]
     Use,
-    #[error("no supported algorithm goes with it")]
+    #[error("it is for no supported algorithm")]
     Algorithm,
     #[error("it is malformed, or too small")]
     Malformed,

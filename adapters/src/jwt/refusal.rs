@@ -63,16 +63,16 @@ impl fmt::Display for TokenRefusal {
                 f.write_str("its `kid` is unknown here")
             }
             Self::UnknownKey { kid: Some(kid) } => write!(f, "its `kid` {kid:?} is unknown here"),
-            Self::Signature => f.write_str("its signature is not that of its key"),
+            Self::Signature => f.write_str("its signature does not match its key"),
             Self::Missing(claim) => write!(f, "it has no `{claim}` of the right type"),
-            Self::Malformed(claim) => write!(f, "its `{claim}` is not as it must be"),
+            Self::Malformed(claim) => write!(f, "its `{claim}` is invalid"),
             Self::Claims => f.write_str(
                 "its claims are not a `sub` (a string), an `exp` and perhaps an `nbf` (numbers)",
             ),
             Self::Issuer => f.write_str("its `iss` is not jwt.issuer"),
-            Self::Audience => f.write_str("its `aud` does not have jwt.audience"),
-            Self::Expired => f.write_str("it has expired: `exp` is over"),
-            Self::NotYet => f.write_str("its time has not come: `nbf` is in the future"),
+            Self::Audience => f.write_str("its `aud` does not contain jwt.audience"),
+            Self::Expired => f.write_str("it has expired: `exp` is in the past"),
+            Self::NotYet => f.write_str("it is not valid yet: `nbf` is in the future"),
         }
     }
 }

@@ -179,10 +179,10 @@ async fn a_refusal_says_why_and_nothing_of_the_token() {
     let forged = format!("{}AAAA", &good[..good.len() - 4]);
     let kid = "k".repeat(100);
     let cases = [
-        (signed(&with("exp", json!(NOW - 60))), "it has expired: `exp` is over"),
-        (signed(&with("nbf", json!(NOW + 60))), "its time has not come: `nbf` is in the future"),
+        (signed(&with("exp", json!(NOW - 60))), "it has expired: `exp` is in the past"),
+        (signed(&with("nbf", json!(NOW + 60))), "it is not valid yet: `nbf` is in the future"),
         (signed(&with("iss", json!("secret"))), "its `iss` is not jwt.issuer"),
-        (signed(&with("aud", json!("secret"))), "its `aud` does not have jwt.audience"),
+        (signed(&with("aud", json!("secret"))), "its `aud` does not contain jwt.audience"),
         (signed(&without("aud")), "it has no `aud` of the right type"),
         (
             signed(&without("sub")),
@@ -204,7 +204,7 @@ async fn a_refusal_says_why_and_nothing_of_the_token() {
             token(Name::PS512, None, &claims()),
             "no key here is for the algorithm that its header names",
         ),
-        (forged, "its signature is not that of its key"),
+        (forged, "its signature does not match its key"),
         ("secret".to_owned(), "it is not a JSON Web Token"),
         ("a.b.c".to_owned(), "no key here is for the algorithm that its header names"),
     ];

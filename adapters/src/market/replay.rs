@@ -107,7 +107,7 @@ fn read_row(line: &str, times: &mut Times) -> Result<Row, String> {
     let symbol = symbol.parse().map_err(|e| format!("{:?}: {e}", short(symbol)))?;
     let at: jiff::Timestamp = time
         .parse()
-        .map_err(|_| format!("{:?} is no time like 2026-01-31T09:00:00.5Z", short(time)))?;
+        .map_err(|_| format!("{:?} is not a time like 2026-01-31T09:00:00.5Z", short(time)))?;
     let price = price.parse().map_err(|e| format!("the price {:?} {e}", short(price)))?;
     if times.last.is_some_and(|last| at < last) {
         return Err(format!("{} is before the time of an earlier line", short(time)));
@@ -187,7 +187,7 @@ mod tests {
         let Err(ReplayError::Malformed { lines, .. }) = open(text, 1) else { panic!("taken") };
         let expected = [
             "line 2: \"a\": a symbol is",
-            "line 3: \"yesterday\" is no time",
+            "line 3: \"yesterday\" is not a time",
             "line 4: the price \"0\" must be above 0",
             "line 5: the price \"1.0000001\" must have at most six",
             "line 6: it has 2 columns, not 3",

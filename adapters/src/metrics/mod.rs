@@ -34,7 +34,7 @@ pub struct Metrics {
 
 /// The metrics could not be registered: two of one name, or an invalid name.
 #[derive(Debug, thiserror::Error)]
-#[error("the metrics are wrong: {0}")]
+#[error("the metrics cannot be registered: {0}")]
 pub struct MetricsError(#[from] prometheus::Error);
 
 impl Metrics {

@@ -138,7 +138,7 @@ impl DatabaseAddress {
         let place = self.to_text();
         Err(ConnectError::Pooler {
             place,
-            reason: "lends a server connection for a transaction at a time".to_owned(),
+            reason: "lends server connections per transaction".to_owned(),
             remedy: "set pool_mode = session for this database, or name the server itself",
         })
     }

@@ -162,7 +162,7 @@ pub enum ConnectError {
     )]
     Schema(String),
     /// The database was reached, but reported an error.
-    #[error("the database does not work ({0})")]
+    #[error("the database reports an error ({0})")]
     Broken(String),
 }
 

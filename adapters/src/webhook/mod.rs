@@ -90,17 +90,17 @@ pub enum WebhookError {
     Url,
     /// The certificate authorities cannot be read.
     #[error(
-        "whom to trust must be certificates in PEM: they begin with -----BEGIN CERTIFICATE-----"
+        "the certificate authorities must be certificates in PEM, which begin with -----BEGIN CERTIFICATE-----"
     )]
     Authorities,
     /// Authorities were given for a URL without TLS.
-    #[error("only an https:// URL needs certificates of whom to trust")]
+    #[error("certificate authorities are only for https:// URLs")]
     AuthoritiesWithoutTls,
     /// This machine has no certificate authorities.
-    #[error("this machine trusts nobody: install its CA certificates, or name some of your own")]
+    #[error("this machine has no CA certificates: install them, or name some of your own")]
     NoAuthorities,
     /// No HTTP client could be made.
-    #[error("no HTTP client for the webhook: {0}")]
+    #[error("cannot make an HTTP client for the webhook: {0}")]
     Client(String),
 }
 
@@ -141,7 +141,7 @@ impl Webhook {
         }
         let left = self.queue.give_up();
         if left > 0 {
-            tracing::warn!(outcomes = left, "the webhook was not told of all outcomes");
+            tracing::warn!(outcomes = left, "some outcomes were not sent to the webhook");
         }
     }
 }
@@ -240,12 +240,12 @@ impl Worker {
             let last = attempt >= self.settings.attempts || self.stopping.is_cancelled();
             if last || unwanted {
                 self.queue.count_lost(count);
-                tracing::error!(%id, outcomes = count, error = %why, attempt, "the webhook did not take a batch; it is lost");
+                tracing::error!(%id, outcomes = count, error = %why, attempt, "the webhook did not accept a batch; it is lost");
                 return;
             }
             let asked_for = retry_after.map(|when| when.from(self.clock.wall()));
             let pause = self.settings.pause(attempt, fastrand::f64(), asked_for);
-            tracing::warn!(%id, error = %why, attempt, retry_in = ?pause, "the webhook did not take a batch");
+            tracing::warn!(%id, error = %why, attempt, retry_in = ?pause, "the webhook did not accept a batch");
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 // One more try, immediately.

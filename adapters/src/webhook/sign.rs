@@ -11,7 +11,7 @@ pub struct Secret(Vec<u8>);
 
 /// The text is not a [`Secret`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a webhook's secret is written whsec_ and 24 to 64 bytes in base64")]
+#[error("a webhook's secret is whsec_ followed by 24 to 64 bytes in base64")]
 pub struct SecretError;
 
 impl Secret {

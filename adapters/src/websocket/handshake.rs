@@ -29,8 +29,8 @@ pub(super) fn mode(headers: &HeaderMap) -> Result<(Mode, Option<&'static str>), 
     } else if offers(PLAIN) {
         Ok((Mode::Plain, Some(PLAIN)))
     } else if headers.contains_key(header::SEC_WEBSOCKET_PROTOCOL) {
-        let detail = "none of the offered subprotocols is spoken here: offer `doorstep.v1` (the client \
-                      acknowledges) or `doorstep.plain.v1` (it does not), beside `bearer.TOKEN`";
+        let detail = "none of the offered subprotocols is supported: offer `doorstep.v1` (the client \
+                      acknowledges) or `doorstep.plain.v1` (it does not), in addition to `bearer.TOKEN`";
         Err(Problem::new(StatusCode::BAD_REQUEST, detail))
     } else {
         Ok((Mode::Plain, None))
@@ -68,7 +68,7 @@ pub(super) fn answer(
     }
     let mut versions = headers.get_all(header::SEC_WEBSOCKET_VERSION).iter();
     if versions.next().is_none_or(|version| version != "13") || versions.next().is_some() {
-        return Err(required(StatusCode::UPGRADE_REQUIRED, "WebSocket version 13 is spoken here"));
+        return Err(required(StatusCode::UPGRADE_REQUIRED, "WebSocket version 13 is required"));
     }
     let mut keys = headers.get_all(header::SEC_WEBSOCKET_KEY).iter();
     let (Some(key), None) = (keys.next().filter(|key| is_key(key)), keys.next()) else {

@@ -59,13 +59,13 @@ pub struct Description;
     get, path = "/v1/ws", tag = "users", security(("token" = [])),
     responses(
         (status = 101, description = "The connection is a WebSocket now."),
-        (status = 400, description = "It is not an opening handshake, or offers no subprotocol that is spoken here.",
+        (status = 400, description = "It is not an opening handshake, or offers no supported subprotocol.",
             body = ProblemBody, content_type = "application/problem+json"),
         (status = 403, description = "Pages of this origin may not connect.",
             body = ProblemBody, content_type = "application/problem+json"),
         (status = 426, description = "This is a WebSocket, version 13.",
             body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "Who it is cannot be looked up now.",
+        (status = 503, description = "The caller cannot be looked up now.",
             body = ProblemBody, content_type = "application/problem+json"),
     ),
 )]

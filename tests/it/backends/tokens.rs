@@ -198,8 +198,8 @@ async fn the_log_says_why_a_token_was_refused_and_nothing_of_it() {
     };
     let unknown = signed(Algorithm::HS256, "last year", &claims());
     let cases = [
-        (with("exp", json!(1_000_000_000)), "`exp` is over"),
-        (with("aud", json!("claim-of-mine")), "`aud` does not have jwt.audience"),
+        (with("exp", json!(1_000_000_000)), "`exp` is in the past"),
+        (with("aud", json!("claim-of-mine")), "`aud` does not contain jwt.audience"),
         (with("iss", json!("claim-of-mine")), "`iss` is not jwt.issuer"),
         (unknown, "`kid` \"last year\" is unknown"),
         (signed(Algorithm::ES256, "hs.key", &claims()), "no key here is for the algorithm"),

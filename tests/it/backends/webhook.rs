@@ -97,7 +97,7 @@ async fn a_receiver_that_is_gone_is_logged_and_counted_and_holds_nothing_up() {
     drop(listener);
     let now = json!({"user_id": "ada", "kind": "news", "payload": 1, "ttl": 0});
     assert_eq!(super::states(&door.backend.publish(&now).await), ["expired"]);
-    door.server.logged("the webhook did not take a batch", 1).await;
+    door.server.logged("the webhook did not accept a batch", 1).await;
     let url = format!("{}/metrics", door.server.url());
     let figures = reqwest::get(url).await.unwrap().text().await.unwrap();
     assert!(figures.contains("doorstep_webhook_lost_total 0"), "{figures}");

@@ -45,7 +45,7 @@ pub enum BindError {
     #[error("another process listens on {}", .0.display())]
     InUse(PathBuf),
     /// The path exists and is not a socket. It is left alone.
-    #[error("{} is there already, and is no socket", .0.display())]
+    #[error("{} exists and is not a socket", .0.display())]
     NoSocket(PathBuf),
     /// The operating system reports an error.
     #[error("cannot listen on {}: {cause}", path.display())]
@@ -141,12 +141,12 @@ impl Listener {
 fn prepare(stream: &TcpStream) {
     // A push is one small frame, which must not wait for another to share a packet with.
     if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "no TCP_NODELAY");
+        tracing::debug!(%error, "could not set TCP_NODELAY");
     }
     // A client that vanished acknowledges nothing: without this, TCP retries for a quarter of an hour.
     #[cfg(target_os = "linux")]
     if let Err(error) = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED)) {
-        tracing::debug!(%error, "no TCP_USER_TIMEOUT");
+        tracing::debug!(%error, "could not set TCP_USER_TIMEOUT");
     }
 }
 

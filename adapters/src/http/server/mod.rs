@@ -134,7 +134,7 @@ pub async fn serve(
     drop(listener);
     connections.close();
     if tokio::time::timeout(settings.stop_timeout, connections.wait()).await.is_err() {
-        tracing::warn!(connections = connections.len(), "requests were still being answered");
+        tracing::warn!(connections = connections.len(), "requests were still running at the stop");
     }
 }
 
