@@ -7,7 +7,7 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::config::backends::{KEY_NAME, is_key_name};
-use crate::config::{Key, Sources};
+use crate::config::{SettingKey, Sources};
 
 /// Pushes that wait at the door.
 ///
@@ -19,7 +19,7 @@ pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
     #[command(flatten)]
-    pub(crate) settings: Settings,
+    pub(crate) settings: SettingFlags,
 }
 
 const EXAMPLES: &str = "\
@@ -82,7 +82,7 @@ fn key_name(text: &str) -> Result<String, String> {
 
 /// What the commands take that read the configuration, before or after their name.
 #[derive(Debug, Args)]
-pub(crate) struct Settings {
+pub(crate) struct SettingFlags {
     #[arg(long, global = true, value_name = "ADDR", help = LISTEN)]
     listen: Option<String>,
     #[arg(long, global = true, value_name = "URL", help = DATABASE)]
@@ -105,7 +105,7 @@ impl Cli {
 
     /// A setting that the command does not read.
     fn misplaced(&self) -> Option<&'static str> {
-        let Settings { listen, database, config } = &self.settings;
+        let SettingFlags { listen, database, config } = &self.settings;
         let (takes_listen, takes_store) = match self.command {
             None | Some(Command::Serve | Command::Config) => (true, true),
             Some(Command::Audit | Command::Simulate(_)) => (false, true),
@@ -134,7 +134,7 @@ impl Command {
     }
 }
 
-impl Settings {
+impl SettingFlags {
     /// Whether `--database` was given.
     pub(crate) fn names_database(&self) -> bool {
         self.database.is_some()
@@ -143,10 +143,10 @@ impl Settings {
     pub(crate) fn into_sources(self) -> Sources {
         let mut flags = Vec::new();
         if let Some(listen) = self.listen {
-            flags.push((Key::new(&["listen"]), "--listen", listen));
+            flags.push((SettingKey::new(&["listen"]), "--listen", listen));
         }
         if let Some(database) = self.database {
-            flags.push((Key::new(&["database"]), "--database", database));
+            flags.push((SettingKey::new(&["database"]), "--database", database));
         }
         // What is not UTF-8 is nobody's setting of ours.
         let utf8 = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {

@@ -32,18 +32,18 @@ impl Protocol {
 }
 
 /// One live connection.
-pub(crate) struct Connection(WebSocketStream<MaybeTlsStream<TcpStream>>);
+pub(crate) struct ClientConnection(WebSocketStream<MaybeTlsStream<TcpStream>>);
 
 /// What the server says.
 #[derive(Debug)]
-pub(crate) enum Frame {
+pub(crate) enum ServerFrame {
     /// Something to show.
-    Notification(Notification),
+    Notification(ShownNotification),
     /// Something newer than this client.
     Unknown,
 }
 
-impl Frame {
+impl ServerFrame {
     /// In two looks, because a payload that is kept as it was written cannot be part of a tagged enum.
     fn parse(text: &str) -> Result<Self, serde_json::Error> {
         #[derive(Deserialize)]
@@ -59,7 +59,7 @@ impl Frame {
 
 /// A notification as it is on the wire.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Notification {
+pub(crate) struct ShownNotification {
     pub(crate) id: String,
     pub(crate) kind: String,
     pub(crate) created_at: String,
@@ -68,7 +68,7 @@ pub(crate) struct Notification {
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ConnectError {
+pub(crate) enum DialError {
     /// The URL is not one that can be connected to.
     #[error("{url:?} is not a WebSocket URL like ws://127.0.0.1:3000/v1/ws: {reason}")]
     Url { url: String, reason: String },
@@ -110,7 +110,7 @@ pub(crate) fn unreachable(error: &std::io::Error) -> String {
 /// What a connection came to.
 #[derive(Debug)]
 pub(crate) enum Received {
-    Frame(Frame),
+    Frame(ServerFrame),
     /// A ping or a pong: nothing to show, but the server lives.
     Beat,
     /// The server said goodbye with this code, if it gave one.
@@ -119,31 +119,29 @@ pub(crate) enum Received {
     Broken(String),
 }
 
-impl Connection {
+impl ClientConnection {
     pub(crate) async fn open(
         url: &Uri,
         token: &Token,
         protocol: Protocol,
-    ) -> Result<Self, ConnectError> {
+    ) -> Result<Self, DialError> {
         let request = ClientRequestBuilder::new(url.clone())
             .with_header("authorization", format!("Bearer {}", token.0))
             .with_sub_protocol(protocol.name());
         match connect_async(request).await {
             Ok((stream, _)) => Ok(Self(stream)),
-            Err(tungstenite::Error::Http(response)) => {
-                Err(ConnectError::Refused(response.status()))
-            }
+            Err(tungstenite::Error::Http(response)) => Err(DialError::Refused(response.status())),
             Err(tungstenite::Error::Url(reason)) => {
-                Err(ConnectError::Url { url: url.to_string(), reason: reason.to_string() })
+                Err(DialError::Url { url: url.to_string(), reason: reason.to_string() })
             }
-            Err(e) => Err(ConnectError::Unreachable(Box::new(e))),
+            Err(e) => Err(DialError::Unreachable(Box::new(e))),
         }
     }
 
     /// The next thing that the server says.
     pub(crate) async fn next(&mut self) -> Received {
         match self.0.next().await {
-            Some(Ok(Message::Text(text))) => match Frame::parse(&text) {
+            Some(Ok(Message::Text(text))) => match ServerFrame::parse(&text) {
                 Ok(frame) => Received::Frame(frame),
                 Err(e) => Received::Broken(format!("a frame that is not ours: {e}")),
             },
@@ -171,8 +169,8 @@ impl Connection {
 }
 
 /// The WebSocket's address from what a person types: `http` means `ws`, and no path means `/v1/ws`.
-pub(crate) fn websocket_uri(url: &str) -> Result<Uri, ConnectError> {
-    let wrong = |reason: String| ConnectError::Url { url: url.to_owned(), reason };
+pub(crate) fn websocket_uri(url: &str) -> Result<Uri, DialError> {
+    let wrong = |reason: String| DialError::Url { url: url.to_owned(), reason };
     let typed = match url.strip_prefix("http") {
         Some(rest) => format!("ws{rest}"),
         None => url.to_owned(),
@@ -197,10 +195,15 @@ mod tests {
     #[test]
     fn frames_are_read_and_newer_ones_left_alone() {
         let text = r#"{"type":"notification","id":"1","kind":"k","topic":null,"created_at":"c","payload":{"a": 1}}"#;
-        let Ok(Frame::Notification(shown)) = Frame::parse(text) else { panic!("not read") };
+        let Ok(ServerFrame::Notification(shown)) = ServerFrame::parse(text) else {
+            panic!("not read")
+        };
         assert_eq!((shown.id.as_str(), shown.payload.get()), ("1", r#"{"a": 1}"#));
-        assert!(matches!(Frame::parse(r#"{"type":"newer","x":1}"#), Ok(Frame::Unknown)));
-        assert!(Frame::parse("{}").is_err());
+        assert!(matches!(
+            ServerFrame::parse(r#"{"type":"newer","x":1}"#),
+            Ok(ServerFrame::Unknown)
+        ));
+        assert!(ServerFrame::parse("{}").is_err());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use doorstep_adapters::security::RandomTokens;
 use doorstep_application::publishing::ServiceKeys;
 
 use crate::config::backends::KeyHash;
-use crate::config::value::Value;
+use crate::config::value::SettingValue;
 use crate::output;
 
 /// Prints a new key and, on the next line, what makes it good; what to do with them goes to standard error.

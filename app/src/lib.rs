@@ -86,9 +86,9 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
 }
 
 /// For commands whose output is what matters.
-fn quiet() -> config::Log {
+fn quiet() -> config::LogConfig {
     let filter = std::env::var("DOORSTEP_LOG").unwrap_or_else(|_| "warn".to_owned());
-    config::Log { filter: LogFilter(filter), ..Config::defaults().log }
+    config::LogConfig { filter: LogFilter(filter), ..Config::defaults().log }
 }
 
 fn warn_of_strangers(loaded: &Loaded) {

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::{ListenArgs, Token};
 use crate::client::{
-    ConnectError, Connection, Frame, Notification, Protocol, Received, websocket_uri,
+    ClientConnection, DialError, Protocol, Received, ServerFrame, ShownNotification, websocket_uri,
 };
 use crate::output;
 
@@ -26,7 +26,7 @@ pub(crate) async fn run(args: ListenArgs, stop: CancellationToken) -> anyhow::Re
     let uri = websocket_uri(&args.url)?;
     let token = args.token.filter(|token| !token.0.is_empty()).ok_or(NoToken)?;
     let mut backoff = Backoff::default();
-    let mut seen = Seen::default();
+    let mut seen = RecentIds::default();
     loop {
         let connection = async {
             let began = Instant::now();
@@ -38,9 +38,9 @@ pub(crate) async fn run(args: ListenArgs, stop: CancellationToken) -> anyhow::Re
             () = stop.cancelled() => return Ok(()),
         };
         let (why, not_before) = match ended {
-            End::ComeBack(why, not_before) => (why, not_before),
-            End::Reader => return Ok(()),
-            End::Final(why) => bail!(why),
+            ConversationEnd::ComeBack(why, not_before) => (why, not_before),
+            ConversationEnd::Reader => return Ok(()),
+            ConversationEnd::Final(why) => bail!(why),
         };
         if lasted >= GOOD {
             backoff = Backoff::default();
@@ -63,7 +63,7 @@ pub(crate) async fn run(args: ListenArgs, stop: CancellationToken) -> anyhow::Re
 pub(crate) struct NoToken;
 
 /// How a connection ended.
-enum End {
+enum ConversationEnd {
     /// Come back, but not before so long.
     ComeBack(String, Duration),
     /// Coming back is no use.
@@ -72,71 +72,81 @@ enum End {
     Reader,
 }
 
-async fn converse(uri: &Uri, token: &Token, seen: &mut Seen) -> End {
-    let mut connection = match timeout(SILENCE, Connection::open(uri, token, Protocol::Acks)).await
-    {
-        Ok(Ok(connection)) => connection,
-        Ok(Err(e)) => return refused(uri, &e),
-        Err(_) => return End::ComeBack(format!("{uri} does not answer"), Duration::ZERO),
-    };
+async fn converse(uri: &Uri, token: &Token, seen: &mut RecentIds) -> ConversationEnd {
+    let mut connection =
+        match timeout(SILENCE, ClientConnection::open(uri, token, Protocol::Acks)).await {
+            Ok(Ok(connection)) => connection,
+            Ok(Err(e)) => return refused(uri, &e),
+            Err(_) => {
+                return ConversationEnd::ComeBack(format!("{uri} does not answer"), Duration::ZERO);
+            }
+        };
     output::remark(format_args!("connected to {uri}"));
     loop {
         let Ok(received) = timeout(SILENCE, connection.next()).await else {
-            return End::ComeBack("the server went silent".to_owned(), Duration::ZERO);
+            return ConversationEnd::ComeBack("the server went silent".to_owned(), Duration::ZERO);
         };
         match received {
-            Received::Frame(Frame::Notification(notification)) => {
+            Received::Frame(ServerFrame::Notification(notification)) => {
                 // Shown before it is acknowledged: the other way round, it could be lost in between.
                 if seen.is_new(&notification.id) && print(&notification).is_err() {
-                    return End::Reader;
+                    return ConversationEnd::Reader;
                 }
                 connection.acknowledge(&notification.id).await;
             }
-            Received::Frame(Frame::Unknown) | Received::Beat => {}
+            Received::Frame(ServerFrame::Unknown) | Received::Beat => {}
             Received::Closed(None) => {
-                return End::ComeBack("the connection ended".to_owned(), Duration::ZERO);
+                return ConversationEnd::ComeBack(
+                    "the connection ended".to_owned(),
+                    Duration::ZERO,
+                );
             }
             Received::Closed(Some(frame)) => {
                 return closed(frame.code, &format!("{} {}", frame.code, visible(&frame.reason)));
             }
             Received::Broken(why) => {
-                return End::ComeBack(format!("the connection broke: {why}"), Duration::ZERO);
+                return ConversationEnd::ComeBack(
+                    format!("the connection broke: {why}"),
+                    Duration::ZERO,
+                );
             }
         }
     }
 }
 
-fn refused(uri: &Uri, error: &ConnectError) -> End {
+fn refused(uri: &Uri, error: &DialError) -> ConversationEnd {
     match error {
-        ConnectError::Refused(StatusCode::UNAUTHORIZED) => End::Final(
+        DialError::Refused(StatusCode::UNAUTHORIZED) => ConversationEnd::Final(
             "the token is not valid, or no longer: sign in again for a new one".to_owned(),
         ),
-        ConnectError::Refused(status)
+        DialError::Refused(status)
             if status.is_client_error() && *status != StatusCode::TOO_MANY_REQUESTS =>
         {
-            End::Final(format!("{uri}: {error}"))
+            ConversationEnd::Final(format!("{uri}: {error}"))
         }
-        ConnectError::Url { .. } => End::Final(error.to_string()),
-        ConnectError::Refused(_) | ConnectError::Unreachable(_) => {
-            End::ComeBack(format!("{uri}: {error}"), Duration::ZERO)
+        DialError::Url { .. } => ConversationEnd::Final(error.to_string()),
+        DialError::Refused(_) | DialError::Unreachable(_) => {
+            ConversationEnd::ComeBack(format!("{uri}: {error}"), Duration::ZERO)
         }
     }
 }
 
-fn closed(code: CloseCode, said: &str) -> End {
+fn closed(code: CloseCode, said: &str) -> ConversationEnd {
     let said = format!("the server closed the connection ({})", said.trim_end());
     match u16::from(code) {
-        4401 => End::Final("the session ended: sign in again for a new token".to_owned()),
+        4401 => {
+            ConversationEnd::Final("the session ended: sign in again for a new token".to_owned())
+        }
         // Protocol error, unsupported, inconsistent, policy, too large: it would happen again.
-        1002 | 1003 | 1007 | 1008 | 1009 => End::Final(said),
+        1002 | 1003 | 1007 | 1008 | 1009 => ConversationEnd::Final(said),
         // Try again later: over a limit, so not at once.
-        1013 => End::ComeBack(said, Duration::from_secs(5)),
-        _ => End::ComeBack(said, Duration::ZERO),
+        1013 => ConversationEnd::ComeBack(said, Duration::from_secs(5)),
+        _ => ConversationEnd::ComeBack(said, Duration::ZERO),
     }
 }
 
-fn print(notification: &Notification) -> std::io::Result<()> {
-    let Notification { id, kind, created_at, payload } = notification;
+fn print(notification: &ShownNotification) -> std::io::Result<()> {
+    let ShownNotification { id, kind, created_at, payload } = notification;
     let line = format!("{created_at}  {kind}  {}  {id}", payload.get());
     output::write_line(visible(&line))
 }
@@ -154,12 +164,12 @@ fn visible(text: &str) -> String {
 
 /// The ids of late: what is pushed again is acknowledged again, but shown once.
 #[derive(Default)]
-struct Seen {
+struct RecentIds {
     ids: HashSet<String>,
     order: VecDeque<String>,
 }
 
-impl Seen {
+impl RecentIds {
     const MOST: usize = 4096;
 
     fn is_new(&mut self, id: &str) -> bool {
@@ -213,14 +223,14 @@ mod tests {
 
     #[test]
     fn a_repeat_is_recognised_and_old_ids_are_forgotten() {
-        let mut seen = Seen::default();
+        let mut seen = RecentIds::default();
         assert!(seen.is_new("a"));
         assert!(!seen.is_new("a"));
-        for i in 0..Seen::MOST {
+        for i in 0..RecentIds::MOST {
             assert!(seen.is_new(&i.to_string()));
         }
         assert!(seen.is_new("a"));
-        assert!(seen.ids.len() <= Seen::MOST && seen.order.len() <= Seen::MOST);
+        assert!(seen.ids.len() <= RecentIds::MOST && seen.order.len() <= RecentIds::MOST);
     }
 
     #[test]
@@ -231,10 +241,10 @@ mod tests {
     #[test]
     fn close_codes_are_honoured() {
         for code in [1012, 1013, 4408, 1001, 1006] {
-            assert!(matches!(closed(code.into(), ""), End::ComeBack(..)), "{code}");
+            assert!(matches!(closed(code.into(), ""), ConversationEnd::ComeBack(..)), "{code}");
         }
         for code in [4401, 1003, 1007, 1009] {
-            assert!(matches!(closed(code.into(), ""), End::Final(_)), "{code}");
+            assert!(matches!(closed(code.into(), ""), ConversationEnd::Final(_)), "{code}");
         }
     }
 }

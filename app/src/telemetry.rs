@@ -2,11 +2,11 @@
 
 use tracing_subscriber::EnvFilter;
 
-use crate::config::{Log, LogFormat};
+use crate::config::{LogConfig, LogFormat};
 use crate::output;
 
 /// Installs the subscriber; the first call of a process counts.
-pub(crate) fn init(log: &Log) {
+pub(crate) fn init(log: &LogConfig) {
     // The configuration has checked the filter already.
     let filter = EnvFilter::new(&log.filter.0);
     let builder = tracing_subscriber::fmt()

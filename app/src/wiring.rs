@@ -10,10 +10,10 @@ use doorstep_application::demo::Lane;
 use doorstep_application::{delivery, notifications};
 use doorstep_domain::RewardRules;
 
-use crate::config::backends::Algorithm;
+use crate::config::backends::AlgorithmChoice;
 use crate::config::{
-    Config, Delivery, Limits, Market, OnExpiry, Overflow, Policy, PolicyOrKind, Rewards, Rule,
-    Strategy,
+    Config, DeliveryConfig, LimitsConfig, MarketConfig, OnExpiryChoice, OverflowChoice,
+    PolicyChoice, PolicyOrKind, RewardsConfig, RuleConfig, StrategyChoice,
 };
 
 impl Config {
@@ -70,7 +70,7 @@ impl Config {
     }
 }
 
-impl Rewards {
+impl RewardsConfig {
     /// What is given for what.
     pub(crate) fn rules(&self) -> RewardRules {
         let Self { welcome_gift, first_close, close_milestone, milestone_every } = *self;
@@ -78,7 +78,7 @@ impl Rewards {
     }
 }
 
-impl Market {
+impl MarketConfig {
     /// How prices are made up.
     pub(crate) fn simulation(&self) -> SimulationSettings {
         let instruments = self.instruments.iter().map(|instrument| Instrument {
@@ -96,11 +96,11 @@ impl Market {
     }
 }
 
-impl From<Strategy> for delivery::Strategy {
-    fn from(strategy: Strategy) -> Self {
+impl From<StrategyChoice> for delivery::Strategy {
+    fn from(strategy: StrategyChoice) -> Self {
         match strategy {
-            Strategy::Wake => Self::Wake,
-            Strategy::Poll => Self::Poll,
+            StrategyChoice::Wake => Self::Wake,
+            StrategyChoice::Poll => Self::Poll,
         }
     }
 }
@@ -118,22 +118,22 @@ impl Config {
     }
 }
 
-impl From<Algorithm> for jwt::Algorithm {
-    fn from(algorithm: Algorithm) -> Self {
+impl From<AlgorithmChoice> for jwt::Algorithm {
+    fn from(algorithm: AlgorithmChoice) -> Self {
         match algorithm {
-            Algorithm::Hs256 => Self::Hs256,
-            Algorithm::Rs256 => Self::Rs256,
-            Algorithm::Rs384 => Self::Rs384,
-            Algorithm::Rs512 => Self::Rs512,
-            Algorithm::Ps256 => Self::Ps256,
-            Algorithm::Es256 => Self::Es256,
-            Algorithm::Es384 => Self::Es384,
-            Algorithm::EdDsa => Self::EdDsa,
+            AlgorithmChoice::Hs256 => Self::Hs256,
+            AlgorithmChoice::Rs256 => Self::Rs256,
+            AlgorithmChoice::Rs384 => Self::Rs384,
+            AlgorithmChoice::Rs512 => Self::Rs512,
+            AlgorithmChoice::Ps256 => Self::Ps256,
+            AlgorithmChoice::Es256 => Self::Es256,
+            AlgorithmChoice::Es384 => Self::Es384,
+            AlgorithmChoice::EdDsa => Self::EdDsa,
         }
     }
 }
 
-impl Limits {
+impl LimitsConfig {
     /// How fast one address may register users.
     pub(crate) fn registrations(&self) -> Rate {
         Rate { per_second: self.registrations_per_second, ..Rate::default() }
@@ -155,7 +155,7 @@ impl Limits {
     }
 }
 
-impl Delivery {
+impl DeliveryConfig {
     /// Which rule governs which kind.
     pub(crate) fn rules(&self) -> delivery::Rules {
         delivery::Rules {
@@ -165,7 +165,7 @@ impl Delivery {
     }
 
     /// The rule of a kind, with limits of its own where they are below those of the node.
-    fn rule(&self, rule: &Rule) -> delivery::Rule {
+    fn rule(&self, rule: &RuleConfig) -> delivery::Rule {
         let own = |its: usize, node: usize| if its < node { its } else { usize::MAX };
         delivery::Rule {
             max_pending: own(rule.max_pending.get(), self.default.max_pending.get()),
@@ -192,25 +192,25 @@ fn bytes(size: ByteSize) -> usize {
     usize::try_from(size.as_u64()).unwrap_or(usize::MAX)
 }
 
-impl From<Rule> for delivery::Rule {
-    fn from(rule: Rule) -> Self {
+impl From<RuleConfig> for delivery::Rule {
+    fn from(rule: RuleConfig) -> Self {
         Self {
             policy: match rule.policy {
-                Policy::Immediate => delivery::Policy::Immediate,
-                Policy::Deferred => delivery::Policy::Deferred(rule.strategy.into()),
-                Policy::Inbox => delivery::Policy::Inbox,
+                PolicyChoice::Immediate => delivery::Policy::Immediate,
+                PolicyChoice::Deferred => delivery::Policy::Deferred(rule.strategy.into()),
+                PolicyChoice::Inbox => delivery::Policy::Inbox,
             },
             ttl: rule.ttl,
             poll_interval: rule.poll_interval.0,
             on_expiry: match rule.on_expiry {
-                OnExpiry::Drop => delivery::OnExpiry::Drop,
-                OnExpiry::Inbox => delivery::OnExpiry::Inbox,
+                OnExpiryChoice::Drop => delivery::OnExpiry::Drop,
+                OnExpiryChoice::Inbox => delivery::OnExpiry::Inbox,
             },
             ack_timeout: rule.ack_timeout.0,
             max_per_user: rule.max_per_user.0.get(),
             overflow: match rule.overflow {
-                Overflow::DropOldest => delivery::Overflow::DropOldest,
-                Overflow::Reject => delivery::Overflow::Reject,
+                OverflowChoice::DropOldest => delivery::Overflow::DropOldest,
+                OverflowChoice::Reject => delivery::Overflow::Reject,
             },
             max_pending: usize::MAX,
             max_pending_bytes: usize::MAX,
@@ -229,7 +229,7 @@ mod tests {
     #[test]
     fn a_kind_has_limits_of_its_own_where_they_are_tighter() {
         let mut config = Config::defaults().delivery;
-        let tighter = Rule {
+        let tighter = RuleConfig {
             max_pending: NonZeroUsize::new(7).unwrap(),
             max_pending_bytes: ByteSize::gib(9),
             ..config.default

@@ -30,7 +30,7 @@ pub(crate) struct Backends {
 impl Backends {
     /// Reads the keys, and starts the webhook if there is one.
     pub(crate) fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
-        let config::Backends { max_ttl, remember, jwt, .. } = &config.backends;
+        let config::BackendsConfig { max_ttl, remember, jwt, .. } = &config.backends;
         let expected = Expected {
             issuer: jwt.issuer.text(),
             audience: jwt.audience.text(),
@@ -122,8 +122,8 @@ fn ring(config: &Config) -> KeyRing {
 
 /// What must be in a token says that tokens are to be taken, and nobody could come in. A reload may take the last
 /// key away all the same: that is how all tokens are revoked.
-fn refuse_without_keys(jwt: &config::backends::Jwt) -> Result<(), ConfigError> {
-    let problem = |(name, value): (&str, &config::value::Given)| {
+fn refuse_without_keys(jwt: &config::backends::JwtConfig) -> Result<(), ConfigError> {
+    let problem = |(name, value): (&str, &config::value::OptionalText)| {
         (!value.0.is_empty()).then(|| {
             format!("jwt.{name}: no key could verify a token: add a [jwt.keys.ID], or jwt.jwks_url")
         })
@@ -145,7 +145,7 @@ fn provider(url: &str, expected: &Expected) -> Result<Jwks, ConfigError> {
 }
 
 fn start_webhook(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Option<Webhook>> {
-    let config::backends::Webhook { url, secret, ca_file } = &config.backends.webhook;
+    let config::backends::WebhookConfig { url, secret, ca_file } = &config.backends.webhook;
     if url.0.is_empty() && secret.0.is_empty() && ca_file.0.is_empty() {
         return Ok(None);
     }

@@ -9,12 +9,12 @@
 //! | `routes` | endpoint families with their descriptions |
 //! | `backends` | what other backends need: the publish API, their users' tokens, the webhook |
 //! | `simulation` | users, money and the market, and the events that they raise |
-//! | `figures` | where the metrics are served |
+//! | `metrics_endpoint` | where the metrics are served |
 //! | `node`, `stop` | a running service, and the order in which it stops |
 
 mod backends;
 mod core;
-mod figures;
+mod metrics_endpoint;
 mod node;
 mod routes;
 mod simulation;
@@ -35,10 +35,10 @@ use crate::page;
 
 use self::backends::Backends;
 pub use self::core::{Core, CoreParts};
-use self::figures::Figures;
+use self::metrics_endpoint::MetricsEndpoint;
 pub(crate) use self::node::Node;
 pub use self::routes::Routes;
-use self::simulation::Simulation;
+use self::simulation::TradingSimulation;
 
 /// What can be left out, because nothing else rests on it.
 #[derive(Debug, Clone, Copy, Default)]
@@ -76,7 +76,7 @@ pub(crate) async fn start_with(
 ) -> anyhow::Result<Node> {
     let listener = listener.into();
     let address = listener.address()?;
-    let figures = Figures::bind(config).await?;
+    let metrics_endpoint = MetricsEndpoint::bind(config).await?;
 
     // The core, and the simulation on top.
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
@@ -84,7 +84,7 @@ pub(crate) async fn start_with(
     let (core, wiring) = Core::new(core_parts(config, store.as_ref(), clock, &backends)?)?;
     let mut simulation = match &store {
         Some(store) if config.trading.enabled => {
-            Some(Simulation::new(config, &core, store, options)?)
+            Some(TradingSimulation::new(config, &core, store, options)?)
         }
         _ => None,
     };
@@ -100,11 +100,11 @@ pub(crate) async fn start_with(
     }
 
     // What can be asked for, and by whom.
-    let sessions = simulation.as_ref().map(Simulation::sessions);
+    let sessions = simulation.as_ref().map(TradingSimulation::sessions);
     let authenticator = backends.authenticator(sessions);
     let routes = core
         .receiving(&page::CLIENT, authenticator)
-        .merge(figures.routes(config, &core))
+        .merge(metrics_endpoint.routes(config, &core))
         .merge(backends.routes(&core));
     let (routes, market) = match simulation {
         Some(simulation) => simulation.serve(config, &core, routes),
@@ -156,12 +156,12 @@ fn core_parts(
     })
 }
 
-fn start_bus(wiring: bus::Wiring, simulation: Option<&Simulation>) -> bus::Bus {
-    let handlers = simulation.map(Simulation::handlers).unwrap_or_default();
+fn start_bus(wiring: bus::Wiring, simulation: Option<&TradingSimulation>) -> bus::Bus {
+    let handlers = simulation.map(TradingSimulation::handlers).unwrap_or_default();
     handlers.into_iter().fold(wiring, bus::Wiring::handler).start()
 }
 
-async fn take_up(core: &Core, simulation: Option<&mut Simulation>) -> anyhow::Result<()> {
+async fn take_up(core: &Core, simulation: Option<&mut TradingSimulation>) -> anyhow::Result<()> {
     let notifications = core.delivery.take_up().await?;
     let (rewards, open_positions) = match simulation {
         Some(simulation) => simulation.take_up().await?,

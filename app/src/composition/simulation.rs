@@ -21,11 +21,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::node::RunningMarket;
 use super::{Core, Options, Routes};
-use crate::config::{self, Config, Source};
+use crate::config::{self, Config, PriceSource};
 use crate::{housekeeping, page};
 
 /// Its parts.
-pub(super) struct Simulation {
+pub(super) struct TradingSimulation {
     prices: Box<dyn PriceFeed>,
     market: Arc<Market>,
     trading: Trading,
@@ -38,7 +38,7 @@ pub(super) struct Simulation {
     views: AccountViews,
 }
 
-impl Simulation {
+impl TradingSimulation {
     pub(super) fn new(
         config: &Config,
         core: &Core,
@@ -172,11 +172,11 @@ impl Simulation {
 
 /// Where prices come from.
 fn price_feed(
-    config: &config::Market,
+    config: &config::MarketConfig,
     clock: &Arc<dyn Clock>,
 ) -> anyhow::Result<Box<dyn PriceFeed>> {
     Ok(match (config.source, &config.file.0) {
-        (Source::Replay, Some(file)) => {
+        (PriceSource::Replay, Some(file)) => {
             Box::new(market::Replay::open(file, config.replay_speed.get(), clock.clone())?)
         }
         _ => Box::new(market::Simulation::new(&config.simulation(), clock.clone())),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::value::Value;
+use super::value::SettingValue;
 
 /// A database's URL. Printed without its password.
 #[derive(Clone, PartialEq, Eq)]
@@ -30,7 +30,7 @@ impl DatabaseUrl {
     }
 }
 
-impl Value for DatabaseUrl {
+impl SettingValue for DatabaseUrl {
     const EXPECTED: &'static str =
         "\"sqlite://FILE\" or \"postgres://USER:PASSWORD@HOST:PORT/DATABASE\"";
 

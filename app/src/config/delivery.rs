@@ -6,29 +6,29 @@ use bytesize::ByteSize;
 use doorstep_application::delivery;
 use doorstep_domain::{Kind, Ttl};
 
-use super::reader::Reader;
-use super::value::{Span, Value, words};
+use super::reader::SettingReader;
+use super::value::{SettingValue, Span, words};
 
 /// How notifications are delivered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Delivery {
+pub(crate) struct DeliveryConfig {
     /// For every kind that has no rule of its own.
-    pub(crate) default: Rule,
+    pub(crate) default: RuleConfig,
     /// For these kinds; what a kind's table does not say is as in the default.
-    pub(crate) kinds: Vec<(Kind, Rule)>,
+    pub(crate) kinds: Vec<(Kind, RuleConfig)>,
 }
 
 /// What can be said for all kinds or for one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Rule {
-    pub(crate) policy: Policy,
-    pub(crate) strategy: Strategy,
+pub(crate) struct RuleConfig {
+    pub(crate) policy: PolicyChoice,
+    pub(crate) strategy: StrategyChoice,
     pub(crate) poll_interval: Span,
     pub(crate) ttl: Ttl,
-    pub(crate) on_expiry: OnExpiry,
+    pub(crate) on_expiry: OnExpiryChoice,
     pub(crate) ack_timeout: Span,
     pub(crate) max_per_user: PerUser,
-    pub(crate) overflow: Overflow,
+    pub(crate) overflow: OverflowChoice,
     /// The most that wait on the node: of all kinds together, or of one.
     pub(crate) max_pending: NonZeroUsize,
     /// The most they may weigh.
@@ -37,7 +37,7 @@ pub(crate) struct Rule {
 
 words! {
     /// What becomes of a notification for an absent user.
-    Policy, "immediate, deferred or inbox", {
+    PolicyChoice, "immediate, deferred or inbox", {
         Immediate = "immediate",
         Deferred = "deferred",
         Inbox = "inbox",
@@ -46,7 +46,7 @@ words! {
 
 words! {
     /// How a deferred notification waits.
-    Strategy, "wake or poll", {
+    StrategyChoice, "wake or poll", {
         Wake = "wake",
         Poll = "poll",
     }
@@ -54,7 +54,7 @@ words! {
 
 words! {
     /// What becomes of a notification whose TTL ends.
-    OnExpiry, "drop or inbox", {
+    OnExpiryChoice, "drop or inbox", {
         Drop = "drop",
         Inbox = "inbox",
     }
@@ -62,7 +62,7 @@ words! {
 
 words! {
     /// What gives way when a mailbox is full.
-    Overflow, "drop_oldest or reject", {
+    OverflowChoice, "drop_oldest or reject", {
         DropOldest = "drop_oldest",
         Reject = "reject",
     }
@@ -72,7 +72,7 @@ words! {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PerUser(pub(crate) NonZeroUsize);
 
-impl Value for PerUser {
+impl SettingValue for PerUser {
     const EXPECTED: &'static str = "a whole number from 1 to 60000";
     const BARE: bool = true;
 
@@ -90,31 +90,31 @@ const MAX_PER_USER: PerUser = PerUser(NonZeroUsize::new(100).unwrap());
 const MAX_PENDING: NonZeroUsize = NonZeroUsize::new(1_000_000).unwrap();
 const MAX_PENDING_BYTES: ByteSize = ByteSize::mib(512);
 
-impl Default for Rule {
+impl Default for RuleConfig {
     fn default() -> Self {
         Self {
-            policy: Policy::Deferred,
-            strategy: Strategy::Wake,
+            policy: PolicyChoice::Deferred,
+            strategy: StrategyChoice::Wake,
             poll_interval: Span::from_millis(500),
             ttl: Ttl::from_secs(60),
-            on_expiry: OnExpiry::Drop,
+            on_expiry: OnExpiryChoice::Drop,
             ack_timeout: Span::from_secs(10),
             max_per_user: MAX_PER_USER,
-            overflow: Overflow::DropOldest,
+            overflow: OverflowChoice::DropOldest,
             max_pending: MAX_PENDING,
             max_pending_bytes: MAX_PENDING_BYTES,
         }
     }
 }
 
-impl Delivery {
-    pub(super) fn read(reader: &mut Reader) -> Self {
-        let default = Rule::read(reader, &["delivery"], Rule::default());
+impl DeliveryConfig {
+    pub(super) fn read(reader: &mut SettingReader) -> Self {
+        let default = RuleConfig::read(reader, &["delivery"], RuleConfig::default());
         let mut kinds = Vec::new();
         for name in reader.tables(&["delivery", "kinds"]) {
             match name.parse() {
                 Ok(kind) => {
-                    let rule = Rule::read(reader, &["delivery", "kinds", &name], default);
+                    let rule = RuleConfig::read(reader, &["delivery", "kinds", &name], default);
                     kinds.push((kind, rule));
                 }
                 Err(e) => reader.refuse(format!("delivery.kinds.{name:?}: {e}")),
@@ -124,8 +124,8 @@ impl Delivery {
     }
 }
 
-impl Rule {
-    fn read(reader: &mut Reader, table: &[&str], otherwise: Self) -> Self {
+impl RuleConfig {
+    fn read(reader: &mut SettingReader, table: &[&str], otherwise: Self) -> Self {
         let key = |name| [table, &[name]].concat();
         Self {
             policy: reader.read(&key("policy"), otherwise.policy),

@@ -11,16 +11,16 @@ use super::ConfigError;
 
 /// A setting's place in the tree. A kind such as `position.closed` is one segment, points and all.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Key(pub(crate) Vec<String>);
+pub(crate) struct SettingKey(pub(crate) Vec<String>);
 
-impl Key {
+impl SettingKey {
     pub(crate) fn new(segments: &[&str]) -> Self {
         Self(segments.iter().map(|&s| s.to_owned()).collect())
     }
 }
 
 /// As TOML spells a dotted key, so that it can be copied into the file.
-impl fmt::Display for Key {
+impl fmt::Display for SettingKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, segment) in self.0.iter().enumerate() {
             if i > 0 {
@@ -39,7 +39,7 @@ impl fmt::Display for Key {
 
 /// Where a setting came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Origin {
+pub(crate) enum SettingOrigin {
     /// Nobody gave it.
     Default,
     /// The configuration file.
@@ -50,7 +50,7 @@ pub(crate) enum Origin {
     Flag(&'static str),
 }
 
-impl fmt::Display for Origin {
+impl fmt::Display for SettingOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => f.write_str("default"),
@@ -63,7 +63,7 @@ impl fmt::Display for Origin {
 
 /// What somebody wrote for a setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Text {
+pub(crate) enum SettingText {
     /// Text, a whole number or a truth value.
     Plain(String),
     /// An array of strings.
@@ -73,7 +73,7 @@ pub(crate) enum Text {
 }
 
 /// Every setting that was given, the strongest layer's.
-pub(crate) type Given = BTreeMap<Key, (Text, Origin)>;
+pub(crate) type GivenSettings = BTreeMap<SettingKey, (SettingText, SettingOrigin)>;
 
 /// Where settings come from, apart from the file: injected, so that tests need not touch the process.
 #[derive(Clone)]
@@ -81,14 +81,14 @@ pub(crate) struct Sources {
     /// The environment.
     pub(crate) environment: Vec<(String, String)>,
     /// What flags said: the key, the flag's name, its value.
-    pub(crate) flags: Vec<(Key, &'static str, String)>,
+    pub(crate) flags: Vec<(SettingKey, &'static str, String)>,
     /// `--config`.
     pub(crate) file: Option<PathBuf>,
 }
 
 /// All layers in one.
 pub(crate) struct Gathered {
-    pub(crate) given: Given,
+    pub(crate) given: GivenSettings,
     /// Environment variables that look like ours and are not.
     pub(crate) strangers: Vec<String>,
     pub(crate) file: Option<ReadFile>,
@@ -118,7 +118,7 @@ const DEFAULT_FILE: &str = "doorstep.toml";
 /// Reads all layers. Answers also what looks like ours in the environment but is not: worth a warning, but
 /// no refusal, because orchestrators put names like `DOORSTEP_SERVICE_HOST` there on their own.
 pub(crate) fn gather(sources: Sources) -> Result<Gathered, ConfigError> {
-    let mut given = Given::new();
+    let mut given = GivenSettings::new();
     let mut strangers = Vec::new();
     let variable = |name: &str| {
         sources.environment.iter().find(|(n, _)| n == name).map(|(_, value)| value.clone())
@@ -130,12 +130,12 @@ pub(crate) fn gather(sources: Sources) -> Result<Gathered, ConfigError> {
     let mut read = None;
     if let Some(table) = read_file(&file, must_exist)? {
         read = Some(ReadFile { path: file.clone(), says_nothing: table.is_empty() });
-        flatten(&mut given, &mut Vec::new(), table, &Origin::File(file));
+        flatten(&mut given, &mut Vec::new(), table, &SettingOrigin::File(file));
     }
     for (name, key) in NAMED {
         if let Some(value) = variable(name) {
-            let origin = Origin::Environment(name.to_owned());
-            given.insert(Key::new(key), (Text::Plain(value), origin));
+            let origin = SettingOrigin::Environment(name.to_owned());
+            given.insert(SettingKey::new(key), (SettingText::Plain(value), origin));
         }
     }
     let port = variable("PORT").filter(|port| !port.is_empty());
@@ -145,20 +145,20 @@ pub(crate) fn gather(sources: Sources) -> Result<Gathered, ConfigError> {
         let Some(rest) = name.strip_prefix(PREFIX) else { continue };
         if rest.contains("__") {
             let key = environment_key(rest, &given);
-            given.insert(key, (Text::Plain(value), Origin::Environment(name)));
+            given.insert(key, (SettingText::Plain(value), SettingOrigin::Environment(name)));
         } else if !NAMED.iter().any(|(n, _)| *n == name) && !NOT_SETTINGS.contains(&name.as_str()) {
             strangers.push(name);
         }
     }
     for (key, flag, value) in sources.flags {
-        given.insert(key, (Text::Plain(value), Origin::Flag(flag)));
+        given.insert(key, (SettingText::Plain(value), SettingOrigin::Flag(flag)));
     }
     // What hosting platforms give, where everything else is silent: the port, for whatever address there is.
     if let Some(port) = port
-        && let Entry::Vacant(listen) = given.entry(Key::new(&["listen"]))
+        && let Entry::Vacant(listen) = given.entry(SettingKey::new(&["listen"]))
     {
-        let origin = Origin::Environment("PORT".to_owned());
-        listen.insert((Text::Plain(format!("0.0.0.0:{port}")), origin));
+        let origin = SettingOrigin::Environment("PORT".to_owned());
+        listen.insert((SettingText::Plain(format!("0.0.0.0:{port}")), origin));
     }
     Ok(Gathered { given, strangers, file: read })
 }
@@ -175,7 +175,12 @@ fn read_file(path: &Path, must_exist: bool) -> Result<Option<toml::Table>, Confi
     }
 }
 
-fn flatten(given: &mut Given, path: &mut Vec<String>, table: toml::Table, origin: &Origin) {
+fn flatten(
+    given: &mut GivenSettings,
+    path: &mut Vec<String>,
+    table: toml::Table,
+    origin: &SettingOrigin,
+) {
     for (name, value) in table {
         path.push(name);
         let text = match value {
@@ -184,19 +189,21 @@ fn flatten(given: &mut Given, path: &mut Vec<String>, table: toml::Table, origin
                 path.pop();
                 continue;
             }
-            toml::Value::String(text) => Text::Plain(text),
-            toml::Value::Integer(number) => Text::Plain(number.to_string()),
-            toml::Value::Boolean(truth) => Text::Plain(truth.to_string()),
+            toml::Value::String(text) => SettingText::Plain(text),
+            toml::Value::Integer(number) => SettingText::Plain(number.to_string()),
+            toml::Value::Boolean(truth) => SettingText::Plain(truth.to_string()),
             toml::Value::Array(items) => {
                 let strings = items.into_iter().map(|item| match item {
                     toml::Value::String(text) => Some(text),
                     _ => None,
                 });
-                strings.collect::<Option<_>>().map_or(Text::Other("array"), Text::List)
+                strings
+                    .collect::<Option<_>>()
+                    .map_or(SettingText::Other("array"), SettingText::List)
             }
-            other => Text::Other(other.type_str()),
+            other => SettingText::Other(other.type_str()),
         };
-        given.insert(Key(path.clone()), (text, origin.clone()));
+        given.insert(SettingKey(path.clone()), (text, origin.clone()));
         path.pop();
     }
 }
@@ -205,13 +212,13 @@ fn flatten(given: &mut Given, path: &mut Vec<String>, table: toml::Table, origin
 /// `DELIVERY__KINDS__POSITION_CLOSED__POLICY` means the kind that the file spells `position.closed`, and
 /// where the file has no such kind, an underscore stands for a point - or, in the name of an instrument, which
 /// is in capitals, for a hyphen.
-fn environment_key(rest: &str, given: &Given) -> Key {
+fn environment_key(rest: &str, given: &GivenSettings) -> SettingKey {
     let mut segments: Vec<String> = rest.split("__").map(str::to_ascii_lowercase).collect();
     if let [table, names, name, _] = segments.as_mut_slice() {
         let spell: fn(&str) -> String = match (table.as_str(), names.as_str()) {
             ("delivery", "kinds") => |kind| kind.replace('_', "."),
             ("market", "instruments") => |symbol| symbol.to_ascii_uppercase().replace('_', "-"),
-            _ => return Key(segments),
+            _ => return SettingKey(segments),
         };
         let shell_form = |name: &str| name.to_ascii_lowercase().replace(['.', '-', '/'], "_");
         let in_file = given.keys().find_map(|key| match key.0.as_slice() {
@@ -222,5 +229,5 @@ fn environment_key(rest: &str, given: &Given) -> Key {
         });
         *name = in_file.cloned().unwrap_or_else(|| spell(name));
     }
-    Key(segments)
+    SettingKey(segments)
 }

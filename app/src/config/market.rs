@@ -3,13 +3,13 @@ use std::path::PathBuf;
 
 use doorstep_domain::{Price, Symbol};
 
-use super::reader::Reader;
-use super::value::{Span, Value, words};
+use super::reader::SettingReader;
+use super::value::{SettingValue, Span, words};
 
 /// Where prices come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Market {
-    pub(crate) source: Source,
+pub(crate) struct MarketConfig {
+    pub(crate) source: PriceSource,
     /// Of the simulation: the same seed, the same prices.
     pub(crate) seed: u64,
     /// Of the simulation: every instrument gets a price so often.
@@ -17,7 +17,7 @@ pub(crate) struct Market {
     /// The simulated market's time passes so many times as fast as ours.
     pub(crate) speed: NonZeroU32,
     /// Of the simulation.
-    pub(crate) instruments: Vec<Instrument>,
+    pub(crate) instruments: Vec<InstrumentConfig>,
     /// What is replayed.
     pub(crate) file: CsvFile,
     /// So many times as fast as it was recorded.
@@ -26,7 +26,7 @@ pub(crate) struct Market {
 
 words! {
     /// Who makes the prices.
-    Source, "simulation or replay", {
+    PriceSource, "simulation or replay", {
         /// They are made up.
         Simulation = "simulation",
         /// They are in a file.
@@ -36,7 +36,7 @@ words! {
 
 /// One simulated instrument.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Instrument {
+pub(crate) struct InstrumentConfig {
     pub(crate) symbol: Symbol,
     /// At which it begins.
     pub(crate) price: Price,
@@ -62,7 +62,7 @@ impl Ratio {
     }
 }
 
-impl Value for Ratio {
+impl SettingValue for Ratio {
     const EXPECTED: &'static str = "a number from -100 to 100 in quotes, like \"0.6\"";
 
     fn from_text(text: &str) -> Option<Self> {
@@ -84,7 +84,7 @@ impl Value for Ratio {
     }
 }
 
-impl Value for Price {
+impl SettingValue for Price {
     const EXPECTED: &'static str = "a price above 0 in quotes, like \"64000.00\"";
 
     fn from_text(text: &str) -> Option<Self> {
@@ -100,7 +100,7 @@ impl Value for Price {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct CsvFile(pub(crate) Option<PathBuf>);
 
-impl Value for CsvFile {
+impl SettingValue for CsvFile {
     const EXPECTED: &'static str = "a file of symbol,time,price, with a name that ends in .csv";
 
     fn from_text(text: &str) -> Option<Self> {
@@ -126,11 +126,11 @@ const INSTRUMENTS: [(&str, &str, i64, i64); 5] = [
 
 const AN_HOUR_A_MINUTE: NonZeroU32 = NonZeroU32::new(60).unwrap();
 
-impl Market {
-    pub(super) fn read(reader: &mut Reader) -> Self {
+impl MarketConfig {
+    pub(super) fn read(reader: &mut SettingReader) -> Self {
         let key = |name| ["market", name];
         let market = Self {
-            source: reader.read(&key("source"), Source::Simulation),
+            source: reader.read(&key("source"), PriceSource::Simulation),
             seed: reader.read(&key("seed"), 1),
             tick_interval: reader.read(&key("tick_interval"), Span::from_secs(1)),
             speed: reader.read(&key("speed"), AN_HOUR_A_MINUTE),
@@ -139,14 +139,14 @@ impl Market {
             // Last, as these are tables of their own.
             instruments: Self::read_instruments(reader),
         };
-        if market.source == Source::Replay && market.file.0.is_none() {
+        if market.source == PriceSource::Replay && market.file.0.is_none() {
             reader.refuse("market.source = \"replay\" needs a market.file".to_owned());
         }
         market
     }
 
     /// Those that there are anyway, and those that were given beside them.
-    fn read_instruments(reader: &mut Reader) -> Vec<Instrument> {
+    fn read_instruments(reader: &mut SettingReader) -> Vec<InstrumentConfig> {
         let mut names = reader.tables(&["market", "instruments"]);
         names.extend(INSTRUMENTS.iter().map(|(name, ..)| (*name).to_owned()));
         names.sort();
@@ -154,7 +154,7 @@ impl Market {
         let mut instruments = Vec::new();
         for name in names {
             match name.parse() {
-                Ok(symbol) => instruments.push(Instrument::read(reader, symbol)),
+                Ok(symbol) => instruments.push(InstrumentConfig::read(reader, symbol)),
                 Err(e) => reader.refuse(format!("market.instruments.{name:?}: {e}")),
             }
         }
@@ -162,8 +162,8 @@ impl Market {
     }
 }
 
-impl Instrument {
-    fn read(reader: &mut Reader, symbol: Symbol) -> Self {
+impl InstrumentConfig {
+    fn read(reader: &mut SettingReader, symbol: Symbol) -> Self {
         let built_in = INSTRUMENTS.iter().find(|(name, ..)| *name == symbol.as_str());
         let &(_, price, drift, volatility) = built_in.unwrap_or(&INSTRUMENTS[0]);
         // The prices above are prices.

@@ -25,16 +25,18 @@ use std::path::PathBuf;
 use doorstep_adapters::api::demo::Reach;
 use doorstep_domain::{Money, RewardRules};
 
-pub(crate) use backends::Backends;
+pub(crate) use backends::BackendsConfig;
 pub(crate) use database::DatabaseUrl;
-pub(crate) use delivery::{Delivery, OnExpiry, Overflow, Policy, Rule, Strategy};
+pub(crate) use delivery::{
+    DeliveryConfig, OnExpiryChoice, OverflowChoice, PolicyChoice, RuleConfig, StrategyChoice,
+};
 use layers::{Gathered, ReadFile};
-pub(crate) use layers::{Key, Sources};
-pub(crate) use market::{Market, Source};
-pub(crate) use notifications::{Notifications, PolicyOrKind};
-use reader::{Line, Reader};
+pub(crate) use layers::{SettingKey, Sources};
+pub(crate) use market::{MarketConfig, PriceSource};
+pub(crate) use notifications::{NotificationsConfig, PolicyOrKind};
+use reader::{SettingLine, SettingReader};
 pub(crate) use server::Listen;
-use server::{OwnAddress, Server};
+use server::{OwnAddress, ServerConfig};
 pub(crate) use value::Span;
 use value::words;
 
@@ -45,34 +47,34 @@ pub(crate) struct Config {
     pub(crate) listen: Listen,
     /// Where everything durable is kept.
     pub(crate) database: DatabaseUrl,
-    pub(crate) server: Server,
-    pub(crate) delivery: Delivery,
-    pub(crate) notifications: Notifications,
-    pub(crate) market: Market,
-    pub(crate) trading: Trading,
-    pub(crate) rewards: Rewards,
-    pub(crate) sessions: Sessions,
-    pub(crate) limits: Limits,
-    pub(crate) demo: Demo,
+    pub(crate) server: ServerConfig,
+    pub(crate) delivery: DeliveryConfig,
+    pub(crate) notifications: NotificationsConfig,
+    pub(crate) market: MarketConfig,
+    pub(crate) trading: TradingConfig,
+    pub(crate) rewards: RewardsConfig,
+    pub(crate) sessions: SessionsConfig,
+    pub(crate) limits: LimitsConfig,
+    pub(crate) demo: DemoConfig,
     /// Keeping notifications until they are read.
-    pub(crate) inbox: Part,
+    pub(crate) inbox: PartConfig,
     /// Leaving what waits at a stop to the node that starts next.
-    pub(crate) handover: Part,
-    pub(crate) backends: Backends,
-    pub(crate) metrics: Metrics,
-    pub(crate) log: Log,
+    pub(crate) handover: PartConfig,
+    pub(crate) backends: BackendsConfig,
+    pub(crate) metrics: MetricsConfig,
+    pub(crate) log: LogConfig,
 }
 
 /// The node's figures.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Metrics {
+pub(crate) struct MetricsConfig {
     /// Where they are served, instead of beside everything else.
     pub(crate) listen: OwnAddress,
 }
 
 /// How much strangers may grow.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Limits {
+pub(crate) struct LimitsConfig {
     /// Live connections of this node.
     pub(crate) connections: NonZeroUsize,
     pub(crate) connections_per_user: NonZeroUsize,
@@ -92,8 +94,8 @@ const CONNECTIONS_PER_ADDRESS: NonZeroUsize = NonZeroUsize::new(1000).unwrap();
 const HTTP_CONNECTIONS: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 const PER_SECOND: u32 = 50;
 
-impl Limits {
-    fn read(reader: &mut Reader) -> Self {
+impl LimitsConfig {
+    fn read(reader: &mut SettingReader) -> Self {
         let key = |name| ["limits", name];
         Self {
             connections: reader.read(&key("connections"), CONNECTIONS),
@@ -111,7 +113,7 @@ impl Limits {
 
 /// What is given for what.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Rewards {
+pub(crate) struct RewardsConfig {
     /// To every new user; `"0.00"` gives nothing, here and below.
     pub(crate) welcome_gift: Money,
     /// For the first position that a user closes, or the price does for them.
@@ -124,15 +126,15 @@ pub(crate) struct Rewards {
 
 /// What users may do with their money.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Trading {
+pub(crate) struct TradingConfig {
     /// Whether there is a simulation at all, with its users and their ledger.
     pub(crate) enabled: bool,
     /// Positions that a user may have open.
     pub(crate) max_open_per_user: NonZeroUsize,
 }
 
-impl Rewards {
-    fn read(reader: &mut Reader) -> Self {
+impl RewardsConfig {
+    fn read(reader: &mut SettingReader) -> Self {
         let key = |name| ["rewards", name];
         let money = |units: i64| Money::from_minor(units * Money::SCALE);
         Self {
@@ -148,14 +150,14 @@ const MAX_OPEN: NonZeroUsize = NonZeroUsize::new(1000).unwrap();
 
 /// Who stays signed in.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Sessions {
+pub(crate) struct SessionsConfig {
     /// For how long a token is good.
     pub(crate) ttl: Span,
 }
 
 /// What the page needs to show the policies side by side: users may send notifications to themselves.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Demo {
+pub(crate) struct DemoConfig {
     pub(crate) enabled: DemoEnabled,
 }
 
@@ -170,19 +172,19 @@ words! {
 
 /// Something that can be left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Part {
+pub(crate) struct PartConfig {
     pub(crate) enabled: bool,
 }
 
-impl Part {
-    fn read(reader: &mut Reader, table: &str) -> Self {
+impl PartConfig {
+    fn read(reader: &mut SettingReader, table: &str) -> Self {
         Self { enabled: reader.read(&[table, "enabled"], true) }
     }
 }
 
 /// What goes to standard error.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Log {
+pub(crate) struct LogConfig {
     /// In the syntax of `RUST_LOG`.
     pub(crate) filter: LogFilter,
     pub(crate) format: LogFormat,
@@ -200,7 +202,7 @@ words! {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LogFilter(pub(crate) String);
 
-impl value::Value for LogFilter {
+impl value::SettingValue for LogFilter {
     const EXPECTED: &'static str = "a log filter, like \"info\" or \"warn,doorstep=debug\"";
 
     fn from_text(text: &str) -> Option<Self> {
@@ -220,7 +222,7 @@ pub(crate) struct Loaded {
     pub(crate) strangers: Vec<String>,
     /// The file that was read.
     file: Option<ReadFile>,
-    lines: Vec<Line>,
+    lines: Vec<SettingLine>,
 }
 
 /// Why there is no configuration.
@@ -271,7 +273,7 @@ impl Config {
     /// Reads file, environment and flags.
     pub(crate) fn load(sources: Sources) -> Result<Loaded, ConfigError> {
         let Gathered { given, strangers, file } = layers::gather(sources)?;
-        let mut reader = Reader::new(given);
+        let mut reader = SettingReader::new(given);
         let config = Self::read(&mut reader);
         if !config.inbox.enabled && config.delivery.rules().use_inbox() {
             let what =
@@ -280,7 +282,7 @@ impl Config {
         }
         if !config.needs_store() {
             // It is there for the application beside this node, and nobody opens it here.
-            reader.forgive(&Key::new(&["database"]), "DATABASE_URL");
+            reader.forgive(&SettingKey::new(&["database"]), "DATABASE_URL");
         }
         let lines = reader.finish().map_err(ConfigError::Wrong)?;
         Ok(Loaded { config, strangers, file, lines })
@@ -299,33 +301,35 @@ impl Config {
 
     /// What holds when nobody says anything.
     pub(crate) fn defaults() -> Self {
-        Self::read(&mut Reader::new(layers::Given::new()))
+        Self::read(&mut SettingReader::new(layers::GivenSettings::new()))
     }
 
-    fn read(reader: &mut Reader) -> Self {
+    fn read(reader: &mut SettingReader) -> Self {
         let database = DatabaseUrl::new(DatabaseUrl::DEFAULT.to_owned());
         Self {
             listen: reader.read(&["listen"], Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 3000)))),
             database: reader.read(&["database"], database),
-            server: Server::read(reader),
-            metrics: Metrics { listen: reader.read(&["metrics", "listen"], OwnAddress::default()) },
-            delivery: Delivery::read(reader),
-            notifications: Notifications::read(reader),
-            market: Market::read(reader),
-            trading: Trading {
+            server: ServerConfig::read(reader),
+            metrics: MetricsConfig {
+                listen: reader.read(&["metrics", "listen"], OwnAddress::default()),
+            },
+            delivery: DeliveryConfig::read(reader),
+            notifications: NotificationsConfig::read(reader),
+            market: MarketConfig::read(reader),
+            trading: TradingConfig {
                 enabled: reader.read(&["trading", "enabled"], true),
                 max_open_per_user: reader.read(&["trading", "max_open_per_user"], MAX_OPEN),
             },
-            rewards: Rewards::read(reader),
-            sessions: Sessions {
+            rewards: RewardsConfig::read(reader),
+            sessions: SessionsConfig {
                 ttl: reader.read(&["sessions", "ttl"], Span::from_secs(30 * 24 * 60 * 60)),
             },
-            limits: Limits::read(reader),
-            demo: Demo { enabled: reader.read(&["demo", "enabled"], DemoEnabled::Auto) },
-            inbox: Part::read(reader, "inbox"),
-            handover: Part::read(reader, "handover"),
-            backends: Backends::read(reader),
-            log: Log {
+            limits: LimitsConfig::read(reader),
+            demo: DemoConfig { enabled: reader.read(&["demo", "enabled"], DemoEnabled::Auto) },
+            inbox: PartConfig::read(reader, "inbox"),
+            handover: PartConfig::read(reader, "handover"),
+            backends: BackendsConfig::read(reader),
+            log: LogConfig {
                 filter: reader.read(&["log", "filter"], LogFilter("info".to_owned())),
                 format: reader.read(&["log", "format"], LogFormat::Human),
             },
@@ -339,11 +343,11 @@ impl Loaded {
         let mut lines = Vec::new();
         let mut table: &[String] = &[];
         // Kinds are read after their parent's own keys, so that each table comes in one piece.
-        for Line { key, value, origin } in &self.lines {
+        for SettingLine { key, value, origin } in &self.lines {
             let Some((name, parent)) = key.0.split_last() else { continue };
             if parent != table {
                 table = parent;
-                lines.push(format!("\n[{}]", Key(parent.to_vec())));
+                lines.push(format!("\n[{}]", SettingKey(parent.to_vec())));
             }
             let setting = format!("{name} = {value}");
             lines.push(format!("{setting:<40} # {origin}"));

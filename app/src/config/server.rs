@@ -6,12 +6,12 @@ use std::path::PathBuf;
 
 use doorstep_adapters::http::{AllowedOrigins, HeaderName, TrustedProxy};
 
-use super::reader::Reader;
-use super::value::{Span, Value};
+use super::reader::SettingReader;
+use super::value::{SettingValue, Span};
 
 /// How the process behaves.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Server {
+pub(crate) struct ServerConfig {
     /// A graceful stop that takes longer is cut short.
     pub(crate) stop_within: Span,
     /// Web pages of these origins may receive notifications here, besides this server's own.
@@ -24,8 +24,8 @@ pub(crate) struct Server {
     pub(crate) keep_alive: Span,
 }
 
-impl Server {
-    pub(super) fn read(reader: &mut Reader) -> Self {
+impl ServerConfig {
+    pub(super) fn read(reader: &mut SettingReader) -> Self {
         let key = |name| ["server", name];
         let header = HeaderName::from_static("x-forwarded-for");
         Self {
@@ -46,7 +46,7 @@ pub(crate) enum Listen {
     Unix(PathBuf),
 }
 
-impl Value for Listen {
+impl SettingValue for Listen {
     const EXPECTED: &'static str = "an address and a port, like \"127.0.0.1:3000\" (port 0 picks a free one), or the \
          path of a Unix socket, like \"unix:/run/doorstep.sock\"";
 
@@ -66,7 +66,7 @@ impl Value for Listen {
     }
 }
 
-impl Value for SocketAddr {
+impl SettingValue for SocketAddr {
     const EXPECTED: &'static str = "an address and a port, like \"127.0.0.1:9100\"";
 
     fn from_text(text: &str) -> Option<Self> {
@@ -87,8 +87,8 @@ impl Value for SocketAddr {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct OwnAddress(pub(crate) Option<SocketAddr>);
 
-impl Value for OwnAddress {
-    const EXPECTED: &'static str = <SocketAddr as Value>::EXPECTED;
+impl SettingValue for OwnAddress {
+    const EXPECTED: &'static str = <SocketAddr as SettingValue>::EXPECTED;
 
     fn from_text(text: &str) -> Option<Self> {
         if text.is_empty() {
@@ -106,7 +106,7 @@ impl Value for OwnAddress {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Proxies(pub(crate) Vec<TrustedProxy>);
 
-impl Value for Proxies {
+impl SettingValue for Proxies {
     const EXPECTED: &'static str = "a list of addresses, networks and \"unix\", like [\"10.0.0.0/8\", \"unix\"] or \"10.0.0.0/8,unix\"";
     const LIST: bool = true;
 
@@ -121,7 +121,7 @@ impl Value for Proxies {
     }
 }
 
-impl Value for HeaderName {
+impl SettingValue for HeaderName {
     const EXPECTED: &'static str =
         "the name of a header, like \"X-Forwarded-For\", \"Forwarded\" or \"CF-Connecting-IP\"";
 
@@ -134,7 +134,7 @@ impl Value for HeaderName {
     }
 }
 
-impl Value for AllowedOrigins {
+impl SettingValue for AllowedOrigins {
     const EXPECTED: &'static str = "a list of origins without a path, like [\"https://app.example.com\", \
          \"https://*.example.com\", \"capacitor://localhost\"], or the same in one string with commas";
     const LIST: bool = true;

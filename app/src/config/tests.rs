@@ -13,7 +13,8 @@ fn load(
     let path = dir.path().join("doorstep.toml");
     std::fs::write(&path, file).unwrap();
     let pairs = environment.iter().map(|&(n, v)| (n.to_owned(), v.to_owned()));
-    let flags = flags.iter().map(|&(key, value)| (Key::new(&[key]), "--flag", value.to_owned()));
+    let flags =
+        flags.iter().map(|&(key, value)| (SettingKey::new(&[key]), "--flag", value.to_owned()));
     let sources =
         Sources { environment: pairs.collect(), flags: flags.collect(), file: Some(path.clone()) };
     Config::load(sources).map_err(|e| e.to_string().replace(path.to_str().unwrap(), "FILE"))
@@ -49,7 +50,7 @@ policy = "inbox"
 fn the_contract_s_file_is_the_defaults_and_one_kind() {
     let config = load(CONTRACT, &[], &[]).unwrap().config;
     let mut expected = Config::defaults();
-    let rule = Rule { policy: Policy::Inbox, ..expected.delivery.default };
+    let rule = RuleConfig { policy: PolicyChoice::Inbox, ..expected.delivery.default };
     expected.delivery.kinds.push(("position.closed".parse().unwrap(), rule));
     assert_eq!(config, expected);
 }
@@ -98,7 +99,7 @@ fn every_key_has_an_environment_form() {
 fn a_kind_can_come_from_the_environment_alone_and_from_both() {
     let ttl = ("DOORSTEP_DELIVERY__KINDS__POSITION_CLOSED__TTL", "5s");
     let kinds = |file| load(file, &[ttl], &[]).unwrap().config.delivery.kinds;
-    for (file, policy) in [("", Policy::Deferred), (CONTRACT, Policy::Inbox)] {
+    for (file, policy) in [("", PolicyChoice::Deferred), (CONTRACT, PolicyChoice::Inbox)] {
         let [(kind, rule)] = &kinds(file)[..] else { panic!("one kind") };
         assert_eq!((kind.as_str(), rule.policy), ("position.closed", policy));
         assert_eq!(rule.ttl.as_duration(), Duration::from_secs(5));
@@ -206,7 +207,7 @@ fn the_listing_is_a_file_that_says_the_same() {
 fn a_port_means_every_address_where_no_address_is_given() {
     let port = ("PORT", "8080");
     let listen = |file, environment: &[_], flags: &[_]| {
-        value::Value::to_text(&load(file, environment, flags).unwrap().config.listen)
+        value::SettingValue::to_text(&load(file, environment, flags).unwrap().config.listen)
     };
     assert_eq!(listen("", &[port], &[]), "0.0.0.0:8080");
     assert_eq!(listen("", &[("PORT", "")], &[]), "127.0.0.1:3000");

@@ -8,7 +8,7 @@ use bytesize::ByteSize;
 use doorstep_domain::{Money, Ttl};
 
 /// A setting's type.
-pub(crate) trait Value: Sized {
+pub(crate) trait SettingValue: Sized {
     /// What is allowed, to complete the sentence "expected ...".
     const EXPECTED: &'static str;
 
@@ -34,7 +34,7 @@ macro_rules! words {
             $($(#[$variant_doc])* $variant,)+
         }
 
-        impl $crate::config::value::Value for $name {
+        impl $crate::config::value::SettingValue for $name {
             const EXPECTED: &'static str = $expected;
 
             fn from_text(text: &str) -> Option<Self> {
@@ -72,7 +72,7 @@ impl Span {
     }
 }
 
-impl Value for Span {
+impl SettingValue for Span {
     const EXPECTED: &'static str = "a duration above zero, like \"500ms\", \"10s\" or \"2h\"";
 
     fn from_text(text: &str) -> Option<Self> {
@@ -87,16 +87,16 @@ impl Value for Span {
 
 /// Text that may be given; empty where it is not.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Given(pub(crate) String);
+pub(crate) struct OptionalText(pub(crate) String);
 
-impl Given {
+impl OptionalText {
     /// The text, if it was given.
     pub(crate) fn text(&self) -> Option<String> {
         (!self.0.is_empty()).then(|| self.0.clone())
     }
 }
 
-impl Value for Given {
+impl SettingValue for OptionalText {
     const EXPECTED: &'static str = "text";
 
     fn from_text(text: &str) -> Option<Self> {
@@ -108,11 +108,11 @@ impl Value for Given {
     }
 }
 
-/// As [`Given`], but never shown. What it must be is judged by whoever takes it, so that no message repeats it.
+/// As [`OptionalText`], but never shown. What it must be is judged by whoever takes it, so that no message repeats it.
 #[derive(Clone, PartialEq, Eq, Default)]
-pub(crate) struct Secret(pub(crate) String);
+pub(crate) struct SecretText(pub(crate) String);
 
-impl Value for Secret {
+impl SettingValue for SecretText {
     const EXPECTED: &'static str = "text";
 
     fn from_text(text: &str) -> Option<Self> {
@@ -124,13 +124,13 @@ impl Value for Secret {
     }
 }
 
-impl std::fmt::Debug for Secret {
+impl std::fmt::Debug for SecretText {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.to_text())
     }
 }
 
-impl Value for bool {
+impl SettingValue for bool {
     const EXPECTED: &'static str = "true or false";
     const BARE: bool = true;
 
@@ -143,7 +143,7 @@ impl Value for bool {
     }
 }
 
-impl Value for Ttl {
+impl SettingValue for Ttl {
     const EXPECTED: &'static str =
         "a duration up to 24 hours, like \"60s\" or \"500ms\" (\"0s\": now or never)";
 
@@ -162,7 +162,7 @@ impl Value for Ttl {
 /// Whole numbers of different sizes.
 macro_rules! whole_numbers {
     ($($number:ty: $expected:literal,)+) => {$(
-        impl Value for $number {
+        impl SettingValue for $number {
             const EXPECTED: &'static str = $expected;
             const BARE: bool = true;
 
@@ -185,7 +185,7 @@ whole_numbers! {
     NonZeroUsize: "a whole number from 1",
 }
 
-impl Value for ByteSize {
+impl SettingValue for ByteSize {
     const EXPECTED: &'static str = "a size of at least one byte, like \"512MiB\"";
 
     fn from_text(text: &str) -> Option<Self> {
@@ -203,7 +203,7 @@ impl Value for ByteSize {
     }
 }
 
-impl Value for Money {
+impl SettingValue for Money {
     const EXPECTED: &'static str = "an amount of at least 0.00 in quotes, like \"1000.00\"";
 
     fn from_text(text: &str) -> Option<Self> {

@@ -12,14 +12,14 @@ use tokio::task::JoinSet;
 
 use super::client::{self, Manner, Story};
 use crate::composition::{self, Options};
-use crate::config::{Config, DatabaseUrl, Policy, Strategy};
+use crate::config::{Config, DatabaseUrl, PolicyChoice, StrategyChoice};
 
 /// A policy to show.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Act {
     pub(super) name: &'static str,
-    policy: Policy,
-    strategy: Strategy,
+    policy: PolicyChoice,
+    strategy: StrategyChoice,
     manner: Manner,
 }
 
@@ -36,20 +36,20 @@ pub(super) const GIFT: Money = Money::from_minor(1000 * Money::SCALE);
 impl Act {
     pub(super) fn all() -> [Self; 5] {
         let act = |name, policy, strategy| Self { name, policy, strategy, manner: Manner::Plain };
-        let wake = act("deferred, wake", Policy::Deferred, Strategy::Wake);
+        let wake = act("deferred, wake", PolicyChoice::Deferred, StrategyChoice::Wake);
         let cut = Self { name: "deferred, wake; cut before its ack", manner: Manner::Cut, ..wake };
         [
-            act("immediate", Policy::Immediate, Strategy::Wake),
-            act("deferred, poll", Policy::Deferred, Strategy::Poll),
+            act("immediate", PolicyChoice::Immediate, StrategyChoice::Wake),
+            act("deferred, poll", PolicyChoice::Deferred, StrategyChoice::Poll),
             wake,
             cut,
-            act("inbox", Policy::Inbox, Strategy::Wake),
+            act("inbox", PolicyChoice::Inbox, StrategyChoice::Wake),
         ]
     }
 
     /// Whether the popup of a client that comes late must be seen.
     pub(super) fn promises_popup(self) -> bool {
-        self.policy != Policy::Immediate
+        self.policy != PolicyChoice::Immediate
     }
 
     /// Starts a server with this policy, and sends it clients that come late.

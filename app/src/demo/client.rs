@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::cli::Token;
-use crate::client::{Connection, Frame, Protocol, Received, websocket_uri};
+use crate::client::{ClientConnection, Protocol, Received, ServerFrame, websocket_uri};
 
 /// So long a connected client waits for a popup before it is called lost: four looks of `poll`.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const POPUP: &str = "reward.granted";
 
 /// Somebody who has just registered.
-pub(super) struct Client {
+pub(super) struct LateClient {
     server: SocketAddr,
     token: Token,
     registered: Instant,
@@ -54,14 +54,14 @@ struct Me {
 }
 
 /// Registers over HTTP.
-pub(super) async fn register(server: SocketAddr, username: &str) -> anyhow::Result<Client> {
+pub(super) async fn register(server: SocketAddr, username: &str) -> anyhow::Result<LateClient> {
     let body = serde_json::json!({ "username": username, "password": "correct horse battery" });
     let request = reqwest::Client::new().post(format!("http://{server}/v1/users")).json(&body);
     let Registered { token } = answer(request).await.context("registering")?;
-    Ok(Client { server, token: Token::from(token), registered: Instant::now() })
+    Ok(LateClient { server, token: Token::from(token), registered: Instant::now() })
 }
 
-impl Client {
+impl LateClient {
     /// Is busy until so long after the registration, connects, waits for the popup, and looks at its money.
     pub(super) async fn come_late(
         self,
@@ -96,24 +96,24 @@ impl Client {
         Ok(Story { popup: waited, balance })
     }
 
-    async fn connect(&self, protocol: Protocol) -> anyhow::Result<Connection> {
+    async fn connect(&self, protocol: Protocol) -> anyhow::Result<ClientConnection> {
         let uri = websocket_uri(&format!("ws://{}", self.server))?;
-        Ok(Connection::open(&uri, &self.token, protocol).await?)
+        Ok(ClientConnection::open(&uri, &self.token, protocol).await?)
     }
 }
 
 /// Waits for the popup and answers its id; `None` when it does not come.
-async fn popup(connection: &mut Connection) -> anyhow::Result<Option<String>> {
+async fn popup(connection: &mut ClientConnection) -> anyhow::Result<Option<String>> {
     match timeout(PATIENCE, next_popup(connection)).await {
         Ok(id) => id.map(Some),
         Err(_) => Ok(None),
     }
 }
 
-async fn next_popup(connection: &mut Connection) -> anyhow::Result<String> {
+async fn next_popup(connection: &mut ClientConnection) -> anyhow::Result<String> {
     loop {
         match connection.next().await {
-            Received::Frame(Frame::Notification(shown)) if shown.kind == POPUP => {
+            Received::Frame(ServerFrame::Notification(shown)) if shown.kind == POPUP => {
                 return Ok(shown.id);
             }
             Received::Frame(_) | Received::Beat => {}

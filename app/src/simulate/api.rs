@@ -11,21 +11,21 @@ use crate::cli::Token;
 
 /// What a user does over HTTP.
 #[derive(Clone)]
-pub(super) struct Api {
+pub(super) struct PlayerApi {
     http: reqwest::Client,
     url: String,
     pub(super) token: Token,
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct Entry {
+pub(super) struct LedgerRow {
     pub(super) kind: String,
     pub(super) amount: Money,
     pub(super) reference: String,
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct Position {
+pub(super) struct PositionRow {
     pub(super) id: String,
     pub(super) cost: Money,
     pub(super) realised_pnl: Option<Money>,
@@ -37,12 +37,12 @@ struct Registered {
 }
 
 #[derive(Deserialize)]
-struct Instruments {
-    instruments: Vec<Instrument>,
+struct Quotes {
+    instruments: Vec<Quote>,
 }
 
 #[derive(Deserialize)]
-struct Instrument {
+struct Quote {
     symbol: String,
     price: String,
 }
@@ -55,7 +55,7 @@ struct Page<T> {
     next: Option<String>,
 }
 
-impl Api {
+impl PlayerApi {
     pub(super) async fn register(url: &str, username: &str) -> anyhow::Result<Self> {
         let http = reqwest::Client::new();
         let token = Token::from(String::new());
@@ -73,13 +73,13 @@ impl Api {
 
     /// The prices of the moment, by symbol.
     pub(super) async fn prices(&self) -> anyhow::Result<BTreeMap<String, Price>> {
-        let market: Instruments = self.get("/v1/instruments").await?;
-        let price = |quote: Instrument| Ok((quote.symbol, quote.price.parse()?));
+        let market: Quotes = self.get("/v1/instruments").await?;
+        let price = |quote: Quote| Ok((quote.symbol, quote.price.parse()?));
         market.instruments.into_iter().map(price).collect()
     }
 
     /// The position, or `None` if the order was refused.
-    pub(super) async fn open(&self, order: &Value) -> anyhow::Result<Option<Position>> {
+    pub(super) async fn open(&self, order: &Value) -> anyhow::Result<Option<PositionRow>> {
         let (status, text) = self.send(Method::POST, "/v1/positions", Some(order)).await?;
         match status {
             StatusCode::CREATED => Ok(Some(serde_json::from_str(&text)?)),
@@ -108,11 +108,11 @@ impl Api {
         Ok(me.balance)
     }
 
-    pub(super) async fn ledger(&self) -> anyhow::Result<Vec<Entry>> {
+    pub(super) async fn ledger(&self) -> anyhow::Result<Vec<LedgerRow>> {
         self.all("/v1/ledger?limit=100").await
     }
 
-    pub(super) async fn positions(&self, status: &str) -> anyhow::Result<Vec<Position>> {
+    pub(super) async fn positions(&self, status: &str) -> anyhow::Result<Vec<PositionRow>> {
         self.all(&format!("/v1/positions?limit=100&status={status}")).await
     }
 

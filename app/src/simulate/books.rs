@@ -2,13 +2,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use doorstep_domain::Money;
 
-use super::api::{Entry, Position};
+use super::api::{LedgerRow, PositionRow};
 
 /// What a popup was or must be about.
 pub(super) type Fact = String;
 
 /// The facts that a user must have been told of, from what their ledger and their closed positions say.
-pub(super) fn facts(ledger: &[Entry], closed: &[Position]) -> BTreeSet<Fact> {
+pub(super) fn facts(ledger: &[LedgerRow], closed: &[PositionRow]) -> BTreeSet<Fact> {
     let rewards = ledger.iter().filter(|entry| !entry.kind.starts_with("position_"));
     let rewards = rewards.map(|entry| format!("reward.granted {} {}", entry.kind, entry.reference));
     let closed = closed.iter().map(|position| format!("position.closed {}", position.id));
@@ -18,9 +18,9 @@ pub(super) fn facts(ledger: &[Entry], closed: &[Position]) -> BTreeSet<Fact> {
 /// What is wrong with a user's books, as far as the user can see it.
 pub(super) fn findings(
     balance: Money,
-    ledger: &[Entry],
-    open: &[Position],
-    closed: &[Position],
+    ledger: &[LedgerRow],
+    open: &[PositionRow],
+    closed: &[PositionRow],
 ) -> Vec<String> {
     let mut wrong = Vec::new();
     let sum = ledger.iter().try_fold(Money::ZERO, |sum, entry| sum.checked_add(entry.amount));
@@ -36,7 +36,7 @@ pub(super) fn findings(
             wrong.push(format!("{} entries of the kind {kind} for {reference}", amounts.len()));
         }
     }
-    let one = |kind, position: &Position| {
+    let one = |kind, position: &PositionRow| {
         entries.get(&(kind, position.id.as_str())).and_then(|amounts| amounts.first()).copied()
     };
     for position in open.iter().chain(closed) {

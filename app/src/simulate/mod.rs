@@ -21,16 +21,16 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::{Settings, SimulateArgs};
+use crate::cli::{SettingFlags, SimulateArgs};
 use crate::config::Config;
 use crate::output;
-use player::{Player, Verdict};
+use player::{Player, PlayerVerdict};
 use tally::Tally;
 
 /// Plays, prints the table, and fails when something was lost or the books are wrong.
 pub(crate) async fn run(
     args: SimulateArgs,
-    settings: Settings,
+    settings: SettingFlags,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let length = Duration::from_secs_f64(args.minutes * 60.0);
@@ -43,7 +43,7 @@ pub(crate) async fn run(
     // As many a second as one address may register, and some room: they come one after the other anyway.
     let mut pace = interval(Duration::from_millis(25));
     let mut players = JoinSet::new();
-    let mut verdicts: Vec<Verdict> = Vec::new();
+    let mut verdicts: Vec<PlayerVerdict> = Vec::new();
     let mut tick = interval(Duration::from_millis(250));
     let mut coming = 0..args.users;
     while !coming.is_empty() || !players.is_empty() {
@@ -91,7 +91,7 @@ pub(crate) async fn run(
 }
 
 /// The server's own audit. What is under way while it looks is no finding, so it may look again.
-async fn audit(settings: Settings) -> anyhow::Result<Vec<String>> {
+async fn audit(settings: SettingFlags) -> anyhow::Result<Vec<String>> {
     let config = Config::load(settings.into_sources())?.config;
     let store = sql::connect(config.database.as_str()).await?;
     let mut findings = Vec::new();

@@ -10,11 +10,13 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tokio_tungstenite::tungstenite::http::Uri;
 use tokio_util::sync::CancellationToken;
 
-use super::api::Api;
+use super::api::PlayerApi;
 use super::books::{self, Fact};
 use super::habit::Habit;
 use super::tally::{Tally, count};
-use crate::client::{Connection, Frame, Notification, Protocol, Received, websocket_uri};
+use crate::client::{
+    ClientConnection, Protocol, Received, ServerFrame, ShownNotification, websocket_uri,
+};
 
 /// So long everybody waits in the end for what they were not told of yet.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -31,7 +33,7 @@ pub(super) struct Player {
 
 /// What a user says in the end.
 #[derive(Default)]
-pub(super) struct Verdict {
+pub(super) struct PlayerVerdict {
     /// What happened and has to be told: of those, this many.
     pub(super) facts: usize,
     /// What they were never told.
@@ -42,14 +44,14 @@ pub(super) struct Verdict {
 
 /// What a user has been shown, on whichever connection.
 #[derive(Default)]
-struct Seen {
+struct ShownPopups {
     ids: HashSet<String>,
     facts: BTreeSet<Fact>,
 }
 
-type Shown = Arc<Mutex<Seen>>;
+type SharedPopups = Arc<Mutex<ShownPopups>>;
 
-fn lock(shown: &Shown) -> MutexGuard<'_, Seen> {
+fn lock(shown: &SharedPopups) -> MutexGuard<'_, ShownPopups> {
     shown.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -74,10 +76,10 @@ impl Player {
     }
 
     /// Registers, lives until it is over, and counts up.
-    pub(super) async fn play(mut self) -> anyhow::Result<Verdict> {
-        let api = Api::register(&self.url, &self.name).await?;
+    pub(super) async fn play(mut self) -> anyhow::Result<PlayerVerdict> {
+        let api = PlayerApi::register(&self.url, &self.name).await?;
         count(&self.tally.users);
-        let shown = Shown::default();
+        let shown = SharedPopups::default();
         let uri = websocket_uri(&self.url)?;
         let mut tabs = JoinSet::new();
         for _ in 0..self.habit.tabs {
@@ -98,7 +100,7 @@ impl Player {
         self.count_up(&api, uri, shown).await
     }
 
-    async fn trade(&mut self, api: &Api) -> anyhow::Result<()> {
+    async fn trade(&mut self, api: &PlayerApi) -> anyhow::Result<()> {
         let mut open: Vec<String> = Vec::new();
         while !self.over.is_cancelled() {
             let pause = Duration::from_millis(self.dice.u64(300..1500));
@@ -127,7 +129,12 @@ impl Player {
     }
 
     /// Closes what is open, waits on one last connection for what is still to come, and says what is missing.
-    async fn count_up(&mut self, api: &Api, uri: Uri, shown: Shown) -> anyhow::Result<Verdict> {
+    async fn count_up(
+        &mut self,
+        api: &PlayerApi,
+        uri: Uri,
+        shown: SharedPopups,
+    ) -> anyhow::Result<PlayerVerdict> {
         let over = CancellationToken::new();
         let tab = Tab {
             api: api.clone(),
@@ -156,7 +163,11 @@ impl Player {
         Ok(verdict)
     }
 
-    async fn verdict(&self, api: &Api, shown: &Shown) -> anyhow::Result<Verdict> {
+    async fn verdict(
+        &self,
+        api: &PlayerApi,
+        shown: &SharedPopups,
+    ) -> anyhow::Result<PlayerVerdict> {
         // The balance is looked at on both sides of the ledger: if it moved meanwhile, neither belongs to it.
         let before = api.balance().await?;
         let (ledger, closed) = (api.ledger().await?, api.positions("closed").await?);
@@ -170,7 +181,7 @@ impl Player {
             wrong.push("the balance does not come to rest".to_owned());
         }
         let wrong = wrong.into_iter().map(|what| format!("{}: {what}", self.name)).collect();
-        Ok(Verdict { facts: facts.len(), lost: missing, wrong })
+        Ok(PlayerVerdict { facts: facts.len(), lost: missing, wrong })
     }
 }
 
@@ -193,11 +204,11 @@ fn order(symbol: &str, price: Price, dice: &mut fastrand::Rng) -> Value {
 
 /// One tab of a user's browser.
 struct Tab {
-    api: Api,
+    api: PlayerApi,
     uri: Uri,
     habit: Habit,
     dice: fastrand::Rng,
-    shown: Shown,
+    shown: SharedPopups,
     tally: Arc<Tally>,
 }
 
@@ -206,7 +217,7 @@ impl Tab {
         let mut away = self.habit.connect_after;
         while over.run_until_cancelled(sleep(away)).await.is_some() {
             let mut connection =
-                Connection::open(&self.uri, &self.api.token, self.habit.protocol).await?;
+                ClientConnection::open(&self.uri, &self.api.token, self.habit.protocol).await?;
             let since = SystemTime::now();
             count(&self.tally.connections);
             count(&self.tally.connected);
@@ -228,13 +239,13 @@ impl Tab {
 
     async fn listen(
         &self,
-        connection: &mut Connection,
+        connection: &mut ClientConnection,
         since: SystemTime,
         until: Instant,
     ) -> anyhow::Result<()> {
         while let Ok(received) = timeout_at(until, connection.next()).await {
             match received {
-                Received::Frame(Frame::Notification(notification)) => {
+                Received::Frame(ServerFrame::Notification(notification)) => {
                     self.show(&notification, since);
                     if self.habit.protocol == Protocol::Acks {
                         connection.acknowledge(&notification.id).await;
@@ -250,7 +261,7 @@ impl Tab {
         Ok(())
     }
 
-    fn show(&self, notification: &Notification, since: SystemTime) {
+    fn show(&self, notification: &ShownNotification, since: SystemTime) {
         let now = SystemTime::now();
         let mut seen = lock(&self.shown);
         if !seen.ids.insert(notification.id.clone()) {
@@ -268,7 +279,7 @@ impl Tab {
 }
 
 /// What the popup is about.
-fn fact(notification: &Notification) -> Fact {
+fn fact(notification: &ShownNotification) -> Fact {
     let payload: Value = serde_json::from_str(notification.payload.get()).unwrap_or_default();
     let text = |name: &str| payload[name].as_str().unwrap_or_default().to_owned();
     match notification.kind.as_str() {

@@ -3,13 +3,13 @@ use std::time::Duration;
 
 use comfy_table::{ContentArrangement, Table, presets};
 
-use super::player::Verdict;
+use super::player::PlayerVerdict;
 use super::tally::Tally;
 
 /// What came of it all.
 pub(super) fn of(
     tally: &Tally,
-    verdicts: &[Verdict],
+    verdicts: &[PlayerVerdict],
     outcomes: String,
     lost: usize,
     wrong: &[String],

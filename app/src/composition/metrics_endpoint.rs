@@ -10,9 +10,9 @@ use super::{Core, Routes};
 use crate::config::Config;
 
 /// The address of its own, taken before anything else is begun; none where there is no such setting.
-pub(super) struct Figures(Option<TcpListener>);
+pub(super) struct MetricsEndpoint(Option<TcpListener>);
 
-impl Figures {
+impl MetricsEndpoint {
     pub(super) async fn bind(config: &Config) -> anyhow::Result<Self> {
         let Some(address) = config.metrics.listen.0 else { return Ok(Self(None)) };
         let listener = TcpListener::bind(address)
