@@ -1,4 +1,4 @@
-//! The `[delivery]` table: DESIGN calls it the delivery part of the file, and its keys are a contract.
+//! The `[delivery]` table: one rule for all kinds of notifications, and rules for single kinds.
 
 use std::num::NonZeroUsize;
 
@@ -12,13 +12,13 @@ use super::value::{SettingValue, Span, words};
 /// How notifications are delivered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DeliveryConfig {
-    /// For every kind that has no rule of its own.
+    /// The rule for each kind that has no rule of its own.
     pub(crate) default: RuleConfig,
-    /// For these kinds; what a kind's table does not say is as in the default.
+    /// The rules of single kinds. A setting that a kind's table leaves out is as in the default.
     pub(crate) kinds: Vec<(Kind, RuleConfig)>,
 }
 
-/// What can be said for all kinds or for one.
+/// A rule, for all kinds or for one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RuleConfig {
     pub(crate) policy: PolicyChoice,
@@ -29,14 +29,14 @@ pub(crate) struct RuleConfig {
     pub(crate) ack_timeout: Span,
     pub(crate) max_per_user: PerUser,
     pub(crate) overflow: OverflowChoice,
-    /// The most that wait on the node: of all kinds together, or of one.
+    /// How many may wait on the node: of all kinds together, or of one.
     pub(crate) max_pending: NonZeroUsize,
-    /// The most they may weigh.
+    /// How many bytes their payloads may have together.
     pub(crate) max_pending_bytes: ByteSize,
 }
 
 words! {
-    /// What becomes of a notification for an absent user.
+    /// What happens to a notification for an absent user.
     PolicyChoice, "immediate, deferred or inbox", {
         Immediate = "immediate",
         Deferred = "deferred",
@@ -53,7 +53,7 @@ words! {
 }
 
 words! {
-    /// What becomes of a notification whose TTL ends.
+    /// What happens to a notification whose TTL ends.
     OnExpiryChoice, "drop or inbox", {
         Drop = "drop",
         Inbox = "inbox",
@@ -86,23 +86,22 @@ impl SettingValue for PerUser {
     }
 }
 
-const MAX_PER_USER: PerUser = PerUser(NonZeroUsize::new(100).unwrap());
-const MAX_PENDING: NonZeroUsize = NonZeroUsize::new(1_000_000).unwrap();
-const MAX_PENDING_BYTES: ByteSize = ByteSize::mib(512);
-
 impl Default for RuleConfig {
+    /// The defaults of the application, which stand in `application/src/delivery/policy.rs`.
     fn default() -> Self {
+        let (rule, limits) = (delivery::Rule::default(), delivery::Limits::default());
+        let at_least_one = |number| NonZeroUsize::new(number).unwrap_or(NonZeroUsize::MIN);
         Self {
             policy: PolicyChoice::Deferred,
             strategy: StrategyChoice::Wake,
-            poll_interval: Span::from_millis(500),
-            ttl: Ttl::from_secs(60),
+            poll_interval: Span(rule.poll_interval),
+            ttl: rule.ttl,
             on_expiry: OnExpiryChoice::Drop,
-            ack_timeout: Span::from_secs(10),
-            max_per_user: MAX_PER_USER,
+            ack_timeout: Span(rule.ack_timeout),
+            max_per_user: PerUser(at_least_one(rule.max_per_user)),
             overflow: OverflowChoice::DropOldest,
-            max_pending: MAX_PENDING,
-            max_pending_bytes: MAX_PENDING_BYTES,
+            max_pending: at_least_one(limits.max_pending),
+            max_pending_bytes: ByteSize::b(limits.max_pending_bytes as u64),
         }
     }
 }

@@ -163,6 +163,18 @@ pub(crate) fn gather(sources: Sources) -> Result<Gathered, ConfigError> {
     Ok(Gathered { given, strangers, file: read })
 }
 
+/// The environment variables that set this, the strongest first.
+#[cfg(test)]
+pub(super) fn environment_names(key: &SettingKey) -> Vec<String> {
+    let named = NAMED.iter().rev().filter(|(_, segments)| SettingKey::new(segments) == *key);
+    let named: Vec<_> = named.map(|(name, _)| (*name).to_owned()).collect();
+    if !named.is_empty() {
+        return named;
+    }
+    let shell_form = key.0.join("__").to_ascii_uppercase().replace(['.', '-', '/'], "_");
+    vec![format!("{PREFIX}{shell_form}")]
+}
+
 fn read_file(path: &Path, must_exist: bool) -> Result<Option<toml::Table>, ConfigError> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,

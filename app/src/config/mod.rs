@@ -15,6 +15,8 @@ mod notifications;
 mod reader;
 mod server;
 #[cfg(test)]
+mod settings;
+#[cfg(test)]
 mod tests;
 pub(crate) mod value;
 

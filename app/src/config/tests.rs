@@ -4,7 +4,7 @@ use std::time::Duration;
 use super::*;
 
 /// Loads from a file's text, an environment and flags; a failure is its message.
-fn load(
+pub(super) fn load(
     file: &str,
     environment: &[(&str, &str)],
     flags: &[(&str, &str)],
@@ -28,7 +28,7 @@ fn check_refused(file: &str, environment: &[(&str, &str)], parts: &[&str]) {
     }
 }
 
-/// The contract's file, as DESIGN section 5 has it.
+/// The `[delivery]` table with every default written out, and one kind.
 const CONTRACT: &str = r#"
 [delivery]
 policy = "deferred"
@@ -74,13 +74,7 @@ fn every_key_has_an_environment_form() {
     // Take every setting there is from the listing itself, so that a new one cannot be forgotten.
     let listing = load(CONTRACT, &[], &[]).unwrap();
     for line in &listing.lines {
-        let name = match line.key.to_string().as_str() {
-            "database" => "DATABASE_URL".to_owned(),
-            "listen" => "DOORSTEP_LISTEN".to_owned(),
-            _ => {
-                format!("DOORSTEP_{}", line.key.0.join("__").to_ascii_uppercase().replace('.', "_"))
-            }
-        };
+        let name = layers::environment_names(&line.key).remove(0);
         let message = match load(CONTRACT, &[(&name, "?[")], &[]) {
             Err(message) => message,
             // Free text, judged by whoever takes it.
