@@ -17,8 +17,8 @@ struct RegisteredUser {
     id: UserId,
 }
 
-/// Registers a user with a node that is composed so, lets all events be handled, and answers what the user
-/// then has and how many notifications the registration has made.
+/// Registers a user at a node with these options, waits until all events are handled, and returns the user's balance
+/// and the number of notifications that the registration made.
 async fn check_registration(options: Options) -> (String, usize) {
     let dir = tempfile::tempdir().unwrap();
     let mut config = Config::defaults();

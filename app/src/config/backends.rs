@@ -1,4 +1,4 @@
-//! What other backends are let do, and how: `[publish]`, `[keys]`, `[jwt]`, `[webhook]`.
+//! The settings for other backends: `[publish]`, `[keys]`, `[jwt]`, `[webhook]`.
 
 use std::num::NonZeroUsize;
 
@@ -7,31 +7,31 @@ use doorstep_domain::{TokenHash, Ttl};
 use super::reader::SettingReader;
 use super::value::{OptionalText, SecretText, SettingValue, Span, words};
 
-/// How backends publish, and who their users are.
+/// How backends publish, and how their users are recognised.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct BackendsConfig {
-    /// The longest TTL that is taken.
+    /// The longest TTL of a published notification.
     pub(crate) max_ttl: Ttl,
-    /// So many published notifications are remembered.
+    /// How many published notifications are remembered.
     pub(crate) remember: NonZeroUsize,
-    /// The service keys by their names.
+    /// The hashes of the service keys, by name.
     pub(crate) keys: Vec<(String, KeyHash)>,
     pub(crate) jwt: JwtConfig,
     pub(crate) webhook: WebhookConfig,
 }
 
-/// Which tokens are taken for users'.
+/// Which tokens identify users.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct JwtConfig {
     pub(crate) issuer: OptionalText,
     pub(crate) audience: OptionalText,
     pub(crate) leeway: Span,
-    /// Where a provider publishes its keys, if it does.
+    /// Where an identity provider publishes its keys.
     pub(crate) jwks_url: OptionalText,
     pub(crate) keys: Vec<(String, JwtKey)>,
 }
 
-/// What verifies tokens. Exactly one of the two places of its material is given.
+/// A key that verifies tokens. Either `key` or `key_file` is given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct JwtKey {
     pub(crate) algorithm: AlgorithmChoice,
@@ -40,7 +40,7 @@ pub(crate) struct JwtKey {
 }
 
 words! {
-    /// How tokens are signed.
+    /// The algorithm with which tokens are signed.
     AlgorithmChoice, "HS256, RS256, RS384, RS512, PS256, ES256, ES384 or EdDSA", {
         Hs256 = "HS256",
         Rs256 = "RS256",
@@ -53,12 +53,12 @@ words! {
     }
 }
 
-/// Where outcomes are posted, if anywhere.
+/// Where outcomes are posted. Empty: nowhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct WebhookConfig {
     pub(crate) url: SecretText,
     pub(crate) secret: SecretText,
-    /// Certificates of whom to trust over TLS, instead of whom the machine trusts.
+    /// Certificates of the authorities to trust over TLS, instead of the machine's.
     pub(crate) ca_file: OptionalText,
 }
 
@@ -71,7 +71,7 @@ impl BackendsConfig {
         let mut keys = Vec::new();
         for name in reader.names(&["keys"]) {
             if is_key_name(&name) {
-                // Refused where it is no hash; what stands in for it is nobody's.
+                // A value that is not a hash is refused. The placeholder is the hash of no key.
                 let hash = reader.read(&["keys", &name], KeyHash(TokenHash::new([0; 32])));
                 keys.push((name, hash));
             } else {
@@ -88,7 +88,7 @@ impl BackendsConfig {
     }
 }
 
-/// What a name must be, so that every key has an environment form.
+/// The form of a service key's name, so that each has an environment form.
 pub(crate) const KEY_NAME: &str = "1 to 64 lower-case letters, digits and underscores";
 
 /// Whether a service key may have this name.
@@ -122,7 +122,7 @@ impl JwtConfig {
 }
 
 impl JwtConfig {
-    /// Whether there is a key that could verify a token.
+    /// Whether any key could verify a token.
     pub(crate) fn has_keys(&self) -> bool {
         !self.keys.is_empty() || !self.jwks_url.0.is_empty()
     }

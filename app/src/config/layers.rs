@@ -1,5 +1,5 @@
-//! Gathers what was given: the file, the environment over it, the flags over both. Nothing is interpreted
-//! here; each setting stays text with the place that it came from.
+//! Merges the layers of the configuration: the file, the environment over it, the flags over both. Values are not
+//! interpreted here; each setting stays text, with its origin.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::ConfigError;
 
-/// A setting's place in the tree. A kind such as `position.closed` is one segment, points and all.
+/// The path of a setting in the tree. A kind such as `position.closed` is one segment.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct SettingKey(pub(crate) Vec<String>);
 
@@ -19,7 +19,7 @@ impl SettingKey {
     }
 }
 
-/// As TOML spells a dotted key, so that it can be copied into the file.
+/// Writes a dotted key of TOML, which can be copied into the file.
 impl fmt::Display for SettingKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, segment) in self.0.iter().enumerate() {
@@ -37,10 +37,10 @@ impl fmt::Display for SettingKey {
     }
 }
 
-/// Where a setting came from.
+/// The layer in which a setting was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum SettingOrigin {
-    /// Nobody gave it.
+    /// It was not given.
     Default,
     /// The configuration file.
     File(PathBuf),
@@ -61,47 +61,47 @@ impl fmt::Display for SettingOrigin {
     }
 }
 
-/// What somebody wrote for a setting.
+/// The value of a setting, as it was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum SettingText {
     /// Text, a whole number or a truth value.
     Plain(String),
     /// An array of strings.
     List(Vec<String>),
-    /// Something that no setting is written as: its TOML type.
+    /// A TOML type that no setting has, by name.
     Other(&'static str),
 }
 
-/// Every setting that was given, the strongest layer's.
+/// All settings that were given, each from its strongest layer.
 pub(crate) type GivenSettings = BTreeMap<SettingKey, (SettingText, SettingOrigin)>;
 
-/// Where settings come from, apart from the file: injected, so that tests need not touch the process.
+/// The layers apart from the file. Passed in, so that tests need not change the process.
 #[derive(Clone)]
 pub(crate) struct Sources {
     /// The environment.
     pub(crate) environment: Vec<(String, String)>,
-    /// What flags said: the key, the flag's name, its value.
+    /// From flags: the key, the flag's name, the value.
     pub(crate) flags: Vec<(SettingKey, &'static str, String)>,
     /// `--config`.
     pub(crate) file: Option<PathBuf>,
 }
 
-/// All layers in one.
+/// The merged layers.
 pub(crate) struct Gathered {
     pub(crate) given: GivenSettings,
-    /// Environment variables that look like ours and are not.
+    /// Environment variables with our prefix that are not settings.
     pub(crate) strangers: Vec<String>,
     pub(crate) file: Option<ReadFile>,
 }
 
-/// The configuration file that there was.
+/// The configuration file that was read.
 #[derive(Debug, Clone)]
 pub(crate) struct ReadFile {
     pub(crate) path: PathBuf,
     pub(crate) says_nothing: bool,
 }
 
-/// Environment variables with a name of their own; all others are spelled from the key.
+/// Environment variables with a name of their own. All other names are derived from the key.
 const NAMED: [(&str, &[&str]); 4] = [
     ("DOORSTEP_LISTEN", &["listen"]),
     ("DATABASE_URL", &["database"]),
@@ -109,14 +109,14 @@ const NAMED: [(&str, &[&str]); 4] = [
     ("RUST_LOG", &["log", "filter"]),
     ("DOORSTEP_LOG", &["log", "filter"]),
 ];
-/// Ours, but not part of the file.
+/// Variables of ours that are not settings.
 const NOT_SETTINGS: [&str; 2] = ["DOORSTEP_CONFIG", "DOORSTEP_TOKEN"];
 const PREFIX: &str = "DOORSTEP_";
-/// Read when no file is named and this one is there.
+/// Read if it exists and no other file is named.
 const DEFAULT_FILE: &str = "doorstep.toml";
 
-/// Reads all layers. Answers also what looks like ours in the environment but is not: worth a warning, but
-/// no refusal, because orchestrators put names like `DOORSTEP_SERVICE_HOST` there on their own.
+/// Reads and merges all layers. Variables with our prefix that are not settings are returned, to be warned of and not
+/// refused: orchestrators set names like `DOORSTEP_SERVICE_HOST` by themselves.
 pub(crate) fn gather(sources: Sources) -> Result<Gathered, ConfigError> {
     let mut given = GivenSettings::new();
     let mut strangers = Vec::new();
@@ -153,7 +153,7 @@ pub(crate) fn gather(sources: Sources) -> Result<Gathered, ConfigError> {
     for (key, flag, value) in sources.flags {
         given.insert(key, (SettingText::Plain(value), SettingOrigin::Flag(flag)));
     }
-    // What hosting platforms give, where everything else is silent: the port, for whatever address there is.
+    // Hosting platforms give the port as PORT. It counts only where no layer gives `listen`.
     if let Some(port) = port
         && let Entry::Vacant(listen) = given.entry(SettingKey::new(&["listen"]))
     {
@@ -220,10 +220,9 @@ fn flatten(
     }
 }
 
-/// `DELIVERY__TTL` is `delivery.ttl`. A kind may have points, which a shell's variables may not:
-/// `DELIVERY__KINDS__POSITION_CLOSED__POLICY` means the kind that the file spells `position.closed`, and
-/// where the file has no such kind, an underscore stands for a point - or, in the name of an instrument, which
-/// is in capitals, for a hyphen.
+/// `DELIVERY__TTL` is `delivery.ttl`. Kinds may contain points, which names of variables may not:
+/// `DELIVERY__KINDS__POSITION_CLOSED__POLICY` means the kind that the file spells `position.closed`. If the file has no
+/// such kind, an underscore stands for a point, or for a hyphen in the name of an instrument, which is in capitals.
 fn environment_key(rest: &str, given: &GivenSettings) -> SettingKey {
     let mut segments: Vec<String> = rest.split("__").map(str::to_ascii_lowercase).collect();
     if let [table, names, name, _] = segments.as_mut_slice() {

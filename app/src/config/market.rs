@@ -1,3 +1,5 @@
+//! The `[market]` table: where prices come from.
+
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
@@ -10,26 +12,26 @@ use super::value::{SettingValue, Span, words};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct MarketConfig {
     pub(crate) source: PriceSource,
-    /// Of the simulation: the same seed, the same prices.
+    /// For the simulation: the same seed gives the same prices.
     pub(crate) seed: u64,
-    /// Of the simulation: every instrument gets a price so often.
+    /// For the simulation: how often each instrument gets a price.
     pub(crate) tick_interval: Span,
-    /// The simulated market's time passes so many times as fast as ours.
+    /// How many times faster than real time the simulated market runs.
     pub(crate) speed: NonZeroU32,
-    /// Of the simulation.
+    /// For the simulation.
     pub(crate) instruments: Vec<InstrumentConfig>,
-    /// What is replayed.
+    /// The prices to replay.
     pub(crate) file: CsvFile,
-    /// So many times as fast as it was recorded.
+    /// How many times faster than recorded the file is replayed.
     pub(crate) replay_speed: NonZeroU32,
 }
 
 words! {
-    /// Who makes the prices.
+    /// The source of prices.
     PriceSource, "simulation or replay", {
-        /// They are made up.
+        /// They are simulated.
         Simulation = "simulation",
-        /// They are in a file.
+        /// They are replayed from a file.
         Replay = "replay",
     }
 }
@@ -38,15 +40,15 @@ words! {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct InstrumentConfig {
     pub(crate) symbol: Symbol,
-    /// At which it begins.
+    /// The first price.
     pub(crate) price: Price,
-    /// The growth to be expected in a year of the market's time, as a logarithm.
+    /// The expected growth per year of the market's time, as a logarithm.
     pub(crate) drift: Ratio,
-    /// The standard deviation of the same.
+    /// The standard deviation of that growth.
     pub(crate) volatility: Ratio,
 }
 
-/// A number with up to six places, in millionths.
+/// A number with up to six decimal places, in millionths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ratio(i64);
 
@@ -55,7 +57,7 @@ impl Ratio {
         Self(percent * 10_000)
     }
 
-    /// For the simulation, which alone reckons with such numbers.
+    /// For the simulation, the only part that computes with floating point numbers.
     #[expect(clippy::cast_precision_loss, reason = "below 2^53 by far")]
     pub(crate) fn to_float(self) -> f64 {
         self.0 as f64 / 1_000_000.0
@@ -96,7 +98,7 @@ impl SettingValue for Price {
     }
 }
 
-/// A file of prices; an empty name is none.
+/// A file of prices. An empty name means no file.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct CsvFile(pub(crate) Option<PathBuf>);
 
@@ -115,7 +117,7 @@ impl SettingValue for CsvFile {
     }
 }
 
-/// Symbol, first price, drift and volatility in per cent a year.
+/// Symbol, first price, drift and volatility in per cent per year.
 const INSTRUMENTS: [(&str, &str, i64, i64); 5] = [
     ("ACME", "120.00", 8, 45),
     ("BTC-USD", "64000.00", 20, 65),
@@ -136,7 +138,7 @@ impl MarketConfig {
             speed: reader.read(&key("speed"), AN_HOUR_A_MINUTE),
             file: reader.read(&key("file"), CsvFile::default()),
             replay_speed: reader.read(&key("replay_speed"), NonZeroU32::MIN),
-            // Last, as these are tables of their own.
+            // Last, because each instrument is a table of its own.
             instruments: Self::read_instruments(reader),
         };
         if market.source == PriceSource::Replay && market.file.0.is_none() {
@@ -145,7 +147,7 @@ impl MarketConfig {
         market
     }
 
-    /// Those that there are anyway, and those that were given beside them.
+    /// The built-in instruments, and those that were added.
     fn read_instruments(reader: &mut SettingReader) -> Vec<InstrumentConfig> {
         let mut names = reader.tables(&["market", "instruments"]);
         names.extend(INSTRUMENTS.iter().map(|(name, ..)| (*name).to_owned()));
@@ -166,7 +168,7 @@ impl InstrumentConfig {
     fn read(reader: &mut SettingReader, symbol: Symbol) -> Self {
         let built_in = INSTRUMENTS.iter().find(|(name, ..)| *name == symbol.as_str());
         let &(_, price, drift, volatility) = built_in.unwrap_or(&INSTRUMENTS[0]);
-        // The prices above are prices.
+        // Every built-in price parses.
         let price = price.parse().unwrap_or(Price::MIN);
         let table = symbol.clone();
         let key = |name| ["market", "instruments", table.as_str(), name];

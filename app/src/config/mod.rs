@@ -1,10 +1,16 @@
-//! The configuration: a tree, one node a subsystem. A flag beats the environment, which beats the file,
-//! which beats the default; an unknown key or a value that is not allowed is refused, all of them at once,
-//! each with the place it came from.
+//! The configuration: a tree, one node per subsystem. A flag beats the environment, which beats the file, which beats
+//! the default. Unknown keys and values that are not allowed are refused, all of them at once, each with its origin.
 //!
-//! It is read setting by setting instead of into one deserialised structure, because three things are
-//! wanted of each that a structure cannot carry: where it came from, what would have been allowed, and a
-//! spelling in the environment also for kinds that have points in their names.
+//! It is read setting by setting instead of into one deserialised structure, because each setting needs three things
+//! that a structure cannot carry: its origin, what is allowed, and an environment form even for kinds with points in
+//! their names.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `layers` | merges file, environment and flags; nothing is interpreted |
+//! | `reader`, `value` | reads a typed setting from the merged layers; how each type is written |
+//! | `server`, `delivery`, `notifications`, `market`, `backends`, `database` | the settings by subsystem; the small tables are here |
+//! | `settings` | the name and meaning of every setting, from which docs/settings.md is made |
 
 pub(crate) mod backends;
 mod database;
@@ -42,12 +48,12 @@ use server::{OwnAddress, ServerConfig};
 pub(crate) use value::Span;
 use value::words;
 
-/// Everything that can be set.
+/// All settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Config {
     /// Where HTTP is served.
     pub(crate) listen: Listen,
-    /// Where everything durable is kept.
+    /// Where durable data is kept.
     pub(crate) database: DatabaseUrl,
     pub(crate) server: ServerConfig,
     pub(crate) delivery: DeliveryConfig,
@@ -58,33 +64,33 @@ pub(crate) struct Config {
     pub(crate) sessions: SessionsConfig,
     pub(crate) limits: LimitsConfig,
     pub(crate) demo: DemoConfig,
-    /// Keeping notifications until they are read.
+    /// Keeps notifications until they are read.
     pub(crate) inbox: PartConfig,
-    /// Leaving what waits at a stop to the node that starts next.
+    /// Leaves the waiting notifications of a stopping node to the next node.
     pub(crate) handover: PartConfig,
     pub(crate) backends: BackendsConfig,
     pub(crate) metrics: MetricsConfig,
     pub(crate) log: LogConfig,
 }
 
-/// The node's figures.
+/// The node's metrics.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct MetricsConfig {
-    /// Where they are served, instead of beside everything else.
+    /// A separate address on which they are served.
     pub(crate) listen: OwnAddress,
 }
 
-/// How much strangers may grow.
+/// Limits on what strangers may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LimitsConfig {
     /// Live connections of this node.
     pub(crate) connections: NonZeroUsize,
     pub(crate) connections_per_user: NonZeroUsize,
     pub(crate) connections_per_address: NonZeroUsize,
-    /// HTTP connections of this node, those of streams included, those of WebSockets not.
+    /// HTTP connections of this node, including event streams, excluding `WebSocket`s.
     pub(crate) http_connections: NonZeroUsize,
     pub(crate) http_connections_per_address: NonZeroUsize,
-    /// For each address, in the long run; 0 is no limit.
+    /// Per address, in the long run; 0 means no limit.
     pub(crate) registrations_per_second: u32,
     /// As for registrations.
     pub(crate) sign_ins_per_second: u32,
@@ -113,25 +119,24 @@ impl LimitsConfig {
     }
 }
 
-/// What is given for what.
+/// The rewards.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RewardsConfig {
-    /// To every new user; `"0.00"` gives nothing, here and below.
+    /// For each new user. `"0.00"` gives nothing, here and below.
     pub(crate) welcome_gift: Money,
-    /// For the first position that a user closes, or the price does for them.
+    /// For a user's first closed position, whoever closed it.
     pub(crate) first_close: Money,
-    /// For every so many of them.
+    /// For every `milestone_every`-th closed position.
     pub(crate) close_milestone: Money,
-    /// How many that is.
     pub(crate) milestone_every: NonZeroU64,
 }
 
-/// What users may do with their money.
+/// The trading simulation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TradingConfig {
-    /// Whether there is a simulation at all, with its users and their ledger.
+    /// Whether there is a simulation, with its users and their ledger.
     pub(crate) enabled: bool,
-    /// Positions that a user may have open.
+    /// Open positions per user.
     pub(crate) max_open_per_user: NonZeroUsize,
 }
 
@@ -150,14 +155,14 @@ impl RewardsConfig {
 
 const MAX_OPEN: NonZeroUsize = NonZeroUsize::new(1000).unwrap();
 
-/// Who stays signed in.
+/// Sessions of users.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SessionsConfig {
-    /// For how long a token is good.
+    /// How long a token is valid.
     pub(crate) ttl: Span,
 }
 
-/// What the page needs to show the policies side by side: users may send notifications to themselves.
+/// The demonstration on the page, for which users may send notifications to themselves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DemoConfig {
     pub(crate) enabled: DemoEnabled,
@@ -172,7 +177,7 @@ words! {
     }
 }
 
-/// Something that can be left out.
+/// A part that can be left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PartConfig {
     pub(crate) enabled: bool,
@@ -184,7 +189,7 @@ impl PartConfig {
     }
 }
 
-/// What goes to standard error.
+/// The log on standard error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LogConfig {
     /// In the syntax of `RUST_LOG`.
@@ -193,7 +198,7 @@ pub(crate) struct LogConfig {
 }
 
 words! {
-    /// For whom logs are written.
+    /// The format of log lines.
     LogFormat, "human or json", {
         Human = "human",
         Json = "json",
@@ -216,11 +221,11 @@ impl value::SettingValue for LogFilter {
     }
 }
 
-/// The configuration and how it came to be.
+/// The configuration, and the origin of each setting.
 #[derive(Debug)]
 pub(crate) struct Loaded {
     pub(crate) config: Config,
-    /// Environment variables that look like ours and mean nothing.
+    /// Environment variables with our prefix that are not settings.
     pub(crate) strangers: Vec<String>,
     /// The file that was read.
     file: Option<ReadFile>,
@@ -236,7 +241,7 @@ pub(crate) enum ConfigError {
     /// The file is not TOML.
     #[error("the configuration file {} is not TOML:\n{cause}", path.display())]
     NotToml { path: PathBuf, cause: toml::de::Error },
-    /// The file of a process that serves has nothing in it any more.
+    /// The file of a serving process has become empty.
     #[error("the configuration file {} is empty", path.display())]
     Empty { path: PathBuf },
     /// Settings are unknown or not allowed.
@@ -245,10 +250,10 @@ pub(crate) enum ConfigError {
 }
 
 impl Config {
-    /// Whether the page may show the policies side by side. Without an inbox there is nothing to compare.
+    /// Whether there is a demonstration. Without an inbox there is nothing to compare.
     pub(crate) fn has_demo(&self) -> bool {
         let wanted = match self.demo.enabled {
-            // Behind a proxy everybody seems to be on this machine.
+            // Behind a proxy, every client seems to be on this machine.
             DemoEnabled::Auto => {
                 matches!(self.listen, Listen::Tcp(address) if address.ip().is_loopback())
                     && self.server.trusted_proxies.0.is_empty()
@@ -267,7 +272,7 @@ impl Config {
         }
     }
 
-    /// Whether anything that is wanted needs a database.
+    /// Whether any enabled part needs a database.
     pub(crate) fn needs_store(&self) -> bool {
         self.trading.enabled || self.inbox.enabled || self.handover.enabled
     }
@@ -283,15 +288,15 @@ impl Config {
             reader.refuse(what.to_owned());
         }
         if !config.needs_store() {
-            // It is there for the application beside this node, and nobody opens it here.
+            // DATABASE_URL may belong to another application; this node does not open it.
             reader.forgive(&SettingKey::new(&["database"]), "DATABASE_URL");
         }
         let lines = reader.finish().map_err(ConfigError::Wrong)?;
         Ok(Loaded { config, strangers, file, lines })
     }
 
-    /// Reads everything once more, for a process that serves. A file that has gone, or in which nothing is left, is
-    /// an accident: by what it does not say, every key would be revoked.
+    /// Reads everything again, for a serving process. A missing or empty file is an error, because it would revoke every
+    /// key by accident.
     pub(crate) fn load_again(before: &Loaded, sources: Sources) -> Result<Loaded, ConfigError> {
         let file = before.file.as_ref().map(|file| file.path.clone());
         let loaded = Self::load(Sources { file: sources.file.clone().or(file), ..sources })?;
@@ -301,7 +306,7 @@ impl Config {
         }
     }
 
-    /// What holds when nobody says anything.
+    /// The defaults.
     pub(crate) fn defaults() -> Self {
         Self::read(&mut SettingReader::new(layers::GivenSettings::new()))
     }
@@ -340,11 +345,11 @@ impl Config {
 }
 
 impl Loaded {
-    /// All settings as a configuration file, each with the place it came from. Passwords are not in it.
+    /// All settings as a configuration file, each with its origin, without passwords.
     pub(crate) fn to_toml(&self) -> String {
         let mut lines = Vec::new();
         let mut table: &[String] = &[];
-        // Kinds are read after their parent's own keys, so that each table comes in one piece.
+        // Kinds are read after the settings of their parent, so each table is in one piece.
         for SettingLine { key, value, origin } in &self.lines {
             let Some((name, parent)) = key.0.split_last() else { continue };
             if parent != table {

@@ -1,5 +1,5 @@
-//! Takes settings out of what was given, one by one, and notes what is wrong with them - all of it, so that
-//! nobody has to fix a file one start at a time.
+//! Reads typed settings from the merged layers, one by one. It collects all problems, so that one start reports every
+//! mistake in a file.
 
 use super::database::hide_password;
 use super::layers::{GivenSettings, SettingKey, SettingOrigin, SettingText};
@@ -9,11 +9,11 @@ use super::value::SettingValue;
 pub(crate) struct SettingReader {
     given: GivenSettings,
     lines: Vec<SettingLine>,
-    /// With the setting that it is about, where it is one.
+    /// Each with the setting that it is about, if it is about one.
     problems: Vec<(Option<SettingKey>, String)>,
 }
 
-/// One setting as it took effect.
+/// A setting in effect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SettingLine {
     pub(crate) key: SettingKey,
@@ -27,8 +27,8 @@ impl SettingReader {
         Self { given, lines: Vec::new(), problems: Vec::new() }
     }
 
-    /// The setting at this place, or its default: also when what was given is not allowed, so that the rest
-    /// can be looked at too.
+    /// Returns the setting, or its default. A value that is not allowed is noted as a problem, and the default is
+    /// returned so that the other settings are checked too.
     pub(crate) fn read<T: SettingValue>(&mut self, key: &[&str], default: T) -> T {
         let key = SettingKey::new(key);
         let (setting, origin) = match self.given.remove(&key) {
@@ -37,8 +37,7 @@ impl SettingReader {
                 let setting = match &text {
                     SettingText::Plain(text) => T::from_text(text),
                     SettingText::List(items) if T::LIST => T::from_text(&items.join(",")),
-                    SettingText::List(_) => None,
-                    SettingText::Other(_) => None,
+                    SettingText::List(_) | SettingText::Other(_) => None,
                 };
                 let setting = setting.unwrap_or_else(|| {
                     let shown = match text {
@@ -61,7 +60,7 @@ impl SettingReader {
         setting
     }
 
-    /// The tables under this place that hold something, such as the kinds under `delivery.kinds`.
+    /// The names of the non-empty tables under this path, such as the kinds under `delivery.kinds`.
     pub(crate) fn tables(&self, under: &[&str]) -> Vec<String> {
         let inside = |key: &&SettingKey| {
             key.0.len() > under.len() + 1 && key.0.iter().zip(under).all(|(a, b)| a == b)
@@ -72,7 +71,7 @@ impl SettingReader {
         names
     }
 
-    /// The settings straight under this place, such as the names under `keys`.
+    /// The names of the settings directly under this path, such as the service keys under `keys`.
     pub(crate) fn names(&self, under: &[&str]) -> Vec<String> {
         let inside = |key: &&SettingKey| {
             key.0.len() == under.len() + 1 && key.0.iter().zip(under).all(|(a, b)| a == b)
@@ -80,12 +79,12 @@ impl SettingReader {
         self.given.keys().filter(inside).map(|key| key.0[under.len()].clone()).collect()
     }
 
-    /// Notes something wrong with a key as a whole.
+    /// Notes a problem that is not about one value.
     pub(crate) fn refuse(&mut self, problem: String) {
         self.problems.push((None, problem));
     }
 
-    /// Takes the default for a setting that is wrong, if it came from this environment variable.
+    /// Replaces a setting that is not allowed by its default, if it came from this environment variable.
     pub(crate) fn forgive(&mut self, key: &SettingKey, variable: &str) {
         let ours = SettingOrigin::Environment(variable.to_owned());
         let Some(line) = self.lines.iter_mut().find(|line| line.key == *key) else { return };
@@ -98,7 +97,7 @@ impl SettingReader {
         }
     }
 
-    /// Every setting that took effect - or everything that was wrong, keys that nobody read among it.
+    /// Returns every setting in effect, or every problem. Keys that were not read are unknown, which is a problem.
     pub(crate) fn finish(mut self) -> Result<Vec<SettingLine>, Vec<String>> {
         for (key, (_, origin)) in &self.given {
             let parent = &key.0[..key.0.len() - 1];

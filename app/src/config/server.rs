@@ -1,4 +1,4 @@
-//! How the process behaves towards the network: where it listens, which proxies stand before it, whose pages may
+//! How the process behaves towards the network: where it listens, which proxies it trusts, which web pages may
 //! connect.
 
 use std::net::SocketAddr;
@@ -9,18 +9,18 @@ use doorstep_adapters::http::{AllowedOrigins, HeaderName, TrustedProxy};
 use super::reader::SettingReader;
 use super::value::{SettingValue, Span};
 
-/// How the process behaves.
+/// The `[server]` table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ServerConfig {
-    /// A graceful stop that takes longer is cut short.
+    /// The longest that a stop may take.
     pub(crate) stop_within: Span,
-    /// Web pages of these origins may receive notifications here, besides this server's own.
+    /// Web pages of these origins may receive notifications here, in addition to the server's own.
     pub(crate) allowed_origins: AllowedOrigins,
-    /// The proxies whose word about the client's address counts.
+    /// The proxies whose header about the client's address is believed.
     pub(crate) trusted_proxies: Proxies,
-    /// The header in which they say it.
+    /// The header in which trusted proxies give the client's address.
     pub(crate) client_address_header: HeaderName,
-    /// How long an idle connection is kept open for another request.
+    /// How long an idle connection stays open for another request.
     pub(crate) keep_alive: Span,
 }
 
@@ -70,7 +70,7 @@ impl SettingValue for SocketAddr {
     const EXPECTED: &'static str = "an address and a port, like \"127.0.0.1:9100\"";
 
     fn from_text(text: &str) -> Option<Self> {
-        // The one name that means the same on every machine.
+        // The only host name that means the same on every machine.
         let text = match text.strip_prefix("localhost:") {
             Some(port) => format!("127.0.0.1:{port}"),
             None => text.to_owned(),
@@ -83,7 +83,7 @@ impl SettingValue for SocketAddr {
     }
 }
 
-/// An address to listen at, if one is given; empty where it is not.
+/// An address to listen on; empty means none.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct OwnAddress(pub(crate) Option<SocketAddr>);
 
@@ -102,7 +102,7 @@ impl SettingValue for OwnAddress {
     }
 }
 
-/// Trusted proxies; none is nobody.
+/// Trusted proxies. An empty list trusts nobody.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Proxies(pub(crate) Vec<TrustedProxy>);
 

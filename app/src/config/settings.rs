@@ -301,7 +301,9 @@ fn key_of(section: &Section, name: &str) -> SettingKey {
     let mut segments: Vec<_> = parents.chain([name]).map(str::to_owned).collect();
     if matches!(&segments[..], [table, ..] if table == "keys" || table == "jwt") {
         // Names of keys that come from the environment are in lower case.
-        segments.iter_mut().for_each(|segment| segment.make_ascii_lowercase());
+        for segment in &mut segments {
+            segment.make_ascii_lowercase();
+        }
     }
     SettingKey(segments)
 }

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use super::*;
 
-/// Loads from a file's text, an environment and flags; a failure is its message.
+/// Loads from the text of a file, an environment and flags. Returns the message of a failure.
 pub(super) fn load(
     file: &str,
     environment: &[(&str, &str)],
@@ -20,7 +20,7 @@ pub(super) fn load(
     Config::load(sources).map_err(|e| e.to_string().replace(path.to_str().unwrap(), "FILE"))
 }
 
-/// Checks that each part is in the message with which this is refused.
+/// Checks that this configuration is refused with a message that contains each part.
 fn check_refused(file: &str, environment: &[(&str, &str)], parts: &[&str]) {
     let message = load(file, environment, &[]).unwrap_err();
     for part in parts {
@@ -71,13 +71,13 @@ fn flag_beats_environment_beats_file_beats_default() {
 
 #[test]
 fn every_key_has_an_environment_form() {
-    // Take every setting there is from the listing itself, so that a new one cannot be forgotten.
+    // The settings come from the listing, so that a new one cannot be forgotten.
     let listing = load(CONTRACT, &[], &[]).unwrap();
     for line in &listing.lines {
         let name = layers::environment_names(&line.key).remove(0);
         let message = match load(CONTRACT, &[(&name, "?[")], &[]) {
             Err(message) => message,
-            // Free text, judged by whoever takes it.
+            // Any text is allowed here; the part that uses it judges it.
             Ok(loaded) => {
                 let listing = loaded.to_toml();
                 assert!(listing.contains(&format!("# environment {name}")), "{listing}");
@@ -98,7 +98,7 @@ fn a_kind_can_come_from_the_environment_alone_and_from_both() {
         assert_eq!((kind.as_str(), rule.policy), ("position.closed", policy));
         assert_eq!(rule.ttl.as_duration(), Duration::from_secs(5));
     }
-    // The file's spelling wins: its kind is the one that is meant.
+    // The file's spelling wins.
     let [(kind, _)] = &kinds("[delivery.kinds.position_closed]\npolicy = \"inbox\"")[..] else {
         panic!("one kind")
     };
