@@ -1,4 +1,4 @@
-//! The other end of the wire: a WebSocket client of our own protocol, for `listen`, `simulate` and the demo.
+//! A WebSocket client of our own protocol, for `listen`, `simulate` and the demo.
 
 use futures_util::{SinkExt, StreamExt};
 use serde::Deserialize;
@@ -16,9 +16,9 @@ use crate::cli::Token;
 /// Whether the client acknowledges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Protocol {
-    /// `doorstep.v1`: it does.
+    /// It does: `doorstep.v1`.
     Acks,
-    /// `doorstep.plain.v1`: it does not.
+    /// It does not: `doorstep.plain.v1`.
     Plain,
 }
 
@@ -31,20 +31,20 @@ impl Protocol {
     }
 }
 
-/// One live connection.
+/// A live connection to a server.
 pub(crate) struct ClientConnection(WebSocketStream<MaybeTlsStream<TcpStream>>);
 
-/// What the server says.
+/// A frame from the server.
 #[derive(Debug)]
 pub(crate) enum ServerFrame {
-    /// Something to show.
+    /// A notification to show.
     Notification(ShownNotification),
-    /// Something newer than this client.
+    /// A type that this client does not know.
     Unknown,
 }
 
 impl ServerFrame {
-    /// In two looks, because a payload that is kept as it was written cannot be part of a tagged enum.
+    /// Parses twice, because serde's tagged enums cannot contain raw JSON.
     fn parse(text: &str) -> Result<Self, serde_json::Error> {
         #[derive(Deserialize)]
         struct Tag<'a> {
@@ -57,7 +57,7 @@ impl ServerFrame {
     }
 }
 
-/// A notification as it is on the wire.
+/// A notification on the wire.
 #[derive(Debug, Deserialize)]
 pub(crate) struct ShownNotification {
     pub(crate) id: String,
@@ -66,27 +66,27 @@ pub(crate) struct ShownNotification {
     pub(crate) payload: Box<RawValue>,
 }
 
-/// Why there is no connection.
+/// Why a connection could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DialError {
-    /// The URL is not one that can be connected to.
+    /// The URL is not a WebSocket URL.
     #[error("{url:?} is not a WebSocket URL like ws://127.0.0.1:3000/v1/ws: {reason}")]
     Url { url: String, reason: String },
-    /// The server answered, but with this.
+    /// The server refused the upgrade with this status.
     #[error("the server refused the connection with {0}")]
     Refused(StatusCode),
-    /// It could not be reached, or did not speak the protocol.
+    /// The server could not be reached, or does not speak the protocol.
     #[error("{}", plainly(.0))]
     Unreachable(Box<tungstenite::Error>),
 }
 
-/// What a library's error means to whoever typed the URL.
+/// Describes a library's error to the person who typed the URL.
 fn plainly(error: &tungstenite::Error) -> String {
     match error {
         tungstenite::Error::Io(e) => unreachable(e),
         tungstenite::Error::Tls(e) => format!("no TLS connection could be made: {e}"),
         tungstenite::Error::Protocol(_) | tungstenite::Error::HttpFormat(_) => {
-            "what answers there does not speak WebSocket".to_owned()
+            "the server there does not speak WebSocket".to_owned()
         }
         tungstenite::Error::ConnectionClosed | tungstenite::Error::AlreadyClosed => {
             "it closed the connection at once".to_owned()
@@ -95,7 +95,7 @@ fn plainly(error: &tungstenite::Error) -> String {
     }
 }
 
-/// Why a server cannot be reached.
+/// Describes why a server cannot be reached.
 pub(crate) fn unreachable(error: &std::io::Error) -> String {
     match error.kind() {
         std::io::ErrorKind::ConnectionRefused => "nobody listens there".to_owned(),
@@ -107,13 +107,13 @@ pub(crate) fn unreachable(error: &std::io::Error) -> String {
     }
 }
 
-/// What a connection came to.
+/// What was received on a connection.
 #[derive(Debug)]
 pub(crate) enum Received {
     Frame(ServerFrame),
-    /// A ping or a pong: nothing to show, but the server lives.
+    /// A ping or a pong, which shows that the server is alive.
     Beat,
-    /// The server said goodbye with this code, if it gave one.
+    /// The server closed the connection, with this code if it gave one.
     Closed(Option<CloseFrame>),
     /// The connection broke.
     Broken(String),
@@ -138,7 +138,7 @@ impl ClientConnection {
         }
     }
 
-    /// The next thing that the server says.
+    /// Waits for the next frame or the end of the connection.
     pub(crate) async fn next(&mut self) -> Received {
         match self.0.next().await {
             Some(Ok(Message::Text(text))) => match ServerFrame::parse(&text) {
@@ -152,7 +152,7 @@ impl ClientConnection {
         }
     }
 
-    /// Acknowledges a notification. A failure shows in what is received next.
+    /// Acknowledges a notification. A failure shows at the next `next`.
     pub(crate) async fn acknowledge(&mut self, id: &str) {
         let frame = serde_json::json!({ "type": "ack", "id": id });
         if let Err(e) = self.0.send(Message::text(frame.to_string())).await {
@@ -160,15 +160,15 @@ impl ClientConnection {
         }
     }
 
-    /// Says goodbye.
+    /// Closes the connection.
     pub(crate) async fn close(mut self) {
         if let Err(e) = self.0.close(None).await {
-            tracing::debug!("the goodbye was not sent: {e}");
+            tracing::debug!("the close frame was not sent: {e}");
         }
     }
 }
 
-/// The WebSocket's address from what a person types: `http` means `ws`, and no path means `/v1/ws`.
+/// Completes a typed URL to that of the WebSocket: `http` means `ws`, and no path means `/v1/ws`.
 pub(crate) fn websocket_uri(url: &str) -> Result<Uri, DialError> {
     let wrong = |reason: String| DialError::Url { url: url.to_owned(), reason };
     let typed = match url.strip_prefix("http") {
@@ -193,7 +193,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn frames_are_read_and_newer_ones_left_alone() {
+    fn frames_are_parsed_and_unknown_types_ignored() {
         let text = r#"{"type":"notification","id":"1","kind":"k","topic":null,"created_at":"c","payload":{"a": 1}}"#;
         let Ok(ServerFrame::Notification(shown)) = ServerFrame::parse(text) else {
             panic!("not read")

@@ -1,5 +1,5 @@
-//! `doorstep listen`: a terminal client. Prints what a user is pushed, acknowledges it, and comes back when
-//! the connection ends, as the close codes ask (docs/wire.md).
+//! `doorstep listen`: a terminal client. It prints a user's notifications, acknowledges them, and reconnects when the
+//! connection ends, according to the close code (docs/wire.md).
 
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
@@ -16,12 +16,12 @@ use crate::client::{
 };
 use crate::output;
 
-/// The server pings every 25 s; a connection that is silent for so long is dead, whatever TCP thinks.
+/// A connection that is silent for this long is dead, because the server pings every 25 s.
 const SILENCE: Duration = Duration::from_mins(1);
-/// A connection that lived so long was a good one: the next wait starts small again.
+/// A connection that lasted this long resets the backoff.
 const GOOD: Duration = Duration::from_secs(10);
 
-/// Listens until asked to stop, or until coming back would be no use.
+/// Listens until asked to stop, or until reconnecting cannot help.
 pub(crate) async fn run(args: ListenArgs, stop: CancellationToken) -> anyhow::Result<()> {
     let uri = websocket_uri(&args.url)?;
     let token = args.token.filter(|token| !token.0.is_empty()).ok_or(NoToken)?;
@@ -46,7 +46,7 @@ pub(crate) async fn run(args: ListenArgs, stop: CancellationToken) -> anyhow::Re
             backoff = Backoff::default();
         }
         let wait = backoff.next().max(not_before);
-        output::remark(format_args!("{why}; coming back in {:.1} s", wait.as_secs_f64()));
+        output::remark(format_args!("{why}; reconnecting in {:.1} s", wait.as_secs_f64()));
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             () = stop.cancelled() => return Ok(()),
@@ -54,21 +54,21 @@ pub(crate) async fn run(args: ListenArgs, stop: CancellationToken) -> anyhow::Re
     }
 }
 
-/// Nobody can listen without a token.
+/// No token was given.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "listen needs a token: put it into the environment as DOORSTEP_TOKEN, or give --token TOKEN; \
+    "listen needs a token: set DOORSTEP_TOKEN in the environment, or give --token TOKEN; \
      `doorstep listen --help` says how to get one"
 )]
 pub(crate) struct NoToken;
 
 /// How a connection ended.
 enum ConversationEnd {
-    /// Come back, but not before so long.
+    /// Reconnect, after at least this long.
     ComeBack(String, Duration),
-    /// Coming back is no use.
+    /// Reconnecting cannot help.
     Final(String),
-    /// Whoever read our output has gone.
+    /// The reader of our output has closed the pipe.
     Reader,
 }
 
@@ -88,7 +88,7 @@ async fn converse(uri: &Uri, token: &Token, seen: &mut RecentIds) -> Conversatio
         };
         match received {
             Received::Frame(ServerFrame::Notification(notification)) => {
-                // Shown before it is acknowledged: the other way round, it could be lost in between.
+                // Printed before it is acknowledged, because in between it could be lost.
                 if seen.is_new(&notification.id) && print(&notification).is_err() {
                     return ConversationEnd::Reader;
                 }
@@ -117,7 +117,7 @@ async fn converse(uri: &Uri, token: &Token, seen: &mut RecentIds) -> Conversatio
 fn refused(uri: &Uri, error: &DialError) -> ConversationEnd {
     match error {
         DialError::Refused(StatusCode::UNAUTHORIZED) => ConversationEnd::Final(
-            "the token is not valid, or no longer: sign in again for a new one".to_owned(),
+            "the token is not valid, or has expired: sign in again for a new one".to_owned(),
         ),
         DialError::Refused(status)
             if status.is_client_error() && *status != StatusCode::TOO_MANY_REQUESTS =>
@@ -137,9 +137,9 @@ fn closed(code: CloseCode, said: &str) -> ConversationEnd {
         4401 => {
             ConversationEnd::Final("the session ended: sign in again for a new token".to_owned())
         }
-        // Protocol error, unsupported, inconsistent, policy, too large: it would happen again.
+        // Protocol error, unsupported, inconsistent, policy, too large: a new connection would end the same way.
         1002 | 1003 | 1007 | 1008 | 1009 => ConversationEnd::Final(said),
-        // Try again later: over a limit, so not at once.
+        // Try again later: a limit was reached.
         1013 => ConversationEnd::ComeBack(said, Duration::from_secs(5)),
         _ => ConversationEnd::ComeBack(said, Duration::ZERO),
     }
@@ -151,7 +151,7 @@ fn print(notification: &ShownNotification) -> std::io::Result<()> {
     output::write_line(visible(&line))
 }
 
-/// Without control characters: what a server sends must not steer a terminal.
+/// Escapes control characters, because a server must not control the terminal.
 fn visible(text: &str) -> String {
     text.chars()
         .flat_map(|c| {
@@ -162,7 +162,7 @@ fn visible(text: &str) -> String {
         .collect()
 }
 
-/// The ids of late: what is pushed again is acknowledged again, but shown once.
+/// The recent ids. A notification that is pushed again is acknowledged again, and printed once.
 #[derive(Default)]
 struct RecentIds {
     ids: HashSet<String>,
@@ -186,8 +186,8 @@ impl RecentIds {
     }
 }
 
-/// Waits that double from half a second to half a minute, each shortened by up to half at random, so that a
-/// thousand clients of a server that restarted do not come back in one moment.
+/// Waits that double from half a second to half a minute. Each is shortened by up to half at random, so that the clients
+/// of a restarted server do not all reconnect at the same moment.
 #[derive(Default)]
 struct Backoff {
     tries: u32,
@@ -200,7 +200,7 @@ impl Backoff {
     fn next(&mut self) -> Duration {
         let full = Self::FIRST.saturating_mul(1 << self.tries.min(10)).min(Self::LONGEST);
         self.tries = self.tries.saturating_add(1);
-        // Without randomness from the system all that is lost is the jitter.
+        // Without randomness from the system there is no jitter.
         let random = getrandom::u32().unwrap_or(u32::MAX);
         full.mul_f64(0.5 + 0.5 * f64::from(random) / f64::from(u32::MAX))
     }

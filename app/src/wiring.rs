@@ -1,4 +1,4 @@
-//! From what is configured to what the parts take: the one place that knows both.
+//! Converts the configuration to the settings of the parts: the one place that knows both.
 
 use bytesize::ByteSize;
 use doorstep_adapters::api::health;
@@ -17,7 +17,7 @@ use crate::config::{
 };
 
 impl Config {
-    /// How many connections there may be.
+    /// The limits on live connections.
     pub(crate) fn connections(&self) -> connections::Settings {
         connections::Settings {
             max_per_user: self.limits.connections_per_user.get(),
@@ -27,7 +27,7 @@ impl Config {
         }
     }
 
-    /// How WebSocket connections are treated.
+    /// The settings of WebSocket connections.
     pub(crate) fn websocket(&self) -> websocket::Settings {
         websocket::Settings {
             allowed_origins: self.server.allowed_origins.clone(),
@@ -35,7 +35,7 @@ impl Config {
         }
     }
 
-    /// How HTTP connections are treated.
+    /// The settings of the HTTP server.
     pub(crate) fn http(&self) -> ServerSettings {
         let (server, limits) = (&self.server, &self.limits);
         let proxies = server.trusted_proxies.0.iter().copied();
@@ -49,7 +49,7 @@ impl Config {
         }
     }
 
-    /// By which policy closed positions are told of.
+    /// The policies for `position.closed`.
     pub(crate) fn position_closed(&self) -> notifications::PositionClosed {
         let kinds = self.delivery.kinds.iter();
         let rule = kinds.rev().find(|(kind, _)| kind.as_str() == "position.closed");
@@ -71,7 +71,7 @@ impl Config {
 }
 
 impl RewardsConfig {
-    /// What is given for what.
+    /// The rules of the rewards.
     pub(crate) fn rules(&self) -> RewardRules {
         let Self { welcome_gift, first_close, close_milestone, milestone_every } = *self;
         RewardRules::new(welcome_gift, first_close, close_milestone, milestone_every)
@@ -79,7 +79,7 @@ impl RewardsConfig {
 }
 
 impl MarketConfig {
-    /// How prices are made up.
+    /// The settings of simulated prices.
     pub(crate) fn simulation(&self) -> SimulationSettings {
         let instruments = self.instruments.iter().map(|instrument| Instrument {
             symbol: instrument.symbol.clone(),
@@ -106,7 +106,7 @@ impl From<StrategyChoice> for delivery::Strategy {
 }
 
 impl Config {
-    /// Which rule governs which kind, those of the demonstration included.
+    /// The rule of each kind, including those of the demonstration.
     pub(crate) fn rules(&self) -> anyhow::Result<delivery::Rules> {
         let mut rules = self.delivery.rules();
         if self.has_demo() {
@@ -144,19 +144,19 @@ impl LimitsConfig {
         Rate { per_second: self.sign_ins_per_second, ..Rate::default() }
     }
 
-    /// Keeps addresses to the rate of registrations.
+    /// Limits registrations per address.
     pub(crate) fn registration_limit(&self) -> AddressLimit {
         AddressLimit::new(self.registrations(), "limits.registrations_per_second")
     }
 
-    /// Keeps addresses to the rate of sign-ins.
+    /// Limits sign-ins per address.
     pub(crate) fn sign_in_limit(&self) -> AddressLimit {
         AddressLimit::new(self.sign_ins(), "limits.sign_ins_per_second")
     }
 }
 
 impl DeliveryConfig {
-    /// Which rule governs which kind.
+    /// The rule of each kind.
     pub(crate) fn rules(&self) -> delivery::Rules {
         delivery::Rules {
             default: self.default.into(),
@@ -164,7 +164,7 @@ impl DeliveryConfig {
         }
     }
 
-    /// The rule of a kind, with limits of its own where they are below those of the node.
+    /// The rule of a kind. Its limits count only if they are below those of the node.
     fn rule(&self, rule: &RuleConfig) -> delivery::Rule {
         let own = |its: usize, node: usize| if its < node { its } else { usize::MAX };
         delivery::Rule {
@@ -177,7 +177,7 @@ impl DeliveryConfig {
         }
     }
 
-    /// How much may wait.
+    /// The node's limits on what waits.
     pub(crate) fn limits(&self) -> delivery::Limits {
         delivery::Limits {
             max_pending: self.default.max_pending.get(),
@@ -187,7 +187,7 @@ impl DeliveryConfig {
     }
 }
 
-/// Where a size does not fit the machine's addresses, memory is the limit anyway.
+/// A size beyond the address space is no limit.
 fn bytes(size: ByteSize) -> usize {
     usize::try_from(size.as_u64()).unwrap_or(usize::MAX)
 }

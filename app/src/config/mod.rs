@@ -128,6 +128,7 @@ pub(crate) struct RewardsConfig {
     pub(crate) first_close: Money,
     /// For every `milestone_every`-th closed position.
     pub(crate) close_milestone: Money,
+    /// How many closed positions make a milestone.
     pub(crate) milestone_every: NonZeroU64,
 }
 

@@ -1,4 +1,4 @@
-//! A client that comes late, as front ends do.
+//! A client that connects late, as front ends do.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -12,34 +12,34 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::cli::Token;
 use crate::client::{ClientConnection, Protocol, Received, ServerFrame, websocket_uri};
 
-/// So long a connected client waits for a popup before it is called lost: four looks of `poll`.
+/// How long a connected client waits before its popup counts as lost: four intervals of `poll`.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// The popup that is waited for.
+/// The kind of the popup.
 const POPUP: &str = "reward.granted";
 
-/// Somebody who has just registered.
+/// A user who has just registered.
 pub(super) struct LateClient {
     server: SocketAddr,
     token: Token,
     registered: Instant,
 }
 
-/// How a client behaves once it is there.
+/// How a client behaves once it is connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Manner {
-    /// It does not acknowledge: what is written to it is delivered.
+    /// It does not acknowledge: a notification that is written to it counts as delivered.
     Plain,
-    /// It acknowledges - but the first time its line goes dead between the popup and the ack, so that the
-    /// popup must come again.
+    /// It acknowledges, but its first connection breaks between the popup and the acknowledgement, so the popup must come
+    /// again.
     Cut,
 }
 
 /// What a client saw.
 pub(super) struct Story {
-    /// From connected to the popup; `None` when it did not come. Of a line that was cut: from connected
-    /// again to the popup again.
+    /// From the connection to the popup, or `None` if it did not come. If the connection was cut: from the second
+    /// connection to the second popup.
     pub(super) popup: Option<Duration>,
-    /// What the ledger says.
+    /// The final balance.
     pub(super) balance: Money,
 }
 
@@ -62,7 +62,7 @@ pub(super) async fn register(server: SocketAddr, username: &str) -> anyhow::Resu
 }
 
 impl LateClient {
-    /// Is busy until so long after the registration, connects, waits for the popup, and looks at its money.
+    /// Waits until this long after the registration, connects, waits for the popup, and reads the balance.
     pub(super) async fn come_late(
         self,
         connect_after: Duration,
@@ -74,9 +74,9 @@ impl LateClient {
             Manner::Cut => {
                 let mut connection = self.connect(Protocol::Acks).await?;
                 let id = popup(&mut connection).await?;
-                // Without a word: neither an ack nor a goodbye.
+                // Without an acknowledgement or a close frame.
                 drop(connection);
-                (Protocol::Acks, Some(id.context("no popup came that could have been cut off")?))
+                (Protocol::Acks, Some(id.context("no popup came before the cut")?))
             }
         };
         let mut connection = self.connect(protocol).await?;
@@ -92,7 +92,7 @@ impl LateClient {
         let request = reqwest::Client::new()
             .get(format!("http://{}/v1/me", self.server))
             .bearer_auth(&self.token.0);
-        let Me { balance } = answer(request).await.context("looking at the balance")?;
+        let Me { balance } = answer(request).await.context("reading the balance")?;
         Ok(Story { popup: waited, balance })
     }
 
@@ -102,7 +102,7 @@ impl LateClient {
     }
 }
 
-/// Waits for the popup and answers its id; `None` when it does not come.
+/// Waits for the popup and returns its id, or `None` if it does not come.
 async fn popup(connection: &mut ClientConnection) -> anyhow::Result<Option<String>> {
     match timeout(PATIENCE, next_popup(connection)).await {
         Ok(id) => id.map(Some),

@@ -1,3 +1,5 @@
+//! The HTTP requests of a simulated user.
+
 use std::collections::BTreeMap;
 
 use anyhow::{Context, ensure};
@@ -9,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::cli::Token;
 
-/// What a user does over HTTP.
+/// The HTTP API, as one user uses it.
 #[derive(Clone)]
 pub(super) struct PlayerApi {
     http: reqwest::Client,
@@ -47,7 +49,7 @@ struct Quote {
     price: String,
 }
 
-/// One page of either.
+/// A page of the ledger or of positions.
 #[derive(Deserialize)]
 struct Page<T> {
     #[serde(alias = "entries", alias = "positions")]
@@ -64,21 +66,21 @@ impl PlayerApi {
         let (status, text) = api.send(Method::POST, "/v1/users", Some(&body)).await?;
         ensure!(
             status != StatusCode::NOT_FOUND,
-            "{url} has no users to simulate: is it a doorstep, and is its trading.enabled true?"
+            "{url} has no users to simulate: is it a Doorstep node with trading.enabled = true?"
         );
         ensure!(status == StatusCode::CREATED, "registering was answered with {status}: {text}");
         api.token = Token::from(serde_json::from_str::<Registered>(&text)?.token);
         Ok(api)
     }
 
-    /// The prices of the moment, by symbol.
+    /// The current prices, by symbol.
     pub(super) async fn prices(&self) -> anyhow::Result<BTreeMap<String, Price>> {
         let market: Quotes = self.get("/v1/instruments").await?;
         let price = |quote: Quote| Ok((quote.symbol, quote.price.parse()?));
         market.instruments.into_iter().map(price).collect()
     }
 
-    /// The position, or `None` if the order was refused.
+    /// Opens a position. `None` if the order was refused.
     pub(super) async fn open(&self, order: &Value) -> anyhow::Result<Option<PositionRow>> {
         let (status, text) = self.send(Method::POST, "/v1/positions", Some(order)).await?;
         match status {
@@ -88,7 +90,7 @@ impl PlayerApi {
         }
     }
 
-    /// Whether it was this that closed it.
+    /// Closes a position. False if it was closed before.
     pub(super) async fn close(&self, id: &str) -> anyhow::Result<bool> {
         let path = format!("/v1/positions/{id}/close");
         let (status, text) = self.send(Method::POST, &path, None).await?;
@@ -153,18 +155,18 @@ impl PlayerApi {
     }
 }
 
-/// What a library's error means to whoever typed the URL.
+/// Describes a library's error to the person who typed the URL.
 fn plainly(error: &reqwest::Error) -> String {
     let first: &(dyn std::error::Error + 'static) = error;
     let mut chain = std::iter::successors(Some(first), |error| error.source());
     match chain.find_map(|error| error.downcast_ref::<std::io::Error>()) {
         Some(e) => crate::client::unreachable(e),
         None if error.is_connect() => "it cannot be reached".to_owned(),
-        None => "what answers there does not speak HTTP".to_owned(),
+        None => "the server there does not speak HTTP".to_owned(),
     }
 }
 
-/// The server's address from what a person types.
+/// Checks a typed URL and removes the trailing slash.
 pub(super) fn server_url(typed: &str) -> anyhow::Result<String> {
     let url = typed.trim_end_matches('/');
     let parsed = reqwest::Url::parse(url).ok();

@@ -1,13 +1,15 @@
+//! Compares a user's ledger, positions and balance with each other, and lists the popups that must have come.
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use doorstep_domain::Money;
 
 use super::api::{LedgerRow, PositionRow};
 
-/// What a popup was or must be about.
+/// The event behind a popup, as text.
 pub(super) type Fact = String;
 
-/// The facts that a user must have been told of, from what their ledger and their closed positions say.
+/// The facts for which a user must have seen a popup, from their ledger and their closed positions.
 pub(super) fn facts(ledger: &[LedgerRow], closed: &[PositionRow]) -> BTreeSet<Fact> {
     let rewards = ledger.iter().filter(|entry| !entry.kind.starts_with("position_"));
     let rewards = rewards.map(|entry| format!("reward.granted {} {}", entry.kind, entry.reference));
@@ -15,7 +17,7 @@ pub(super) fn facts(ledger: &[LedgerRow], closed: &[PositionRow]) -> BTreeSet<Fa
     rewards.chain(closed).chain(["welcome".to_owned()]).collect()
 }
 
-/// What is wrong with a user's books, as far as the user can see it.
+/// The inconsistencies in a user's ledger and positions that the user can see.
 pub(super) fn findings(
     balance: Money,
     ledger: &[LedgerRow],

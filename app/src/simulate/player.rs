@@ -1,3 +1,5 @@
+//! A simulated user and the tabs of their browser.
+
 use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -18,7 +20,7 @@ use crate::client::{
     ClientConnection, Protocol, Received, ServerFrame, ShownNotification, websocket_uri,
 };
 
-/// So long everybody waits in the end for what they were not told of yet.
+/// How long a user waits at the end for missing popups.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// One simulated user.
@@ -31,18 +33,18 @@ pub(super) struct Player {
     over: CancellationToken,
 }
 
-/// What a user says in the end.
+/// The result of a user's final check.
 #[derive(Default)]
 pub(super) struct PlayerVerdict {
-    /// What happened and has to be told: of those, this many.
+    /// The number of facts for which a popup must have come.
     pub(super) facts: usize,
-    /// What they were never told.
+    /// The facts without a popup.
     pub(super) lost: Vec<String>,
-    /// What is wrong with their books.
+    /// What is wrong with the ledger and the positions.
     pub(super) wrong: Vec<String>,
 }
 
-/// What a user has been shown, on whichever connection.
+/// The popups that a user has seen, on any connection.
 #[derive(Default)]
 struct ShownPopups {
     ids: HashSet<String>,
@@ -63,7 +65,7 @@ impl Player {
         tally: Arc<Tally>,
         over: CancellationToken,
     ) -> Self {
-        // Names of another run on the same server must not be in the way.
+        // Names differ from those of another run on the same server.
         let run = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_millis() % 1_000_000_000;
         Self {
             name: format!("sim-{run}-{number}"),
@@ -75,7 +77,7 @@ impl Player {
         }
     }
 
-    /// Registers, lives until it is over, and counts up.
+    /// Registers, trades until `over`, and makes the final check.
     pub(super) async fn play(mut self) -> anyhow::Result<PlayerVerdict> {
         let api = PlayerApi::register(&self.url, &self.name).await?;
         count(&self.tally.users);
@@ -121,14 +123,14 @@ impl Player {
                     count(&self.tally.opened);
                     open.push(position.id);
                 }
-                // No money yet, or the price has moved over a trigger meanwhile.
+                // Not enough money yet, or the price has crossed a trigger since.
                 None => count(&self.tally.refused),
             }
         }
         Ok(())
     }
 
-    /// Closes what is open, waits on one last connection for what is still to come, and says what is missing.
+    /// Closes open positions, waits on a last connection for the remaining popups, and reports the missing ones.
     async fn count_up(
         &mut self,
         api: &PlayerApi,
@@ -168,7 +170,7 @@ impl Player {
         api: &PlayerApi,
         shown: &SharedPopups,
     ) -> anyhow::Result<PlayerVerdict> {
-        // The balance is looked at on both sides of the ledger: if it moved meanwhile, neither belongs to it.
+        // The balance is read before and after the ledger: if the two differ, neither belongs to this ledger.
         let before = api.balance().await?;
         let (ledger, closed) = (api.ledger().await?, api.positions("closed").await?);
         let open = api.positions("open").await?;
@@ -178,14 +180,14 @@ impl Player {
             facts.difference(&lock(shown).facts).map(|fact| format!("lost: {fact}")).collect();
         let mut wrong = books::findings(balance, &ledger, &open, &closed);
         if before != balance {
-            wrong.push("the balance does not come to rest".to_owned());
+            wrong.push("the balance keeps changing".to_owned());
         }
         let wrong = wrong.into_iter().map(|what| format!("{}: {what}", self.name)).collect();
         Ok(PlayerVerdict { facts: facts.len(), lost: missing, wrong })
     }
 }
 
-/// About ten in money, with triggers so near that the price soon crosses one.
+/// An order for about ten in money, with triggers so close that the price soon crosses one.
 fn order(symbol: &str, price: Price, dice: &mut fastrand::Rng) -> Value {
     let micros = price.as_micros();
     let near = micros / 1000 * dice.i64(1..8) / 2;
@@ -232,7 +234,7 @@ impl Tab {
         Ok(())
     }
 
-    /// Somewhere between half of it and half as much again.
+    /// A random duration from half to one and a half of `time`.
     fn about(&mut self, time: Duration) -> Duration {
         time / 2 + time.mul_f64(self.dice.f64())
     }
@@ -265,7 +267,7 @@ impl Tab {
         let now = SystemTime::now();
         let mut seen = lock(&self.shown);
         if !seen.ids.insert(notification.id.clone()) {
-            // In another tab, or on an earlier connection that ended before the acknowledgement got through.
+            // It was seen in another tab, or on a connection that ended before its acknowledgement arrived.
             count(&self.tally.repeated);
             return;
         }
@@ -278,7 +280,7 @@ impl Tab {
     }
 }
 
-/// What the popup is about.
+/// The fact that a popup is about.
 fn fact(notification: &ShownNotification) -> Fact {
     let payload: Value = serde_json::from_str(notification.payload.get()).unwrap_or_default();
     let text = |name: &str| payload[name].as_str().unwrap_or_default().to_owned();
