@@ -109,7 +109,7 @@ pub(crate) fn unreachable(error: &std::io::Error) -> String {
 
 /// What was received on a connection.
 #[derive(Debug)]
-pub(crate) enum Received {
+pub(crate) enum ServerMessage {
     Frame(ServerFrame),
     /// A ping or a pong, which shows that the server is alive.
     Beat,
@@ -139,16 +139,16 @@ impl ClientConnection {
     }
 
     /// Waits for the next frame or the end of the connection.
-    pub(crate) async fn next(&mut self) -> Received {
+    pub(crate) async fn next(&mut self) -> ServerMessage {
         match self.0.next().await {
             Some(Ok(Message::Text(text))) => match ServerFrame::parse(&text) {
-                Ok(frame) => Received::Frame(frame),
-                Err(e) => Received::Broken(format!("a frame that is not ours: {e}")),
+                Ok(frame) => ServerMessage::Frame(frame),
+                Err(e) => ServerMessage::Broken(format!("a frame that is not ours: {e}")),
             },
-            Some(Ok(Message::Close(frame))) => Received::Closed(frame),
-            Some(Ok(_)) => Received::Beat,
-            Some(Err(tungstenite::Error::ConnectionClosed)) | None => Received::Closed(None),
-            Some(Err(e)) => Received::Broken(plainly(&e)),
+            Some(Ok(Message::Close(frame))) => ServerMessage::Closed(frame),
+            Some(Ok(_)) => ServerMessage::Beat,
+            Some(Err(tungstenite::Error::ConnectionClosed)) | None => ServerMessage::Closed(None),
+            Some(Err(e)) => ServerMessage::Broken(plainly(&e)),
         }
     }
 

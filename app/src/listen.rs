@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::{ListenArgs, Token};
 use crate::client::{
-    ClientConnection, DialError, Protocol, Received, ServerFrame, ShownNotification, websocket_uri,
+    ClientConnection, DialError, Protocol, ServerFrame, ServerMessage, ShownNotification,
+    websocket_uri,
 };
 use crate::output;
 
@@ -87,24 +88,24 @@ async fn converse(uri: &Uri, token: &Token, seen: &mut RecentIds) -> Conversatio
             return ConversationEnd::ComeBack("the server went silent".to_owned(), Duration::ZERO);
         };
         match received {
-            Received::Frame(ServerFrame::Notification(notification)) => {
+            ServerMessage::Frame(ServerFrame::Notification(notification)) => {
                 // Printed before it is acknowledged, because in between it could be lost.
                 if seen.is_new(&notification.id) && print(&notification).is_err() {
                     return ConversationEnd::Reader;
                 }
                 connection.acknowledge(&notification.id).await;
             }
-            Received::Frame(ServerFrame::Unknown) | Received::Beat => {}
-            Received::Closed(None) => {
+            ServerMessage::Frame(ServerFrame::Unknown) | ServerMessage::Beat => {}
+            ServerMessage::Closed(None) => {
                 return ConversationEnd::ComeBack(
                     "the connection ended".to_owned(),
                     Duration::ZERO,
                 );
             }
-            Received::Closed(Some(frame)) => {
+            ServerMessage::Closed(Some(frame)) => {
                 return closed(frame.code, &format!("{} {}", frame.code, visible(&frame.reason)));
             }
-            Received::Broken(why) => {
+            ServerMessage::Broken(why) => {
                 return ConversationEnd::ComeBack(
                     format!("the connection broke: {why}"),
                     Duration::ZERO,

@@ -7,7 +7,7 @@ use doorstep_adapters::http::{Address, Listener};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::composition::{self, Node, Options};
+use crate::composition::{self, Options, RunningNode};
 use crate::config::{Config, Listen, Loaded, LogFormat, Sources};
 use crate::output;
 use crate::signals::Reloads;
@@ -50,7 +50,7 @@ pub(crate) async fn run(
 
 /// Reads the configuration again. A file that is unreadable or empty changes nothing, because a mistake must not lock
 /// every backend out.
-fn reload(node: &Node, before: &Loaded, sources: Sources) {
+fn reload(node: &RunningNode, before: &Loaded, sources: Sources) {
     let reloaded = Config::load_again(before, sources).map_err(Into::into);
     if let Err(error) = reloaded.and_then(|loaded| node.reload(&loaded.config)) {
         tracing::error!("nothing was reloaded: {error:#}");

@@ -36,7 +36,7 @@ use crate::page;
 use self::backends::Backends;
 pub use self::core::{Core, CoreParts};
 use self::metrics_endpoint::MetricsEndpoint;
-pub(crate) use self::node::Node;
+pub(crate) use self::node::RunningNode;
 pub use self::routes::Routes;
 use self::simulation::TradingSimulation;
 
@@ -52,7 +52,7 @@ pub(crate) async fn start(
     config: &Config,
     listener: impl Into<Listener> + Send,
     options: Options,
-) -> anyhow::Result<Node> {
+) -> anyhow::Result<RunningNode> {
     start_with(config, open_store(config).await?, listener, options).await
 }
 
@@ -73,7 +73,7 @@ pub(crate) async fn start_with(
     store: Option<Arc<sql::Store>>,
     listener: impl Into<Listener> + Send,
     options: Options,
-) -> anyhow::Result<Node> {
+) -> anyhow::Result<RunningNode> {
     let listener = listener.into();
     let address = listener.address()?;
     let metrics_endpoint = MetricsEndpoint::bind(config).await?;
@@ -117,7 +117,7 @@ pub(crate) async fn start_with(
         (routes.merge(Routes::hidden(api::assets::router(&[page::BARE]))), None)
     };
     let served = http::serve(listener, routes.into_router(), config.http(), core.stopping.clone());
-    Ok(Node {
+    Ok(RunningNode {
         address,
         store,
         bus,

@@ -14,7 +14,7 @@ use super::backends::Backends;
 use crate::config::Config;
 
 /// A running service. [`stop`](Self::stop) ends it in order.
-pub(crate) struct Node {
+pub(crate) struct RunningNode {
     pub(super) address: Address,
     /// `None` when no part needs a store.
     pub(super) store: Option<Arc<sql::Store>>,
@@ -33,7 +33,7 @@ pub(super) struct RunningMarket {
     pub(super) closing: CancellationToken,
 }
 
-impl Node {
+impl RunningNode {
     /// The address on which it serves.
     pub(crate) fn address(&self) -> &Address {
         &self.address

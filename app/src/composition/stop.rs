@@ -5,10 +5,10 @@
 use futures_util::future::join;
 use tokio::time::{Instant, timeout_at};
 
-use super::Node;
+use super::RunningNode;
 use super::node::RunningMarket;
 
-impl Node {
+impl RunningNode {
     /// Stops without losing what waits, within `server.stop_within`: each step leaves time for the steps after it.
     /// Returns how many notifications were lost because the store did not take them.
     pub(crate) async fn stop(self) -> usize {

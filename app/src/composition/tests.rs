@@ -8,7 +8,7 @@ use super::*;
 use crate::config::DatabaseUrl;
 
 #[derive(Deserialize)]
-struct Registered {
+struct CreatedUser {
     user: RegisteredUser,
 }
 
@@ -35,7 +35,7 @@ async fn check_registration(options: Options) -> (String, usize) {
         .await
         .unwrap();
     assert_eq!(response.status(), 201);
-    let registered: Registered = response.json().await.unwrap();
+    let registered: CreatedUser = response.json().await.unwrap();
     node.bus.stop().await;
 
     let balance = node.store.as_ref().unwrap().balance(&registered.user.id).await.unwrap().unwrap();

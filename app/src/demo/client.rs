@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::cli::Token;
-use crate::client::{ClientConnection, Protocol, Received, ServerFrame, websocket_uri};
+use crate::client::{ClientConnection, Protocol, ServerFrame, ServerMessage, websocket_uri};
 
 /// How long a connected client waits before its popup counts as lost: four intervals of `poll`.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -44,12 +44,12 @@ pub(super) struct Story {
 }
 
 #[derive(Deserialize)]
-struct Registered {
+struct NewUserAnswer {
     token: String,
 }
 
 #[derive(Deserialize)]
-struct Me {
+struct AccountAnswer {
     balance: Money,
 }
 
@@ -57,7 +57,7 @@ struct Me {
 pub(super) async fn register(server: SocketAddr, username: &str) -> anyhow::Result<LateClient> {
     let body = serde_json::json!({ "username": username, "password": "correct horse battery" });
     let request = reqwest::Client::new().post(format!("http://{server}/v1/users")).json(&body);
-    let Registered { token } = answer(request).await.context("registering")?;
+    let NewUserAnswer { token } = answer(request).await.context("registering")?;
     Ok(LateClient { server, token: Token::from(token), registered: Instant::now() })
 }
 
@@ -92,7 +92,7 @@ impl LateClient {
         let request = reqwest::Client::new()
             .get(format!("http://{}/v1/me", self.server))
             .bearer_auth(&self.token.0);
-        let Me { balance } = answer(request).await.context("reading the balance")?;
+        let AccountAnswer { balance } = answer(request).await.context("reading the balance")?;
         Ok(Story { popup: waited, balance })
     }
 
@@ -113,12 +113,14 @@ async fn popup(connection: &mut ClientConnection) -> anyhow::Result<Option<Strin
 async fn next_popup(connection: &mut ClientConnection) -> anyhow::Result<String> {
     loop {
         match connection.next().await {
-            Received::Frame(ServerFrame::Notification(shown)) if shown.kind == POPUP => {
+            ServerMessage::Frame(ServerFrame::Notification(shown)) if shown.kind == POPUP => {
                 return Ok(shown.id);
             }
-            Received::Frame(_) | Received::Beat => {}
-            Received::Closed(frame) => anyhow::bail!("the server closed the connection: {frame:?}"),
-            Received::Broken(why) => anyhow::bail!("the connection broke: {why}"),
+            ServerMessage::Frame(_) | ServerMessage::Beat => {}
+            ServerMessage::Closed(frame) => {
+                anyhow::bail!("the server closed the connection: {frame:?}")
+            }
+            ServerMessage::Broken(why) => anyhow::bail!("the connection broke: {why}"),
         }
     }
 }

@@ -34,17 +34,17 @@ pub(super) struct PositionRow {
 }
 
 #[derive(Deserialize)]
-struct Registered {
+struct RegistrationAnswer {
     token: String,
 }
 
 #[derive(Deserialize)]
-struct Quotes {
-    instruments: Vec<Quote>,
+struct InstrumentPrices {
+    instruments: Vec<InstrumentPrice>,
 }
 
 #[derive(Deserialize)]
-struct Quote {
+struct InstrumentPrice {
     symbol: String,
     price: String,
 }
@@ -69,14 +69,14 @@ impl PlayerApi {
             "{url} has no users to simulate: is it a Doorstep node with trading.enabled = true?"
         );
         ensure!(status == StatusCode::CREATED, "registering was answered with {status}: {text}");
-        api.token = Token::from(serde_json::from_str::<Registered>(&text)?.token);
+        api.token = Token::from(serde_json::from_str::<RegistrationAnswer>(&text)?.token);
         Ok(api)
     }
 
     /// The current prices, by symbol.
     pub(super) async fn prices(&self) -> anyhow::Result<BTreeMap<String, Price>> {
-        let market: Quotes = self.get("/v1/instruments").await?;
-        let price = |quote: Quote| Ok((quote.symbol, quote.price.parse()?));
+        let market: InstrumentPrices = self.get("/v1/instruments").await?;
+        let price = |quote: InstrumentPrice| Ok((quote.symbol, quote.price.parse()?));
         market.instruments.into_iter().map(price).collect()
     }
 
@@ -103,10 +103,10 @@ impl PlayerApi {
 
     pub(super) async fn balance(&self) -> anyhow::Result<Money> {
         #[derive(Deserialize)]
-        struct Me {
+        struct BalanceAnswer {
             balance: Money,
         }
-        let me: Me = self.get("/v1/me").await?;
+        let me: BalanceAnswer = self.get("/v1/me").await?;
         Ok(me.balance)
     }
 

@@ -17,7 +17,7 @@ use super::books::{self, Fact};
 use super::habit::Habit;
 use super::tally::{Tally, count};
 use crate::client::{
-    ClientConnection, Protocol, Received, ServerFrame, ShownNotification, websocket_uri,
+    ClientConnection, Protocol, ServerFrame, ServerMessage, ShownNotification, websocket_uri,
 };
 
 /// How long a user waits at the end for missing popups.
@@ -247,17 +247,17 @@ impl Tab {
     ) -> anyhow::Result<()> {
         while let Ok(received) = timeout_at(until, connection.next()).await {
             match received {
-                Received::Frame(ServerFrame::Notification(notification)) => {
+                ServerMessage::Frame(ServerFrame::Notification(notification)) => {
                     self.show(&notification, since);
                     if self.habit.protocol == Protocol::Acks {
                         connection.acknowledge(&notification.id).await;
                     }
                 }
-                Received::Frame(_) | Received::Beat => {}
-                Received::Closed(frame) => {
+                ServerMessage::Frame(_) | ServerMessage::Beat => {}
+                ServerMessage::Closed(frame) => {
                     anyhow::bail!("the server closed a connection: {frame:?}")
                 }
-                Received::Broken(why) => anyhow::bail!("a connection broke: {why}"),
+                ServerMessage::Broken(why) => anyhow::bail!("a connection broke: {why}"),
             }
         }
         Ok(())
