@@ -1,6 +1,6 @@
 //! The composition root: which adapter implements which port, and which handlers hear of which events.
 //!
-//! The door alone is the [`core`](Core); the full service is the core with the [`simulation`] on top. [`start_with`]
+//! The door alone is the [`core`](Core); the full service is the core with the `simulation` on top. `start_with`
 //! shows the whole service from top to bottom.
 //!
 //! | file | what |
