@@ -87,21 +87,36 @@ impl SettingValue for PerUser {
 }
 
 impl Default for RuleConfig {
-    /// The defaults of the application, which stand in `application/src/delivery/policy.rs`.
+    /// The defaults of [`delivery::Rule`] and [`delivery::Limits`] (`application/src/delivery/policy.rs`).
     fn default() -> Self {
         let (rule, limits) = (delivery::Rule::default(), delivery::Limits::default());
-        let at_least_one = |number| NonZeroUsize::new(number).unwrap_or(NonZeroUsize::MIN);
+        let at_least_1 = |number| NonZeroUsize::new(number).unwrap_or(NonZeroUsize::MIN);
         Self {
-            policy: PolicyChoice::Deferred,
-            strategy: StrategyChoice::Wake,
+            policy: match rule.policy {
+                delivery::Policy::Immediate => PolicyChoice::Immediate,
+                delivery::Policy::Deferred(_) => PolicyChoice::Deferred,
+                delivery::Policy::Inbox => PolicyChoice::Inbox,
+            },
+            strategy: match rule.policy {
+                delivery::Policy::Deferred(delivery::Strategy::Poll) => StrategyChoice::Poll,
+                _ => StrategyChoice::Wake,
+            },
             poll_interval: Span(rule.poll_interval),
             ttl: rule.ttl,
-            on_expiry: OnExpiryChoice::Drop,
+            on_expiry: match rule.on_expiry {
+                delivery::OnExpiry::Drop => OnExpiryChoice::Drop,
+                delivery::OnExpiry::Inbox => OnExpiryChoice::Inbox,
+            },
             ack_timeout: Span(rule.ack_timeout),
-            max_per_user: PerUser(at_least_one(rule.max_per_user)),
-            overflow: OverflowChoice::DropOldest,
-            max_pending: at_least_one(limits.max_pending),
-            max_pending_bytes: ByteSize::b(limits.max_pending_bytes as u64),
+            max_per_user: PerUser(at_least_1(rule.max_per_user)),
+            overflow: match rule.overflow {
+                delivery::Overflow::DropOldest => OverflowChoice::DropOldest,
+                delivery::Overflow::Reject => OverflowChoice::Reject,
+            },
+            max_pending: at_least_1(limits.max_pending),
+            max_pending_bytes: ByteSize(
+                u64::try_from(limits.max_pending_bytes).unwrap_or(u64::MAX),
+            ),
         }
     }
 }
