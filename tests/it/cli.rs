@@ -126,7 +126,7 @@ async fn errors_are_about_what_was_typed() {
         }
     }
     let mut listener = Doorstep::new(&["listen", "--token", "x", "--url", &gone]).spawn().await;
-    listener.logged("nobody listens there; coming back", 1).await;
+    listener.logged("nobody listens there; reconnecting", 1).await;
 }
 
 #[tokio::test]

@@ -21,11 +21,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::node::RunningMarket;
 use super::{Core, Options, Routes};
-use crate::config::{self, Config, Source};
+use crate::config::{self, Config, PriceSource};
 use crate::{housekeeping, page};
 
-/// Its parts.
-pub(super) struct Simulation {
+/// The parts of the simulation.
+pub(super) struct TradingSimulation {
     prices: Box<dyn PriceFeed>,
     market: Arc<Market>,
     trading: Trading,
@@ -38,7 +38,7 @@ pub(super) struct Simulation {
     views: AccountViews,
 }
 
-impl Simulation {
+impl TradingSimulation {
     pub(super) fn new(
         config: &Config,
         core: &Core,
@@ -59,7 +59,7 @@ impl Simulation {
             max_open: config.trading.max_open_per_user,
         });
 
-        // What follows from what happens. None of these knows another.
+        // The handlers of events. None of them knows another.
         let watcher = Arc::new(Watcher::new(trading.clone()));
         let rewards = Rewards::new(RewardParts {
             accounts: store.clone(),
@@ -112,7 +112,7 @@ impl Simulation {
         })
     }
 
-    /// What hears of events. Leave one out, and everything else works on.
+    /// The handlers of events. The others keep working when one is left out.
     pub(super) fn handlers(&self) -> Vec<Arc<dyn EventHandler>> {
         let mut handlers: Vec<Arc<dyn EventHandler>> =
             vec![Arc::new(self.rewards.clone()), self.watcher.clone()];
@@ -125,13 +125,13 @@ impl Simulation {
         handlers
     }
 
-    /// Grants the rewards that an earlier process owed, and watches the positions that it left open. Returns how
-    /// many of each.
+    /// Grants the rewards that an earlier process still owed, and watches the positions that it left open. Returns the
+    /// number of each.
     pub(super) async fn take_up(&mut self) -> anyhow::Result<(u64, u64)> {
         Ok((self.rewards.reconcile().await?, self.watcher.take_up().await?))
     }
 
-    /// Recognises the tokens of sessions.
+    /// The authenticator for session tokens.
     pub(super) fn sessions(&self) -> Arc<dyn Authenticator> {
         self.sign_ins.clone().into()
     }
@@ -143,7 +143,7 @@ impl Simulation {
         core: &Core,
         routes: Routes,
     ) -> (Routes, Option<RunningMarket>) {
-        // Stopped later than the rest: what a price has crossed is settled at that price.
+        // A token of its own, because it is cancelled later: triggers that a price has crossed are settled at that price.
         let closing = CancellationToken::new();
         let prices = tokio::spawn(self.watcher.run(self.prices, closing.clone()));
         let sign_ins = self.sign_ins;
@@ -170,13 +170,13 @@ impl Simulation {
     }
 }
 
-/// Where prices come from.
+/// The configured source of prices.
 fn price_feed(
-    config: &config::Market,
+    config: &config::MarketConfig,
     clock: &Arc<dyn Clock>,
 ) -> anyhow::Result<Box<dyn PriceFeed>> {
     Ok(match (config.source, &config.file.0) {
-        (Source::Replay, Some(file)) => {
+        (PriceSource::Replay, Some(file)) => {
             Box::new(market::Replay::open(file, config.replay_speed.get(), clock.clone())?)
         }
         _ => Box::new(market::Simulation::new(&config.simulation(), clock.clone())),
