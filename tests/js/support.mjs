@@ -81,8 +81,9 @@ class Locks {
 }
 
 /**
- * Defines a browser's globals for one test: a network that can be disconnected, a tab that can be hidden or put into the
- * back/forward cache. `shared` adds the locks and storage that tabs share; with `stale` a tab reads no other tab's writes.
+ * Defines a browser's globals for one test: a network that can be disconnected, and a tab that can be hidden or put
+ * into the back/forward cache. `shared` adds the locks and storage that tabs share; with `stale` a tab does not see
+ * what other tabs write.
  */
 export function browser(t, { shared = false, stale = false } = {}) {
   const target = new EventTarget();
