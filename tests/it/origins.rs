@@ -1,4 +1,4 @@
-//! Pages of other origins: one comparison for WebSockets and for what CORS allows.
+//! Pages of other origins: WebSockets and CORS use the same comparison.
 
 use doorstep_adapters::http::{AllowedOrigins, for_origins};
 use doorstep_adapters::websocket::WebSocketSettings;
@@ -6,7 +6,7 @@ use reqwest::{Method, Response, StatusCode, header};
 
 use crate::node::{Node, Options};
 
-/// A node whose inbox and WebSockets pages of these origins may use.
+/// A node that pages of these origins may use.
 async fn node() -> Node {
     let allowed = AllowedOrigins::parse([
         "https://App.example.com:443",

@@ -1,5 +1,5 @@
-//! The inbox and the handover in memory: for the simulation, which cannot wait for a disk, and for whoever
-//! wants to try the delivery without a database. It passes the same contract suites as the real stores.
+//! The inbox and the handover in memory: for the simulation, which cannot wait for a disk, and for trying the
+//! delivery without a database. It passes the same contract suites as the real stores.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard};
@@ -32,7 +32,7 @@ impl Memory {
         self.handover.lock().expect("no panic under this lock")
     }
 
-    /// Takes at most `limit` such out of what was left.
+    /// Takes at most `limit` notifications for which `such` holds.
     fn take_such(&self, limit: usize, such: impl Fn(&Notification) -> bool) -> Vec<Notification> {
         let mut left = self.left();
         let mut taken = Vec::new();
@@ -46,12 +46,12 @@ impl Memory {
         taken
     }
 
-    /// Whether this item is in the inbox and was not delivered yet.
+    /// Whether this item is in the inbox and has not been delivered yet.
     pub fn has_undelivered(&self, id: NotificationId) -> bool {
         self.rows().iter().any(|row| row.item.notification.id == id && !row.delivered)
     }
 
-    /// How many items, of all users, were not delivered yet.
+    /// How many items of all users have not been delivered yet.
     pub fn count_undelivered(&self) -> usize {
         self.rows().iter().filter(|row| !row.delivered).count()
     }
