@@ -1,5 +1,5 @@
-//! The HTTP client for other servers, with TLS where the URL asks for it. It follows no redirect: where the server
-//! has moved is for its operator to know, and messages must not go to an address that nobody configured.
+//! The HTTP client for other servers, with TLS where the URL asks for it. It follows no redirect: if a server
+//! moves, its operator changes the URL, and until then nothing is sent to an address that is not configured.
 
 use std::sync::Arc;
 

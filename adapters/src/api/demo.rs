@@ -24,7 +24,7 @@ use crate::http::{
 /// The longest text, in bytes.
 const MAX_TEXT: usize = 500;
 
-/// Who may see the demonstration.
+/// The clients that may see the demonstration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
     /// Every client.

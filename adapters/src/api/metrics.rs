@@ -1,4 +1,4 @@
-//! `GET /metrics`: the node's figures, for Prometheus.
+//! `GET /metrics`: the node's metrics, for Prometheus.
 
 use std::sync::Arc;
 

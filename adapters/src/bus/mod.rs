@@ -11,6 +11,7 @@
 //! - Nothing accepted is dropped: [`Bus::stop`] refuses new events and ends when every queue is empty and
 //!   every handler is at rest. Until then it still accepts events from handlers.
 //!
+//! # Wiring
 //! Handlers publish events, so they need the bus before it knows them. Hence two steps:
 //!
 //! ```
@@ -152,7 +153,7 @@ impl Bus {
     /// them.
     ///
     /// A publisher that waits for room in a queue is refused as well, because its event was not accepted yet.
-    /// Handlers are recognized by their task: events that they publish from other tasks count as events from
+    /// Handlers are recognised by their task: events that they publish from other tasks count as events from
     /// outside.
     ///
     /// This takes as long as the handlers do. To limit the wait, use a timeout, which cancels only the wait.

@@ -116,7 +116,7 @@ impl ConnectionLimits {
         Err(ConnectionRefusal::User)
     }
 
-    /// A panic elsewhere does not make the map wrong: every change to it is one call.
+    /// A panic elsewhere leaves the map intact: every change to it is one call.
     fn addresses(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
         self.per_address.lock().unwrap_or_else(PoisonError::into_inner)
     }

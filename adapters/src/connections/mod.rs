@@ -16,7 +16,7 @@
 //! | `registry` | the live connections: registering, closing, stopping |
 //! | `registered` | a registered connection, and what its end undoes |
 //! | `push` | handing a notification to a user's connections |
-//! | `connection` | what the registry knows of one connection |
+//! | `connection` | what the registry knows about one connection |
 //! | `outbox`, `handed` | the frames that wait for its socket; the notifications that it was handed |
 //! | `retract` | telling clients to take a notification away |
 //! | `frame`, `close` | a notification on the wire; why a connection ends |

@@ -31,12 +31,12 @@ pub(crate) struct LargeBodyPlace {
 }
 
 /// When the next bytes must have arrived.
-struct Due {
+struct ChunkDeadline {
     begun: Instant,
     before: usize,
 }
 
-impl Due {
+impl ChunkDeadline {
     fn after(&self, received: usize) -> Instant {
         let millis = received.saturating_sub(self.before) * 1000 / BYTES_PER_SECOND;
         let earned = Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX));
@@ -61,7 +61,7 @@ impl LargeBodies {
             return Err(too_large());
         }
         let (mut bytes, mut place) = (Vec::new(), None);
-        let mut due = Due { begun: Instant::now(), before: 0 };
+        let mut due = ChunkDeadline { begun: Instant::now(), before: 0 };
         loop {
             let deadline = match &place {
                 None => due.begun + PATIENCE,
@@ -74,7 +74,7 @@ impl LargeBodies {
             }
             if place.is_none() && bytes.len() + chunk.len() > SMALL_BYTES {
                 place = Some(self.place().await?);
-                due = Due { begun: Instant::now(), before: bytes.len() + chunk.len() };
+                due = ChunkDeadline { begun: Instant::now(), before: bytes.len() + chunk.len() };
             }
             bytes.extend_from_slice(&chunk);
         }

@@ -133,7 +133,7 @@ impl Origin {
             };
             return Some(Self { scheme, host, port: url.port_or_known_default() });
         }
-        // In other schemes, the part before the path belongs to the app: only its case is normalized.
+        // In other schemes, the part before the path belongs to the app: only its case is normalised.
         let (host, port) = match authority.rsplit_once(':') {
             Some((host, port)) => (host, Some(port.parse().ok()?)),
             None => (authority, None),

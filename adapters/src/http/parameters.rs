@@ -37,7 +37,7 @@ impl Parameters {
     /// The integer of this name, or `default` if it is missing.
     pub fn number(&mut self, name: &str, range: RangeInclusive<usize>, default: usize) -> usize {
         let Some(text) = self.left.remove(name) else { return default };
-        // `parse` would take a leading plus, which in a query is a space anyway.
+        // `parse` would accept a leading plus, which in a query is a space anyway.
         let number = if text.starts_with('+') { None } else { text.parse().ok() };
         match number {
             Some(number) if range.contains(&number) => number,

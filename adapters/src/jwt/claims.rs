@@ -57,7 +57,7 @@ impl Expected {
         let mut validation = Validation::new(key.algorithm().name());
         // The times are checked with our own clock.
         validation.validate_exp = false;
-        // A required claim must be present: it is not enough that it is not wrong.
+        // A checked claim must also be required: the check passes if the claim is missing.
         let mut required = vec!["sub", "exp"];
         match &self.issuer {
             Some(issuer) => {

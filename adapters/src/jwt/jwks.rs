@@ -27,7 +27,7 @@ pub struct Jwks {
 /// Why a URL cannot be used for a provider.
 #[derive(Debug, thiserror::Error)]
 pub enum JwksError {
-    /// The URL does not begin with `https://`: keys from plain HTTP could be forged.
+    /// The URL is invalid, or uses plain HTTP to another machine: such keys could be forged.
     #[error(
         "it must be an https:// URL without a user or a password in it; http:// is for loopback only"
     )]

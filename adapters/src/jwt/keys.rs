@@ -80,7 +80,7 @@ pub enum KeyError {
     NotAPublicKey(Algorithm),
 }
 
-/// Why a key of a JWK set is not used. The other keys of the set are used all the same.
+/// Why a key of a JWK set is not used. Its fault does not affect the other keys of the set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum JwkError {
     #[error("a symmetric key must not be public")]

@@ -188,7 +188,7 @@ async fn a_refusal_says_why_and_nothing_of_the_token() {
             signed(&without("sub")),
             "its claims are not a `sub` (a string), an `exp` and perhaps an `nbf` (numbers)",
         ),
-        (signed(&with("sub", json!(""))), "its `sub` is not as it must be"),
+        (signed(&with("sub", json!(""))), "its `sub` is invalid"),
         (signed(&with("exp", json!(1e300))), "it has no `exp` of the right type"),
         (token(Name::HS256, Some("three"), &claims()), "its `kid` \"three\" is unknown here"),
         (

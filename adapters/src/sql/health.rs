@@ -71,7 +71,7 @@ impl WriteHealth {
         }
     }
 
-    /// A write was not done, and the database reported no error.
+    /// A write was not completed, and the database reported no error.
     pub(super) fn not_done(&self) {
         self.latest().suspect = true;
     }

@@ -1,4 +1,5 @@
-//! The one place where money moves: every statement on balances and ledger entries.
+//! The one place where SQL moves money: every statement that changes a balance or adds a ledger entry, and the
+//! reads of both for users.
 
 use doorstep_domain::ports::{Grant, StoreError};
 use doorstep_domain::{EntryId, EntryKind, LedgerEntry, Money, Timestamp, UserId};
@@ -17,7 +18,7 @@ const LEDGER_COLUMNS: &str = "id, user_id, kind, amount, reference, created_at";
 
 /// The balance of a user whose row is locked until the commit.
 pub(super) struct HeldBalance {
-    /// The user's id, as it is kept.
+    /// The user's id, escaped.
     user: String,
     /// Their balance.
     pub(super) balance: Money,
@@ -41,7 +42,7 @@ impl Store {
         Ok(HeldBalance { user, balance: Money::from_minor(row.try_get(0).map_err(failed)?) })
     }
 
-    /// The user's balance, outside of any transaction.
+    /// Returns the user's balance; `None` if there is no such user.
     pub(super) async fn read_balance(&self, id: &UserId) -> Result<Option<Money>, StoreError> {
         let id = text::kept(&id.to_string());
         let sql = "SELECT balance FROM users WHERE id = $1";
@@ -49,7 +50,7 @@ impl Store {
         row.map(|row| Ok(Money::from_minor(row.try_get(0).map_err(failed)?))).transpose()
     }
 
-    /// The user's ledger entries, newest first, from before the entry `before`.
+    /// Returns the user's ledger entries, newest first, beginning before the entry `before`.
     pub(super) async fn read_entries(
         &self,
         id: &UserId,

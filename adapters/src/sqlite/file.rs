@@ -57,7 +57,7 @@ impl DatabaseFile {
         }
         let written = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
         if let Err(error) = written {
-            // For example on a full disk. The lock still holds, only its holder cannot be named.
+            // For example on a full disk. The lock still holds, but its holder cannot be named.
             tracing::warn!(%error, file = %beside.display(), "could not write the process id");
         }
         Ok(lock)

@@ -51,8 +51,9 @@ pub struct Description;
 
 /// Receive notifications as Server-Sent Events
 ///
-/// For where a WebSocket does not pass. Each event's `id` is the notification's; on return, the last one goes
-/// into `Last-Event-ID`. The last event of a stream that the server ends is `closing`, with a WebSocket's code.
+/// For networks that do not let a WebSocket pass. Each event's `id` is the notification's; a client that
+/// reconnects sends the last one in `Last-Event-ID`. The last event of a stream that the server ends is `closing`,
+/// with a WebSocket's code.
 #[utoipa::path(
     get, path = "/v1/notifications/stream", tag = "users", security(("token" = [])),
     responses(

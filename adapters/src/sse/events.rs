@@ -20,7 +20,7 @@ pub(super) struct Events {
 }
 
 /// What a stream writes next.
-enum Next {
+enum StreamOutput {
     Event(Arc<Frame>),
     Heartbeat,
     End(DisconnectReason),
@@ -48,13 +48,15 @@ impl Events {
         self.acknowledge_written().await;
         loop {
             match self.wait().await {
-                Next::Event(frame) if self.clock.now() >= frame.deadline => {}
-                Next::Event(frame) => {
+                StreamOutput::Event(frame) if self.clock.now() >= frame.deadline => {}
+                StreamOutput::Event(frame) => {
                     self.written = Some(frame.id);
                     return Some((event(&frame), StreamStage::Live(self)));
                 }
-                Next::Heartbeat => return Some((HEARTBEAT.into(), StreamStage::Live(self))),
-                Next::End(reason) => {
+                StreamOutput::Heartbeat => {
+                    return Some((HEARTBEAT.into(), StreamStage::Live(self)));
+                }
+                StreamOutput::End(reason) => {
                     let goodbye = reason
                         .code()
                         .map(|code| format!("event: closing\ndata: {{\"code\":{code}}}\n\n"));
@@ -75,20 +77,20 @@ impl Events {
         }
     }
 
-    async fn wait(&self) -> Next {
+    async fn wait(&self) -> StreamOutput {
         let connection = &self.end.0;
         loop {
             tokio::select! {
                 biased;
-                reason = connection.closed() => return Next::End(reason),
+                reason = connection.closed() => return StreamOutput::End(reason),
                 (frame, room) = connection.outbox.next() => {
                     self.link.report(room);
                     // A stream is for plain clients: they are not told to take anything away.
                     if let Some(Outgoing::Notification(frame)) = frame {
-                        return Next::Event(frame);
+                        return StreamOutput::Event(frame);
                     }
                 }
-                () = tokio::time::sleep(self.heartbeat) => return Next::Heartbeat,
+                () = tokio::time::sleep(self.heartbeat) => return StreamOutput::Heartbeat,
             }
         }
     }

@@ -161,14 +161,14 @@ impl Drop for Webhook {
 
 /// The body of a request to the receiver.
 #[derive(Serialize)]
-struct Message {
+struct WebhookMessage {
     r#type: &'static str,
     timestamp: String,
-    data: Data,
+    data: WebhookData,
 }
 
 #[derive(Serialize)]
-struct Data {
+struct WebhookData {
     notifications: Vec<EndedBody>,
 }
 
@@ -226,10 +226,10 @@ impl Worker {
     /// Posts one batch until the receiver takes it, or the attempts are used up.
     async fn deliver(&self, batch: Vec<Ended>) {
         let count = batch.len();
-        let message = Message {
+        let message = WebhookMessage {
             r#type: "notifications.ended",
             timestamp: rfc3339(self.clock.wall()),
-            data: Data { notifications: batch.into_iter().map(EndedBody::from).collect() },
+            data: WebhookData { notifications: batch.into_iter().map(EndedBody::from).collect() },
         };
         // Strings and numbers always have a JSON form.
         let body = bytes::Bytes::from(serde_json::to_vec(&message).unwrap_or_default());

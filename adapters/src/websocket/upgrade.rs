@@ -53,7 +53,7 @@ pub struct Description;
 
 /// Receive notifications
 ///
-/// A WebSocket. The token comes in `Authorization`, or as an offered subprotocol `bearer.TOKEN`; beside it
+/// A WebSocket. The token comes in `Authorization`, or as an offered subprotocol `bearer.TOKEN`. In addition,
 /// `doorstep.v1` (the client acknowledges) or `doorstep.plain.v1` (it does not) may be offered.
 #[utoipa::path(
     get, path = "/v1/ws", tag = "users", security(("token" = [])),

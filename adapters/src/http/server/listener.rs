@@ -52,7 +52,7 @@ pub enum BindError {
     System {
         /// The socket's path.
         path: PathBuf,
-        /// What it says.
+        /// The error.
         cause: io::Error,
     },
 }

@@ -20,7 +20,7 @@ use self::connection::{HttpConnection, Service};
 pub(crate) use self::listener::Peer;
 use self::listener::Stream;
 pub use self::listener::{Address, BindError, Listener};
-use self::places::{Admission, PlaceKind, Places};
+use self::places::{ConnectionAdmission, PlaceKind, Places};
 use self::watch::Watch;
 use super::TrustedProxies;
 use super::client::ClientAddress;
@@ -104,13 +104,13 @@ pub async fn serve(
         let watch = Arc::new(Watch::begin());
         let limited = limited_address(peer, &settings.proxies);
         let place = match places.admit(limited, Arc::clone(&watch)) {
-            Admission::Place(place) => place,
-            Admission::AddressFull => {
+            ConnectionAdmission::Place(place) => place,
+            ConnectionAdmission::AddressFull => {
                 limit_log.reached(&ClientAddress::from_peer(peer, &settings.proxies));
                 refuse(&stream, "429 Too Many Requests");
                 continue;
             }
-            Admission::Full => {
+            ConnectionAdmission::Full => {
                 refuse(&stream, "503 Service Unavailable");
                 continue;
             }

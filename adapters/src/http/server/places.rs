@@ -41,7 +41,7 @@ pub(super) enum PlaceKind {
 }
 
 /// The result for a connection that was accepted.
-pub(super) enum Admission {
+pub(super) enum ConnectionAdmission {
     /// The connection has a place.
     Place(ConnectionPlace),
     /// Its address has as many connections as one address may.
@@ -67,12 +67,16 @@ impl Places {
     /// Finds a place for a connection: a free one, or that of the connection that has waited longest for a
     /// request, or, when all are busy, a reserved one. `address` is the address to count, if its connections are
     /// limited.
-    pub(super) fn admit(self: &Arc<Self>, address: Option<IpAddr>, watch: Arc<Watch>) -> Admission {
+    pub(super) fn admit(
+        self: &Arc<Self>,
+        address: Option<IpAddr>,
+        watch: Arc<Watch>,
+    ) -> ConnectionAdmission {
         let mut live = self.locked();
         if let Some(address) = address
             && live.addresses.get(&address).is_some_and(|count| *count >= self.per_address)
         {
-            return Admission::AddressFull;
+            return ConnectionAdmission::AddressFull;
         }
         let kind = if live.general < self.general || live.make_room(PlaceKind::General) {
             live.general += 1;
@@ -81,7 +85,7 @@ impl Places {
             live.reserved += 1;
             PlaceKind::Reserved
         } else {
-            return Admission::Full;
+            return ConnectionAdmission::Full;
         };
         if let Some(address) = address {
             *live.addresses.entry(address).or_default() += 1;
@@ -90,7 +94,13 @@ impl Places {
         live.next += 1;
         let give_way = CancellationToken::new();
         live.connections.insert(id, PlacedConnection { watch, kind, give_way: give_way.clone() });
-        Admission::Place(ConnectionPlace { places: Arc::clone(self), id, kind, address, give_way })
+        ConnectionAdmission::Place(ConnectionPlace {
+            places: Arc::clone(self),
+            id,
+            kind,
+            address,
+            give_way,
+        })
     }
 }
 
@@ -160,7 +170,7 @@ mod tests {
 
     fn places(max_connections: usize, reserved: usize, max_per_address: usize) -> Arc<Places> {
         let settings =
-            ServerSettings { max_connections, reserved, max_per_address, ..Default::default() };
+            ServerSettings { max_connections, max_per_address, reserved, ..Default::default() };
         Arc::new(Places::new(&settings))
     }
 
@@ -175,9 +185,9 @@ mod tests {
             watch.busy();
         }
         match places.admit(Some([10, 0, 0, address].into()), watch) {
-            Admission::Place(place) => Ok(place),
-            Admission::AddressFull => Err("address"),
-            Admission::Full => Err("full"),
+            ConnectionAdmission::Place(place) => Ok(place),
+            ConnectionAdmission::AddressFull => Err("address"),
+            ConnectionAdmission::Full => Err("full"),
         }
     }
 

@@ -32,7 +32,9 @@ fn connect(settings: ServerSettings, kind: PlaceKind) -> DuplexStream {
     other.busy();
     let other = (kind == PlaceKind::Reserved).then(|| places.admit(None, other));
     let watch = Arc::new(Watch::begin());
-    let Admission::Place(place) = places.admit(None, Arc::clone(&watch)) else { panic!("full") };
+    let ConnectionAdmission::Place(place) = places.admit(None, Arc::clone(&watch)) else {
+        panic!("full")
+    };
     assert_eq!(place.kind(), kind);
     let service = Service {
         routes: routes(),
