@@ -20,7 +20,7 @@ macro_rules! file {
 pub(crate) const BARE: Asset = Asset {
     path: "/",
     content_type: "text/plain; charset=utf-8",
-    body: b"This is a Doorstep node: it holds notifications until their users are connected.\n\n\
+    body: b"This is a doorstep: it holds notifications until their users are connected.\n\n\
         There is no page here, because the simulation is off (trading.enabled = false).\n\
         /openapi.json    the API of this node\n\
         /health/ready    whether it is ready\n\

@@ -51,7 +51,7 @@ impl Backends {
         Ok(Self { records, keys, jwts, webhook, max_ttl: *max_ttl })
     }
 
-    /// The observers of outcomes: the book of published notifications, and the webhook.
+    /// The observers of outcomes: the records of published notifications, and the webhook.
     pub(crate) fn observers(&self) -> Vec<Arc<dyn Outcomes>> {
         let mut observers: Vec<Arc<dyn Outcomes>> = vec![self.records.clone()];
         if let Some(webhook) = &self.webhook {

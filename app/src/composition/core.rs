@@ -90,7 +90,7 @@ impl Core {
         if let Some(handover) = handover {
             delivery = delivery.handover(handover);
         }
-        // Every observer is told of an end at once. `Announce` is last, because only it may wait, for a full queue of the
+        // Every observer is told of an end at once. `OutcomeAnnouncer` is last, because only it may wait, for a full queue of the
         // bus.
         let observers = [metrics.outcomes()].into_iter().chain(parts.observers);
         let observers =
