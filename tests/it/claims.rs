@@ -162,9 +162,8 @@ async fn a_left_notification_that_expires_ends_once() {
     };
     for (inbox, outcome) in [(false, Outcome::Expired), (true, Outcome::Promoted)] {
         let node = || {
-            Node::on(&store, start, |builder| match inbox {
-                true => builder.rules(rules()).inbox(store.clone()),
-                false => builder,
+            Node::on(&store, start, |builder| {
+                if inbox { builder.rules(rules()).inbox(store.clone()) } else { builder }
             })
         };
         let [first, second, third] = [node(), node(), node()];

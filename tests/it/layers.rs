@@ -215,7 +215,7 @@ fn texts(folder: &str) -> Vec<(String, String)> {
 /// Every Rust file under a folder of the repository, with its text.
 fn sources(folder: &str) -> Vec<(String, String)> {
     let mut files = texts(folder);
-    files.retain(|(file, _)| file.ends_with(".rs"));
+    files.retain(|(file, _)| Path::new(file).extension().is_some_and(|ext| ext == "rs"));
     files
 }
 

@@ -31,6 +31,7 @@ async fn check(node: &Node, section: &str, message: &str, expected: &[u16]) {
 const NEXT: &str = "GET /health/live HTTP/1.1\r\nHost: door\r\n\r\n";
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a list of rules, one line each")]
 async fn rfc_9112_is_kept() {
     let node = Node::start().await;
     let get = |rest: &str| format!("GET /health/live HTTP/1.1\r\n{rest}\r\n");

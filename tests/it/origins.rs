@@ -1,4 +1,4 @@
-//! Pages of other origins: WebSockets and CORS use the same comparison.
+//! Pages of other origins: WebSocket connections and CORS use the same comparison.
 
 use doorstep_adapters::http::{AllowedOrigins, for_origins};
 use doorstep_adapters::websocket::WebSocketSettings;

@@ -31,11 +31,11 @@ fn printed_metrics(text: &str) -> MetricTable {
     let mut metrics = MetricTable::new();
     for line in text.lines() {
         if let Some((name, help)) = line.strip_prefix("# HELP ").and_then(|l| l.split_once(' ')) {
-            metrics.entry(name.to_owned()).or_default().1 = help.to_owned();
+            metrics.entry(name.to_owned()).or_default().1.push_str(help);
         } else if let Some((name, kind)) =
             line.strip_prefix("# TYPE ").and_then(|l| l.split_once(' '))
         {
-            metrics.entry(name.to_owned()).or_default().0 = kind.to_owned();
+            metrics.entry(name.to_owned()).or_default().0.push_str(kind);
         } else if let Some((series, labels)) = line.split_once('{') {
             let suffixes = ["_bucket", "_sum", "_count"];
             let name = suffixes.iter().find_map(|suffix| series.strip_suffix(suffix));

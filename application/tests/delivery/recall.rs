@@ -57,6 +57,7 @@ impl Pusher for Client {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "what a recall returns")]
 fn recalled(pushed: bool) -> Option<Recall> {
     Some(Recall { outcome: Outcome::Recalled, pushed })
 }

@@ -25,7 +25,9 @@ pub trait Pusher: Send + Sync {
 
     /// Tells connections that were handed this notification, and may show it, to take it away. Best effort: it is
     /// neither stored nor acknowledged. The default does nothing.
-    async fn retract(&self, _user: &UserId, _id: NotificationId) {}
+    async fn retract(&self, user: &UserId, id: NotificationId) {
+        let _ = (user, id);
+    }
 }
 
 /// One plus the number of times that a notification's acknowledgement timed out.

@@ -1,4 +1,4 @@
-//! Compares the OpenAPI description with the server: every route is described, and every response matches its
+//! Compares the `OpenAPI` description with the server: every route is described, and every response matches its
 //! description in status, content type and shape.
 
 use std::collections::BTreeSet;
@@ -58,7 +58,7 @@ async fn without_the_simulation_only_what_is_served_is_described() {
     assert!(described.contains(&&"/v1/notifications".to_owned()));
 }
 
-/// Redocly's linter for OpenAPI documents.
+/// Redocly's linter for `OpenAPI` documents.
 fn redocly() -> PathBuf {
     target_dir().join("npm/node_modules/@redocly/cli/bin/cli.js")
 }

@@ -20,8 +20,8 @@ async fn check_it_recovers(door: &Door, fill: impl Fn(), free: impl Fn()) {
         assert_eq!(door.keeps().await, "waiting ");
         fill();
         // Until the free pages of the file are used up.
-        let full = async { while door.keeps().await != "rejected inbox_away" {} };
-        tokio::time::timeout(std::time::Duration::from_mins(1), full).await.expect("it is full");
+        let filled = async { while door.keeps().await != "rejected inbox_away" {} };
+        tokio::time::timeout(std::time::Duration::from_mins(1), filled).await.expect("it is full");
         assert_eq!(readiness(&door.server).await, 503, "writes fail");
         assert_eq!(door.keeps().await, "rejected inbox_away");
         free();

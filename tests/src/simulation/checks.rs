@@ -17,7 +17,7 @@ impl World {
         if let Some(what) = &state.broken {
             return Err(what.clone());
         }
-        self.check_bounds(&state)?;
+        Self::check_bounds(&state)?;
         check_order(&state)?;
         let calm = Instant::now() > state.trouble_until && !self.stores.in_trouble();
         if calm {
@@ -32,7 +32,7 @@ impl World {
         Ok(())
     }
 
-    fn check_bounds(&self, state: &State) -> Checked {
+    fn check_bounds(state: &State) -> Checked {
         let open = |life: &&Life| life.is_open() && life.is_deferred();
         let pending = state.lives.values().filter(open).count();
         if pending > MAX_PENDING {

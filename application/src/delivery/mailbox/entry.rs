@@ -7,6 +7,7 @@ pub(super) const NIL: u32 = u32::MAX;
 /// A notification in a mailbox, in as few bytes as possible: a node may hold ten million of them.
 ///
 /// The mailbox has the user id. Links are indices, so that one slab holds every list.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, a byte each")]
 pub(super) struct Entry {
     pub(super) id: NotificationId,
     pub(super) kind: Kind,

@@ -220,7 +220,7 @@ impl Wake {
 
     /// The inbox, if there is one.
     pub(super) fn inbox(&self) -> Option<&dyn Inbox> {
-        self.queues.as_ref().map(|queues| queues.store())
+        self.queues.as_ref().map(InboxQueues::store)
     }
 
     /// Waits until an expired notification that was on its way to the inbox is there.
