@@ -19,7 +19,7 @@ SECRET = os.environ["TOKEN_SECRET"]  # the same as jwt.keys.shop.key over there
 
 
 def token(user_id):
-    """A JSON Web Token, HS256, good for ten minutes. Any JWT library does the same."""
+    """A JSON Web Token, HS256, valid for ten minutes. Any JWT library does the same."""
 
     def part(data):
         return base64.urlsafe_b64encode(data).rstrip(b"=")
@@ -31,7 +31,7 @@ def token(user_id):
 
 
 def notify(user_id, kind, payload):
-    """One HTTP call: what it is answered says whether the user has it or it waits."""
+    """One HTTP call. The answer says whether the notification was pushed or waits."""
     body = json.dumps({"user_id": user_id, "kind": kind, "payload": payload}).encode()
     headers = {"authorization": f"Bearer {KEY}", "content-type": "application/json"}
     request = urllib.request.Request(f"{DOORSTEP}/v1/notifications", body, headers)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs every test there is. Needs Rust (https://rustup.rs); installs what else is missing.
-# Arguments go to `cargo test`. TEST_DATABASE_URL names a PostgreSQL to use instead of a throw-away one.
+# Runs all tests. Needs Rust (https://rustup.rs), and installs everything else that is missing.
+# Arguments are passed to `cargo test`. TEST_DATABASE_URL names a PostgreSQL to use instead of a throw-away one.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -13,7 +13,7 @@ as_root() {
     else fail "not root and no sudo; as root, run: $*"; fi
 }
 
-# The same places as the tests themselves look (tests/src/postgres.rs).
+# Looks in the same places as the tests (tests/src/postgres.rs).
 has_postgres() {
     [ -n "${TEST_DATABASE_URL:-}" ] && return
     command -v initdb >/dev/null && command -v postgres >/dev/null && return
@@ -28,7 +28,7 @@ has_postgres() {
 install_apt() {
     command -v apt-get >/dev/null || return 1
     as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq
-    # RUNLEVEL keeps what is installed from being started: the tests start what they need.
+    # RUNLEVEL=1 keeps apt from starting the services: the tests start what they need.
     as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends "$@"
 }
 
@@ -40,7 +40,7 @@ install_brew() {
 PATH="$PATH:${HOME:-}/.cargo/bin"
 command -v cargo >/dev/null || fail "no cargo: install Rust from https://rustup.rs, then run this again"
 
-# SQLite is compiled from source, and everything is linked by it.
+# SQLite is compiled from source, and the compiler also links everything.
 if ! command -v cc >/dev/null; then
     say "installing a C compiler"
     install_apt gcc libc6-dev || fail "no C compiler: install one (macOS: xcode-select --install), then run this again"
@@ -50,15 +50,15 @@ if ! has_postgres; then
     say "installing the PostgreSQL server, for clusters of the tests' own"
     install_apt postgresql || install_brew postgresql@17 \
         || fail "no PostgreSQL: install its server (initdb, postgres) or set TEST_DATABASE_URL, then run this again"
-    has_postgres || fail "PostgreSQL was installed, but initdb and postgres are not where they were looked for"
+    has_postgres || fail "PostgreSQL was installed, but initdb and postgres were not found"
 fi
 
 if ! command -v pgbouncer >/dev/null && [ ! -x /usr/sbin/pgbouncer ]; then
-    say "installing PgBouncer, which some put before their PostgreSQL"
+    say "installing PgBouncer, for the tests of a connection pooler"
     install_apt pgbouncer || install_brew pgbouncer || fail "no PgBouncer: install it, then run this again"
 fi
 
-# The backends in docs/ are run as they are.
+# The tests run the example backends in docs/.
 if ! command -v python3 >/dev/null; then
     say "installing Python, for the example backends"
     install_apt python3 || install_brew python || fail "no Python: install it, then run this again"
@@ -71,7 +71,7 @@ if ! "$python_dir/bin/python3" -c 'import psycopg' 2>/dev/null; then
     "$python_dir/bin/pip" install --quiet --disable-pip-version-check 'psycopg[binary]==3.*'
 fi
 
-# A test moves the wall clock under the real binary.
+# A test changes the wall clock of the real binary.
 if [ "$(uname)" = Linux ] && ! compgen -G '/usr/lib*/faketime/libfaketimeMT.so.1' >/dev/null \
     && ! compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null; then
     say "installing libfaketime, for the test of a clock that jumps"
@@ -96,24 +96,24 @@ fi
 [ "$(node -p 'Number(process.versions.node.split(".")[0])')" -ge 20 ] \
     || fail "node is $(node --version): install version 20 or later (https://nodejs.org), then run this again"
 
-# What tests of the page and the client use of npm, once, beside what was built.
+# npm packages for the tests of the page and the client, installed once into the target folder.
 npm_dir="${CARGO_TARGET_DIR:-target}/npm"
 if [ ! -f "$npm_dir/node_modules/axe-core/axe.min.js" ] || [ ! -f "$npm_dir/node_modules/typescript/bin/tsc" ] \
     || [ ! -f "$npm_dir/node_modules/@redocly/cli/bin/cli.js" ] || [ ! -f "$npm_dir/node_modules/pg/package.json" ]; then
-    say "installing axe-core, which looks whether the page is accessible, TypeScript, which compiles the types, Redocly's linter, and pg, for the example backend with an outbox"
+    say "installing axe-core (accessibility of the page), TypeScript (the client's types) and Redocly's linter (OpenAPI)"
     mkdir -p "$npm_dir"
     npm install --silent --no-audit --no-fund --prefix "$npm_dir" axe-core@4 typescript@5 @redocly/cli@2 pg@8
 fi
 
-# `cargo test` alone does not build the binary, which tests start as a process of its own. Both in one go, so
-# that what they share is built once.
+# `cargo test` alone does not build the binary, which tests start as a separate process. One command builds both, so
+# shared crates are built once.
 say "building the binary and the tests"
 cargo build --workspace --bins --tests
 
 say "running the tests"
 cargo test --workspace --no-fail-fast "$@"
-# The same code with the model checker's lock in place of the standard library's, so a build of its own.
-say "trying the interleavings"
+# A separate build: the model checker's lock replaces the standard library's.
+say "checking the interleavings with the model checker"
 cargo test -p doorstep-application --features shuttle --lib interleavings
 
 say "all tests passed"

@@ -1,5 +1,5 @@
-//! The HTTP client for the servers of others, with TLS where the URL says so. It follows no redirect: a server
-//! that has moved says so to its operator, not to whoever listens at the new place.
+//! The HTTP client for other servers, with TLS where the URL asks for it. It follows no redirect: if a server
+//! moves, its operator changes the URL, and until then nothing is sent to an address that is not configured.
 
 use std::sync::Arc;
 
@@ -14,26 +14,26 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 
-/// A client with its connections.
+/// A client with its connection pool.
 pub(crate) type HttpClient = legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
-/// Why there is no client for a URL.
+/// Why no client can be made for a URL.
 #[derive(Debug)]
 pub(crate) enum HttpsError {
-    /// It is not an `http://` or `https://` URL, or has a user or a password in it.
+    /// The URL is not an `http://` or `https://` URL, or contains a user or a password.
     Url,
     /// The authorities are not certificates in PEM.
     Authorities,
-    /// There is no TLS in which anybody would have to be trusted.
+    /// Authorities were given for a URL without TLS.
     AuthoritiesWithoutTls,
-    /// This machine trusts nobody.
+    /// This machine has no certificate authorities.
     NoAuthorities,
-    /// No TLS could be set up.
+    /// TLS could not be set up.
     Tls(String),
 }
 
-/// A client for this URL. Over TLS it trusts the authorities in `authorities` (PEM), or else those that this
-/// machine trusts.
+/// Returns a client for this URL. Over TLS it trusts the authorities in `authorities` (PEM), or else those of this
+/// machine.
 pub(crate) fn client(
     url: &str,
     authorities: Option<&[u8]>,
@@ -72,12 +72,12 @@ fn given(pem: &[u8]) -> Result<RootCertStore, HttpsError> {
 
 fn of_this_machine() -> Result<RootCertStore, HttpsError> {
     let mut roots = RootCertStore::empty();
-    // A machine may have some that cannot be read; what counts is that there are others.
+    // Some certificates of a machine may be unreadable; it is enough that others are not.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if roots.is_empty() { Err(HttpsError::NoAuthorities) } else { Ok(roots) }
 }
 
-/// An error and what it comes from, in one line.
+/// An error and its causes, in one line.
 pub(crate) fn said(error: &(dyn std::error::Error + 'static)) -> String {
     let chain = std::iter::successors(Some(error), |error| error.source());
     chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")

@@ -1,4 +1,4 @@
-//! The technologies behind the ports of `doorstep-domain`, each in its own module behind a cargo feature.
+//! The implementations of the ports of `doorstep-domain`, each in its own module behind a cargo feature.
 
 #[cfg(feature = "http")]
 pub mod api;
@@ -8,7 +8,7 @@ pub mod bus;
 pub mod connections;
 #[cfg(feature = "http")]
 pub mod http;
-#[cfg(feature = "https")]
+#[cfg(any(feature = "jwt", feature = "webhook"))]
 mod https;
 #[cfg(feature = "jwt")]
 pub mod jwt;

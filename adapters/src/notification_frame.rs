@@ -4,10 +4,10 @@ use doorstep_domain::Notification;
 
 use crate::http::rfc3339;
 
-/// A notification as every transport carries it (docs/wire.md), without line breaks outside its payload.
+/// Returns the frame of a notification (docs/wire.md), without line breaks outside its payload.
 pub(crate) fn notification_frame(notification: &Notification) -> String {
     let Notification { id, kind, topic, payload, created_at, .. } = notification;
-    // Ids, kinds and times have no characters that JSON would escape; a topic may have.
+    // Ids, kinds and times contain no characters that JSON escapes; a topic may.
     let topic = match topic {
         Some(topic) => serde_json::Value::from(topic.as_str()).to_string(),
         None => "null".into(),

@@ -1,4 +1,4 @@
-//! What the machine itself gives: the time of day, and names for new things.
+//! The machine's clock and ids, and the readiness of a node without a store.
 
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -7,8 +7,8 @@ use doorstep_domain::Timestamp;
 use doorstep_domain::ports::{Clock, Ids, Readiness, StoreError};
 use uuid::Uuid;
 
-/// The machine's two clocks: the timeline is the monotonic one, which begins at the time of day of the start,
-/// and the time of day is the wall clock.
+/// The machine's two clocks. The timeline is the monotonic clock, started at the wall clock's time; the time of
+/// day is the wall clock.
 #[derive(Debug)]
 pub struct SystemClock {
     wall_at_start: Timestamp,
@@ -17,7 +17,7 @@ pub struct SystemClock {
 }
 
 impl SystemClock {
-    /// Starts the timeline at the time of day.
+    /// Starts the timeline at the current time of day.
     pub fn start() -> Self {
         Self { wall_at_start: read_wall(), started: Instant::now(), steps: Steps::default() }
     }
@@ -44,34 +44,34 @@ impl Clock for SystemClock {
     }
 }
 
-/// The steps of the wall clock: a correction, or a virtual machine that was suspended. NTP slews both clocks
-/// alike, so the two differ by nothing else.
+/// Steps of the wall clock: a correction, or a virtual machine that was suspended. NTP slews both clocks alike, so
+/// they differ by nothing else.
 #[derive(Debug, Default)]
 struct Steps {
-    /// So many microseconds is the wall clock ahead of the timeline.
+    /// How far the wall clock is ahead of the timeline, in microseconds.
     ahead: AtomicI64,
 }
 
 impl Steps {
-    /// Smaller differences are no step: it takes time to read two clocks. So what is converted keeps its time of
-    /// day to the microsecond while there is no step.
+    /// Smaller differences are not steps: reading two clocks takes time. Therefore converted times are stable to
+    /// the microsecond between two steps.
     const LEAST_MICROS: u64 = 50_000;
 
-    /// How far the wall clock is ahead, in microseconds, as of these two readings.
+    /// Returns how far the wall clock is ahead, in microseconds, according to these two readings.
     fn ahead(&self, wall: Timestamp, timeline: Timestamp) -> i64 {
         let (ahead, before) = (wall.as_micros() - timeline.as_micros(), self.ahead.load(Relaxed));
         if ahead.abs_diff(before) < Self::LEAST_MICROS {
             return before;
         }
-        // A process that was held up between the two readings looks like a step too. The next readings put
-        // that right.
+        // A process that was paused between the two readings looks like a step too. The next readings correct
+        // that.
         self.ahead.store(ahead, Relaxed);
         ahead
     }
 }
 
-/// `UUIDv7`s (RFC 9562), in order within the process: the counter inside them carries on while the clock stands
-/// still or goes back.
+/// `UUIDv7`s (RFC 9562), in order within the process: their counter goes on while the clock stands still or goes
+/// back.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct V7Ids;
 
@@ -81,7 +81,7 @@ impl Ids for V7Ids {
     }
 }
 
-/// The readiness of a node that keeps nothing: there is no store that could be away.
+/// The readiness of a node without a store: always ready.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NothingKept;
 
@@ -128,7 +128,7 @@ mod tests {
         let moment = clock.now();
         assert_eq!(clock.wall_of(moment), moment);
         clock.steps.ahead.store(7_200_000_000, Relaxed);
-        // What is read now puts it right, for both directions alike.
+        // The readings below correct it, for both directions alike.
         assert_eq!(clock.moment_of(clock.wall_of(moment)), moment);
     }
 

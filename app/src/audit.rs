@@ -1,4 +1,4 @@
-//! `doorstep audit`: are the books right?
+//! `doorstep audit`: checks that all balances and positions agree with the ledger.
 
 use std::path::Path;
 
@@ -9,10 +9,10 @@ use doorstep_domain::ports::Audit;
 use crate::config::Config;
 use crate::output;
 
-/// Checks every invariant about money in the database, prints what it saw, and fails on any finding.
+/// Checks every invariant about money in the database, prints the findings, and fails if there are any.
 pub(crate) async fn run(config: &Config) -> anyhow::Result<()> {
     if let Some(file) = config.database.file() {
-        // Opening would make it, and the books of an empty database are always right.
+        // Opening would create the file, and an empty database has no findings.
         ensure!(Path::new(file).exists(), "there is no database {file}: name one with --database");
     }
     let store = sql::connect(config.database.as_str()).await?;

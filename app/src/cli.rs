@@ -1,4 +1,4 @@
-//! The command line: what can be asked for, and the help that teaches it.
+//! The command line: commands, flags and their help.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,31 +7,31 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::config::backends::{KEY_NAME, is_key_name};
-use crate::config::{Key, Sources};
+use crate::config::{SettingKey, Sources};
 
 /// Pushes that wait at the door.
 ///
-/// A trading-simulation backend whose events reach a user over WebSocket even when the event is faster
-/// than the user's connection. Without a command it serves.
+/// A trading-simulation backend whose notifications reach a user over WebSocket even when the event is faster
+/// than the user's connection. Without a command, it serves.
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXAMPLES)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
     #[command(flatten)]
-    pub(crate) settings: Settings,
+    pub(crate) settings: SettingFlags,
 }
 
 const EXAMPLES: &str = "\
 Examples:
   doorstep                                    serve on 127.0.0.1:3000, data in ./doorstep.db
-  doorstep demo                               see what each delivery policy does to a late client
+  doorstep demo                               show what each delivery policy does to a late client
   DATABASE_URL=postgres://me@db/doorstep doorstep --listen 0.0.0.0:8080
   DOORSTEP_DELIVERY__TTL=5s doorstep          every key of the file has an environment form
-  doorstep config                             what is in effect, and where each setting came from
-  doorstep simulate --users 50 --minutes 2    live in a running server, and count what was lost
-  doorstep listen --token TOKEN               print what a user is pushed
-  doorstep audit                              check the books; exit code 1 if something is wrong
+  doorstep config                             print the settings in effect, and where each came from
+  doorstep simulate --users 50 --minutes 2    simulate users of a running server, and count lost popups
+  doorstep listen --token TOKEN               print the notifications of a user
+  doorstep audit                              check the ledger; exit code 1 if something is wrong
 
 Exit codes: 0 stopped as asked, 1 failed, 2 wrong usage or configuration.";
 
@@ -39,13 +39,13 @@ Exit codes: 0 stopped as asked, 1 failed, 2 wrong usage or configuration.";
 pub(crate) enum Command {
     /// Serve (also what a bare `doorstep` does)
     Serve,
-    /// Play the story of the late client against every delivery policy, and print what became of the popup
+    /// Play the story of the late client with every delivery policy, and print what happened to the popup
     Demo(DemoArgs),
-    /// Live in a running server as many users with mixed habits, and count what they were told
+    /// Simulate many users of a running server, and count the popups that they missed
     Simulate(SimulateArgs),
-    /// Print what a user is pushed, one line each; comes back when the connection ends
+    /// Print the notifications of a user, one line each; reconnects when the connection ends
     Listen(ListenArgs),
-    /// Check that the books are right: one gift a user, each balance the sum of its entries
+    /// Check the ledger: one welcome gift per user, and each balance is the sum of its entries
     Audit,
     /// Make service keys, with which other backends publish notifications
     #[command(subcommand)]
@@ -57,7 +57,7 @@ pub(crate) enum Command {
     Config,
 }
 
-// The environment and the defaults are not clap's business, because they come after the file: see `config`.
+// The environment and the defaults are not given to clap, because the file comes between them: see `config`.
 const LISTEN: &str =
     "Where to serve; port 0 picks a free one [env: DOORSTEP_LISTEN] [default: 127.0.0.1:3000]";
 const DATABASE: &str = "Where the data is: sqlite://FILE or postgres://USER:PASSWORD@HOST/DATABASE \
@@ -67,13 +67,13 @@ const CONFIG: &str =
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeyCommand {
-    /// Print a new key, and the line of the configuration that makes it good
+    /// Print a new key, and the line of the configuration that makes it valid
     #[command(after_help = "\
 Example:
   doorstep key new shop                       the key, and its line for [keys] in doorstep.toml
   kill -HUP PID                               a running server reads [keys] again")]
     New {
-        /// Whose key it is: lower-case letters, digits and underscores
+        /// The name of the backend: lower-case letters, digits and underscores
         #[arg(value_parser = key_name)]
         name: String,
     },
@@ -132,9 +132,9 @@ fn key_name(text: &str) -> Result<String, String> {
     if is_key_name(text) { Ok(text.to_owned()) } else { Err(KEY_NAME.to_owned()) }
 }
 
-/// What the commands take that read the configuration, before or after their name.
+/// The flags of all commands that read the configuration, before or after the command.
 #[derive(Debug, Args)]
-pub(crate) struct Settings {
+pub(crate) struct SettingFlags {
     #[arg(long, global = true, value_name = "ADDR", help = LISTEN)]
     listen: Option<String>,
     #[arg(long, global = true, value_name = "URL", help = DATABASE)]
@@ -144,7 +144,7 @@ pub(crate) struct Settings {
 }
 
 impl Cli {
-    /// Parses the command line of the process. Ends the process for what is wrong, and for `--help`.
+    /// Parses the command line of this process. Ends the process on wrong usage and on `--help`.
     pub(crate) fn of_this_process() -> Self {
         let cli = Self::parse();
         if let Some(flag) = cli.misplaced() {
@@ -155,9 +155,9 @@ impl Cli {
         cli
     }
 
-    /// A setting that the command does not read.
+    /// Returns a flag that was given and that the command does not read.
     fn misplaced(&self) -> Option<&'static str> {
-        let Settings { listen, database, config } = &self.settings;
+        let SettingFlags { listen, database, config } = &self.settings;
         let (takes_listen, takes_store) = match self.command {
             None | Some(Command::Serve | Command::Config) => (true, true),
             Some(Command::Audit | Command::Simulate(_)) => (false, true),
@@ -189,7 +189,7 @@ impl Command {
     }
 }
 
-impl Settings {
+impl SettingFlags {
     /// Whether `--database` was given.
     pub(crate) fn names_database(&self) -> bool {
         self.database.is_some()
@@ -198,12 +198,12 @@ impl Settings {
     pub(crate) fn into_sources(self) -> Sources {
         let mut flags = Vec::new();
         if let Some(listen) = self.listen {
-            flags.push((Key::new(&["listen"]), "--listen", listen));
+            flags.push((SettingKey::new(&["listen"]), "--listen", listen));
         }
         if let Some(database) = self.database {
-            flags.push((Key::new(&["database"]), "--database", database));
+            flags.push((SettingKey::new(&["database"]), "--database", database));
         }
-        // What is not UTF-8 is nobody's setting of ours.
+        // A variable that is not UTF-8 is none of our settings.
         let utf8 = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
         };
@@ -214,8 +214,8 @@ impl Settings {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Every policy gets a real server of its own and real WebSocket clients that connect too late. Nothing is
-left behind: the database is a temporary file. Exits with 1 when a policy breaks its promise.")]
+Each policy gets a real server of its own and real WebSocket clients that connect too late. The database is a
+temporary file, and is removed. Exits with 1 if a policy breaks its promise.")]
 pub(crate) struct DemoArgs {
     /// How long a client needs from its registration to its WebSocket, at most 50s
     #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = connect_after)]
@@ -227,9 +227,9 @@ pub(crate) struct DemoArgs {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Users register, connect fast or slowly, come and go, keep several tabs open, and trade. In the end each
-compares the popups they saw with their ledger and their positions. Exits with 1 when one is missing, or the
-books are wrong; with --database the server's own audit looks too.")]
+Users register, connect fast or slowly, come and go, keep several tabs open, and trade. At the end, each of them
+compares the popups that they saw with their ledger and their positions. Exits with 1 if a popup is missing or the
+ledger is wrong. With --database, the server's own audit is run too.")]
 pub(crate) struct SimulateArgs {
     /// How many users, at most 500
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=500))]
@@ -240,7 +240,7 @@ pub(crate) struct SimulateArgs {
     /// The running server
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:3000")]
     pub(crate) url: String,
-    /// The same seed, the same habits and orders
+    /// The same seed gives the same habits and orders
     #[arg(long, value_name = "SEED", default_value_t = 1)]
     pub(crate) seed: u64,
 }
@@ -252,7 +252,7 @@ fn minutes(text: &str) -> Result<f64, String> {
     }
 }
 
-/// Below the TTL of 60 s by a margin, because later than the TTL every policy loses the popup.
+/// At most 50 s, because after the TTL of 60 s every policy loses the popup.
 fn connect_after(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(duration) if duration <= Duration::from_secs(50) => Ok(duration),
@@ -274,12 +274,12 @@ pub(crate) struct ListenArgs {
     /// The server's WebSocket; its path is /v1/ws unless the URL has one
     #[arg(long, value_name = "URL", default_value = "ws://127.0.0.1:3000/v1/ws")]
     pub(crate) url: String,
-    /// The session's token; better given in the environment, where other users of the machine cannot see it
+    /// The token of the session; safer in the environment, where other users of the machine cannot see it
     #[arg(long, value_name = "TOKEN", env = "DOORSTEP_TOKEN", hide_env_values = true)]
     pub(crate) token: Option<Token>,
 }
 
-/// A session token: never printed.
+/// A session token. Never printed.
 #[derive(Clone)]
 pub(crate) struct Token(pub(crate) String);
 

@@ -1,4 +1,4 @@
-//! The other end of the wire: a WebSocket client of our own protocol, for `listen`, `simulate` and the demo.
+//! A WebSocket client of our own protocol, for `listen`, `simulate` and the demo.
 
 use futures_util::{SinkExt, StreamExt};
 use serde::Deserialize;
@@ -16,9 +16,9 @@ use crate::cli::Token;
 /// Whether the client acknowledges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Protocol {
-    /// `doorstep.v1`: it does.
+    /// It does: `doorstep.v1`.
     Acks,
-    /// `doorstep.plain.v1`: it does not.
+    /// It does not: `doorstep.plain.v1`.
     Plain,
 }
 
@@ -31,20 +31,20 @@ impl Protocol {
     }
 }
 
-/// One live connection.
-pub(crate) struct Connection(WebSocketStream<MaybeTlsStream<TcpStream>>);
+/// A live connection to a server.
+pub(crate) struct ClientConnection(WebSocketStream<MaybeTlsStream<TcpStream>>);
 
-/// What the server says.
+/// A frame from the server.
 #[derive(Debug)]
-pub(crate) enum Frame {
-    /// Something to show.
-    Notification(Notification),
-    /// Something newer than this client.
+pub(crate) enum ServerFrame {
+    /// A notification to show.
+    Notification(ShownNotification),
+    /// A type that this client does not know.
     Unknown,
 }
 
-impl Frame {
-    /// In two looks, because a payload that is kept as it was written cannot be part of a tagged enum.
+impl ServerFrame {
+    /// Parses twice, because serde's tagged enums cannot contain raw JSON.
     fn parse(text: &str) -> Result<Self, serde_json::Error> {
         #[derive(Deserialize)]
         struct Tag<'a> {
@@ -57,36 +57,36 @@ impl Frame {
     }
 }
 
-/// A notification as it is on the wire.
+/// A notification on the wire.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Notification {
+pub(crate) struct ShownNotification {
     pub(crate) id: String,
     pub(crate) kind: String,
     pub(crate) created_at: String,
     pub(crate) payload: Box<RawValue>,
 }
 
-/// Why there is no connection.
+/// Why a connection could not be opened.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ConnectError {
-    /// The URL is not one that can be connected to.
+pub(crate) enum DialError {
+    /// The URL is not a WebSocket URL.
     #[error("{url:?} is not a WebSocket URL like ws://127.0.0.1:3000/v1/ws: {reason}")]
     Url { url: String, reason: String },
-    /// The server answered, but with this.
+    /// The server refused the upgrade with this status.
     #[error("the server refused the connection with {0}")]
     Refused(StatusCode),
-    /// It could not be reached, or did not speak the protocol.
+    /// The server could not be reached, or does not speak the protocol.
     #[error("{}", plainly(.0))]
     Unreachable(Box<tungstenite::Error>),
 }
 
-/// What a library's error means to whoever typed the URL.
+/// Describes a library's error to the person who typed the URL.
 fn plainly(error: &tungstenite::Error) -> String {
     match error {
         tungstenite::Error::Io(e) => unreachable(e),
         tungstenite::Error::Tls(e) => format!("no TLS connection could be made: {e}"),
         tungstenite::Error::Protocol(_) | tungstenite::Error::HttpFormat(_) => {
-            "what answers there does not speak WebSocket".to_owned()
+            "the server there does not speak WebSocket".to_owned()
         }
         tungstenite::Error::ConnectionClosed | tungstenite::Error::AlreadyClosed => {
             "it closed the connection at once".to_owned()
@@ -95,7 +95,7 @@ fn plainly(error: &tungstenite::Error) -> String {
     }
 }
 
-/// Why a server cannot be reached.
+/// Describes why a server cannot be reached.
 pub(crate) fn unreachable(error: &std::io::Error) -> String {
     match error.kind() {
         std::io::ErrorKind::ConnectionRefused => "nobody listens there".to_owned(),
@@ -107,54 +107,52 @@ pub(crate) fn unreachable(error: &std::io::Error) -> String {
     }
 }
 
-/// What a connection came to.
+/// What was received on a connection.
 #[derive(Debug)]
-pub(crate) enum Received {
-    Frame(Frame),
-    /// A ping or a pong: nothing to show, but the server lives.
+pub(crate) enum ServerMessage {
+    Frame(ServerFrame),
+    /// A ping or a pong, which shows that the server is alive.
     Beat,
-    /// The server said goodbye with this code, if it gave one.
+    /// The server closed the connection, with this code if it gave one.
     Closed(Option<CloseFrame>),
     /// The connection broke.
     Broken(String),
 }
 
-impl Connection {
+impl ClientConnection {
     pub(crate) async fn open(
         url: &Uri,
         token: &Token,
         protocol: Protocol,
-    ) -> Result<Self, ConnectError> {
+    ) -> Result<Self, DialError> {
         let request = ClientRequestBuilder::new(url.clone())
             .with_header("authorization", format!("Bearer {}", token.0))
             .with_sub_protocol(protocol.name());
         match connect_async(request).await {
             Ok((stream, _)) => Ok(Self(stream)),
-            Err(tungstenite::Error::Http(response)) => {
-                Err(ConnectError::Refused(response.status()))
-            }
+            Err(tungstenite::Error::Http(response)) => Err(DialError::Refused(response.status())),
             Err(tungstenite::Error::Url(reason)) => {
-                Err(ConnectError::Url { url: url.to_string(), reason: reason.to_string() })
+                Err(DialError::Url { url: url.to_string(), reason: reason.to_string() })
             }
-            Err(e) => Err(ConnectError::Unreachable(Box::new(e))),
+            Err(e) => Err(DialError::Unreachable(Box::new(e))),
         }
     }
 
-    /// The next thing that the server says.
-    pub(crate) async fn next(&mut self) -> Received {
+    /// Waits for the next frame or the end of the connection.
+    pub(crate) async fn next(&mut self) -> ServerMessage {
         match self.0.next().await {
-            Some(Ok(Message::Text(text))) => match Frame::parse(&text) {
-                Ok(frame) => Received::Frame(frame),
-                Err(e) => Received::Broken(format!("a frame that is not ours: {e}")),
+            Some(Ok(Message::Text(text))) => match ServerFrame::parse(&text) {
+                Ok(frame) => ServerMessage::Frame(frame),
+                Err(e) => ServerMessage::Broken(format!("a frame that is not ours: {e}")),
             },
-            Some(Ok(Message::Close(frame))) => Received::Closed(frame),
-            Some(Ok(_)) => Received::Beat,
-            Some(Err(tungstenite::Error::ConnectionClosed)) | None => Received::Closed(None),
-            Some(Err(e)) => Received::Broken(plainly(&e)),
+            Some(Ok(Message::Close(frame))) => ServerMessage::Closed(frame),
+            Some(Ok(_)) => ServerMessage::Beat,
+            Some(Err(tungstenite::Error::ConnectionClosed)) | None => ServerMessage::Closed(None),
+            Some(Err(e)) => ServerMessage::Broken(plainly(&e)),
         }
     }
 
-    /// Acknowledges a notification. A failure shows in what is received next.
+    /// Acknowledges a notification. A failure shows at the next `next`.
     pub(crate) async fn acknowledge(&mut self, id: &str) {
         let frame = serde_json::json!({ "type": "ack", "id": id });
         if let Err(e) = self.0.send(Message::text(frame.to_string())).await {
@@ -162,17 +160,17 @@ impl Connection {
         }
     }
 
-    /// Says goodbye.
+    /// Closes the connection.
     pub(crate) async fn close(mut self) {
         if let Err(e) = self.0.close(None).await {
-            tracing::debug!("the goodbye was not sent: {e}");
+            tracing::debug!("the close frame was not sent: {e}");
         }
     }
 }
 
-/// The WebSocket's address from what a person types: `http` means `ws`, and no path means `/v1/ws`.
-pub(crate) fn websocket_uri(url: &str) -> Result<Uri, ConnectError> {
-    let wrong = |reason: String| ConnectError::Url { url: url.to_owned(), reason };
+/// Completes a typed URL to that of the WebSocket: `http` means `ws`, and no path means `/v1/ws`.
+pub(crate) fn websocket_uri(url: &str) -> Result<Uri, DialError> {
+    let wrong = |reason: String| DialError::Url { url: url.to_owned(), reason };
     let typed = match url.strip_prefix("http") {
         Some(rest) => format!("ws{rest}"),
         None => url.to_owned(),
@@ -195,12 +193,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn frames_are_read_and_newer_ones_left_alone() {
+    fn frames_are_parsed_and_unknown_types_ignored() {
         let text = r#"{"type":"notification","id":"1","kind":"k","topic":null,"created_at":"c","payload":{"a": 1}}"#;
-        let Ok(Frame::Notification(shown)) = Frame::parse(text) else { panic!("not read") };
+        let Ok(ServerFrame::Notification(shown)) = ServerFrame::parse(text) else {
+            panic!("not read")
+        };
         assert_eq!((shown.id.as_str(), shown.payload.get()), ("1", r#"{"a": 1}"#));
-        assert!(matches!(Frame::parse(r#"{"type":"newer","x":1}"#), Ok(Frame::Unknown)));
-        assert!(Frame::parse("{}").is_err());
+        assert!(matches!(
+            ServerFrame::parse(r#"{"type":"newer","x":1}"#),
+            Ok(ServerFrame::Unknown)
+        ));
+        assert!(ServerFrame::parse("{}").is_err());
     }
 
     #[test]

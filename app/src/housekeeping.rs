@@ -1,4 +1,4 @@
-//! What has to be done now and then.
+//! Periodic work.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use doorstep_application::sign_ins::SignIns;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-/// How often dead sessions are removed; a session that has expired is refused whether it was removed or not.
+/// How often expired sessions are removed. They are refused whether they were removed or not.
 const SESSIONS_EVERY: Duration = Duration::from_hours(1);
-/// How often it is looked for facts without their reward: those of a node that died and is not coming back,
-/// and those whose event met a store that was away.
+/// How often missing rewards are looked for: a node may have died before it granted them, or the store may have failed
+/// at the time of the event.
 const REWARDS_EVERY: Duration = Duration::from_mins(1);
 
 /// Removes expired sessions from the store, until `stopping`.
@@ -19,19 +19,19 @@ pub(crate) async fn forget_dead_sessions(sign_ins: SignIns, stopping: Cancellati
     while next(&mut hourly, &stopping).await {
         match sign_ins.purge().await {
             Ok(0) => {}
-            Ok(sessions) => tracing::info!(sessions, "forgot expired sessions"),
+            Ok(sessions) => tracing::info!(sessions, "removed expired sessions"),
             Err(error) => tracing::warn!(%error, "expired sessions were not removed"),
         }
     }
 }
 
-/// Grants what was earned and not granted, until `stopping`.
+/// Grants rewards that were earned and not granted, until `stopping`.
 pub(crate) async fn reconcile_rewards(rewards: Rewards, stopping: CancellationToken) {
     let mut each_minute = every(REWARDS_EVERY);
     while next(&mut each_minute, &stopping).await {
         match rewards.reconcile().await {
             Ok(0) => {}
-            Ok(gifts) => tracing::info!(gifts, "granted what was missing"),
+            Ok(gifts) => tracing::info!(gifts, "granted missing rewards"),
             Err(error) => tracing::warn!(%error, "missing rewards were not looked for"),
         }
     }
@@ -43,7 +43,7 @@ fn every(period: Duration) -> Interval {
     interval
 }
 
-/// Waits for the next turn; false when the node stops first.
+/// Waits for the next turn. Returns false if the node stops first.
 async fn next(interval: &mut Interval, stopping: &CancellationToken) -> bool {
     tokio::select! {
         biased;

@@ -1,8 +1,8 @@
 //! The binary `doorstep`, as a library: pushes that wait at the door.
 //!
-//! [`main`] parses, loads the configuration and hands over to a command; [`composition`] shows how the parts
-//! are put together. Everything else is in the crates beside this one. The integration tests put nodes together
-//! with the same [`Core`](composition::Core).
+//! [`main`] parses the command line, loads the configuration and runs a command. [`composition`] puts the parts
+//! together; the parts are in the other crates. The integration tests build nodes with the same
+//! [`Core`](composition::Core).
 
 mod audit;
 mod cli;
@@ -29,16 +29,16 @@ use cli::{Cli, Command, KeyCommand};
 use config::{Config, ConfigError, Loaded, LogFilter};
 use signals::Later;
 
-/// Stopped as asked is 0, as everywhere.
+/// The exit code of a failure.
 const FAILED: u8 = 1;
-/// Wrong usage or configuration; clap uses the same for the arguments that it refuses.
+/// The exit code of wrong usage or configuration. clap uses the same for arguments that it refuses.
 const MISUSED: u8 = 2;
 
-/// Runs the command that the arguments of this process name, and returns its exit code.
+/// Runs the command that the arguments of this process name. Returns the exit code.
 pub fn main() -> ExitCode {
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
-        Err(e) => return complain(FAILED, &format!("no threads to run on: {e}")),
+        Err(e) => return complain(FAILED, &format!("cannot start threads: {e}")),
     };
     match runtime.block_on(run(Cli::of_this_process())) {
         Ok(()) => ExitCode::SUCCESS,
@@ -90,17 +90,15 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     }
 }
 
-/// For commands whose output is what matters.
-fn quiet() -> config::Log {
+/// The log settings of commands whose output matters more than their log.
+fn quiet() -> config::LogConfig {
     let filter = std::env::var("DOORSTEP_LOG").unwrap_or_else(|_| "warn".to_owned());
-    config::Log { filter: LogFilter(filter), ..Config::defaults().log }
+    config::LogConfig { filter: LogFilter(filter), ..Config::defaults().log }
 }
 
 fn warn_of_strangers(loaded: &Loaded) {
     for name in &loaded.strangers {
-        tracing::warn!(
-            "{name} is in the environment, but no setting of ours: see `doorstep config`"
-        );
+        tracing::warn!("{name} is in the environment, but is not a setting: see `doorstep config`");
     }
 }
 

@@ -1,5 +1,5 @@
-//! `doorstep listen`: a terminal client. Prints what a user is pushed, acknowledges it, and comes back when
-//! the connection ends, as the close codes ask (docs/wire.md).
+//! `doorstep listen`: a terminal client. It prints a user's notifications, acknowledges them, and reconnects when the
+//! connection ends, according to the close code (docs/wire.md).
 
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
@@ -12,21 +12,22 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::{ListenArgs, Token};
 use crate::client::{
-    ConnectError, Connection, Frame, Notification, Protocol, Received, websocket_uri,
+    ClientConnection, DialError, Protocol, ServerFrame, ServerMessage, ShownNotification,
+    websocket_uri,
 };
 use crate::output;
 
-/// The server pings every 25 s; a connection that is silent for so long is dead, whatever TCP thinks.
+/// A connection that is silent for this long is dead, because the server pings every 25 s.
 const SILENCE: Duration = Duration::from_mins(1);
-/// A connection that lived so long was a good one: the next wait starts small again.
+/// A connection that lasted this long resets the backoff.
 const GOOD: Duration = Duration::from_secs(10);
 
-/// Listens until asked to stop, or until coming back would be no use.
+/// Listens until asked to stop, or until reconnecting cannot help.
 pub(crate) async fn run(args: ListenArgs, stop: CancellationToken) -> anyhow::Result<()> {
     let uri = websocket_uri(&args.url)?;
     let token = args.token.filter(|token| !token.0.is_empty()).ok_or(NoToken)?;
     let mut backoff = Backoff::default();
-    let mut seen = Seen::default();
+    let mut seen = RecentIds::default();
     loop {
         let connection = async {
             let began = Instant::now();
@@ -38,15 +39,15 @@ pub(crate) async fn run(args: ListenArgs, stop: CancellationToken) -> anyhow::Re
             () = stop.cancelled() => return Ok(()),
         };
         let (why, not_before) = match ended {
-            End::ComeBack(why, not_before) => (why, not_before),
-            End::Reader => return Ok(()),
-            End::Final(why) => bail!(why),
+            ConversationEnd::ComeBack(why, not_before) => (why, not_before),
+            ConversationEnd::Reader => return Ok(()),
+            ConversationEnd::Final(why) => bail!(why),
         };
         if lasted >= GOOD {
             backoff = Backoff::default();
         }
         let wait = backoff.next().max(not_before);
-        output::remark(format_args!("{why}; coming back in {:.1} s", wait.as_secs_f64()));
+        output::remark(format_args!("{why}; reconnecting in {:.1} s", wait.as_secs_f64()));
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             () = stop.cancelled() => return Ok(()),
@@ -54,94 +55,104 @@ pub(crate) async fn run(args: ListenArgs, stop: CancellationToken) -> anyhow::Re
     }
 }
 
-/// Nobody can listen without a token.
+/// No token was given.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "listen needs a token: put it into the environment as DOORSTEP_TOKEN, or give --token TOKEN; \
+    "listen needs a token: set DOORSTEP_TOKEN in the environment, or give --token TOKEN; \
      `doorstep listen --help` says how to get one"
 )]
 pub(crate) struct NoToken;
 
 /// How a connection ended.
-enum End {
-    /// Come back, but not before so long.
+enum ConversationEnd {
+    /// Reconnect, after at least this long.
     ComeBack(String, Duration),
-    /// Coming back is no use.
+    /// Reconnecting cannot help.
     Final(String),
-    /// Whoever read our output has gone.
+    /// The reader of our output has closed the pipe.
     Reader,
 }
 
-async fn converse(uri: &Uri, token: &Token, seen: &mut Seen) -> End {
-    let mut connection = match timeout(SILENCE, Connection::open(uri, token, Protocol::Acks)).await
-    {
-        Ok(Ok(connection)) => connection,
-        Ok(Err(e)) => return refused(uri, &e),
-        Err(_) => return End::ComeBack(format!("{uri} does not answer"), Duration::ZERO),
-    };
+async fn converse(uri: &Uri, token: &Token, seen: &mut RecentIds) -> ConversationEnd {
+    let mut connection =
+        match timeout(SILENCE, ClientConnection::open(uri, token, Protocol::Acks)).await {
+            Ok(Ok(connection)) => connection,
+            Ok(Err(e)) => return refused(uri, &e),
+            Err(_) => {
+                return ConversationEnd::ComeBack(format!("{uri} does not answer"), Duration::ZERO);
+            }
+        };
     output::remark(format_args!("connected to {uri}"));
     loop {
         let Ok(received) = timeout(SILENCE, connection.next()).await else {
-            return End::ComeBack("the server went silent".to_owned(), Duration::ZERO);
+            return ConversationEnd::ComeBack("the server went silent".to_owned(), Duration::ZERO);
         };
         match received {
-            Received::Frame(Frame::Notification(notification)) => {
-                // Shown before it is acknowledged: the other way round, it could be lost in between.
+            ServerMessage::Frame(ServerFrame::Notification(notification)) => {
+                // Printed before it is acknowledged, because in between it could be lost.
                 if seen.is_new(&notification.id) && print(&notification).is_err() {
-                    return End::Reader;
+                    return ConversationEnd::Reader;
                 }
                 connection.acknowledge(&notification.id).await;
             }
-            Received::Frame(Frame::Unknown) | Received::Beat => {}
-            Received::Closed(None) => {
-                return End::ComeBack("the connection ended".to_owned(), Duration::ZERO);
+            ServerMessage::Frame(ServerFrame::Unknown) | ServerMessage::Beat => {}
+            ServerMessage::Closed(None) => {
+                return ConversationEnd::ComeBack(
+                    "the connection ended".to_owned(),
+                    Duration::ZERO,
+                );
             }
-            Received::Closed(Some(frame)) => {
+            ServerMessage::Closed(Some(frame)) => {
                 return closed(frame.code, &format!("{} {}", frame.code, visible(&frame.reason)));
             }
-            Received::Broken(why) => {
-                return End::ComeBack(format!("the connection broke: {why}"), Duration::ZERO);
+            ServerMessage::Broken(why) => {
+                return ConversationEnd::ComeBack(
+                    format!("the connection broke: {why}"),
+                    Duration::ZERO,
+                );
             }
         }
     }
 }
 
-fn refused(uri: &Uri, error: &ConnectError) -> End {
+fn refused(uri: &Uri, error: &DialError) -> ConversationEnd {
     match error {
-        ConnectError::Refused(StatusCode::UNAUTHORIZED) => End::Final(
-            "the token is not valid, or no longer: sign in again for a new one".to_owned(),
+        DialError::Refused(StatusCode::UNAUTHORIZED) => ConversationEnd::Final(
+            "the token is not valid, or has expired: sign in again for a new one".to_owned(),
         ),
-        ConnectError::Refused(status)
+        DialError::Refused(status)
             if status.is_client_error() && *status != StatusCode::TOO_MANY_REQUESTS =>
         {
-            End::Final(format!("{uri}: {error}"))
+            ConversationEnd::Final(format!("{uri}: {error}"))
         }
-        ConnectError::Url { .. } => End::Final(error.to_string()),
-        ConnectError::Refused(_) | ConnectError::Unreachable(_) => {
-            End::ComeBack(format!("{uri}: {error}"), Duration::ZERO)
+        DialError::Url { .. } => ConversationEnd::Final(error.to_string()),
+        DialError::Refused(_) | DialError::Unreachable(_) => {
+            ConversationEnd::ComeBack(format!("{uri}: {error}"), Duration::ZERO)
         }
     }
 }
 
-fn closed(code: CloseCode, said: &str) -> End {
+fn closed(code: CloseCode, said: &str) -> ConversationEnd {
     let said = format!("the server closed the connection ({})", said.trim_end());
     match u16::from(code) {
-        4401 => End::Final("the session ended: sign in again for a new token".to_owned()),
-        // Protocol error, unsupported, inconsistent, policy, too large: it would happen again.
-        1002 | 1003 | 1007 | 1008 | 1009 => End::Final(said),
-        // Try again later: over a limit, so not at once.
-        1013 => End::ComeBack(said, Duration::from_secs(5)),
-        _ => End::ComeBack(said, Duration::ZERO),
+        4401 => {
+            ConversationEnd::Final("the session ended: sign in again for a new token".to_owned())
+        }
+        // Protocol error, unsupported, inconsistent, policy, too large: a new connection would end the same way.
+        1002 | 1003 | 1007 | 1008 | 1009 => ConversationEnd::Final(said),
+        // Try again later: a limit was reached.
+        1013 => ConversationEnd::ComeBack(said, Duration::from_secs(5)),
+        _ => ConversationEnd::ComeBack(said, Duration::ZERO),
     }
 }
 
-fn print(notification: &Notification) -> std::io::Result<()> {
-    let Notification { id, kind, created_at, payload } = notification;
+fn print(notification: &ShownNotification) -> std::io::Result<()> {
+    let ShownNotification { id, kind, created_at, payload } = notification;
     let line = format!("{created_at}  {kind}  {}  {id}", payload.get());
     output::write_line(visible(&line))
 }
 
-/// Without control characters: what a server sends must not steer a terminal.
+/// Escapes control characters, because a server must not control the terminal.
 fn visible(text: &str) -> String {
     text.chars()
         .flat_map(|c| {
@@ -152,14 +163,14 @@ fn visible(text: &str) -> String {
         .collect()
 }
 
-/// The ids of late: what is pushed again is acknowledged again, but shown once.
+/// The recent ids. A notification that is pushed again is acknowledged again, and printed once.
 #[derive(Default)]
-struct Seen {
+struct RecentIds {
     ids: HashSet<String>,
     order: VecDeque<String>,
 }
 
-impl Seen {
+impl RecentIds {
     const MOST: usize = 4096;
 
     fn is_new(&mut self, id: &str) -> bool {
@@ -176,8 +187,8 @@ impl Seen {
     }
 }
 
-/// Waits that double from half a second to half a minute, each shortened by up to half at random, so that a
-/// thousand clients of a server that restarted do not come back in one moment.
+/// Waits that double from half a second to half a minute. Each is shortened by up to half at random, so that the clients
+/// of a restarted server do not all reconnect at the same moment.
 #[derive(Default)]
 struct Backoff {
     tries: u32,
@@ -190,7 +201,7 @@ impl Backoff {
     fn next(&mut self) -> Duration {
         let full = Self::FIRST.saturating_mul(1 << self.tries.min(10)).min(Self::LONGEST);
         self.tries = self.tries.saturating_add(1);
-        // Without randomness from the system all that is lost is the jitter.
+        // Without randomness from the system there is no jitter.
         let random = getrandom::u32().unwrap_or(u32::MAX);
         full.mul_f64(0.5 + 0.5 * f64::from(random) / f64::from(u32::MAX))
     }
@@ -213,14 +224,14 @@ mod tests {
 
     #[test]
     fn a_repeat_is_recognised_and_old_ids_are_forgotten() {
-        let mut seen = Seen::default();
+        let mut seen = RecentIds::default();
         assert!(seen.is_new("a"));
         assert!(!seen.is_new("a"));
-        for i in 0..Seen::MOST {
+        for i in 0..RecentIds::MOST {
             assert!(seen.is_new(&i.to_string()));
         }
         assert!(seen.is_new("a"));
-        assert!(seen.ids.len() <= Seen::MOST && seen.order.len() <= Seen::MOST);
+        assert!(seen.ids.len() <= RecentIds::MOST && seen.order.len() <= RecentIds::MOST);
     }
 
     #[test]
@@ -231,10 +242,10 @@ mod tests {
     #[test]
     fn close_codes_are_honoured() {
         for code in [1012, 1013, 4408, 1001, 1006] {
-            assert!(matches!(closed(code.into(), ""), End::ComeBack(..)), "{code}");
+            assert!(matches!(closed(code.into(), ""), ConversationEnd::ComeBack(..)), "{code}");
         }
         for code in [4401, 1003, 1007, 1009] {
-            assert!(matches!(closed(code.into(), ""), End::Final(_)), "{code}");
+            assert!(matches!(closed(code.into(), ""), ConversationEnd::Final(_)), "{code}");
         }
     }
 }

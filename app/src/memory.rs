@@ -7,7 +7,7 @@ use bytesize::ByteSize;
 
 use crate::config::Config;
 
-/// Warns when what may wait weighs more than there is memory: the system would end the process before the limit
+/// Warns if waiting notifications may use more memory than there is: the system would end the process before the limit
 /// rejects anything.
 pub(crate) fn warn_of_too_little(config: &Config) {
     let wanted = config.delivery.default.max_pending_bytes;
@@ -21,8 +21,8 @@ pub(crate) fn warn_of_too_little(config: &Config) {
     }
 }
 
-/// The memory of the machine, or of the cgroup that this process is in, if that is less. None where it cannot be
-/// found out. `root` is where `proc` and `sys` are.
+/// The memory of the machine, or the limit of this process's cgroup if that is less. `None` if it is unknown. `root` is
+/// the folder that contains `proc` and `sys`.
 fn available(root: &Path) -> Option<ByteSize> {
     let machine = machine(&read(root, "proc/meminfo")?);
     let groups = read(root, "proc/self/cgroup").unwrap_or_default();
@@ -39,8 +39,8 @@ fn machine(meminfo: &str) -> Option<ByteSize> {
     total.trim().strip_suffix("kB")?.trim().parse().ok().map(ByteSize::kib)
 }
 
-/// The limit of a cgroup and of those around it, from a line like `0::/system.slice/doorstep.service`, or
-/// `4:memory:/docker/...` in the first version.
+/// The lowest limit of a cgroup and its parents, from a line like `0::/system.slice/doorstep.service`, or
+/// `4:memory:/docker/...` in version 1.
 fn group(root: &Path, line: &str) -> Option<ByteSize> {
     let mut parts = line.splitn(3, ':').skip(1);
     let (controllers, path) = (parts.next()?, parts.next()?);
@@ -55,7 +55,7 @@ fn group(root: &Path, line: &str) -> Option<ByteSize> {
     let around = Path::new(path.trim_start_matches('/')).ancestors();
     let limits = around.filter_map(|path| {
         let text = read(&root.join(folder).join(path), file)?;
-        // `max` where there is no limit.
+        // `max` means no limit.
         text.trim().parse().ok().map(ByteSize::b)
     });
     limits.min()

@@ -1,5 +1,5 @@
-//! The page and the JavaScript client: files that are part of the binary, so that there is nothing to
-//! install beside it, and nothing to build before it.
+//! The page and the JavaScript client. The files are part of the binary, so nothing has to be installed with it or
+//! built before it.
 
 use doorstep_adapters::api::assets::Asset;
 
@@ -16,22 +16,22 @@ macro_rules! file {
     };
 }
 
-/// What a browser finds at a node without the simulation.
+/// What a browser shows at a node without the simulation.
 pub(crate) const BARE: Asset = Asset {
     path: "/",
     content_type: "text/plain; charset=utf-8",
     body: b"This is a doorstep: it holds notifications until their users are connected.\n\n\
         There is no page here, because the simulation is off (trading.enabled = false).\n\
-        /openapi.json    what can be asked of this node\n\
+        /openapi.json    the API of this node\n\
         /health/ready    whether it is ready\n\
-        /metrics         what it counts\n",
+        /metrics         its counters\n",
 };
 
-/// The client, which pages of allowed origins may import as well.
+/// The JavaScript client, which pages of allowed origins may import too.
 pub(crate) const CLIENT: [Asset; 2] =
     [file!("doorstep.js", JAVASCRIPT), file!("doorstep.d.ts", "text/plain; charset=utf-8")];
 
-/// Everything else that a browser asks for.
+/// All other files of the page.
 pub(crate) const ASSETS: [Asset; 9] = [
     Asset {
         path: "/",

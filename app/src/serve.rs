@@ -7,14 +7,14 @@ use doorstep_adapters::http::{Address, Listener};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::composition::{self, Node, Options};
+use crate::composition::{self, Options, RunningNode};
 use crate::config::{Config, Listen, Loaded, LogFormat, Sources};
 use crate::output;
 use crate::signals::Reloads;
 
 /// Serves until asked to stop.
 ///
-/// `sources` is where the configuration came from: read again when somebody asks for that.
+/// `sources` are the layers of the configuration, which are read again on SIGHUP.
 pub(crate) async fn run(
     loaded: &Loaded,
     sources: Sources,
@@ -25,10 +25,10 @@ pub(crate) async fn run(
     let listener = bind(&config.listen).await?;
     let store = tokio::select! {
         store = composition::open_store(config) => store?,
-        // A store that does not answer must not keep Ctrl-C waiting.
+        // Ctrl-C must work while a store does not respond.
         () = stop.cancelled() => return Ok(()),
     };
-    // From here on it holds what an earlier process left: it is started to the end, and then stopped.
+    // From here on the node holds what an earlier process left, so a start is always completed, and then stopped.
     let node = composition::start_with(config, store, listener, Options::default()).await?;
     let announced = announce(node.address(), config).context("standard output is closed");
     while announced.is_ok() {
@@ -39,7 +39,7 @@ pub(crate) async fn run(
     }
     let lost = node.stop().await;
     announced?;
-    // Where nothing is to be handed over, what waits ends with the process as it was configured to.
+    // Without a handover, losing what waits is what the configuration asks for.
     anyhow::ensure!(
         lost == 0 || !config.handover.enabled,
         "{lost} {} lost: the store did not take them before the stop",
@@ -48,9 +48,9 @@ pub(crate) async fn run(
     Ok(())
 }
 
-/// A file that cannot be read, or has nothing in it, leaves everything as it was: a slip of the pen must not lock every
-/// backend out.
-fn reload(node: &Node, before: &Loaded, sources: Sources) {
+/// Reads the configuration again. A file that is unreadable or empty changes nothing, because a mistake must not lock
+/// every backend out.
+fn reload(node: &RunningNode, before: &Loaded, sources: Sources) {
     let reloaded = Config::load_again(before, sources).map_err(Into::into);
     if let Err(error) = reloaded.and_then(|loaded| node.reload(&loaded.config)) {
         tracing::error!("nothing was reloaded: {error:#}");
@@ -64,7 +64,7 @@ async fn bind(listen: &Listen) -> anyhow::Result<Listener> {
     };
     let listener = TcpListener::bind(address).await.map_err(|e| match e.kind() {
         io::ErrorKind::AddrInUse => anyhow::anyhow!(
-            "{address} is in use: stop what listens there, or choose another with --listen \
+            "{address} is in use: stop the process that listens there, or choose another with --listen \
              (port 0 picks a free one)"
         ),
         io::ErrorKind::PermissionDenied => anyhow::anyhow!(
@@ -72,7 +72,7 @@ async fn bind(listen: &Listen) -> anyhow::Result<Listener> {
              --listen"
         ),
         io::ErrorKind::AddrNotAvailable => anyhow::anyhow!(
-            "{address} is no address of this machine: choose another with --listen, such as 0.0.0.0:{}",
+            "{address} is not an address of this machine: choose another with --listen, such as 0.0.0.0:{}",
             address.port()
         ),
         _ => anyhow::anyhow!("cannot listen on {address}: {e}"),
@@ -81,14 +81,14 @@ async fn bind(listen: &Listen) -> anyhow::Result<Listener> {
 }
 
 const DEMO: &str = "Or:      doorstep demo             every delivery policy side by side";
-const API: &str = "Or:      GET /openapi.json         what can be asked of this node";
+const API: &str = "Or:      GET /openapi.json         the API of this node";
 
-/// The one line for programs, and a few for people.
+/// Prints one line for programs, and a few for people.
 fn announce(address: &Address, config: &Config) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "listening on {address}")?;
     out.flush()?;
-    // Whoever reads logs by machine does not need to be told what to try.
+    // A reader of JSON logs is a program, and needs no suggestions.
     if config.log.format == LogFormat::Human
         && let Address::Tcp(address) = address
     {
@@ -103,7 +103,7 @@ fn announce(address: &Address, config: &Config) -> io::Result<()> {
         };
         output::remark(format_args!(
             "\n  Try it:  {try_it}\n  {or}\n           \
-             doorstep listen --help    what a user is pushed, in your terminal\n\n  \
+             doorstep listen --help    a user's notifications, in your terminal\n\n  \
              Ctrl-C stops it.\n"
         ));
     }

@@ -1,20 +1,20 @@
-//! Being asked to stop.
+//! Signals: requests to stop, and to read the keys again.
 
 use std::io;
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-/// Process managers and terminals send the same request more than once, as SIGINT and SIGTERM together: what
-/// comes this soon after a signal is part of it.
+/// Process managers and terminals send one request as several signals, such as SIGINT and SIGTERM together. A signal that
+/// follows another this soon is part of the same request.
 const SAME: Duration = Duration::from_secs(2);
 
-/// What a signal means that comes later, while the stop is still under way.
+/// The meaning of a later signal, while the stop is under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Later {
-    /// Nothing: what is being handed over would be lost. The stop has a limit of its own (`server.stop_within`).
+    /// None, because the handover would be lost. The stop has a limit of its own (`server.stop_within`).
     GoesOn,
-    /// The end, here and now: nothing can be lost.
+    /// It ends the process at once, because nothing can be lost.
     EndsAtOnce,
 }
 
@@ -54,8 +54,8 @@ pub(crate) fn stop_requested(later: Later) -> io::Result<CancellationToken> {
     Ok(stop)
 }
 
-/// Lets a write that exceeds the limit on a file's size (`ulimit -f`) fail, as one on a full disk does.
-/// Without this the signal that comes with it ends the process.
+/// Makes a write beyond the limit on the size of a file (`ulimit -f`) fail, as on a full disk. Without this, the signal
+/// SIGXFSZ ends the process.
 pub(crate) fn survive_size_limits() -> io::Result<()> {
     #[cfg(unix)]
     {
@@ -67,7 +67,7 @@ pub(crate) fn survive_size_limits() -> io::Result<()> {
     Ok(())
 }
 
-/// What a signal asks for.
+/// A request by a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Request {
     #[cfg(unix)]
@@ -88,7 +88,7 @@ impl Request {
     }
 }
 
-/// Being asked to read the keys again: SIGHUP, which without this would end the process.
+/// Requests to read the keys again: SIGHUP, which would otherwise end the process.
 pub(crate) struct Reloads {
     #[cfg(unix)]
     hang_up: tokio::signal::unix::Signal,
@@ -106,7 +106,7 @@ impl Reloads {
         Ok(Self {})
     }
 
-    /// Waits to be asked.
+    /// Waits for the next request.
     pub(crate) async fn next(&mut self) {
         #[cfg(unix)]
         if self.hang_up.recv().await.is_some() {
@@ -154,7 +154,7 @@ impl Signals {
 
     async fn next(&mut self) -> Request {
         if tokio::signal::ctrl_c().await.is_err() {
-            // Nothing will ever be heard; waiting is all that is left.
+            // No signal can be received.
             std::future::pending::<()>().await;
         }
         Request::Interrupt

@@ -1,18 +1,18 @@
-//! Logs: to standard error, for people or for machines.
+//! Logs to standard error, for people or for programs.
 
 use tracing_subscriber::EnvFilter;
 
-use crate::config::{Log, LogFormat};
+use crate::config::{LogConfig, LogFormat};
 use crate::output;
 
-/// Installs the subscriber; the first call of a process counts.
-pub(crate) fn init(log: &Log) {
+/// Installs the subscriber. Only the first call in a process has an effect.
+pub(crate) fn init(log: &LogConfig) {
     // The configuration has checked the filter already.
     let filter = EnvFilter::new(&log.filter.0);
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
-        // It would say on standard error that it cannot write to standard error, and panic.
+        // Otherwise it reports to standard error that standard error cannot be written to, and panics.
         .log_internal_errors(false);
     let installed = match log.format {
         LogFormat::Human => builder.with_ansi(output::colours()).try_init(),

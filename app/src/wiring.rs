@@ -1,4 +1,4 @@
-//! From what is configured to what the parts take: the one place that knows both.
+//! Converts the configuration to the settings of the parts: the one place that knows both.
 
 use bytesize::ByteSize;
 use doorstep_adapters::api::health;
@@ -7,35 +7,35 @@ use doorstep_adapters::jwt;
 use doorstep_adapters::market::{Instrument, SimulationSettings};
 use doorstep_adapters::{connections, websocket};
 use doorstep_application::demo::Lane;
-use doorstep_application::{delivery, notifications};
+use doorstep_application::{delivery, events_to_notifications};
 use doorstep_domain::RewardRules;
 
-use crate::config::backends::Algorithm;
+use crate::config::backends::AlgorithmChoice;
 use crate::config::{
-    Config, Delivery, Limits, Market, OnExpiry, Overflow, Policy, PolicyOrKind, Rewards, Rule,
-    Strategy,
+    Config, DeliveryConfig, LimitsConfig, MarketConfig, OnExpiryChoice, OverflowChoice,
+    PolicyChoice, PolicyOrKind, RewardsConfig, RuleConfig, StrategyChoice,
 };
 
 impl Config {
-    /// How many connections there may be.
-    pub(crate) fn connections(&self) -> connections::Settings {
-        connections::Settings {
+    /// The limits on live connections.
+    pub(crate) fn connections(&self) -> connections::ConnectionSettings {
+        connections::ConnectionSettings {
             max_per_user: self.limits.connections_per_user.get(),
             max_per_address: self.limits.connections_per_address.get(),
             max_websockets: self.limits.connections.get(),
-            ..connections::Settings::default()
+            ..connections::ConnectionSettings::default()
         }
     }
 
-    /// How WebSocket connections are treated.
-    pub(crate) fn websocket(&self) -> websocket::Settings {
-        websocket::Settings {
+    /// The settings of WebSocket connections.
+    pub(crate) fn websocket(&self) -> websocket::WebSocketSettings {
+        websocket::WebSocketSettings {
             allowed_origins: self.server.allowed_origins.clone(),
-            ..websocket::Settings::default()
+            ..websocket::WebSocketSettings::default()
         }
     }
 
-    /// How HTTP connections are treated.
+    /// The settings of the HTTP server.
     pub(crate) fn http(&self) -> ServerSettings {
         let (server, limits) = (&self.server, &self.limits);
         let proxies = server.trusted_proxies.0.iter().copied();
@@ -49,8 +49,8 @@ impl Config {
         }
     }
 
-    /// By which policy closed positions are told of.
-    pub(crate) fn position_closed(&self) -> notifications::PositionClosed {
+    /// The policies for `position.closed`.
+    pub(crate) fn position_closed(&self) -> events_to_notifications::PositionClosedPolicies {
         let kinds = self.delivery.kinds.iter();
         let rule = kinds.rev().find(|(kind, _)| kind.as_str() == "position.closed");
         let rule = rule.map_or(self.delivery.default, |(_, rule)| *rule);
@@ -61,7 +61,7 @@ impl Config {
             PolicyOrKind::Inbox => Some(delivery::Policy::Inbox),
         };
         let by = self.notifications.position_closed;
-        notifications::PositionClosed {
+        events_to_notifications::PositionClosedPolicies {
             user: policy(by.user),
             stop_loss: policy(by.stop_loss),
             take_profit: policy(by.take_profit),
@@ -70,16 +70,16 @@ impl Config {
     }
 }
 
-impl Rewards {
-    /// What is given for what.
+impl RewardsConfig {
+    /// The rules of the rewards.
     pub(crate) fn rules(&self) -> RewardRules {
         let Self { welcome_gift, first_close, close_milestone, milestone_every } = *self;
         RewardRules::new(welcome_gift, first_close, close_milestone, milestone_every)
     }
 }
 
-impl Market {
-    /// How prices are made up.
+impl MarketConfig {
+    /// The settings of simulated prices.
     pub(crate) fn simulation(&self) -> SimulationSettings {
         let instruments = self.instruments.iter().map(|instrument| Instrument {
             symbol: instrument.symbol.clone(),
@@ -96,17 +96,17 @@ impl Market {
     }
 }
 
-impl From<Strategy> for delivery::Strategy {
-    fn from(strategy: Strategy) -> Self {
+impl From<StrategyChoice> for delivery::Strategy {
+    fn from(strategy: StrategyChoice) -> Self {
         match strategy {
-            Strategy::Wake => Self::Wake,
-            Strategy::Poll => Self::Poll,
+            StrategyChoice::Wake => Self::Wake,
+            StrategyChoice::Poll => Self::Poll,
         }
     }
 }
 
 impl Config {
-    /// Which rule governs which kind, those of the demonstration included.
+    /// The rule of each kind, including those of the demonstration.
     pub(crate) fn rules(&self) -> anyhow::Result<delivery::Rules> {
         let mut rules = self.delivery.rules();
         if self.has_demo() {
@@ -118,22 +118,22 @@ impl Config {
     }
 }
 
-impl From<Algorithm> for jwt::Algorithm {
-    fn from(algorithm: Algorithm) -> Self {
+impl From<AlgorithmChoice> for jwt::Algorithm {
+    fn from(algorithm: AlgorithmChoice) -> Self {
         match algorithm {
-            Algorithm::Hs256 => Self::Hs256,
-            Algorithm::Rs256 => Self::Rs256,
-            Algorithm::Rs384 => Self::Rs384,
-            Algorithm::Rs512 => Self::Rs512,
-            Algorithm::Ps256 => Self::Ps256,
-            Algorithm::Es256 => Self::Es256,
-            Algorithm::Es384 => Self::Es384,
-            Algorithm::EdDsa => Self::EdDsa,
+            AlgorithmChoice::Hs256 => Self::Hs256,
+            AlgorithmChoice::Rs256 => Self::Rs256,
+            AlgorithmChoice::Rs384 => Self::Rs384,
+            AlgorithmChoice::Rs512 => Self::Rs512,
+            AlgorithmChoice::Ps256 => Self::Ps256,
+            AlgorithmChoice::Es256 => Self::Es256,
+            AlgorithmChoice::Es384 => Self::Es384,
+            AlgorithmChoice::EdDsa => Self::EdDsa,
         }
     }
 }
 
-impl Limits {
+impl LimitsConfig {
     /// How fast one address may register users.
     pub(crate) fn registrations(&self) -> Rate {
         Rate { per_second: self.registrations_per_second, ..Rate::default() }
@@ -144,19 +144,19 @@ impl Limits {
         Rate { per_second: self.sign_ins_per_second, ..Rate::default() }
     }
 
-    /// Keeps addresses to the rate of registrations.
+    /// Limits registrations per address.
     pub(crate) fn registration_limit(&self) -> AddressLimit {
         AddressLimit::new(self.registrations(), "limits.registrations_per_second")
     }
 
-    /// Keeps addresses to the rate of sign-ins.
+    /// Limits sign-ins per address.
     pub(crate) fn sign_in_limit(&self) -> AddressLimit {
         AddressLimit::new(self.sign_ins(), "limits.sign_ins_per_second")
     }
 }
 
-impl Delivery {
-    /// Which rule governs which kind.
+impl DeliveryConfig {
+    /// The rule of each kind.
     pub(crate) fn rules(&self) -> delivery::Rules {
         delivery::Rules {
             default: self.default.into(),
@@ -164,8 +164,8 @@ impl Delivery {
         }
     }
 
-    /// The rule of a kind, with limits of its own where they are below those of the node.
-    fn rule(&self, rule: &Rule) -> delivery::Rule {
+    /// The rule of a kind. Its limits count only if they are below those of the node.
+    fn rule(&self, rule: &RuleConfig) -> delivery::Rule {
         let own = |its: usize, node: usize| if its < node { its } else { usize::MAX };
         delivery::Rule {
             max_pending: own(rule.max_pending.get(), self.default.max_pending.get()),
@@ -177,7 +177,7 @@ impl Delivery {
         }
     }
 
-    /// How much may wait.
+    /// The node's limits on what waits.
     pub(crate) fn limits(&self) -> delivery::Limits {
         delivery::Limits {
             max_pending: self.default.max_pending.get(),
@@ -187,30 +187,30 @@ impl Delivery {
     }
 }
 
-/// Where a size does not fit the machine's addresses, memory is the limit anyway.
+/// A size beyond the address space is no limit.
 fn bytes(size: ByteSize) -> usize {
     usize::try_from(size.as_u64()).unwrap_or(usize::MAX)
 }
 
-impl From<Rule> for delivery::Rule {
-    fn from(rule: Rule) -> Self {
+impl From<RuleConfig> for delivery::Rule {
+    fn from(rule: RuleConfig) -> Self {
         Self {
             policy: match rule.policy {
-                Policy::Immediate => delivery::Policy::Immediate,
-                Policy::Deferred => delivery::Policy::Deferred(rule.strategy.into()),
-                Policy::Inbox => delivery::Policy::Inbox,
+                PolicyChoice::Immediate => delivery::Policy::Immediate,
+                PolicyChoice::Deferred => delivery::Policy::Deferred(rule.strategy.into()),
+                PolicyChoice::Inbox => delivery::Policy::Inbox,
             },
             ttl: rule.ttl,
             poll_interval: rule.poll_interval.0,
             on_expiry: match rule.on_expiry {
-                OnExpiry::Drop => delivery::OnExpiry::Drop,
-                OnExpiry::Inbox => delivery::OnExpiry::Inbox,
+                OnExpiryChoice::Drop => delivery::OnExpiry::Drop,
+                OnExpiryChoice::Inbox => delivery::OnExpiry::Inbox,
             },
             ack_timeout: rule.ack_timeout.0,
             max_per_user: rule.max_per_user.0.get(),
             overflow: match rule.overflow {
-                Overflow::DropOldest => delivery::Overflow::DropOldest,
-                Overflow::Reject => delivery::Overflow::Reject,
+                OverflowChoice::DropOldest => delivery::Overflow::DropOldest,
+                OverflowChoice::Reject => delivery::Overflow::Reject,
             },
             max_pending: usize::MAX,
             max_pending_bytes: usize::MAX,
@@ -229,7 +229,7 @@ mod tests {
     #[test]
     fn a_kind_has_limits_of_its_own_where_they_are_tighter() {
         let mut config = Config::defaults().delivery;
-        let tighter = Rule {
+        let tighter = RuleConfig {
             max_pending: NonZeroUsize::new(7).unwrap(),
             max_pending_bytes: ByteSize::gib(9),
             ..config.default
@@ -245,10 +245,13 @@ mod tests {
         let config = Config::defaults();
         assert_eq!(config.delivery.rules(), delivery::Rules::default());
         assert_eq!(config.delivery.limits(), delivery::Limits::default());
-        assert_eq!(config.websocket(), websocket::Settings::default());
-        assert_eq!(config.connections(), connections::Settings::default());
+        assert_eq!(config.websocket(), websocket::WebSocketSettings::default());
+        assert_eq!(config.connections(), connections::ConnectionSettings::default());
         assert_eq!(config.rewards.rules(), RewardRules::default());
-        assert_eq!(config.position_closed(), notifications::PositionClosed::default());
+        assert_eq!(
+            config.position_closed(),
+            events_to_notifications::PositionClosedPolicies::default()
+        );
         assert_eq!(config.trading.max_open_per_user, Trading::MAX_OPEN);
         assert_eq!(config.limits.registrations(), Rate::default());
         assert_eq!(config.limits.sign_ins(), Rate::default());

@@ -13,7 +13,7 @@ export class Problem extends Error {
   }
 }
 
-/** Tells whoever is concerned that the token is good no more. */
+/** Events: `expired` when the token is no longer valid, `changed` when another tab signed in or out. */
 export const ended = new EventTarget();
 
 /** `{token, user, expires_at}`, shared by the tabs of this browser, or null. */
@@ -51,20 +51,20 @@ export async function call(method, path, body, headers = {}) {
     throw new Problem(0, { detail: "The server cannot be reached." });
   }
   const answer = response.status === 204 ? null : await response.json().catch(() => ({}));
-  // What belongs to somebody who has left is not shown to the next.
-  if (session()?.token !== token) throw new Problem(0, { detail: "Somebody else has signed in meanwhile." });
+  // An answer for a user who has signed out is not shown to the next user.
+  if (session()?.token !== token) throw new Problem(0, { detail: "Somebody else has signed in." });
   if (response.ok) return answer;
   if (response.status === 401 && token) ended.dispatchEvent(new Event("expired"));
   throw new Problem(response.status, answer);
 }
 
-/** The paths that this server has, by its own description. Asking each of them would fill the console with errors. */
+/** The paths of this server, from its own description. Trying each path would fill the console with errors. */
 const paths = fetch("/openapi.json").then((answer) => answer.json()).then((description) => Object.keys(description.paths), () => []);
 
-/** Whether the server has this path at all. */
+/** Whether the server has this path. */
 export const has = async (path) => (await paths).includes(path);
 
-/** Does it, and once more afterwards, however often it is asked for meanwhile: what is read then is new. */
+/** Runs `work`. Calls during a run cause one more run after it, so that they read new data. */
 export function coalesced(work) {
   let running = null;
   let next = null;
@@ -82,7 +82,7 @@ export function coalesced(work) {
   };
 }
 
-/** Hexadecimal, of so many random bytes. `crypto.randomUUID` is only there over TLS and on this machine. */
+/** That many random bytes in hexadecimal. `crypto.randomUUID` exists only over TLS and on this machine. */
 export function random(bytes) {
   return [...crypto.getRandomValues(new Uint8Array(bytes))].map((b) => b.toString(16).padStart(2, "0")).join("");
 }

@@ -1,4 +1,4 @@
-// What the user has: balance, ledger, inbox, and the popups that were shown.
+// The user's balance, ledger and inbox, and the popups that were shown.
 
 import { call, coalesced, has, session, touched } from "./api.js";
 import { $, clock, element, money, refill, says, words } from "./dom.js";
@@ -57,15 +57,15 @@ function fill(list, rows) {
   $(`${list}-none`).hidden = rows.length > 0;
 }
 
-/** Shows a popup, and notes it in the list of those that were seen. */
+/** Shows a popup, and adds it to the list of popups that were seen. */
 export function popup(notification) {
   const { title, line } = says(notification);
   const { id, kind } = notification;
   const shown = element("div", { class: "popup", data: { id, kind } },
     element("div", {}, element("strong", {}, title), element("span", {}, line)),
     element("button", { type: "button", class: "quiet", "aria-label": `Dismiss: ${title}`, on: { click: () => shown.remove() } }, "×"));
-  // Who points at it, or is in it with the keyboard, is not done with it. What was touched last counts as
-  // pointed at until something else is touched, so a finger points at nothing.
+  // It stays while the mouse or the keyboard focus is on it. Touch screens report a hover until the next touch, so they
+  // are left out.
   const held = () => shown.matches(":focus-within") || (matchMedia("(hover: hover)").matches && shown.matches(":hover"));
   const leave = () => (held() ? setTimeout(leave, 1000) : shown.remove());
   setTimeout(leave, POPUP_MS);
@@ -76,19 +76,19 @@ export function popup(notification) {
   $("seen-none").hidden = true;
 }
 
-/** The server takes it back. */
+/** Removes a popup that the server has taken back. */
 export function retract(id) {
   for (const shown of $("popups").querySelectorAll(`[data-id="${CSS.escape(id)}"]`)) shown.remove();
 }
 
-/** One was pushed here too, and had been shown in another tab or before a reload. */
+/** Counts a notification that another tab showed, or this one before a reload. */
 export function elsewhere() {
   const note = $("seen-elsewhere");
   note.dataset.count = Number(note.dataset.count ?? 0) + 1;
   note.textContent = `${note.dataset.count} more you saw in another tab, or before a reload.`;
 }
 
-/** Forgets a user who left. */
+/** Clears what was shown for a user who signed out. */
 export function forget() {
   delete $("seen-elsewhere").dataset.count;
   $("seen-elsewhere").textContent = "";

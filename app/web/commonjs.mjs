@@ -1,9 +1,9 @@
-// Makes the CommonJS entry of the package when it is packed: the same text, with its exports spelled otherwise.
+// Makes the CommonJS entry when the package is packed: the same code with other exports.
 
 import { readFileSync, renameSync, writeFileSync } from "node:fs";
 
 const at = (name) => new URL(name, import.meta.url);
-// In one go, so that nobody reads half of it.
+// Renamed into place, so that no reader sees half of it.
 const write = (name, text) => {
   const unfinished = `${name}.${process.pid}`;
   writeFileSync(at(unfinished), text);
@@ -15,5 +15,5 @@ const classes = [...module.matchAll(/^export class (\w+)/gm)].map(([, name]) => 
 const script = module.replace(/^export class /gm, "class ");
 if (classes.length === 0 || /^(export|import)\b/m.test(script)) throw new Error("doorstep.js has exports other than classes, or imports");
 write("doorstep.cjs", `"use strict";\n${script}\nmodule.exports = { ${classes.join(", ")} };\n`);
-// An ES module's declarations cannot be used for `require`; these say the same of the other file.
+// `require` needs declarations of its own; they are the same.
 write("doorstep.d.cts", readFileSync(at("doorstep.d.ts"), "utf8"));

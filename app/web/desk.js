@@ -1,4 +1,4 @@
-// The trading desk: live prices, orders, open and closed positions. Where the server has no market, no desk.
+// The trading desk: live prices, orders, open and closed positions. It is hidden if the server has no market.
 
 import { call, coalesced, has, random, session, touched } from "./api.js";
 import { $, element, money, reason, refill, sentence, svg } from "./dom.js";
@@ -19,7 +19,7 @@ export async function start() {
   }
 }
 
-/** Somebody signed in or out, or a position may have come or gone. */
+/** Call when somebody signed in or out, or a position may have opened or closed. */
 export async function refresh() {
   $("trade").hidden = !session();
   $("trade-hint").hidden = Boolean(session());
@@ -99,7 +99,7 @@ function closedRow({ id, symbol, side, quantity, exit_price, realised_pnl, close
     element("strong", { class: `number ${realised_pnl.startsWith("-") ? "down" : "up"}` }, money(realised_pnl)));
 }
 
-/** Forgets a user who left. */
+/** Clears what was shown for a user who signed out. */
 export function forget() {
   open = [];
   orderKey = random(16);
@@ -108,7 +108,7 @@ export function forget() {
   $("order-problem").textContent = "";
 }
 
-/** For the eye only: what counts is what the server books when the position closes. */
+/** Shows estimates. The server computes the real gain when the position closes. */
 function estimate() {
   for (const { id, symbol, side, quantity, fill_price } of open) {
     const last = prices.get(symbol)?.last;
@@ -149,11 +149,11 @@ $("order").addEventListener("submit", async (event) => {
       placed = true;
     }
     if (!placed) $("order-problem").textContent = problem.message;
-    // Where no answer came, the order may have been taken: the same key again opens nothing twice.
+    // Without an answer the order may have been accepted. Keep the key, so that a repeat opens nothing twice.
     if (problem.status === 0) return;
   } finally {
     button.disabled = false;
-    // A button that is disabled loses the focus of who pressed it.
+    // A disabled button loses the focus.
     if (document.activeElement === document.body) button.focus({ preventScroll: true });
   }
   orderKey = random(16);

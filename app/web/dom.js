@@ -1,4 +1,4 @@
-// Elements from data. Text is only ever set as text: what a user name or a payload brings along cannot run.
+// Elements from data. Text is only ever set as text, so markup in a user name or a payload cannot run.
 
 export const $ = (id) => document.getElementById(id);
 
@@ -29,7 +29,7 @@ export function money(text) {
 
 export const clock = (at) => new Date(at).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 
-/** What the policies are called here. */
+/** The names of the policies on this page. */
 export const POLICIES = {
   immediate: "immediate",
   poll: "poll",
@@ -41,14 +41,14 @@ export const POLICIES = {
 /** Why a position was closed. */
 export const reason = (name) => ({ user: "Closed by you", stop_loss: "Stop-loss", take_profit: "Take-profit", liquidated: "Liquidated" })[name] ?? words(name);
 
-/** Replaces a list's rows. Who was in one of them with the keyboard stays there. */
+/** Replaces a list's rows. The keyboard focus stays in its row. */
 export function refill(list, rows) {
   const had = list.contains(document.activeElement) ? document.activeElement.closest("[data-id]") : null;
   list.replaceChildren(...rows);
   if (had) (list.querySelector(`[data-id="${CSS.escape(had.dataset.id)}"] button`) ?? list.querySelector("button"))?.focus();
 }
 
-/** What a notification says to a person: a title and a line. */
+/** The text of a notification for a person: a title and a line. */
 export function says({ kind, payload }) {
   const p = payload ?? {};
   switch (kind) {
@@ -67,7 +67,7 @@ export function says({ kind, payload }) {
   }
 }
 
-/** What is wrong with a field, which stands above it: `must be below 100` as `Must be below 100.` */
+/** A problem as a sentence under its field: `must be below 100` as `Must be below 100.` */
 export const sentence = (detail) => (detail ? `${detail.charAt(0).toUpperCase()}${detail.slice(1).replace(/[^.!?]$/, "$&.")}` : "");
 
 /** `position_opened` as `Position opened`. */

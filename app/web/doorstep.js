@@ -1,6 +1,6 @@
 /**
- * Doorstep's client: the notifications of one signed-in user, each shown once, over WebSocket or, where that
- * does not pass, Server-Sent Events. No dependencies; browsers and Node 20 or later. Types: doorstep.d.ts.
+ * Doorstep's client: the notifications of one signed-in user, each shown once, over WebSocket or, where those are
+ * blocked, Server-Sent Events. No dependencies; browsers and Node 20 or later. Types: doorstep.d.ts.
  *
  *   import { Doorstep } from "/doorstep.js";
  *   const door = new Doorstep({ token });
@@ -10,17 +10,17 @@
  *
  * What it promises: a notification reaches the listeners of its kind, then those of ":notification", and is
  * acknowledged after they are done. Without a listener it is neither noted nor acknowledged. Ids that were seen
- * before are acknowledged and go no further, also across a reload, and across the tabs of one origin (where the
- * browser has Web Locks): one tab shows a notification, a visible one if there is one; if that tab dies while its
+ * before are acknowledged and not shown again, also after a reload, and in the other tabs of the origin (if the
+ * browser has Web Locks): one tab shows a notification, a visible one if there is one. If that tab dies while its
  * listeners run, another takes over.
  *
- * In this file: the connection's life (Doorstep), what has come and is to be shown (Arrivals), what was shown
- * before (Seen), the two transports, and the stream that tabs share.
+ * In this file: Doorstep (the connection; `#again` and `#backoff` decide when to reconnect), Arrivals (notifications
+ * that are to be shown), Seen (ids that were shown before), the two transports, and the stream that tabs share.
  */
 
-/** Close codes with a meaning of their own (the server's documentation has them all). */
+/** Close codes with a special meaning (docs/wire.md has them all). */
 const CODE = { RESTART: 1012, TRY_LATER: 1013, SIGNED_OUT: 4401, DISCONNECTED: 4403 };
-/** Faults of ours: coming back at once would only repeat them. */
+/** Faults of this client. Reconnecting at once would only repeat them. */
 const OUR_FAULT = new Set([1002, 1003, 1007, 1009]);
 /** The client's own events. A kind cannot contain a colon, so the two never meet. */
 const OWN_EVENTS = new Set([":notification", ":duplicate", ":retract", ":state", ":signed-out", ":error"]);
@@ -28,34 +28,34 @@ const OWN_EVENTS = new Set([":notification", ":duplicate", ":retract", ":state",
 const DEFAULTS = {
   baseDelay: 500,
   maxDelay: 30_000,
-  /** A connection that lasted so long has earned a fresh start of the backoff. */
+  /** A connection that lasted this long resets the backoff. */
   stableAfter: 5_000,
-  /** For the token function, and again for the connection. */
+  /** The limit for the token function, and again for the connection. */
   connectTimeout: 10_000,
-  /** While on Server-Sent Events, the WebSocket is tried again so often. */
+  /** How often the WebSocket is tried again while Server-Sent Events are used. */
   retryWebSocketAfter: 5 * 60_000,
-  /** So many WebSockets in a row must fail, with the server answering otherwise, before SSE takes over. */
+  /** After this many failed WebSockets in a row, while the server answers HTTP, Server-Sent Events take over. */
   webSocketFailures: 2,
-  /** A connection that is silent for longer than this is dead; the server sends a heartbeat every 25 s. */
+  /** A connection that is silent for longer than this is dead. The server sends a heartbeat every 25 s. */
   silence: 60_000,
-  /** The acknowledgement waits so long for listeners that return a promise. Less than the server's 10 s. */
+  /** How long the acknowledgement waits for listeners that return a promise. Less than the server's 10 s. */
   listenerTimeout: 5_000,
-  /** A hidden tab lets a visible one go first for so long. */
+  /** How long a hidden tab waits so that a visible one goes first. */
   hiddenTabWaits: 300,
-  /** A tab that shows a notification keeps the others waiting for at most so long. More than `listenerTimeout`. */
+  /** How long a tab that shows a notification may keep the others waiting. More than `listenerTimeout`. */
   tabTimeout: 10_000,
   transport: "auto",
   tabs: true,
 };
 
-/** So many ids are remembered, and so many notifications are held. The server holds at most 100 for a user. */
+/** How many ids are remembered, and how many notifications are held. By default the server holds 100 per user. */
 const REMEMBERED = 500;
 const HELD = 100;
-/** The server pushes again what was not acknowledged for this long, so nothing is held for longer. */
+/** Nothing is held for longer, because the server pushes again what was not acknowledged for this long. */
 const HELD_MS = 10_000;
-/** What a tab has stored has reached the other tabs by then. */
+/** After this time, every tab can read what another has stored. */
 const STORED_EVERYWHERE_MS = 10_000;
-/** A timer that is longer than this fires at once. */
+/** The longest timer. A longer one fires at once. */
 const LONGEST_TIMER = 2 ** 31 - 1;
 const STORAGE_KEY = "doorstep.seen";
 const STREAM_KEY = "doorstep.stream";
@@ -66,19 +66,19 @@ export class Doorstep {
   #state = "idle";
   #transport = null;
   #retryAt = null;
-  /** Each attempt to connect has a number; what an earlier one reports later is ignored. */
+  /** The number of the current attempt to connect. Reports of earlier attempts are ignored. */
   #attempt = 0;
   #link = null;
   #timer = null;
   #failures = 0;
-  /** Nothing is tried before this time (milliseconds since the epoch), not even by a new `connect()`. */
+  /** No attempt is made before this time (milliseconds since the epoch), not even by a new `connect()`. */
   #notBefore = 0;
-  /** The token that was refused, after which one new token is tried. */
+  /** The token that was refused. One new token is tried after it. */
   #refused;
   #webSocketFailures = 0;
   #sseUntil = 0;
   #lastEventId = null;
-  /** The page is not there to be seen: in the back/forward cache, frozen, or prerendered. */
+  /** The page cannot be seen: it is in the back/forward cache, frozen, or prerendered. */
   #away = false;
   #silent = () => false;
   #arrivals;
@@ -110,14 +110,14 @@ export class Doorstep {
     });
   }
 
-  /** "idle", "connecting", "open", "waiting" (for the next attempt), "sleeping" (offline, or a page that is put away), "signed-out", "closed". */
+  /** "idle", "connecting", "open", "waiting" (for the next attempt), "sleeping" (offline, or the page cannot be seen), "signed-out", "closed". */
   get state() { return this.#state; }
-  /** "websocket" or "sse" while open, else null. */
+  /** "websocket" or "sse" while open, otherwise null. */
   get transport() { return this.#transport; }
-  /** When the next attempt is due (milliseconds since the epoch) while waiting or offline, else null. */
+  /** The time of the next attempt (milliseconds since the epoch) while waiting or offline, otherwise null. */
   get retryAt() { return this.#retryAt; }
 
-  /** Listens; returns a function that ends it. A name is a kind, or an event of the client's own (":state"). */
+  /** Adds a listener; returns a function that removes it. A name is a kind, or an event of the client (":state"). */
   on(name, listener) {
     if (String(name).startsWith(":") && !OWN_EVENTS.has(name)) throw new TypeError(`Doorstep has no event ${name}`);
     if (!this.#listeners.has(name)) this.#listeners.set(name, new Set());
@@ -126,7 +126,7 @@ export class Doorstep {
     return () => this.#listeners.get(name)?.delete(listener);
   }
 
-  /** Connects, and keeps connected until `close` or until the session ends. */
+  /** Connects, and stays connected until `close` or the end of the session. */
   connect() {
     if (this.#isActive()) return this;
     for (const [target, name, handler] of this.#pageEvents) target()?.addEventListener?.(name, handler);
@@ -135,7 +135,7 @@ export class Doorstep {
     return this;
   }
 
-  /** Disconnects for good: from now on nothing is shown or acknowledged. */
+  /** Disconnects. From now on nothing is shown or acknowledged. */
   close() {
     this.#arrivals.clear();
     this.#stop("closed");
@@ -143,9 +143,9 @@ export class Doorstep {
 
   #isActive() { return !["idle", "closed", "signed-out"].includes(this.#state); }
 
-  /** Tries at once, unless there is a reason to wait. */
+  /** Tries to connect at once, unless there is a reason to wait. */
   #begin() {
-    // Offline is a hint, and may be wrong: it is tried all the same, at the longest wait.
+    // Offline is a hint that may be wrong, so attempts continue, at the longest wait.
     if (this.#away) this.#enter("sleeping");
     else if (isOffline()) this.#wait("sleeping", jittered(this.#options.maxDelay));
     else if (this.#notBefore > Date.now()) this.#wait("waiting", this.#notBefore - Date.now());
@@ -196,15 +196,15 @@ export class Doorstep {
     return got;
   }
 
-  /** Opens a connection; resolves when it has ended, with how. */
+  /** Opens a connection. Resolves when it has ended, with the reason. */
   async #hold(token, stale) {
     const { url, silence } = this.#options;
     let openedAt = null;
-    /** When the server was last heard; null before the watch over silence has begun. */
+    /** When the server last sent something; null until silence is watched. */
     let heardAt = null;
     const heard = () => {
       heardAt = Date.now();
-      // The WebSocket may pass again: end the stream, and the next attempt will see.
+      // End the stream, so that the next attempt tries the WebSocket again.
       if (link.kind === "sse" && this.#options.transport === "auto" && this.#sseUntil && heardAt >= this.#sseUntil) {
         this.#webSocketFailures = this.#options.webSocketFailures - 1;
         link.end();
@@ -214,7 +214,7 @@ export class Doorstep {
       opened: () => {
         if (stale()) return link.end();
         openedAt = Date.now();
-        // A stream has said something by now. A WebSocket is watched once it has sent a heartbeat.
+        // Silence on a stream is watched from now on, on a WebSocket from its first heartbeat on.
         if (link.kind === "sse") heard();
         else this.#webSocketFailures = 0;
         this.#transport = link.kind;
@@ -241,7 +241,7 @@ export class Doorstep {
     return typeof WebSocket !== "function" || Date.now() < this.#sseUntil;
   }
 
-  /** A browser does not say why a WebSocket did not open. Asking the same address as plain HTTP does. */
+  /** Browsers hide why a WebSocket did not open. A plain HTTP request to the same address returns the status. */
   async #isRefusedByHttp(token, stale) {
     let status = 0;
     try {
@@ -249,9 +249,9 @@ export class Doorstep {
       const headers = { authorization: `Bearer ${token}` };
       status = (await fetch(`${this.#options.url}/v1/ws`, { headers, signal, cache: "no-store" })).status;
     } catch {
-      // Nobody answers: the server is away, and that has nothing to do with WebSockets.
+      // No answer: the server cannot be reached, and the WebSocket is not to blame.
     }
-    // 426 Upgrade Required: the token is good and the server is there, but the upgrade did not reach it.
+    // 426 Upgrade Required: the token is valid and the server answers, but the upgrade did not reach it.
     if (status === 426 && !stale() && ++this.#webSocketFailures >= this.#options.webSocketFailures) {
       this.#sseUntil = Date.now() + this.#options.retryWebSocketAfter;
       this.#failures = 0;
@@ -259,25 +259,25 @@ export class Doorstep {
     return status === 401;
   }
 
-  /** The token is good no more. A function gets one chance to bring another. */
+  /** The token is no longer valid. A token function gets one chance to return another. */
   #unauthorized(token, stood) {
     if (typeof this.#options.token === "function" && this.#refused === undefined) {
       this.#refused = token;
       return this.#try();
     }
     this.#refused = undefined;
-    // Whoever connects again at once, with a token that is refused again, must not do so in a circle.
+    // A page that connects again at once with a refused token must not loop.
     if (!stood) this.#notBefore = Date.now() + this.#backoff();
     this.#stop("signed-out");
   }
 
-  /** Waits and tries again. */
+  /** Reconnects after a wait. */
   #again(code) {
     this.#notBefore = Date.now() + this.#backoff(code);
     this.#begin();
   }
 
-  /** The next wait: exponential, with jitter, so that a server that restarts is not run over. */
+  /** The next wait: exponential, with jitter, so that clients do not overload a restarting server. */
   #backoff(code) {
     const { baseDelay, maxDelay } = this.#options;
     const doubled = baseDelay * 2 ** Math.min(this.#failures++, 16);
@@ -285,7 +285,7 @@ export class Doorstep {
     return jittered(Math.min(maxDelay, Math.max(doubled, least)));
   }
 
-  /** Back on line: at once. Looked at again: there is no reason to keep a person waiting for a backoff. */
+  /** Tries at once: the machine is online again, or a person looks at the page and should not wait for a backoff. */
   #wake(online = false) {
     if (this.#away) return;
     if (this.#state === "sleeping" && (online || !isOffline())) {
@@ -294,13 +294,13 @@ export class Doorstep {
     } else if (this.#state === "waiting") {
       this.#try();
     } else if (this.#state === "open" && this.#silent()) {
-      // The machine slept, or the network went away without a word.
+      // The machine slept, or the network was lost without a close.
       this.#leave();
       this.#try();
     }
   }
 
-  /** A page that cannot be seen takes no notifications: they go to another connection, or wait. */
+  /** A page that cannot be seen takes no notifications. They go to another connection, or wait. */
   #putAway(away) {
     if (away === this.#away) return;
     this.#away = away;
@@ -340,19 +340,19 @@ export class Doorstep {
       return;
     }
     on.heard(frame?.type === "heartbeat");
-    if (typeof frame?.id !== "string") return; // A heartbeat, or newer than this client.
+    if (typeof frame?.id !== "string") return; // A heartbeat, or a type that this client does not know.
     const { id, kind, topic, created_at, payload, reason } = frame;
     if (frame.type === "retract") {
       this.#arrivals.drop(id);
       this.#emit(":retract", { id, reason });
     } else if (frame.type === "notification" && typeof kind === "string" && !kind.startsWith(":")) {
       const notification = { id, kind, topic, createdAt: new Date(created_at), receivedAt: new Date(Date.now()), payload };
-      // What a stream has brought does not come again.
+      // A stream does not push a notification again.
       this.#arrivals.take(notification, transport === "sse" ? Infinity : Date.now() + HELD_MS);
     }
   }
 
-  /** Calls the listeners; resolves when those that return a promise are done, or have had their time. */
+  /** Calls the listeners. Resolves when those that return a promise are done or have timed out. */
   #show(notification, goesOn) {
     const work = [notification.kind, ":notification"].flatMap((name) => this.#emit(name, notification, goesOn));
     if (work.length === 0) return undefined;
@@ -361,7 +361,7 @@ export class Doorstep {
 
   #hasListener(name) { return this.#listeners.get(name)?.size > 0; }
 
-  /** Returns what asynchronous listeners have to do. One that fails does not keep the others from going on. */
+  /** Calls listeners and returns their promises. A listener that fails does not stop the others. */
   #emit(name, value, goesOn = () => true) {
     const work = [];
     const failed = (error) => (name === ":error" ? report(error) : this.#fail(error));
@@ -384,17 +384,17 @@ export class Doorstep {
 }
 
 /**
- * What has come and is to be shown, in its order. `host` says whether somebody `wants` a kind, and does the
- * rest: `show`, `acknowledge`, `duplicate`, `fail`.
+ * The notifications that are to be shown, in order. `host` provides `wants` (whether a kind has a listener), `show`,
+ * `acknowledge`, `duplicate` and `fail`.
  */
 class Arrivals {
   #options;
   #host;
   #seen;
   #queue = [];
-  /** By id, from the frame to the acknowledgement. */
+  /** Notifications by id, from the frame to the acknowledgement. */
   #pending = new Map();
-  /** By id: nobody listens for these yet. */
+  /** Notifications by id that have no listener yet. */
   #held = new Map();
   #isShowing = false;
 
@@ -404,7 +404,7 @@ class Arrivals {
     this.#seen = new Seen(options);
   }
 
-  /** Takes a notification. While nobody listens for its kind, it is held until `keepUntil`. */
+  /** Takes a notification. Without a listener for its kind, it is held until `keepUntil`. */
   take(notification, keepUntil) {
     const { id } = notification;
     const pending = this.#pending.get(id);
@@ -416,7 +416,7 @@ class Arrivals {
     this.#showAll().catch((error) => this.#host.fail(error));
   }
 
-  /** There is a new listener, or the page is back. */
+  /** Takes held notifications again: there is a new listener, or the page can be seen again. */
   retake() {
     const held = [...this.#held.values()];
     this.#held.clear();
@@ -425,7 +425,7 @@ class Arrivals {
     }
   }
 
-  /** Forgets what has not been shown. */
+  /** Forgets a notification that has not been shown. */
   drop(id) {
     this.#held.delete(id);
     const item = this.#pending.get(id);
@@ -434,7 +434,7 @@ class Arrivals {
     this.#pending.delete(id);
   }
 
-  /** Forgets everything. */
+  /** Forgets all notifications. */
   clear() {
     for (const item of this.#pending.values()) item.isDropped = true;
     this.#pending.clear();
@@ -444,12 +444,12 @@ class Arrivals {
   async #showAll() {
     if (this.#isShowing) return;
     this.#isShowing = true;
-    // Listeners that are added in the same breath are in time.
+    // Wait for listeners that are added in the same turn of the event loop.
     await null;
     try {
       while (this.#queue.length > 0) {
         await this.#seen.letVisibleTabGoFirst();
-        // All at once: where another tab hangs, the wait for it is one and not one for each.
+        // Claim all at once, so that a hanging tab causes one wait and not one per notification.
         const claims = this.#queue.splice(0).map((item) => [item, this.#isWanted(item) ? this.#seen.claim(item.notification.id) : null]);
         for (const [item, claim] of claims) await this.#showOne(item, await claim);
       }
@@ -460,7 +460,7 @@ class Arrivals {
 
   #isWanted({ notification, isDropped }) { return !isDropped && this.#host.wants(notification.kind); }
 
-  /** `release` is the tab's claim; without one nobody listened for it a moment ago. */
+  /** `release` gives back the tab's claim. It is null if there was no listener. */
   async #showOne(item, release) {
     const { id } = item.notification;
     const isSeen = release && (await this.#seen.has(id));
@@ -485,11 +485,11 @@ class Arrivals {
     this.#pending.delete(id);
     this.#held.set(id, item);
     if (this.#held.size > HELD) this.#held.delete(this.#held.keys().next().value);
-    // Somebody came while its turn came.
+    // A listener was added since.
     if (this.#host.wants(item.notification.kind)) this.retake();
   }
 
-  /** Once for each time that it was pushed; all but the one that was shown are duplicates. */
+  /** Acknowledges once per push. All pushes but the one that was shown are duplicates. */
   #acknowledge({ notification, repeats, isShown, isDropped }) {
     if (isDropped) return;
     this.#pending.delete(notification.id);
@@ -501,7 +501,7 @@ class Arrivals {
   }
 }
 
-/** Which ids have been seen: here, and where the browser allows, before a reload and in the other tabs. */
+/** The ids that have been seen: here and, if the browser allows, before a reload and in the other tabs. */
 class Seen {
   #ids = new Set();
   #isShared;
@@ -512,14 +512,14 @@ class Seen {
     this.#isShared = sharesTabs(options);
   }
 
-  /** A hidden tab waits, once for all that has come by then: its timers may be a second late each. */
+  /** A hidden tab waits, once for all notifications that have come, because each of its timers may be a second late. */
   async letVisibleTabGoFirst() {
     if (this.#isShared && isHidden()) await new Promise((resolve) => setTimeout(resolve, this.#options.hiddenTabWaits));
   }
 
   /**
-   * The right to show it, as a function that gives the right back. It is held while listeners run, and the id is
-   * noted before it goes: if this tab dies in between, the right goes to a tab that finds the id not noted.
+   * Claims the right to show a notification. Returns a function that gives the right back. The id is noted before that:
+   * if this tab dies while listeners run, the right goes to another tab, which finds the id not noted.
    */
   claim(id) { return this.#ids.has(id) ? () => {} : this.#lock(`${STORAGE_KEY}.${id}`); }
 
@@ -533,7 +533,7 @@ class Seen {
   async note(id) {
     this.#remember(id);
     if (!this.#isShared) return;
-    // One lock for the list: two tabs that note different ids must not undo each other's.
+    // One lock for the list, so that two tabs do not overwrite each other's ids.
     const release = await this.#lock(STORAGE_KEY);
     this.#store(id);
     release();
@@ -541,8 +541,8 @@ class Seen {
   }
 
   /**
-   * What one tab has stored, another may read a moment later only: browsers keep a copy of the storage in each
-   * process. Locks are the same for all, so for a while another lock says that the id is noted.
+   * Browsers keep a copy of the storage in each process, so another tab may read a stored id only a moment later. Locks
+   * are shared by all processes, so for a while another lock shows that the id is noted.
    */
   #justNoted(id) {
     return new Promise((resolve) => {
@@ -559,7 +559,7 @@ class Seen {
     return navigator.locks.request(`${STORAGE_KEY}.noted.${id}`, options, (lock) => lock === null).catch(() => false);
   }
 
-  /** The release of this lock. The tab that has it may hang: after a while it goes without. */
+  /** Takes a lock, and returns its release. Continues without it after a while, because the tab that has it may hang. */
   #lock(name) {
     if (!this.#isShared) return () => {};
     return new Promise((resolve) => {
@@ -595,14 +595,14 @@ class Seen {
     try {
       storage().setItem(STORAGE_KEY, JSON.stringify([...this.#stored(), id].slice(-REMEMBERED)));
     } catch {
-      // Full, or not allowed: this tab remembers all the same.
+      // The storage is full or forbidden. This tab still remembers the id.
     }
   }
 }
 
 /*
- * A transport gets `{ url, token, options, lastEventId, on }` and returns `{ kind, ended, end() }`, a WebSocket
- * also `acknowledge(id)`. It calls `on.opened()`, `on.heard()`, `on.frame(text)`; `ended` resolves with
+ * A transport gets `{ url, token, options, lastEventId, on }` and returns `{ kind, ended, end() }`; a WebSocket also has
+ * `acknowledge(id)`. It calls `on.opened()`, `on.heard()` and `on.frame(text)`. `ended` resolves with
  * `{ code, refused }`: the close code, and the HTTP status of a refusal.
  */
 
@@ -624,7 +624,7 @@ function openWebSocket({ url, token, options, on }) {
     };
     link.end = () => {
       socket.close();
-      // Where the network is gone, the closing handshake may take minutes.
+      // Without a network, the closing handshake may take minutes.
       over(undefined);
     };
     link.acknowledge = (id) => {
@@ -635,20 +635,20 @@ function openWebSocket({ url, token, options, on }) {
       on.opened();
     };
     socket.onmessage = ({ data }) => on.frame(data);
-    // A browser tells of the close right after this; Node 20 does not, where it did not open.
+    // A browser fires `close` right after this. Node 20 does not if the socket never opened.
     socket.onerror = () => socket.readyState !== 1 && over(undefined);
     socket.onclose = ({ code }) => over(code);
   });
   return link;
 }
 
-/** Over HTTP/1.1 a browser has six connections to a server, for all its tabs: they share one stream. */
+/** The tabs share one stream, because over HTTP/1.1 a browser has six connections to a server. */
 function openStream(parts) {
   const isShared = sharesTabs(parts.options) && typeof BroadcastChannel === "function" && globalThis.crypto?.subtle;
   return isShared ? openSharedStream(parts) : openOwnStream(parts);
 }
 
-/** With fetch, because an EventSource sends no header, and a token has no place in a URL. */
+/** Uses fetch, because an EventSource sends no headers, and tokens do not belong in URLs. */
 function openOwnStream({ url, token, options, lastEventId, on }) {
   const abort = new AbortController();
   const read = async () => {
@@ -671,7 +671,7 @@ function openOwnStream({ url, token, options, lastEventId, on }) {
       for (;;) {
         const { done, value } = await reader.read();
         if (done) return { code };
-        // Events of the server's heartbeat and comments alike.
+        // Every byte counts, heartbeats and comments included.
         on.heard(true);
         parser.push(decoder.decode(value, { stream: true }));
       }
@@ -686,8 +686,8 @@ function openOwnStream({ url, token, options, lastEventId, on }) {
 }
 
 /**
- * One tab has the stream, and with it a lock, and passes on what it hears. When that tab goes, the others begin
- * anew, and the first of them has the stream.
+ * One tab holds a lock and the stream, and passes on what it receives. When that tab goes, the others start again, and
+ * the first of them gets the stream.
  */
 function openSharedStream(parts) {
   const { url, token, options, on } = parts;
@@ -713,7 +713,7 @@ function openSharedStream(parts) {
       on.opened();
     };
     const lead = async () => {
-      // It was somebody else's until now.
+      // Another tab had the stream until now.
       if (isOpen || !channel) return over({});
       clearTimeout(slow);
       const tell = (message) => channel?.postMessage(message);
@@ -724,7 +724,7 @@ function openSharedStream(parts) {
         frame: (text) => (tell({ text }), on.frame(text)),
       } });
       const end = await stream.ended;
-      // Another tab's token may still be good.
+      // Another tab's token may still be valid.
       tell({ end: end.code === CODE.SIGNED_OUT ? {} : { code: end.code } });
       over(end);
     };
@@ -740,9 +740,9 @@ function openSharedStream(parts) {
         if (data.text) on.frame(data.text);
       };
       channel.postMessage({ asks: true });
-      // Ended while it waited for the lock, or robbed of it: over.
+      // The wait for the lock was aborted, or the lock was stolen.
       const failed = () => over({});
-      // A tab that has the lock and says nothing hangs: its lock is taken away.
+      // A tab that has the lock and sends nothing hangs. Its lock is stolen.
       slow = setTimeout(() => navigator.locks.request(name, { steal: true }, lead).catch(failed), options.connectTimeout);
       navigator.locks.request(name, { signal: unlock.signal }, lead).catch(failed);
     }, () => over({}));
@@ -750,14 +750,14 @@ function openSharedStream(parts) {
   return link;
 }
 
-/** The stream's name, for tabs of one user. The token itself is not in it. */
+/** The name of the stream, the same for all tabs of a user. It does not contain the token. */
 async function streamName(url, token) {
   let user = token;
   try {
     const { iss, sub } = JSON.parse(atob(token.split(".")[1].replace(/-/g, "+").replace(/_/g, "/")));
     if (sub) user = JSON.stringify([iss, sub]);
   } catch {
-    // Not a JWT: the tabs of a user have the same token, or do not share.
+    // Not a JWT: tabs share a stream only if they have the same token.
   }
   const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(`${url} ${user}`));
   return `${STREAM_KEY}.${[...new Uint8Array(digest, 0, 16)].map((byte) => byte.toString(16).padStart(2, "0")).join("")}`;
@@ -768,7 +768,7 @@ const isOffline = () => globalThis.navigator?.onLine === false;
 const jittered = (delay) => delay / 2 + Math.random() * (delay / 2);
 const sharesTabs = ({ tabs }) => tabs && typeof globalThis.navigator?.locks?.request === "function" && storage() !== null;
 
-/** Null where there is none. A browser that forbids it throws. */
+/** Null if there is no storage. A browser that forbids it throws. */
 function storage() {
   try {
     return globalThis.window?.localStorage ?? null;
@@ -777,7 +777,7 @@ function storage() {
   }
 }
 
-/** The promise's result, or an error after this time. */
+/** The result of the promise, or an error after this time. */
 function within(ms, promise, what) {
   let timer;
   const late = new Promise((_, reject) => {
@@ -786,7 +786,7 @@ function within(ms, promise, what) {
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
-/** Server-Sent Events as the WHATWG HTML standard has them, section 9.2.6. */
+/** Parses Server-Sent Events (WHATWG HTML, section 9.2.6). */
 export class EventParser {
   #dispatch;
   #rest = "";
@@ -798,7 +798,7 @@ export class EventParser {
   constructor(dispatch) { this.#dispatch = dispatch; }
 
   push(text) {
-    // A line end of two characters may have been cut in two.
+    // A line end of two characters may be split between two pieces.
     if (this.#afterReturn && text.startsWith("\n")) text = text.slice(1);
     if (text) this.#afterReturn = text.endsWith("\r");
     const lines = (this.#rest + text).split(/\r\n|\r|\n/);

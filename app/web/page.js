@@ -1,4 +1,4 @@
-// The page: who is signed in, the connection, and what both set in motion.
+// The page: the signed-in user, the connection, and the updates that both cause.
 
 import { Doorstep } from "./doorstep.js";
 import { call, ended, has, keep, onTouched, random, session } from "./api.js";
@@ -11,13 +11,13 @@ const STATES = {
   idle: "not connected",
   connecting: "connecting",
   open: "connected",
-  waiting: "coming back",
+  waiting: "reconnecting",
   sleeping: "offline",
   "signed-out": "signed out",
   closed: "not connected",
 };
 
-const EXPIRED = "Your session has ended. Sign in again; what came meanwhile waits.";
+const EXPIRED = "Your session has ended. Sign in again: your notifications wait.";
 
 const form = $("door");
 const story = new Story();
@@ -35,7 +35,7 @@ form.addEventListener("submit", (event) => {
   play();
 });
 $("sign-out").addEventListener("click", async () => {
-  // Before the server ends the session, or that would be news.
+  // Disconnect first, so that the end of the session is not shown as an error.
   leaving = true;
   disconnect();
   await call("DELETE", "/v1/sessions/current").catch(() => {});
@@ -57,7 +57,7 @@ desk.start();
 refresh();
 onTouched(refresh);
 document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && refresh());
-// The browser has put back what was in the form, or the whole page as it was; it may be somebody else's by now.
+// The browser has restored the form, or the whole page, which may belong to another user.
 let shownTo;
 addEventListener("pagehide", () => { shownTo = session()?.token; });
 addEventListener("pageshow", ({ persisted }) => {
@@ -65,10 +65,10 @@ addEventListener("pageshow", ({ persisted }) => {
   showLate();
   showWay();
 });
-// Only now, so that no form is sent without the script.
+// Enabled last, so that the form cannot be sent without the script.
 $("go").disabled = false;
 
-/** What was changed elsewhere is to be seen here, too. */
+/** Shows changes that were made elsewhere. */
 function refresh() {
   refreshBooks();
   desk.refresh().catch(() => {});
@@ -90,13 +90,13 @@ async function play() {
     $("go").disabled = false;
     showLanes();
     preview();
-    // A button that is disabled loses the focus of who pressed it.
+    // A disabled button loses the focus.
     if (document.activeElement === document.body) $("go").focus({ preventScroll: true });
     refresh();
   }
 }
 
-/** The policies that are chosen, where there are any to choose. */
+/** The chosen policies, if the server offers the demonstration. */
 function lanes() {
   return hasDemo ? [...$("lanes-chosen").querySelectorAll(":checked")].map((box) => box.value) : [];
 }
@@ -117,7 +117,7 @@ async function enter(registers) {
   refresh();
 }
 
-/** Connects; done when the connection stands. */
+/** Connects. Resolves when the connection is open. */
 function connect() {
   disconnect();
   const opening = new Doorstep({ token: session().token });
@@ -127,14 +127,14 @@ function connect() {
     story.popup(notification);
     refresh();
   });
-  // Another tab showed it; what it changed is to be seen here too.
+  // Another tab showed it. Show its effects here too.
   opening.on(":duplicate", () => {
     elsewhere();
     refresh();
   });
   opening.on(":retract", ({ id }) => retract(id));
   opening.on(":signed-out", () => leave(EXPIRED));
-  const stands = new Promise((resolve, reject) => {
+  const isOpen = new Promise((resolve, reject) => {
     opening.on(":state", (state) => {
       showLink(state, opening.transport);
       if (state === "open") {
@@ -146,7 +146,7 @@ function connect() {
     });
   });
   opening.connect();
-  return stands;
+  return isOpen;
 }
 
 function disconnect() {
@@ -154,7 +154,7 @@ function disconnect() {
   door = null;
 }
 
-/** Back to the door; what waits for the user goes on waiting. */
+/** Shows the form again. Notifications for the user keep waiting on the server. */
 function leave(why) {
   if (!session() && $("who").hidden) return;
   const username = session()?.user.username;

@@ -1,26 +1,26 @@
-// The story of a client that comes late: one lane for the server, one for each policy, one for the client.
+// The story of a client that connects late: one lane for the server, one for each policy, one for the client.
 
 import { call } from "./api.js";
 import { $, POLICIES, element, money } from "./dom.js";
 
 const NAMES = { own: "welcome & gift", ...POLICIES };
-/** What each of them does, for who has not seen it yet. */
+/** What each policy does, shown before the first run. */
 const MEANS = {
   own: "as this server is configured",
   immediate: "pushed now or never: the bug",
-  poll: "looks every 500 ms if you are there",
-  wake: "waits; your arrival lets it in",
-  promote: "waits; what expires goes to the inbox",
-  inbox: "written first, unread until you read it",
+  poll: "checks every 500 ms if you are online",
+  wake: "waits; your arrival releases it",
+  promote: "waits; goes to the inbox if it expires",
+  inbox: "stored first, unread until you read it",
 };
 const IN_WORDS = "A lane for the server, for each policy and for your client; the list below says the same in words.";
-/** The longest look at lanes that are still open once the client has connected. */
+/** The longest wait for open lanes once the client has connected. */
 const PATIENCE_MS = 4000;
 const LOOK_EVERY_MS = 250;
 
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
-/** The story ended before its end: its user left. */
+/** The user left before the story ended. */
 export class Abandoned extends Error {}
 
 export class Story {
@@ -35,22 +35,22 @@ export class Story {
   #connected = null;
   #running = false;
 
-  /** What there will be to see, until it has been played once. */
+  /** Shows what to expect, until the story has been played once. */
   preview({ lanes, registers }) {
     if (this.#running || $("story").dataset.state !== "idle") return;
     const shown = registers ? ["own", ...lanes] : lanes;
     this.#draw(shown);
     for (const name of shown) this.#lane(name).explain(MEANS[name]);
-    // Here the lanes are the words.
+    // The lanes themselves have the text.
     $("words").hidden = true;
     $("chart").removeAttribute("role");
     $("chart").removeAttribute("aria-label");
-    this.#verdict("", "The server acts at once, your client comes late. What becomes of each popup is drawn here as it happens.");
+    this.#verdict("", "The server acts at once, your client connects late. What happens to each popup is drawn here, live.");
   }
 
   /**
-   * Plays it. `enter` signs the user in or registers them; `connect` and `disconnect` are the client's. Returns
-   * whether the server has what the lanes need.
+   * Plays the story. `enter` signs the user in or registers them; `connect` and `disconnect` are the client's. Returns
+   * whether the server offers the demonstration.
    */
   async play({ lateMs, lanes, registers, enter, connect, disconnect }) {
     this.#running = true;
@@ -66,7 +66,7 @@ export class Story {
     $("chart").setAttribute("role", "img");
     $("chart").setAttribute("aria-label", IN_WORDS);
     this.#state("entering");
-    // On a phone it is below the form.
+    // On a phone the story is below the form.
     const isBelow = $("story").getBoundingClientRect().top > innerHeight * 0.7;
     const look = () => isBelow && $("story").scrollIntoView({ behavior: calm.matches ? "instant" : "smooth" });
     look();
@@ -81,7 +81,7 @@ export class Story {
       look();
       let isOffered = true;
       const accepted = lanes.map((policy) => call("POST", "/v1/demo/notifications", { policy, text: "Knock, knock" }).catch((problem) => {
-        // Not to those who come through a proxy.
+        // The demonstration is hidden from clients behind a proxy.
         if (problem.status !== 404) throw problem;
         isOffered = false;
         this.#lane(policy).explain("not offered here");
@@ -109,10 +109,10 @@ export class Story {
     }
   }
 
-  /** Its user has left. */
+  /** Ends the story, because its user has left. */
   abandon() { this.#abandon(); }
 
-  /** The client's connection stands. */
+  /** The client's connection is open. */
   opened(transport) {
     if (!this.#running || this.#connected !== null) return;
     this.#connected = this.#now();
@@ -123,7 +123,7 @@ export class Story {
   /** A popup was shown. */
   popup({ kind, receivedAt }) {
     if (!this.#running) return;
-    // When its frame came: whatever the browser did until it was shown is not the server's.
+    // The time of its frame, because the browser's own delay is not the server's.
     const at = this.#now() - Math.max(0, Date.now() - receivedAt);
     const lane = laneOf(kind);
     this.#popups.set(lane, at);
@@ -133,7 +133,7 @@ export class Story {
     this.#heard();
   }
 
-  /** Waits until each lane has come to its end, or will not soon. */
+  /** Waits until each lane has ended, for a limited time. */
   async #settle() {
     const until = performance.now() + PATIENCE_MS;
     do {
@@ -147,14 +147,14 @@ export class Story {
     } while (performance.now() < until);
   }
 
-  /** Reads what the server did. Its clock need not be ours: the answer says what time it is there. */
+  /** Reads what the server did. The answer contains the server's time, because its clock may differ. */
   async #look() {
     const asked = performance.now();
     let record;
     try {
       record = await call("GET", "/v1/demo/record");
     } catch {
-      return; // No demonstration here: the client's side of the story is told all the same.
+      return; // No demonstration: only the client's side is shown.
     }
     const answered = (asked + performance.now()) / 2;
     for (const step of record.steps) {
@@ -183,7 +183,7 @@ export class Story {
       lane?.begin(at);
     } else if (what === "ended") {
       this.#tell(at, "server", `${kind}: ${kind === "demo.immediate" && detail === "expired" ? "nobody was there, dropped" : detail}`);
-      // It is pushed from the inbox then, and that popup may have been here before this news was.
+      // It is then pushed from the inbox, and that popup may arrive before this record.
       if (detail === "promoted") lane?.reopen().end(at, "promoted", "not lost: in your inbox");
       else if (detail !== "delivered") lane?.end(at, "lost", kind === "demo.immediate" ? "lost: nobody was there" : `lost: ${detail}`);
     }
@@ -196,7 +196,7 @@ export class Story {
     const lost = ends.filter((lane) => lane.result === "lost").map((lane) => NAMES[lane.name]);
     const money = registers ? " The money was on the ledger all along." : "";
     if (ends.length === 0) this.#verdict("good", "You are connected.");
-    else if (lost.length === 0) this.#verdict("good", `Nothing was lost: what was too early waited at the door.${money}`);
+    else if (lost.length === 0) this.#verdict("good", `Nothing was lost: early popups waited at the door.${money}`);
     else if (lost.length === ends.length) this.#verdict("bad", `Every popup was lost: nobody was there when it came.${money}`);
     else this.#verdict("mixed", `Lost: ${lost.join(", ")}. The rest reached you.${money}`);
   }
@@ -302,7 +302,7 @@ class Lane {
     this.dot(at);
   }
 
-  /** What it will show, as long as nothing has happened in it, or why nothing will. */
+  /** Shows what to expect in this lane, or why it stays empty. */
   explain(text) {
     this.open = false;
     this.#bar.hidden = true;
@@ -310,7 +310,7 @@ class Lane {
     this.#note.textContent = text;
   }
 
-  /** What ended it was not the whole truth. */
+  /** Removes the end, because a later one replaces it. */
   reopen() {
     for (const dot of this.#track.querySelectorAll(".mark")) dot.remove();
     this.open = true;
@@ -323,7 +323,7 @@ class Lane {
     this.#track.append(dot);
   }
 
-  /** One more thing that happened here, beside those before it. */
+  /** Adds another event to the lane. */
   say(at, what) {
     this.dot(at);
     this.#note.textContent = [this.#note.textContent, what].filter(Boolean).join(" · ");
@@ -333,7 +333,7 @@ class Lane {
   #place(what, at) {
     const share = Math.min(1, Math.max(0, at / this.#span));
     what.style.setProperty("--at", share);
-    // Past the middle there is no room to the right of it.
+    // In the right half, the note is to the left of the mark.
     what.classList.toggle("left", share > 0.5);
   }
 }

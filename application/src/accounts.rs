@@ -1,4 +1,4 @@
-//! What a user may see of their account.
+//! A user's view of their account.
 
 use std::sync::Arc;
 
@@ -12,18 +12,18 @@ pub struct AccountViews {
     inbox: Option<Arc<dyn Inbox>>,
 }
 
-/// A user's account at a glance.
+/// A user with their balance and their number of unread items.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Me {
-    /// Who it is.
+pub struct AccountSummary {
+    /// The user.
     pub user: User,
-    /// What they have.
+    /// The balance.
     pub balance: Money,
-    /// How many unread items their inbox has; zero without an inbox.
+    /// How many unread items the inbox has; zero without an inbox.
     pub unread: u64,
 }
 
-/// A stretch of the ledger, newest first.
+/// A page of the ledger, newest first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LedgerPage {
     /// The entries.
@@ -33,16 +33,16 @@ pub struct LedgerPage {
 }
 
 impl AccountViews {
-    /// The most entries that a page has.
+    /// The largest number of entries per page.
     pub const MAX_PAGE: usize = 100;
 
-    /// Views of these accounts, with unread counts if there is an inbox.
+    /// Creates views of these accounts, with unread counts if there is an inbox.
     pub fn new(accounts: Arc<dyn Accounts>, inbox: Option<Arc<dyn Inbox>>) -> Self {
         Self { accounts, inbox }
     }
 
-    /// The user's account; a user who has a session has one.
-    pub async fn me(&self, id: &UserId) -> Result<Me, StoreError> {
+    /// Returns the user's account. Every user who has a session has an account.
+    pub async fn me(&self, id: &UserId) -> Result<AccountSummary, StoreError> {
         let missing = || StoreError::Corrupt(format!("a session of user {id}, who does not exist"));
         let user = self.accounts.user(id).await?.ok_or_else(missing)?;
         let balance = self.accounts.balance(id).await?.ok_or_else(missing)?;
@@ -50,10 +50,10 @@ impl AccountViews {
             Some(inbox) => inbox.unread(id).await?,
             None => 0,
         };
-        Ok(Me { user, balance, unread })
+        Ok(AccountSummary { user, balance, unread })
     }
 
-    /// The user's ledger entries before `before`, newest first: at most `limit`, and never more than
+    /// Returns the user's ledger entries before `before`, newest first: at most `limit`, and never more than
     /// [`AccountViews::MAX_PAGE`].
     pub async fn ledger(
         &self,
@@ -62,7 +62,7 @@ impl AccountViews {
         limit: usize,
     ) -> Result<LedgerPage, StoreError> {
         let limit = limit.clamp(1, Self::MAX_PAGE);
-        // One more than is shown tells whether there is a next page.
+        // One extra entry tells whether there is a next page.
         let mut entries = self.accounts.entries(id, before, limit + 1).await?;
         let more = entries.len() > limit;
         entries.truncate(limit);
@@ -143,7 +143,10 @@ mod tests {
                 Arc::new(inbox) as Arc<dyn Inbox>
             });
             let me = AccountViews::new(Arc::new(accounts), inbox).me(&ada().id).await.unwrap();
-            assert_eq!(me, Me { user: ada(), balance: Money::from_minor(5), unread: expected });
+            assert_eq!(
+                me,
+                AccountSummary { user: ada(), balance: Money::from_minor(5), unread: expected }
+            );
         }
     }
 }

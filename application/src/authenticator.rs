@@ -7,16 +7,16 @@ use doorstep_domain::ports::StoreError;
 use crate::sign_ins::SignIns;
 use crate::{Caller, LetInBy};
 
-/// Says who shows a token: the port behind which identities come from.
+/// Identifies the user behind a token: the port for sources of identities.
 ///
-/// The sessions of our own users ([`SignIns`]) are one adapter, a backend's own signed tokens another.
+/// The sessions of our own users ([`SignIns`]) are one implementation, a backend's own signed tokens another.
 #[cfg_attr(test, mockall::automock)]
 #[async_trait]
 pub trait Authenticator: Send + Sync {
-    /// Whose living token this is, if it is one. Whatever is wrong with it, the answer is the same `None`.
+    /// Returns the caller that this token identifies. Returns `None` for every invalid token, without the reason.
     async fn authenticate(&self, token: &str) -> Result<Option<Caller>, NotAuthenticated>;
 
-    /// Whether what let this caller in would still do so. False for whom another authenticator let in.
+    /// Whether the caller's token is still valid. Returns false for a caller of another authenticator.
     async fn is_alive(&self, caller: &Caller) -> Result<bool, StoreError>;
 }
 
@@ -37,21 +37,21 @@ impl From<SignIns> for Arc<dyn Authenticator> {
     }
 }
 
-/// It is not known now whose token this is, and may be later.
+/// The token could not be checked now; a later try may succeed.
 #[derive(Debug, thiserror::Error)]
 pub enum NotAuthenticated {
-    /// The store did not answer.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The keys that verify it cannot be fetched now.
+    /// The keys that verify the token cannot be fetched now.
     #[error("the keys that verify tokens cannot be fetched now")]
     KeysAway {
-        /// When it is worth another try.
+        /// When to try again.
         retry_after: Duration,
     },
 }
 
-/// Several authenticators: whoever one of them knows is known. The first that knows a token answers for it.
+/// Several authenticators. The first one that recognises a token determines the caller.
 pub struct AnyOf(pub Vec<Arc<dyn Authenticator>>);
 
 #[async_trait]
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_one_of_them_knows_is_known() {
+    async fn a_token_that_one_of_them_recognises_is_enough() {
         let both = AnyOf(vec![knows("ada"), knows("bob")]);
         for name in ["ada", "bob"] {
             let caller = both.authenticate(name).await.unwrap().unwrap();

@@ -1,6 +1,6 @@
 use doorstep_domain::{Timestamp, TokenHash, User, UserId, Username};
 
-/// What a user signs in with, as a client typed it: not yet looked at.
+/// A username and password as the client sent them, not checked yet.
 #[derive(Clone)]
 pub struct Credentials {
     /// The name.
@@ -10,21 +10,21 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// The shortest password, in characters (NIST SP 800-63B section 3.1.1.2 asks for no less).
+    /// The shortest password, in characters (the minimum in NIST SP 800-63B section 3.1.1.2).
     pub const MIN_PASSWORD_CHARS: usize = 8;
-    /// The longest password, in characters; what is longer only costs time to hash.
+    /// The longest password, in characters; a longer one only costs time to hash.
     pub const MAX_PASSWORD_CHARS: usize = 128;
     /// The longest username, in characters.
     pub const MAX_USERNAME_CHARS: usize = 32;
 
-    /// Whether a new user may have these; says everything that is wrong at once.
-    pub(crate) fn for_registration(&self) -> Result<Username, Vec<Fault>> {
+    /// Checks the credentials of a new user; returns all faults at once.
+    pub(crate) fn for_registration(&self) -> Result<Username, Vec<FieldFault>> {
         let mut faults = Vec::new();
         let username =
-            self.username.parse::<Username>().map_err(|e| faults.push(Fault::username(e)));
+            self.username.parse::<Username>().map_err(|e| faults.push(FieldFault::username(e)));
         let chars = self.password.chars().count();
         if !(Self::MIN_PASSWORD_CHARS..=Self::MAX_PASSWORD_CHARS).contains(&chars) {
-            faults.push(Fault {
+            faults.push(FieldFault {
                 field: "password",
                 detail: format!(
                     "a password has {} to {} characters",
@@ -39,9 +39,9 @@ impl Credentials {
         }
     }
 
-    /// Whether these can be tried at all. Looser than registration: whatever has a possible size is simply
-    /// not the right password, and the answer for that is the same for everybody.
-    pub(crate) fn for_sign_in(&self) -> Result<(), Vec<Fault>> {
+    /// Checks only sizes. Looser than registration, so that a password of any possible size gets the same result,
+    /// 'wrong'.
+    pub(crate) fn for_sign_in(&self) -> Result<(), Vec<FieldFault>> {
         let fields = [
             ("username", &self.username, Self::MAX_USERNAME_CHARS),
             ("password", &self.password, Self::MAX_PASSWORD_CHARS),
@@ -49,7 +49,10 @@ impl Credentials {
         let faults: Vec<_> = fields
             .into_iter()
             .filter(|(_, text, max)| !(1..=*max).contains(&text.chars().count()))
-            .map(|(field, _, max)| Fault { field, detail: format!("has 1 to {max} characters") })
+            .map(|(field, _, max)| FieldFault {
+                field,
+                detail: format!("has 1 to {max} characters"),
+            })
             .collect();
         if faults.is_empty() { Ok(()) } else { Err(faults) }
     }
@@ -61,16 +64,16 @@ impl std::fmt::Debug for Credentials {
     }
 }
 
-/// One field that is not as it must be.
+/// A field with an invalid value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
-    /// Which.
+pub struct FieldFault {
+    /// The field's name.
     pub field: &'static str,
-    /// What it must be instead.
+    /// What is required.
     pub detail: String,
 }
 
-impl Fault {
+impl FieldFault {
     fn username(error: impl std::fmt::Display) -> Self {
         Self { field: "username", detail: error.to_string() }
     }
@@ -79,11 +82,11 @@ impl Fault {
 /// A user with a fresh session.
 #[derive(Clone)]
 pub struct SignedIn {
-    /// Who.
+    /// The user.
     pub user: User,
-    /// The session's token: shown this once, and never kept.
+    /// The session's token: shown once, and never stored.
     pub token: String,
-    /// From when on the token is dead.
+    /// When the token expires.
     pub expires_at: Timestamp,
 }
 
@@ -93,25 +96,25 @@ impl std::fmt::Debug for SignedIn {
     }
 }
 
-/// Whoever showed a living token.
+/// A user who showed a valid token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
-    /// Who it is.
+    /// The user.
     pub user_id: UserId,
-    /// By which session.
+    /// The session: the hash of the token.
     pub session: TokenHash,
-    /// What kind of token that was.
+    /// The kind of the token.
     pub by: LetInBy,
-    /// Until when.
+    /// When the token expires.
     pub expires_at: Timestamp,
 }
 
-/// What kind of token let a caller in: who gave it out is the one to ask whether it is still good.
+/// The kind of token that authenticated a caller. Its issuer decides whether it is still valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LetInBy {
-    /// That of a session of ours, which may be signed out at any moment.
+    /// The token of one of our sessions, which may end at any moment.
     Session,
-    /// One that a backend signed, which nothing but time ends.
+    /// A token that a backend signed, which is valid until it expires.
     SignedToken,
 }
 

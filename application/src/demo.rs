@@ -1,7 +1,7 @@
-//! What the page needs to show each delivery policy at work on one and the same user: notifications that a
-//! user sends to themselves, of a kind for each policy, and a record of what the server did and when.
+//! Supports the demo page, which shows each delivery policy with the same user: the user sends notifications to
+//! themselves, with one kind per policy, and sees a record of what the server did and when.
 //!
-//! For demonstrations. A service that only wants to deliver leaves it out of the composition root.
+//! For demonstrations. A service that only delivers leaves it out of the composition root.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,10 +16,10 @@ use serde::Serialize;
 
 use crate::delivery::{Acceptance, Delivery, OnExpiry, Policy, Refused, Rule, Strategy};
 
-/// The ways to treat a notification that are shown side by side.
+/// The delivery policies that are shown side by side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Lane {
-    /// Pushed now or never: the bug.
+    /// Pushed now or expired: the original bug.
     Immediate,
     /// Deferred, strategy `poll`.
     Poll,
@@ -32,11 +32,11 @@ pub enum Lane {
 }
 
 impl Lane {
-    /// All of them, from the bug to the most careful cure.
+    /// All of them, from the bug to the most reliable policy.
     pub const ALL: [Self; 5] =
         [Self::Immediate, Self::Poll, Self::Wake, Self::Promote, Self::Inbox];
 
-    /// Short, so that the page can show within a minute what happens to who comes later than the TTL.
+    /// Short, so that the page can show within a minute what happens to a user who arrives after the TTL.
     const TTL: Ttl = Ttl::from_secs(8);
 
     /// The word on the wire.
@@ -55,7 +55,7 @@ impl Lane {
         format!("demo.{}", self.as_str()).parse()
     }
 
-    /// The rule that governs the kind, where the configuration has none.
+    /// The rule for the kind, if the configuration has none.
     pub fn rule(self) -> Rule {
         let (policy, on_expiry) = match self {
             Self::Immediate => (Policy::Immediate, OnExpiry::Drop),
@@ -70,14 +70,14 @@ impl Lane {
 
 /// One thing that the server did.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Step {
-    /// When.
+pub struct DemoStep {
+    /// When it happened.
     pub at: Timestamp,
-    /// What: `committed`, `event`, `ledger`, `accepted` or `ended`.
+    /// What happened: `committed`, `event`, `ledger`, `accepted` or `ended`.
     pub what: &'static str,
-    /// The notification's kind, where it is about one.
+    /// The notification's kind, if the step is about a notification.
     pub kind: Option<Kind>,
-    /// In a word: the event's name, the amount, how far it came, the outcome.
+    /// Details: the event's name, the amount, the state, or the outcome.
     pub detail: String,
 }
 
@@ -90,28 +90,28 @@ pub enum NotSent {
     /// Delivery did not accept it.
     #[error(transparent)]
     Refused(#[from] Refused),
-    /// A lane's name is no kind: never, as they are fixed.
+    /// A lane's name is not a kind. Never happens, because the names are fixed.
     #[error(transparent)]
     Kind(#[from] KindError),
 }
 
-/// Sends and records.
+/// Sends demo notifications, and records what the server does.
 #[derive(Clone)]
 pub struct Demo {
     delivery: Arc<Delivery>,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,
-    record: Arc<Mutex<Record>>,
+    record: Arc<Mutex<Timelines>>,
 }
 
 impl Demo {
-    /// Sends through this delivery. It records what it hears as a handler on the bus.
+    /// Creates a demo that sends through this delivery. As a handler on the bus, it records the events.
     pub fn new(delivery: Arc<Delivery>, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Self {
         Self { delivery, clock, ids, record: Arc::default() }
     }
 
-    /// Notifies the user of this text, in this lane.
-    pub async fn send(&self, user: &UserId, lane: Lane, text: &str) -> Result<Step, NotSent> {
+    /// Sends this text to the user, in this lane.
+    pub async fn send(&self, user: &UserId, lane: Lane, text: &str) -> Result<DemoStep, NotSent> {
         #[derive(Serialize)]
         struct Text<'a> {
             lane: &'static str,
@@ -134,19 +134,19 @@ impl Demo {
             Acceptance::Ended(outcome) => outcome.as_str(),
         };
         let step =
-            Step { at: created_at, what: "accepted", kind: Some(kind), detail: detail.into() };
+            DemoStep { at: created_at, what: "accepted", kind: Some(kind), detail: detail.into() };
         self.note(user, step.clone());
         Ok(step)
     }
 
-    /// The time now, and what is remembered of this user, oldest first.
-    pub fn record(&self, user: &UserId) -> (Timestamp, Vec<Step>) {
+    /// Returns the current time, and the recorded steps of this user, oldest first.
+    pub fn record(&self, user: &UserId) -> (Timestamp, Vec<DemoStep>) {
         let record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
         let steps = record.users.get(user).map(|steps| steps.iter().cloned().collect());
         (self.clock.wall(), steps.unwrap_or_default())
     }
 
-    fn note(&self, user: &UserId, step: Step) {
+    fn note(&self, user: &UserId, step: DemoStep) {
         self.record.lock().unwrap_or_else(PoisonError::into_inner).note(user, step);
     }
 }
@@ -167,10 +167,10 @@ impl EventHandler for Demo {
     }
 
     async fn handle(&self, event: &DomainEvent) -> Result<(), HandlerError> {
-        let step = |at, what, detail| Step { at, what, kind: None, detail };
+        let step = |at, what, detail| DemoStep { at, what, kind: None, detail };
         match event {
             DomainEvent::UserRegistered { user } => {
-                // Raised right after the commit; that this handler hears of it later says nothing.
+                // The event was raised right after the commit, whenever this handler receives it.
                 self.note(&user.id, step(user.created_at, "committed", "the user".into()));
                 self.note(&user.id, step(user.created_at, "event", event.name().into()));
             }
@@ -180,7 +180,7 @@ impl EventHandler for Demo {
             }
             DomainEvent::NotificationEnded(Ended { user_id, kind, outcome, at, .. }) => {
                 let (kind, detail) = (Some(kind.clone()), outcome.as_str().into());
-                self.note(user_id, Step { at: *at, what: "ended", kind, detail });
+                self.note(user_id, DemoStep { at: *at, what: "ended", kind, detail });
             }
             _ => {}
         }
@@ -190,19 +190,19 @@ impl EventHandler for Demo {
 
 /// The last steps of the last users.
 #[derive(Default)]
-struct Record {
-    users: HashMap<UserId, VecDeque<Step>>,
-    /// In the order in which they came.
+struct Timelines {
+    users: HashMap<UserId, VecDeque<DemoStep>>,
+    /// In order of their first step.
     order: VecDeque<UserId>,
 }
 
-impl Record {
-    /// So many users are remembered.
+impl Timelines {
+    /// How many users are remembered.
     const MAX_USERS: usize = 1000;
-    /// So many steps of each.
+    /// How many steps are remembered per user.
     const MAX_STEPS: usize = 100;
 
-    fn note(&mut self, user: &UserId, step: Step) {
+    fn note(&mut self, user: &UserId, step: DemoStep) {
         if !self.users.contains_key(user) {
             if self.order.len() == Self::MAX_USERS
                 && let Some(oldest) = self.order.pop_front()
@@ -227,13 +227,14 @@ mod tests {
 
     #[test]
     fn the_record_is_bounded_and_keeps_the_newest() {
-        let mut record = Record::default();
+        let mut record = Timelines::default();
         let user = |n: usize| UserId::from(Uuid::from_u128(n as u128));
-        let step = |detail: String| Step { at: Timestamp::MAX, what: "event", kind: None, detail };
-        for n in 0..=Record::MAX_USERS {
+        let step =
+            |detail: String| DemoStep { at: Timestamp::MAX, what: "event", kind: None, detail };
+        for n in 0..=Timelines::MAX_USERS {
             record.note(&user(n), step(String::new()));
         }
-        for n in 0..=Record::MAX_STEPS {
+        for n in 0..=Timelines::MAX_STEPS {
             record.note(&user(7), step(n.to_string()));
         }
         assert_eq!((record.users.len(), record.order.len()), (1000, 1000));

@@ -1,4 +1,4 @@
-//! What a user may see of their inbox, and reading it.
+//! A user's view of their inbox, and reading it.
 
 use std::sync::Arc;
 
@@ -7,14 +7,14 @@ use doorstep_domain::{NotificationId, UserId};
 
 use crate::delivery::Delivery;
 
-/// Shows users their inbox, and lets them read it.
+/// Shows users their inboxes, and lets them mark items as read.
 #[derive(Clone)]
 pub struct InboxViews {
     inbox: Arc<dyn Inbox>,
     delivery: Arc<Delivery>,
 }
 
-/// A stretch of the inbox, newest first.
+/// A page of the inbox, newest first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InboxPage {
     /// The items.
@@ -24,17 +24,17 @@ pub struct InboxPage {
 }
 
 impl InboxViews {
-    /// The most items that a page has.
+    /// The largest number of items per page.
     pub const MAX_PAGE: usize = 100;
 
-    /// Views of this inbox. Reads go through the delivery that brings its items, as what was read is not to
-    /// be pushed any more.
+    /// Creates views of this inbox. Reads go through the delivery that pushes its items, because an item that was
+    /// read must not be pushed any more.
     pub fn new(inbox: Arc<dyn Inbox>, delivery: Arc<Delivery>) -> Self {
         Self { inbox, delivery }
     }
 
-    /// The user's items before `before`, newest first and only unread ones if asked: at most `limit`, and
-    /// never more than [`InboxViews::MAX_PAGE`].
+    /// Returns the user's items before `before`, newest first, and only unread ones if `unread_only`. At most
+    /// `limit`, and never more than [`InboxViews::MAX_PAGE`].
     pub async fn page(
         &self,
         user: &UserId,
@@ -43,7 +43,7 @@ impl InboxViews {
         limit: usize,
     ) -> Result<InboxPage, StoreError> {
         let limit = limit.clamp(1, Self::MAX_PAGE);
-        // One more than is shown tells whether there is a next page.
+        // One extra item tells whether there is a next page.
         let mut items = self.inbox.page(user, unread_only, before, limit + 1).await?;
         let more = items.len() > limit;
         items.truncate(limit);
@@ -51,8 +51,8 @@ impl InboxViews {
         Ok(InboxPage { items, next })
     }
 
-    /// The user read this, or everything; reading again changes nothing. False if there is no such item, or
-    /// it is somebody else's.
+    /// The user read this item, or all; reading again changes nothing. Returns false if there is no such item, or
+    /// it is another user's.
     pub async fn read(&self, user: &UserId, which: Which) -> Result<bool, StoreError> {
         self.delivery.read(user, which).await
     }

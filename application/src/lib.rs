@@ -1,27 +1,27 @@
 //! The use cases of Doorstep, against the ports of `doorstep-domain`.
 //!
-//! Nothing here knows axum, a socket or a database. [`delivery`] knows neither accounts nor trading: take
-//! it alone, if that is what you came for.
+//! Nothing here knows axum, a socket or a database. [`delivery`] knows neither accounts nor trading, and can be
+//! used alone.
 //!
-//! [`trading`] opens and closes positions, and knows nobody who hears of it. [`rewards`] and
-//! [`notifications`] are handlers on the event bus, and neither knows the other nor who
-//! raises the events: either can be left out of the composition root.
+//! [`trading`] opens and closes positions, and does not know the handlers of its events. [`rewards`] and
+//! [`events_to_notifications`] are handlers on the event bus. Neither knows the other or the sources of the
+//! events, so the composition root can leave either out.
 
 pub mod accounts;
-mod announce;
 mod authenticator;
 mod credentials;
 pub mod delivery;
 pub mod demo;
+pub mod events_to_notifications;
 pub mod inbox;
-pub mod notifications;
 pub mod outbox;
+mod outcomes_to_events;
 pub mod publishing;
 pub mod registration;
 pub mod rewards;
 pub mod sign_ins;
 pub mod trading;
 
-pub use announce::Announce;
 pub use authenticator::{AnyOf, Authenticator, NotAuthenticated};
-pub use credentials::{Caller, Credentials, Fault, LetInBy, SignedIn};
+pub use credentials::{Caller, Credentials, FieldFault, LetInBy, SignedIn};
+pub use outcomes_to_events::OutcomeAnnouncer;

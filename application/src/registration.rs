@@ -1,4 +1,4 @@
-//! Making users.
+//! Registers users.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,9 +9,10 @@ use doorstep_domain::ports::{
 };
 use doorstep_domain::{DomainEvent, NewUser, Session, User, UserId};
 
-use crate::{Credentials, Fault, SignedIn};
+use crate::{Credentials, FieldFault, SignedIn};
 
-/// Makes users: checks, hashes, commits the user with a first session, and says so on the bus.
+/// Registers users: checks the credentials, hashes the password, commits the user with a first session, and
+/// publishes the event.
 #[derive(Clone)]
 pub struct Registration {
     accounts: Arc<dyn Accounts>,
@@ -23,35 +24,35 @@ pub struct Registration {
     session_ttl: Duration,
 }
 
-/// What registration is built from.
+/// The parts of [`Registration`].
 #[derive(Clone)]
 pub struct RegistrationParts {
-    /// Where users are kept.
+    /// Stores users.
     pub accounts: Arc<dyn Accounts>,
-    /// Hashes their passwords.
+    /// Hashes passwords.
     pub passwords: Arc<dyn PasswordHasher>,
     /// Makes the first session's token.
     pub tokens: Arc<dyn Tokens>,
-    /// Tells the time.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// Names the user.
+    /// Makes user ids.
     pub ids: Arc<dyn Ids>,
-    /// Hears of the user.
+    /// Takes the events.
     pub events: Arc<dyn EventPublisher>,
     /// How long a session lasts.
     pub session_ttl: Duration,
 }
 
-/// Why a user was not made.
+/// Why a user was not registered.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistrationError {
-    /// These fields must be different.
+    /// These fields are invalid.
     #[error("the username or the password is not acceptable")]
-    Invalid(Vec<Fault>),
-    /// Somebody has that name, in some spelling.
+    Invalid(Vec<FieldFault>),
+    /// Another user has this name, without regard to case.
     #[error("the username is taken")]
     UsernameTaken,
-    /// Too many are at it: try again later.
+    /// Too many registrations at once. Try again later.
     #[error("too many registrations at once")]
     Busy,
     /// The store failed.
@@ -78,7 +79,7 @@ impl From<HasherError> for RegistrationError {
 }
 
 impl Registration {
-    /// Puts the parts together.
+    /// Builds it from its parts.
     pub fn new(parts: RegistrationParts) -> Self {
         let RegistrationParts { accounts, passwords, tokens, clock, ids, events, session_ttl } =
             parts;
@@ -87,7 +88,7 @@ impl Registration {
 
     /// Registers a user and signs them in.
     ///
-    /// From the commit on, dropping the future changes nothing: the event is raised all the same.
+    /// Dropping the future after the commit has begun changes nothing: the event is still raised.
     pub async fn register(&self, wanted: Credentials) -> Result<SignedIn, RegistrationError> {
         let username = wanted.for_registration().map_err(RegistrationError::Invalid)?;
         let password = self.passwords.hash(&wanted.password).await?;
@@ -102,15 +103,15 @@ impl Registration {
         let expires_at = session.expires_at;
         let new = NewUser { user, password };
 
-        // A client that hangs up drops this future, wherever it is. Between the commit and the event that
-        // would cost the user their gift until the next start, so the two run as one task of their own.
+        // A client that hangs up drops this future at any await. Between the commit and the event, that would
+        // delay the user's gift until the next start. Therefore the two run in a task of their own.
         let (accounts, events) = (Arc::clone(&self.accounts), Arc::clone(&self.events));
         let committed = tokio::spawn(async move {
             accounts.register(&new, &session).await?;
             let event = DomainEvent::UserRegistered { user: new.user.clone() };
             if let Err(error) = events.publish(event).await {
-                // The user exists, and that is the answer; the next start reconciles what follows from it.
-                tracing::warn!(user = %new.user.id, %error, "a registration was not announced");
+                // The user exists, so this is a success; the next start reconciles the rewards.
+                tracing::warn!(user = %new.user.id, %error, "could not publish the event of a registration");
             }
             Ok::<_, RegisterError>(new.user)
         });
@@ -203,7 +204,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_that_hangs_up_during_the_commit_is_announced_all_the_same() {
+    async fn a_client_that_hangs_up_during_the_commit_is_still_announced() {
         let (begun_tx, begun) = oneshot::channel();
         let (announced_tx, announced) = oneshot::channel();
         let (begun_tx, announced_tx) =
@@ -223,7 +224,7 @@ mod tests {
             Ok(())
         });
         let registration = registration(accounts, events);
-        // One thread: the commit's task cannot have run on before this one looks away again.
+        // One thread: the commit's task cannot run before this one yields.
         tokio::select! {
             biased;
             _ = registration.register(ada()) => panic!("it cannot be done before it has begun"),

@@ -1,4 +1,4 @@
-//! Rewards for what users do.
+//! Grants rewards for what users do.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use doorstep_domain::{
     DomainEvent, EarnedBy, EntryId, LedgerEntry, RewardRule, RewardRules, UserId,
 };
 
-/// Grants what the rules give: once for the fact that earns it, whatever crashes when.
+/// Grants the rewards of the rules. **Each fact earns its reward once, across crashes.**
 #[derive(Clone)]
 pub struct Rewards {
     accounts: Arc<dyn Accounts>,
@@ -22,39 +22,38 @@ pub struct Rewards {
     rules: RewardRules,
 }
 
-/// What rewards are built from.
+/// The parts of [`Rewards`].
 #[derive(Clone)]
 pub struct RewardParts {
-    /// The ledger on which they are granted.
+    /// The ledger, and the users.
     pub accounts: Arc<dyn Accounts>,
-    /// Where the facts are that earn them, beside the users.
+    /// The positions that earn rewards.
     pub positions: Arc<dyn Positions>,
-    /// Hears of them.
+    /// Takes the events.
     pub events: Arc<dyn EventPublisher>,
-    /// Tells the time.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// Names ledger entries.
+    /// Makes the ids of ledger entries.
     pub ids: Arc<dyn Ids>,
-    /// What is given for what.
+    /// Which fact earns which reward.
     pub rules: RewardRules,
 }
 
 impl Rewards {
-    /// So many facts are reconciled at a time.
+    /// How many facts are reconciled at a time.
     const BATCH: usize = 500;
-    /// Waits between tries when the store is away for a moment; after the last, reconciling has to do it.
+    /// The pauses between retries while the store is unavailable. After the last, only reconciling grants it.
     const RETRIES: [Duration; 3] =
         [Duration::from_millis(50), Duration::from_millis(250), Duration::from_secs(1)];
 
-    /// Puts the parts together.
+    /// Builds it from its parts.
     pub fn new(parts: RewardParts) -> Self {
         let RewardParts { accounts, positions, events, clock, ids, rules } = parts;
         Self { accounts, positions, events, clock, ids, rules }
     }
 
-    /// Grants what is still owed, because a crash or a store that was away came between a fact and its
-    /// reward, or because a rule is new; says how many rewards that were. To be called at start, and harmless
-    /// at any other time.
+    /// Grants the rewards that are still owed, because of a crash or an unavailable store between a fact and its
+    /// reward, or because a rule is new. Returns how many. Call it at start; it is harmless at any other time.
     pub async fn reconcile(&self) -> Result<u64, StoreError> {
         let mut granted = 0;
         for rule in self.rules.iter() {
@@ -69,7 +68,7 @@ impl Rewards {
             let owed = self.owed(rule).await?;
             let Some((user, reference)) = owed.first() else { return Ok(granted) };
             if owed == before {
-                // Every one of these has just been granted: a store that does not see it never will.
+                // All of these have just been granted. If the store does not see that now, it never will.
                 return Err(StoreError::Corrupt(format!(
                     "user {user} lacks a {} for {reference} that is on the ledger",
                     rule.reward.as_str()
@@ -83,7 +82,7 @@ impl Rewards {
         }
     }
 
-    /// Who earned it for what and does not have it: some of them.
+    /// Returns some users who earned the reward and do not have it, each with the fact.
     async fn owed(&self, rule: &RewardRule) -> Result<Vec<(UserId, String)>, StoreError> {
         let reward = rule.reward;
         match rule.earned_by {
@@ -98,7 +97,7 @@ impl Rewards {
         }
     }
 
-    /// The reference is the fact that earns it.
+    /// Grants a reward. The reference is the fact that earns it.
     async fn grant(
         &self,
         rule: &RewardRule,
@@ -124,20 +123,20 @@ impl Rewards {
                 at: entry.created_at,
             };
             if let Err(error) = self.events.publish(event).await {
-                // The money is where it belongs; what is lost with the bus is the popup.
-                tracing::warn!(%user, %error, "a reward was not announced");
+                // The money is granted; only the popup is lost.
+                tracing::warn!(%user, %error, "could not publish the event of a reward");
             }
         }
         Ok(grant)
     }
 
-    /// Trying again is safe, as the ledger takes an entry for a fact once. A first try that did take effect
-    /// although it failed is then `AlreadyGranted`: the user keeps the money and misses the popup.
+    /// Writes the entry, with retries. They are safe because the ledger takes one entry per fact. If a failed
+    /// try took effect, the next one returns `AlreadyGranted`: the user keeps the money and misses the popup.
     async fn on_the_ledger(&self, entry: &LedgerEntry) -> Result<Grant, StoreError> {
         for wait in Self::RETRIES {
             match self.accounts.grant(entry).await {
                 Err(StoreError::Unavailable(error)) => {
-                    tracing::warn!(user = %entry.user_id, %error, "a reward has to be tried again");
+                    tracing::warn!(user = %entry.user_id, %error, "could not grant a reward; trying again");
                     tokio::time::sleep(wait).await;
                 }
                 done => return done,
@@ -169,7 +168,7 @@ impl EventHandler for Rewards {
     }
 }
 
-/// Who earned the rule's reward by this event, and for which fact.
+/// Returns the user who earned the rule's reward by this event, and the fact.
 fn earned(rule: &RewardRule, event: &DomainEvent) -> Option<(UserId, String)> {
     match (rule.earned_by, event) {
         (EarnedBy::Registering, DomainEvent::UserRegistered { user }) => {
@@ -184,7 +183,7 @@ fn earned(rule: &RewardRule, event: &DomainEvent) -> Option<(UserId, String)> {
     }
 }
 
-/// That this user registered, which happens once.
+/// The fact that this user registered, which happens once.
 fn for_registering(user: UserId) -> (UserId, String) {
     let reference = user.to_string();
     (user, reference)
@@ -295,7 +294,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_store_that_is_away_for_a_moment_is_asked_again() {
+    async fn a_grant_is_retried_while_the_store_is_unavailable() {
         let mut accounts = MockAccounts::new();
         accounts.expect_grant().times(2).returning(|_| Err(away()));
         accounts.expect_grant().once().returning(|_| Ok(Grant::Granted));
@@ -305,7 +304,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_store_that_stays_away_is_an_error_and_nothing_is_announced() {
+    async fn a_store_that_stays_unavailable_is_an_error_and_nothing_is_announced() {
         let mut accounts = MockAccounts::new();
         accounts.expect_grant().times(4).returning(|_| Err(away()));
         let (rewards, announced) = rewards(accounts, only_a_gift());
@@ -342,7 +341,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_gift_configured_is_no_gift() {
+    async fn without_a_rule_nothing_is_granted() {
         let (rewards, _) = rewards(MockAccounts::new(), RewardRules::none());
         assert!(!rewards.wants(&registered(1)));
         assert_eq!(rewards.reconcile().await.unwrap(), 0);

@@ -1,4 +1,4 @@
-//! Signing in, being recognised, signing out.
+//! Signs users in, recognises their tokens, and signs them out.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,12 +8,12 @@ use doorstep_domain::ports::{
 };
 use doorstep_domain::{Session, TokenHash, UserId, Username};
 
-use crate::{Caller, Credentials, Fault, LetInBy, SignedIn};
+use crate::{Caller, Credentials, FieldFault, LetInBy, SignedIn};
 
-/// Is told that a session has been ended, so that whatever lives by it ends too.
+/// Is told that a session has ended, so that its connections are closed too.
 #[cfg_attr(test, mockall::automock)]
 pub trait SessionEnd: Send + Sync {
-    /// This session of this user is dead.
+    /// This session of this user has ended.
     fn ended(&self, user: &UserId, session: &TokenHash);
 }
 
@@ -23,35 +23,35 @@ pub struct SignIns {
     parts: SignInParts,
 }
 
-/// What signing in is built from.
+/// The parts of [`SignIns`].
 #[derive(Clone)]
 pub struct SignInParts {
-    /// Where users are kept.
+    /// Stores users.
     pub accounts: Arc<dyn Accounts>,
-    /// Where sessions are kept.
+    /// Stores sessions.
     pub sessions: Arc<dyn Sessions>,
     /// Verifies passwords.
     pub passwords: Arc<dyn PasswordHasher>,
-    /// Makes and recognises tokens.
+    /// Makes and hashes tokens.
     pub tokens: Arc<dyn Tokens>,
-    /// Tells the time.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// Hears of ended sessions.
+    /// Is told of ended sessions.
     pub session_end: Arc<dyn SessionEnd>,
     /// How long a session lasts.
     pub session_ttl: Duration,
 }
 
-/// Why nobody was signed in.
+/// Why a user was not signed in.
 #[derive(Debug, thiserror::Error)]
 pub enum SignInError {
-    /// These fields cannot be anybody's.
+    /// These fields have a size that no user's can have.
     #[error("the username or the password has an impossible size")]
-    Invalid(Vec<Fault>),
-    /// No such user, or not their password: which of the two is not said.
+    Invalid(Vec<FieldFault>),
+    /// No such user, or the wrong password. The error does not say which.
     #[error("the username or the password is wrong")]
     Wrong,
-    /// Too many are at it: try again later.
+    /// Too many sign-ins at once. Try again later.
     #[error("too many sign-ins at once")]
     Busy,
     /// The store failed.
@@ -69,17 +69,17 @@ impl From<HasherError> for SignInError {
 }
 
 impl SignIns {
-    /// The longest token worth looking at, in bytes.
+    /// The longest token that is looked up, in bytes.
     const MAX_TOKEN_BYTES: usize = 128;
 
-    /// Puts the parts together.
+    /// Builds it from its parts.
     pub fn new(parts: SignInParts) -> Self {
         Self { parts }
     }
 
-    /// Opens a session for whoever knows the password.
+    /// Opens a session for a user who knows the password.
     ///
-    /// A name nobody has and a wrong password look alike, in the answer and in the time it takes.
+    /// **An unknown name and a wrong password are indistinguishable**, by the error and by the time it takes.
     pub async fn sign_in(&self, shown: Credentials) -> Result<SignedIn, SignInError> {
         shown.for_sign_in().map_err(SignInError::Invalid)?;
         let known = match shown.username.parse::<Username>() {
@@ -87,7 +87,7 @@ impl SignIns {
             Err(_) => None,
         };
         let (user, hash) = known.map(|known| (known.user, known.password)).unzip();
-        // Without a user the hasher works just as long on nothing.
+        // Without a user the hasher takes the same time.
         let right = self.parts.passwords.verify(&shown.password, hash).await?;
         let (Some(user), true) = (user, right) else { return Err(SignInError::Wrong) };
 
@@ -101,7 +101,7 @@ impl SignIns {
         Ok(SignedIn { user, token, expires_at: session.expires_at })
     }
 
-    /// Whose living token this is, if it is one.
+    /// Returns the caller that this token identifies, if it is valid.
     pub async fn authenticate(&self, token: &str) -> Result<Option<Caller>, StoreError> {
         if token.is_empty() || token.len() > Self::MAX_TOKEN_BYTES {
             return Ok(None);
@@ -109,7 +109,7 @@ impl SignIns {
         self.alive(&self.parts.tokens.hash(token)).await
     }
 
-    /// Whose session this is, if it is still alive.
+    /// Returns the caller of this session, if it has not ended.
     pub async fn alive(&self, session: &TokenHash) -> Result<Option<Caller>, StoreError> {
         let found = self.parts.sessions.find(session, self.parts.clock.wall()).await?;
         Ok(found.map(|Session { token, user_id, expires_at }| Caller {
@@ -120,22 +120,22 @@ impl SignIns {
         }))
     }
 
-    /// Ends the caller's session: the token is dead when this returns, and whatever lives by it is told.
+    /// Ends the caller's session. When this returns, the token is invalid and [`SessionEnd`] has been told.
     ///
-    /// Once begun it runs to its end, even if the future is dropped.
+    /// Once begun, it finishes even if the future is dropped.
     pub async fn sign_out(&self, caller: Caller) -> Result<(), StoreError> {
         let (sessions, session_end) =
             (Arc::clone(&self.parts.sessions), Arc::clone(&self.parts.session_end));
         let closed = tokio::spawn(async move {
             sessions.close(&caller.session).await?;
-            // After the store: whoever connects from here on finds the token dead.
+            // After the store, so that a client that connects from now on finds the token invalid.
             session_end.ended(&caller.user_id, &caller.session);
             Ok(())
         });
         closed.await.unwrap_or_else(|join| Err(StoreError::Unavailable(Box::new(join))))
     }
 
-    /// Forgets expired sessions; says how many. To be called now and then.
+    /// Deletes expired sessions and returns how many. Call it at intervals.
     pub async fn purge(&self) -> Result<u64, StoreError> {
         self.parts.sessions.purge(self.parts.clock.wall()).await
     }
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_does_not_exist_and_who_forgot_get_the_same_answer() {
+    async fn an_unknown_user_and_a_wrong_password_get_the_same_error() {
         for (username, password) in [("ada", "wrong"), ("bob", "right"), ("no such name", "x")] {
             let answer = sign_in(username, password).await;
             assert!(matches!(answer, Err(SignInError::Wrong)), "{username}");
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_name_nobody_has_is_hashed_for_all_the_same() {
+    async fn the_hasher_also_runs_for_an_unknown_name() {
         let mut passwords = MockPasswordHasher::new();
         passwords.expect_verify().with(eq("right"), eq(None)).once().returning(|_, _| Ok(false));
         let parts = SignInParts { passwords: Arc::new(passwords), ..parts() };
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn signing_out_kills_the_token_before_it_says_so() {
+    async fn signing_out_ends_the_session_before_it_tells_anybody() {
         let mut order = Sequence::new();
         let mut sessions = MockSessions::new();
         sessions
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_token_is_asked_for_at_the_time_it_is() {
+    async fn a_token_is_looked_up_with_the_current_time() {
         let mut sessions = MockSessions::new();
         sessions
             .expect_find()

@@ -3,10 +3,10 @@ use std::str::FromStr;
 
 use crate::{Timestamp, UserId};
 
-/// Somebody with an account.
+/// A user with an account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
-    /// Who it is.
+    /// The user's id.
     pub id: UserId,
     /// The name they sign in with, as they spelled it.
     pub username: Username,
@@ -14,7 +14,7 @@ pub struct User {
     pub created_at: Timestamp,
 }
 
-/// A user who is about to exist.
+/// A user with their password's hash, as the store keeps them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewUser {
     /// The user.
@@ -23,8 +23,8 @@ pub struct NewUser {
     pub password: PasswordHash,
 }
 
-/// A name to sign in with: 3 to 32 ASCII letters, digits, `_`, `-` and `.`. Unique without regard to case,
-/// shown as it was spelled.
+/// A name to sign in with: 3 to 32 ASCII letters, digits, `_`, `-` and `.`. Unique without regard to case, shown
+/// as the user spelled it.
 ///
 /// ```
 /// use doorstep_domain::Username;
@@ -42,12 +42,12 @@ pub struct Username(String);
 pub struct UsernameError;
 
 impl Username {
-    /// As spelled.
+    /// The name as the user spelled it.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// What two spellings of one name have in common.
+    /// The name in lower case: the same for all spellings of one name.
     pub fn key(&self) -> String {
         self.0.to_ascii_lowercase()
     }

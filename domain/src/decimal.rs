@@ -1,11 +1,11 @@
-//! Decimal numbers with a fixed number of places, as the integer that counts their last place.
+//! Decimal numbers with a fixed number of places, stored as an integer in units of the last place.
 
 /// Why a string is not such a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// Not digits, with an optional sign and an optional point between digits.
     NotDecimal,
-    /// More places after the point than there are.
+    /// Too many places after the point.
     TooPrecise,
     /// Does not fit.
     OutOfRange,
@@ -29,7 +29,7 @@ pub(crate) fn read(text: &str, places: usize) -> Result<i64, Fault> {
     if fraction.len() > places {
         return Err(Fault::TooPrecise);
     }
-    // Negative from the start, so that the smallest number there is can be read too.
+    // Negative from the start, so that the smallest number can be read too.
     let sign = if negative { -1 } else { 1 };
     let zeros = std::iter::repeat_n(b'0', places - fraction.len());
     let mut units: i64 = 0;
@@ -42,8 +42,7 @@ pub(crate) fn read(text: &str, places: usize) -> Result<i64, Fault> {
     Ok(units)
 }
 
-/// Writes -1250 with two places as `-12.50`. Zeros at the end are left out, but for the first `at_least`
-/// places.
+/// Writes -1250 with two places as `-12.50`. Omits trailing zeros after the first `at_least` places.
 pub(crate) fn write(units: i64, places: u32, at_least: usize) -> String {
     let sign = if units < 0 { "-" } else { "" };
     let (units, scale) = (units.unsigned_abs(), 10_u64.pow(places));

@@ -2,40 +2,40 @@ use std::num::NonZeroU64;
 
 use crate::{Ended, EntryKind, Money, Position, Timestamp, User, UserId};
 
-/// Something that has happened and cannot be undone. Raised after the commit that made it true.
+/// Something that has happened and cannot be undone. Raised after the commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DomainEvent {
-    /// A user exists.
+    /// A user has registered.
     UserRegistered {
         /// The user.
         user: User,
     },
     /// A reward is on the ledger.
     RewardGranted {
-        /// Whose.
+        /// The user who earned it.
         user_id: UserId,
-        /// For what.
+        /// Which reward.
         reward: EntryKind,
-        /// How much.
+        /// The amount.
         amount: Money,
         /// The fact that earned it, as on the ledger.
         reference: String,
-        /// When.
+        /// When it was granted.
         at: Timestamp,
     },
-    /// An order was filled, its cost reserved.
+    /// An order was filled and its cost reserved.
     PositionOpened {
         /// The position.
         position: Box<Position>,
     },
     /// A position is closed and settled.
     PositionClosed {
-        /// The position, with how it was closed.
+        /// The closed position.
         position: Box<Position>,
-        /// The how many-th position of this user to be closed it is.
+        /// How many positions this user has closed, including this one.
         number: NonZeroU64,
     },
-    /// A notification came to its end.
+    /// A notification has ended.
     NotificationEnded(Ended),
 }
 

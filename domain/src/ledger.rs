@@ -4,25 +4,25 @@ use uuid::Uuid;
 
 use crate::{Money, Timestamp, UserId};
 
-/// One line of the append-only ledger. The balance is the sum of a user's lines, always.
+/// One entry of the append-only ledger. **A user's balance is always the sum of their entries.**
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LedgerEntry {
-    /// The line's name.
+    /// The entry's id.
     pub id: EntryId,
-    /// Whose account.
+    /// The user whose account it is.
     pub user_id: UserId,
-    /// Why.
+    /// Why money moved.
     pub kind: EntryKind,
-    /// How much; negative takes.
+    /// The amount; negative if it leaves the account.
     pub amount: Money,
-    /// The fact behind it (for a welcome gift the user, for a position the position). There is one line a
-    /// user, kind and reference: this is what makes every grant exactly-once.
+    /// The fact behind it: the user for a welcome gift, the position for a position. There is at most one entry per
+    /// user, kind and reference, which makes every grant exactly-once.
     pub reference: String,
-    /// When.
+    /// When it was written.
     pub created_at: Timestamp,
 }
 
-/// The name of one ledger entry.
+/// The id of a ledger entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EntryId(Uuid);
 
@@ -51,11 +51,11 @@ pub enum EntryKind {
     WelcomeGift,
     /// The reward for the first position that a user closed; references the position.
     FirstClose,
-    /// The reward for every so many positions that a user closed; references the last of them.
+    /// The reward for every n-th position that a user closed; references that position.
     CloseMilestone,
     /// The cost of a position is reserved; references the position.
     PositionOpened,
-    /// The cost of a position is paid back, with what it gained or lost; references the position.
+    /// The cost of a position is paid back, plus its gain or minus its loss; references the position.
     PositionClosed,
 }
 
@@ -80,12 +80,12 @@ impl EntryKind {
         }
     }
 
-    /// Whether it is money out of nowhere, given for something.
+    /// Whether it is a reward: money that no other entry pays for.
     pub const fn is_reward(self) -> bool {
         matches!(self, Self::WelcomeGift | Self::FirstClose | Self::CloseMilestone)
     }
 
-    /// The kind with that word.
+    /// The kind with this word.
     pub fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == word)
     }

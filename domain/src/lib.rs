@@ -1,8 +1,7 @@
-//! The pure heart of Doorstep: events, values, rules, and the ports.
+//! The pure core of Doorstep: events, values, rules, and the ports.
 //!
-//! Nothing here knows a runtime, a socket, a database or the time of day: whatever needs one of them
-//! takes it as an argument or stands behind a trait in [`ports`]. A test reads the dependency list and
-//! keeps it so.
+//! Nothing here knows a runtime, a socket, a database or the time of day: code that needs one of them takes it as
+//! an argument, or is behind a trait in [`ports`]. A test checks the list of dependencies.
 //!
 //! Start with [`Notification`] and the two ports that the delivery policy needs, [`ports::Presence`] and
 //! [`ports::Pusher`].

@@ -5,9 +5,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::decimal::{self, Fault};
 
-/// An amount of money in minor units (hundredths): exact, no floating point anywhere near it.
+/// An amount of money in minor units (hundredths): exact, without floating point.
 ///
-/// Written as a decimal string with two places, on the wire and everywhere else.
+/// Always written as a decimal string with two places.
 ///
 /// ```
 /// use doorstep_domain::Money;
@@ -35,9 +35,9 @@ pub enum MoneyError {
 }
 
 impl Money {
-    /// Nothing.
+    /// Zero.
     pub const ZERO: Self = Self(0);
-    /// Minor units to one major unit.
+    /// Minor units per major unit.
     pub const SCALE: i64 = 100;
 
     /// From minor units (hundredths).
@@ -62,7 +62,7 @@ impl Money {
         self.0.checked_sub(other.0).map(Self)
     }
 
-    /// Below zero.
+    /// Whether it is below zero.
     pub const fn is_negative(self) -> bool {
         self.0 < 0
     }
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_not_money() {
+    fn refuses_other_texts() {
         for text in ["", "-", ".", "1.", ".5", "+1", "1e3", "1,000.00", " 1", "١", "--1"] {
             assert_eq!(text.parse::<Money>(), Err(MoneyError::NotDecimal), "{text:?}");
         }

@@ -7,26 +7,26 @@ use uuid::Uuid;
 
 use crate::{Timestamp, Ttl, UserId};
 
-/// What waits at the door: a message for one user, to be seen now or within its TTL.
+/// A message for one user, to be delivered now or within its TTL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notification {
-    /// Unique; a client that was pushed the same id twice drops the second (as with MQTT QoS 1).
+    /// Unique. A client that receives the same id twice drops the second (as with MQTT QoS 1).
     pub id: NotificationId,
-    /// Whom it is for.
+    /// The user whom it is for.
     pub user_id: UserId,
-    /// What happened; chooses the delivery policy.
+    /// What happened; selects the delivery rule.
     pub kind: Kind,
-    /// A newer notification of the same user and topic replaces the one that still waits (RFC 8030, 5.4).
+    /// It replaces a waiting notification of the same user and topic (RFC 8030 section 5.4).
     pub topic: Option<Topic>,
     /// What the client shows.
     pub payload: Payload,
-    /// When it came to be, as time of day; its TTL counts from here.
+    /// When it was created, as time of day. The TTL counts from here.
     pub created_at: Timestamp,
-    /// How long it may wait; `None` takes what is configured for its kind.
+    /// How long it may wait; `None` uses the rule of its kind.
     pub ttl: Option<Ttl>,
 }
 
-/// The name of one notification. The simulation makes UUIDv7s.
+/// The id of a notification. The simulation makes UUIDv7s.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct NotificationId(Uuid);
@@ -70,10 +70,10 @@ macro_rules! name {
         pub struct $error;
 
         impl $name {
-            /// The longest, in bytes.
+            /// The maximum length, in bytes.
             pub const MAX_BYTES: usize = $max;
 
-            /// As text.
+            /// The text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -116,22 +116,22 @@ macro_rules! name {
 }
 
 name! {
-    /// What happened, in a word or two joined by points: `welcome`, `reward.granted`. Kinds are open: a new
-    /// one needs no change to delivery. ASCII letters, digits, `.`, `_` and `-`, at most 64 bytes.
+    /// What happened, in one or two words joined by points: `welcome`, `reward.granted`. The set of kinds is open:
+    /// a new one needs no change to delivery. ASCII letters, digits, `.`, `_` and `-`, at most 64 bytes.
     Kind, KindError, 64,
     |b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'),
     "a kind is 1 to 64 ASCII letters, digits, points, underscores and hyphens"
 }
 
 name! {
-    /// Which earlier notification a newer one supersedes while it still waits (RFC 8030 section 5.4).
-    /// Printable ASCII, at most 64 bytes.
+    /// The topic of a notification: a newer notification replaces a waiting one of the same topic (RFC 8030
+    /// section 5.4). Printable ASCII, at most 64 bytes.
     Topic, TopicError, 64,
     |b| b.is_ascii_graphic(),
     "a topic is 1 to 64 printable ASCII characters without spaces"
 }
 
-/// A JSON value, kept as its text: written once, never parsed again on its way to the socket.
+/// A JSON value, stored as text. It is serialised once and never parsed again on its way to the socket.
 ///
 /// ```
 /// use doorstep_domain::Payload;
@@ -159,21 +159,21 @@ pub enum PayloadError {
 }
 
 impl Payload {
-    /// The largest, in bytes of JSON text: 32 KiB.
+    /// The maximum size, in bytes of JSON text: 32 KiB.
     pub const MAX_BYTES: usize = 32 * 1024;
-    /// How deep arrays and objects may be nested: many parsers of clients refuse more.
+    /// How deep arrays and objects may be nested. Many parsers refuse more.
     pub const MAX_DEPTH: usize = 128;
 
-    /// From any value with a JSON form.
+    /// Serialises a value as JSON.
     pub fn new<T: Serialize + ?Sized>(value: &T) -> Result<Self, PayloadError> {
         let text =
             serde_json::to_string(value).map_err(|e| PayloadError::NotJson(e.to_string()))?;
         Self::sized(text)
     }
 
-    /// From JSON text, which is checked and kept as it is.
+    /// Checks JSON text and stores it unchanged.
     pub fn parse(text: &str) -> Result<Self, PayloadError> {
-        // Size first: what is too large is not worth a parser's time.
+        // The size first, so that a text that is too large is not parsed.
         let payload = Self::sized(text)?;
         serde_json::from_str::<serde::de::IgnoredAny>(text)
             .map_err(|e| PayloadError::NotJson(e.to_string()))?;
@@ -194,7 +194,7 @@ impl Payload {
     }
 }
 
-/// How many arrays and objects stand within each other at most.
+/// The maximum nesting depth of arrays and objects.
 fn depth(json: &str) -> usize {
     let (mut depth, mut deepest, mut in_string, mut escaped) = (0_usize, 0, false, false);
     for byte in json.bytes() {
@@ -225,7 +225,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kinds_and_topics_know_their_letters() {
+    fn kinds_and_topics_accept_only_their_characters() {
         assert!("position.closed".parse::<Kind>().is_ok());
         for bad in ["", "two words", "naïve", &"k".repeat(65)] {
             assert_eq!(bad.parse::<Kind>(), Err(KindError), "{bad:?}");
@@ -240,7 +240,7 @@ mod tests {
         assert!(Payload::parse(&nested(128)).is_ok());
         assert_eq!(Payload::parse(&nested(129)), Err(PayloadError::TooDeep));
         assert_eq!(Payload::parse(&nested(10_000)), Err(PayloadError::TooDeep));
-        // What stands beside each other or in a string is not nested.
+        // Siblings, and brackets in a string, are not nested.
         assert!(Payload::parse(&format!("[{}[]]", "[],".repeat(500))).is_ok());
         assert!(Payload::parse(&format!(r#"["\"{}"]"#, "[".repeat(500))).is_ok());
     }

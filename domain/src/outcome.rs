@@ -3,32 +3,35 @@ use std::time::Duration;
 
 use crate::{Kind, NotificationId, Timestamp, UserId};
 
-/// How a notification ended. Every accepted one ends in exactly one of these.
+/// How a notification ended. **Every accepted notification ends with exactly one outcome.**
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Outcome {
-    /// Written to a socket that does not acknowledge, or acknowledged by one that does.
+    /// A client acknowledged it, or it was written to a client that does not acknowledge.
     Delivered,
-    /// Its TTL ended first (for TTL 0: nobody was there).
+    /// Its TTL ended first (with a TTL of 0: the user was not there).
     Expired,
-    /// Its TTL ended first, and it went to the inbox.
+    /// Its TTL ended first, and it was written to the inbox.
     Promoted,
-    /// A newer one of the same topic took its place.
+    /// A newer notification of the same topic replaced it.
     Replaced,
     /// It was the oldest in a full mailbox, or the node stopped and could not hand it over.
     Dropped,
-    /// A full mailbox or a full node did not take it.
+    /// The mailbox or the node was full.
     Rejected,
+    /// Its sender took it back.
+    Recalled,
 }
 
 impl Outcome {
     /// All of them, for tables and counters.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Delivered,
         Self::Expired,
         Self::Promoted,
         Self::Replaced,
         Self::Dropped,
         Self::Rejected,
+        Self::Recalled,
     ];
 
     /// The word used in logs, metrics and on the wire.
@@ -40,6 +43,7 @@ impl Outcome {
             Self::Replaced => "replaced",
             Self::Dropped => "dropped",
             Self::Rejected => "rejected",
+            Self::Recalled => "recalled",
         }
     }
 }
@@ -50,19 +54,19 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// The end of one notification: which, whose, how and when.
+/// The end of one notification.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ended {
-    /// Which notification.
+    /// The notification's id.
     pub id: NotificationId,
-    /// Whose.
+    /// Its user.
     pub user_id: UserId,
-    /// Of which kind.
+    /// Its kind.
     pub kind: Kind,
     /// How it ended.
     pub outcome: Outcome,
-    /// When it ended.
+    /// When it ended, as time of day.
     pub at: Timestamp,
-    /// How long after its creation that was.
+    /// The time between its creation and its end.
     pub waited: Duration,
 }

@@ -2,30 +2,30 @@ use std::num::NonZeroU64;
 
 use crate::{EntryKind, Money};
 
-/// What is given for what: at most one rule a kind of reward, and none that gives nothing.
+/// Which facts earn which rewards. At most one rule per kind of reward, and each amount is above zero.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RewardRules(Vec<RewardRule>);
 
-/// One line of the table.
+/// One rule of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RewardRule {
-    /// As what it is on the ledger.
+    /// The kind of the ledger entry.
     pub reward: EntryKind,
-    /// For what it is given.
+    /// The fact that earns it.
     pub earned_by: EarnedBy,
-    /// How much.
+    /// The amount.
     pub amount: Money,
 }
 
-/// A fact that earns a reward. Each is in the database when the event about it is raised, so what a crash cut
-/// off can be found there.
+/// A fact that earns a reward. Each fact is in the database when its event is raised, so a reward that a crash
+/// prevented can be found there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum EarnedBy {
     /// A user registered.
     Registering,
-    /// A position was closed, the first of its user.
+    /// A user's first position was closed.
     FirstClose,
-    /// A position was closed, and the number of those of its user can be divided by this.
+    /// A position was closed, and the number of positions that its user has closed is a multiple of this.
     EveryClose(NonZeroU64),
 }
 
@@ -38,16 +38,16 @@ impl Default for RewardRules {
 }
 
 impl RewardRules {
-    /// Every so many closed positions are a milestone, unless set otherwise.
+    /// The default number of closed positions per milestone.
     pub const MILESTONE_EVERY: NonZeroU64 = NonZeroU64::new(10).unwrap();
 
-    /// Nothing is given for anything.
+    /// No rewards.
     pub const fn none() -> Self {
         Self(Vec::new())
     }
 
-    /// The rules of this simulation, with how much each gives (zero or less: there is no such rule), and
-    /// after how many closed positions the last of them comes again.
+    /// The rules of this simulation: the amount of each reward (no rule if it is zero or less), and the number of
+    /// closed positions per milestone.
     pub fn new(
         welcome_gift: Money,
         first_close: Money,
@@ -64,14 +64,14 @@ impl RewardRules {
         Self(rules)
     }
 
-    /// One rule after the other.
+    /// Iterates over the rules.
     pub fn iter(&self) -> impl Iterator<Item = &RewardRule> {
         self.0.iter()
     }
 }
 
 impl EarnedBy {
-    /// Whether closing the so many-th position earns it.
+    /// Whether closing a user's position with this number earns it.
     pub fn is_earned_by_close(self, number: NonZeroU64) -> bool {
         match self {
             Self::Registering => false,
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn closes_earn_by_their_number() {
+    fn a_close_earns_by_its_number() {
         let ten = EarnedBy::EveryClose(NonZeroU64::new(10).unwrap());
         let earned = |by: EarnedBy| {
             (1..=30).filter(|&n| by.is_earned_by_close(NonZeroU64::new(n).unwrap())).collect()
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_that_gives_nothing_is_none() {
+    fn a_reward_of_zero_makes_no_rule() {
         let one = Money::from_minor(1);
         let rules = RewardRules::new(one, Money::ZERO, one, NonZeroU64::MIN);
         let kinds: Vec<_> = rules.iter().map(|rule| rule.reward).collect();

@@ -2,14 +2,14 @@ use std::fmt;
 
 use crate::{Timestamp, UserId};
 
-/// A signed-in client. The token itself is never stored, only its hash.
+/// A signed-in client. Only the token's hash is stored, never the token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
-    /// The token's hash: what a stolen database gives away.
+    /// The token's hash.
     pub token: TokenHash,
-    /// Whose session it is.
+    /// The session's user.
     pub user_id: UserId,
-    /// From when on it is dead.
+    /// When it expires.
     pub expires_at: Timestamp,
 }
 

@@ -2,15 +2,16 @@ use std::fmt;
 use std::ops::{Add, Sub};
 use std::time::Duration;
 
-/// A moment, in microseconds since the Unix epoch (UTC). The domain never asks for the time: it is told.
+/// A point in time, in microseconds since the Unix epoch (UTC). The domain never reads a clock: callers pass the
+/// time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// The last moment there is: the deadline of what never ends.
+    /// The latest time: the deadline of something that never ends.
     pub const MAX: Self = Self(i64::MAX);
 
-    /// A moment from microseconds since the Unix epoch.
+    /// From microseconds since the Unix epoch.
     pub const fn from_micros(micros: i64) -> Self {
         Self(micros)
     }
@@ -25,7 +26,7 @@ impl Timestamp {
         self.0.div_euclid(1000)
     }
 
-    /// How long after `earlier` this is; zero if it is not after it.
+    /// The time from `earlier` to this; zero if this is not later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
@@ -51,14 +52,14 @@ impl Sub<Duration> for Timestamp {
 
 /// How long a notification may wait, counted from its `created_at`, in whole milliseconds.
 ///
-/// Zero means now or never, as in RFC 8030 section 5.2.
+/// Zero means: push now or expire, as in RFC 8030 section 5.2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ttl(u32);
 
 impl Ttl {
-    /// Push now or drop.
+    /// Push now or expire.
     pub const ZERO: Self = Self(0);
-    /// The longest there is: 24 hours. What must outlast it belongs into the inbox.
+    /// The longest TTL: 24 hours. Notifications that must be kept longer belong in the inbox.
     pub const MAX: Self = Self(24 * 60 * 60 * 1000);
 
     /// From a duration, rounded down to whole milliseconds; `None` when it is longer than [`Ttl::MAX`].
@@ -67,13 +68,13 @@ impl Ttl {
         (millis <= Self::MAX.0).then_some(Self(millis))
     }
 
-    /// From seconds; longer than [`Ttl::MAX`] is cut to it.
+    /// From seconds; at most [`Ttl::MAX`].
     pub const fn from_secs(secs: u32) -> Self {
         let millis = secs.saturating_mul(1000);
         if millis > Self::MAX.0 { Self::MAX } else { Self(millis) }
     }
 
-    /// Milliseconds.
+    /// In milliseconds.
     pub const fn as_millis(self) -> u32 {
         self.0
     }
@@ -83,7 +84,7 @@ impl Ttl {
         Duration::from_millis(self.0 as u64)
     }
 
-    /// Whether this is 'now or never'.
+    /// Whether it is zero.
     pub const fn is_zero(self) -> bool {
         self.0 == 0
     }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
-/// Who a notification is for: opaque to everything but whoever hands it out.
+/// The id of a user, opaque to everything except its issuer.
 ///
-/// The simulation makes UUIDv7s; a backend may bring any UTF-8 string of 1 to [`UserId::MAX_BYTES`] bytes.
-/// Cheap to clone, hash and compare: a UUID in its usual spelling (lower case, hyphens) is kept as its 16
-/// bytes, anything else as one shared string. The spelling survives: what came in is what goes out.
+/// The simulation makes UUIDv7s; a backend may use any UTF-8 string of 1 to [`UserId::MAX_BYTES`] bytes. Cheap to
+/// clone, hash and compare: a UUID in its usual spelling (lower case, hyphens) is stored as its 16 bytes, any other
+/// string as one shared string. The spelling is preserved.
 ///
 /// ```
 /// use doorstep_domain::UserId;
@@ -22,7 +22,7 @@ use uuid::Uuid;
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UserId(Repr);
 
-/// One string has exactly one representation, or equality and hashing would be wrong.
+/// **Each string has exactly one representation**, as equality and hashing require.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Repr {
     Uuid(Uuid),
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_uuid_made_and_a_uuid_parsed_are_one_user() {
+    fn a_uuid_and_its_text_are_the_same_user() {
         let uuid = Uuid::from_u128(7);
         assert_eq!(UserId::from(uuid), uuid.to_string().parse().unwrap());
     }

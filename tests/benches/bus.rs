@@ -1,9 +1,9 @@
-//! What the event bus costs, beside the same hop through PostgreSQL `LISTEN`/`NOTIFY`.
+//! The cost of the event bus, compared with the same hop through PostgreSQL `LISTEN`/`NOTIFY`.
 //!
 //! Run it with `cargo bench -p doorstep-tests --bench bus`; once built it takes about 20 seconds. Latency is
-//! from before `publish` to the handler's first line, one event at a time; events per second are those of one
-//! publisher in a hurry, until every handler has handled them all. Seen on a virtual machine with 2 cores,
-//! PostgreSQL 15 on the same machine, while other work kept both cores busy (the maxima are that work's):
+//! measured from before `publish` to the handler's first line, one event at a time. Events per second are those of
+//! one publisher without pauses, until every handler has handled all of them. Measured on a virtual machine with 2
+//! cores, PostgreSQL 15 on the same machine, while other work kept both cores busy (which caused the maxima):
 //!
 //! ```text
 //! publish to handler                  p50        p99        max       events/s
@@ -12,16 +12,16 @@
 //! LISTEN/NOTIFY, 1 listener       70.8 us  2049.0 us   12788 us          14736
 //! ```
 //!
-//! # What we learnt
-//! - The hop itself is the runtime's: a handler that is woken from a worker thread runs next on that thread,
-//!   with no system call. The 99th percentile of three handlers is that of the ones which another thread
-//!   comes to steal: it was asleep, and waking it (an `eventfd` write) is most of what a profile shows.
-//! - So what counts is to wake seldom. A handler that is at work is never woken: only one at rest is, once,
-//!   and it takes what has come together, up to 256 events, under one lock.
-//! - One lock for all queues is not the bottleneck, as only pointers move under it: three handlers see more
-//!   than the million events per second that we set out for, and the order comes for free.
-//! - A publisher has to yield now and then (tokio's coop budget does it), or a tight loop of publishes keeps
-//!   the handler that it woke waiting on its own thread until the queue is full.
+//! # Findings
+//! - The runtime does the hop: a handler that is woken from a worker thread runs next on that thread, without a
+//!   system call. The 99th percentile with three handlers comes from tasks that another thread steals: it was
+//!   asleep, and waking it (an `eventfd` write) dominates the profile.
+//! - The goal is therefore to wake seldom. A busy handler is never woken. An idle one is woken once, and takes the
+//!   events that have accumulated, up to 256, under one lock.
+//! - One lock for all queues is not the bottleneck, because only pointers move under it: three handlers exceed our
+//!   goal of a million events per second, and the lock also gives the order.
+//! - A publisher has to yield now and then (tokio's coop budget does it). Otherwise a tight loop of publishes keeps
+//!   the handler that it woke waiting on the same thread until the queue is full.
 
 use std::{
     hint::black_box,
@@ -44,11 +44,11 @@ use sqlx::{PgConnection, postgres::PgListener};
 use tokio::sync::{Mutex, Semaphore};
 use uuid::Uuid;
 
-/// Hops that are measured one at a time, after as many again for warming up.
+/// Hops that are measured one at a time, after the same number for warming up.
 const HOPS: u64 = 100_000;
-/// Events published as fast as they are taken.
+/// Events that are published as fast as the bus takes them.
 const FLOOD_EVENTS: u64 = 3_000_000;
-/// How long each way of asking PostgreSQL may take.
+/// How long each measurement with PostgreSQL may take.
 const POSTGRES_FOR: Duration = Duration::from_secs(4);
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
@@ -58,7 +58,7 @@ async fn main() {
         "publish to handler", "p50", "p99", "max", "events/s"
     );
     for handlers in [1, 3] {
-        // From a worker of the runtime, where a server's tasks are as well.
+        // On a worker thread of the runtime, like the tasks of a server.
         let (latency, per_second) = tokio::spawn(async move {
             hops(handlers, HOPS).await;
             let latency = hops(handlers, HOPS).await;
@@ -88,7 +88,7 @@ fn row(name: &str, latency: &Histogram<u64>, per_second: f64) {
     );
 }
 
-/// An event as the server raises them: with ids to clone and a text to allocate.
+/// An event like those of the server: with ids to clone and a text to allocate.
 fn event() -> DomainEvent {
     DomainEvent::RewardGranted {
         user_id: UserId::from(Uuid::nil()),
@@ -99,12 +99,12 @@ fn event() -> DomainEvent {
     }
 }
 
-/// Notes when an event reaches it, or only that it did.
+/// Records when an event reaches it, or only that it did.
 struct Probe {
     /// When the one event under way was published, in nanoseconds since `EPOCH`; 0 in a flood.
     published: Arc<AtomicU64>,
     latency: Mutex<Histogram<u64>>,
-    /// A permit for each event of those sent one at a time.
+    /// One permit per event of those sent one at a time.
     arrived: Arc<Semaphore>,
 }
 
@@ -133,7 +133,7 @@ impl EventHandler for Probe {
 
 fn now() -> u64 {
     static EPOCH: OnceLock<Instant> = OnceLock::new();
-    // Never 0, which means something else; and 64 bits of nanoseconds are 584 years.
+    // Never 0, which means a flood. 64 bits of nanoseconds are 584 years.
     let since = EPOCH.get_or_init(Instant::now).elapsed().as_nanos();
     u64::try_from(since).unwrap_or(u64::MAX).max(1)
 }
@@ -142,7 +142,7 @@ fn histogram() -> Histogram<u64> {
     Histogram::new(3).expect("three significant digits are allowed")
 }
 
-/// One event at a time: each is published when the one before has reached every handler.
+/// One event at a time: each is published after the previous one has reached every handler.
 async fn hops(handlers: u32, count: u64) -> Histogram<u64> {
     let (bus, events, probes) = start(handlers);
     let arrived = Arc::clone(&probes[0].arrived);
@@ -160,7 +160,7 @@ async fn hops(handlers: u32, count: u64) -> Histogram<u64> {
     all
 }
 
-/// As many as it takes, from one publisher: events per second until every handler has handled them all.
+/// One publisher without pauses: events per second until every handler has handled all of them.
 async fn flood(handlers: u32, count: u64) -> f64 {
     let (bus, events, _) = start(handlers);
     let begin = Instant::now();
@@ -217,7 +217,7 @@ async fn listen_notify(url: &str) -> Result<(Histogram<u64>, f64), sqlx::Error> 
     let begin = Instant::now();
     let listening = tokio::spawn(async move {
         let mut count = 0_u64;
-        // The last one says so.
+        // The last payload marks the end.
         while listener.recv().await?.payload() != "end" {
             count += 1;
         }
@@ -232,7 +232,7 @@ async fn listen_notify(url: &str) -> Result<(Histogram<u64>, f64), sqlx::Error> 
 }
 
 async fn notify(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    // An event's name and id: what one would send, and look the rest up.
+    // An event's name and id, from which a receiver would look up the rest.
     sqlx::query("SELECT pg_notify('events', $1)")
         .bind("RewardGranted 01890a5d-ac96-774b-bcce-b302099a8057")
         .execute(connection)

@@ -1,13 +1,13 @@
-//! Orders through HTTP, and the store's share of them: `cargo bench -p doorstep-tests --bench orders`.
+//! Orders over HTTP, and the store's share of their time: `cargo bench -p doorstep-tests --bench orders`.
 //!
-//! For each store, a whole server (its own process, the bench profile) and 16 clients, each a user of their own,
-//! that open a position and close it, again and again for some seconds: two orders a round. Then the same
-//! transactions on the same kind of store without HTTP, from as many tasks. The share of the store is the time
-//! of the one in the time of the other.
+//! For each store, a whole server (its own process, the bench profile) and 16 clients, each with its own user,
+//! that open and close a position repeatedly for some seconds: two orders per round. Then the same transactions on
+//! the same kind of store without HTTP, from the same number of tasks. The store's share is the second time divided
+//! by the first.
 //!
-//! Learnt, on two cores that were busy with other things too: SQLite 774 orders/s through HTTP and 736 without,
-//! so the store is all of it (each order is one commit, flushed to the disk, and there is one writer); PostgreSQL
-//! 1,071 and 2,516, so the store is 43 %, and the rest is the server and its clients on the same two cores.
+//! Measured on two cores that were also busy with other work: SQLite 774 orders/s over HTTP and 736 without, so the
+//! store takes all of the time (each order is one commit, flushed to the disk, and there is one writer). PostgreSQL
+//! 1,071 and 2,516, so the store takes 43 %; the server and its clients on the same two cores take the rest.
 
 #![allow(clippy::cast_precision_loss, reason = "figures for people")]
 
@@ -32,7 +32,7 @@ use uuid::Uuid;
 const CLIENTS: usize = 16;
 const LENGTH: Duration = Duration::from_secs(5);
 
-/// Orders a second through HTTP.
+/// Orders per second over HTTP.
 async fn through_http(database: &str) -> f64 {
     let server = Doorstep::serve(database).env("DOORSTEP_LOG", "warn").start().await;
     let mut users = Vec::new();
@@ -62,7 +62,7 @@ async fn through_http(database: &str) -> f64 {
     f64::from(orders) / began.elapsed().as_secs_f64()
 }
 
-/// As many of the same transactions a second, without HTTP.
+/// The same transactions per second, without HTTP.
 async fn in_the_store(database: &str) -> f64 {
     let store = Arc::new(connect(database).await.expect("a store"));
     let mut users = Vec::new();
@@ -107,7 +107,7 @@ async fn registered(store: &Store, number: usize) -> UserId {
     id
 }
 
-/// With the reads that the service does too.
+/// Includes the reads of the service.
 async fn open_and_close(store: &Store, user: &UserId) {
     let order = Order {
         symbol: "EUR-USD".parse().expect("a symbol"),
@@ -132,7 +132,7 @@ async fn open_and_close(store: &Store, user: &UserId) {
 
 #[tokio::main]
 async fn main() {
-    println!("store        orders/s through HTTP   in the store alone   the store's share");
+    println!("store           orders/s over HTTP   in the store alone   the store's share");
     let files = [SqliteFile::new(), SqliteFile::new()];
     let postgres = Postgres::shared().await;
     let databases = [

@@ -1,15 +1,14 @@
-//! What the publish API takes: `cargo bench -p doorstep-tests --bench publish`.
+//! The throughput of the publish API: `cargo bench -p doorstep-tests --bench publish`.
 //!
-//! The real binary as a process of its own, without simulation and database, and 32 connections that are kept
-//! alive, each of which sends its next request when it has the answer to the last. Notifications of 200
-//! bytes of payload for absent users wait for 5 s and expire, so that what they cost in the end is part of it.
-//! Requests are written by hand and sent as they are: on a machine with few cores an HTTP client would take
-//! from the server what it costs itself.
+//! The real binary as its own process, without simulation and database, and 32 keep-alive connections, each of
+//! which sends its next request after the response to the last. Notifications with 200 bytes of payload for absent
+//! users wait for 5 s and expire, so the cost of their end is included. Requests are prepared bytes: on a machine
+//! with few cores an HTTP client would take CPU time from the server.
 //!
-//! `CPU` is the server's own time, user and system, a notification (Linux only).
+//! `CPU` is the server's own time, user and system, per notification (Linux only).
 //!
-//! Learnt here: the log line of each outcome is at level `info`, and standard error is a pipe that somebody
-//! has to read; a node that publishes in earnest runs with `DOORSTEP_LOG=warn`, as this one does.
+//! The log line of each outcome has level `info`, and standard error is a pipe that another process has to read. A
+//! node with many notifications should run with `DOORSTEP_LOG=warn`, as this one does.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a bench that cannot go on ends here")]
 
@@ -40,16 +39,16 @@ enabled = false
 
 #[tokio::main]
 async fn main() {
-    // `cargo test --benches` must not take half a minute.
+    // `cargo test --benches` should be quick.
     if !std::env::args().any(|arg| arg == "--bench") {
         return;
     }
     println!(
-        "{CONNECTIONS} connections, {PAYLOAD_BYTES} bytes of payload, {} s a row\n",
+        "{CONNECTIONS} connections, {PAYLOAD_BYTES} bytes of payload, {} s per row\n",
         LASTS.as_secs()
     );
     println!(
-        "  a request   requests/s   notifications/s   p50 ms   p99 ms   CPU us a notification"
+        "  per request   requests/s   notifications/s   p50 ms   p99 ms   CPU us per notification"
     );
     for batch in [1, 10, 100, 1000] {
         row(batch).await;
@@ -82,7 +81,7 @@ async fn row(batch: usize) {
     let notifications = requests * to_f64(batch.try_into().unwrap());
     let cpu = cpu.map_or("-".to_owned(), |cpu| format!("{:.2}", cpu * 1e6 / notifications));
     println!(
-        "  {batch:9}   {:10.0}   {:15.0}   {:6.2}   {:6.2}   {cpu:>21}",
+        "  {batch:11}   {:10.0}   {:15.0}   {:6.2}   {:6.2}   {cpu:>23}",
         requests / took,
         notifications / took,
         to_f64(times.value_at_quantile(0.5)) / 1e3,
@@ -90,7 +89,7 @@ async fn row(batch: usize) {
     );
 }
 
-/// Sends the same request until the time is up; answers how long each took, in microseconds.
+/// Sends the same request until the time is up. Returns how long each took, in microseconds.
 async fn publish(
     address: String,
     mut request: Request,
@@ -112,18 +111,22 @@ async fn publish(
     times
 }
 
-/// Reads one answer, which must be a 202 with nothing rejected.
+/// Reads one response, which must be a 202 with nothing rejected.
 async fn receive(stream: &mut TcpStream, buffer: &mut Vec<u8>) {
     buffer.clear();
     loop {
-        assert_ne!(stream.read_buf(buffer).await.unwrap(), 0, "the server hung up");
+        assert_ne!(stream.read_buf(buffer).await.unwrap(), 0, "the server closed the connection");
         let Some(end) = buffer.windows(4).position(|four| four == b"\r\n\r\n") else { continue };
         let head = std::str::from_utf8(&buffer[..end]).unwrap();
         assert!(head.starts_with("HTTP/1.1 202"), "{head}");
         let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
         let all = end + 4 + length.unwrap().parse::<usize>().unwrap();
         while buffer.len() < all {
-            assert_ne!(stream.read_buf(buffer).await.unwrap(), 0, "the server hung up");
+            assert_ne!(
+                stream.read_buf(buffer).await.unwrap(),
+                0,
+                "the server closed the connection"
+            );
         }
         let rejected = b"rejected";
         assert!(!buffer.windows(rejected.len()).any(|w| w == rejected), "the node is full");
@@ -131,11 +134,10 @@ async fn receive(stream: &mut TcpStream, buffer: &mut Vec<u8>) {
     }
 }
 
-/// A request that is sent again and again, each time about other users: a mailbox that is full would be
-/// another bench.
+/// A request that is sent repeatedly, each time for other users: a full mailbox would change what is measured.
 struct Request {
     bytes: Vec<u8>,
-    /// Where the numbers of its users stand, and the next of them.
+    /// The positions of the users' numbers in the bytes, and the next number.
     places: Vec<usize>,
     next: u32,
 }
@@ -172,19 +174,19 @@ impl Request {
     }
 }
 
-/// The seconds of CPU that a process has used.
+/// The CPU seconds that a process has used.
 fn cpu(pid: Option<u32>) -> Option<f64> {
-    /// Ticks a second in `/proc`: the same on every architecture that Linux runs on today.
+    /// Ticks per second in `/proc`: the same on every architecture of Linux.
     const TICKS: f64 = 100.0;
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid?)).ok()?;
-    // The name, in parentheses, may hold anything; what comes after it begins with field 3.
+    // The name, in parentheses, may contain any character; field 3 follows it.
     let (_, rest) = stat.rsplit_once(')')?;
     let mut ticks = rest.split_whitespace().skip(11).map(str::parse::<u32>);
     let (user, system) = (ticks.next()?.ok()?, ticks.next()?.ok()?);
     Some(f64::from(user + system) / TICKS)
 }
 
-/// Counts here stay far below the 2^52 that a float holds exactly.
+/// The counts here stay far below 2^52, up to which a float is exact.
 #[expect(clippy::cast_precision_loss)]
 fn to_f64(count: u64) -> f64 {
     count as f64

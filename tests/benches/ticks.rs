@@ -1,25 +1,25 @@
-//! What a price costs with 100,000 open positions: `cargo bench -p doorstep-tests --bench ticks`.
+//! The cost of a new price with 100,000 open positions: `cargo bench -p doorstep-tests --bench ticks`.
 //!
-//! One instrument, and the positions' triggers spread evenly over a wide range of prices. A row lets the price
-//! move so far that each tick crosses so many triggers; the positions that were crossed come back (untimed), so
-//! that there are always as many. The first rows differ in what is open, with nothing crossed: the cost of a
-//! tick must not grow with it. What is measured is the book (`application::trading::Book`), that is finding and
-//! taking out; settling is the store's part, which the bench `orders` measures.
+//! One instrument, with the positions' triggers spread evenly over a wide range of prices. In each row the price
+//! moves just far enough for each tick to cross the given number of triggers. Crossed positions are opened again
+//! (untimed), so their number stays constant. The first rows differ in the number of open positions, with none
+//! crossed: the cost of a tick must not grow with it. The index (`application::trading::TriggerIndex`) is measured, that is
+//! finding and removing; settling is the store's part, which the bench `orders` measures.
 //!
-//! Learnt: with nothing crossed a tick is two looks at the ends of ordered sets, 21 ns with 1,000 open and 39 ns
-//! with 100,000 (the deeper tree, out of the cache). Each crossed position costs 0.5 to 1.5 us for its removal
-//! from both sets and from the map, so 100,000 open and 40 crossed by each tick still are 48,000 ticks/s.
+//! Measured: with nothing crossed a tick looks at the ends of two ordered sets, which takes 21 ns with 1,000 open
+//! and 39 ns with 100,000 (the deeper tree, out of the cache). Each crossed position costs 0.5 to 1.5 us for its
+//! removal from both sets and from the map, so 100,000 open and 40 crossed per tick still give 48,000 ticks/s.
 
 #![allow(clippy::cast_precision_loss, reason = "figures for people")]
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use doorstep_application::trading::Book;
+use doorstep_application::trading::TriggerIndex;
 use doorstep_domain::{Order, Position, PositionId, Price, Side, Timestamp, UserId};
 use uuid::Uuid;
 
-/// The price at which everything was opened.
+/// The price at which every position was opened.
 const MIDDLE: i64 = 1_000_000;
 
 fn price(units: i64) -> Price {
@@ -28,7 +28,7 @@ fn price(units: i64) -> Price {
 
 fn position(number: i64) -> Position {
     let away = number / 4 + 1;
-    // All four kinds of triggers, each position with one above and one below.
+    // All four kinds of triggers; each position has one above and one below the price.
     let side = if number % 2 == 0 { Side::Long } else { Side::Short };
     let (low, high) = (price(MIDDLE - away), price(MIDDLE + away));
     let (stop_loss, take_profit) = if side == Side::Long { (low, high) } else { (high, low) };
@@ -44,11 +44,11 @@ fn position(number: i64) -> Position {
     Position::open(id, user, order, price(MIDDLE), Timestamp::MAX).expect("a position")
 }
 
-/// The time of one tick, with so many open, of which each tick crosses four times `units`.
+/// The time of one tick with this many open positions, of which each tick crosses four times `units`.
 fn row(open: i64, units: i64) {
-    let mut book = Book::default();
+    let mut index = TriggerIndex::default();
     for number in 0..open {
-        assert!(book.add(position(number), Timestamp::default()).is_none());
+        assert!(index.add(position(number), Timestamp::default()).is_none());
     }
     let (mut ticks, mut crossed, mut took) = (0_u32, 0_usize, Duration::ZERO);
     while took < Duration::from_millis(500) {
@@ -57,16 +57,16 @@ fn row(open: i64, units: i64) {
         let began = Instant::now();
         let mut found = Vec::new();
         for _ in 0..batch {
-            found = black_box(book.price(black_box(price(to)), Timestamp::default()));
+            found = black_box(index.price(black_box(price(to)), Timestamp::default()));
         }
         took += began.elapsed();
         ticks += batch;
         crossed += found.len();
         for back in found {
-            assert!(book.add(back.position, Timestamp::default()).is_none());
+            assert!(index.add(back.position, Timestamp::default()).is_none());
         }
     }
-    assert_eq!(i64::try_from(book.len()), Ok(open));
+    assert_eq!(i64::try_from(index.len()), Ok(open));
     let each = took / ticks;
     let per_tick = crossed as f64 / f64::from(ticks);
     let per_crossed = if crossed == 0 { 0.0 } else { took.as_nanos() as f64 / crossed as f64 };

@@ -1,5 +1,6 @@
-//! The page in a real browser, used as a person would.
+//! The page in a real browser, used as a person would use it.
 
+mod burst;
 mod desk;
 mod keyboard;
 mod looks;
@@ -14,11 +15,11 @@ use serde_json::json;
 
 use page::Page;
 
-/// What was sent to a page that was not there has been seen.
+/// Whether the popup that was sent while the page was offline has been seen.
 const SEEN_AWAY: &str = "[...document.querySelectorAll('#seen li')].some((li) => li.textContent.includes('while you were away'))";
 
 #[tokio::test]
-async fn who_comes_late_sees_each_popup_once_and_the_bug_loses_its_own() {
+async fn a_late_user_sees_each_popup_once_except_the_immediate_one() {
     let database = SqliteFile::new();
     let server = Doorstep::serve(&database.url()).start().await;
     let page = Page::open(server.url()).await;
@@ -37,7 +38,7 @@ async fn who_comes_late_sees_each_popup_once_and_the_bug_loses_its_own() {
 }
 
 #[tokio::test]
-async fn who_comes_later_than_the_ttl_finds_the_rest_in_the_inbox() {
+async fn after_the_ttl_a_user_finds_the_rest_in_the_inbox() {
     let database = SqliteFile::new();
     let server = Doorstep::serve(&database.url()).start().await;
     let page = Page::open(server.url()).await;
@@ -64,11 +65,11 @@ async fn the_policy_immediate_loses_the_popup_and_never_the_money() {
     assert_eq!(page.seen().await, Vec::<String>::new());
     page.until("document.getElementById('balance').textContent === '1,000.00'").await;
     let hidden = page.browser.run("return document.getElementById('lanes-chosen').hidden").await;
-    assert_eq!(hidden, true, "there is nothing to choose without the demonstration");
+    assert_eq!(hidden, true, "without the demonstration there is no choice");
 }
 
-/// The tab is reloaded when the frame has come, has not been acknowledged, and (by `freeze`) was shown or
-/// was not.
+/// Reloads the tab after the frame has arrived and before it is acknowledged. Depending on `freeze` the popup has
+/// been shown or not.
 async fn reload_between_frame_and_ack(freeze: &str, arrived: &str, seen_after: &[&str]) {
     let database = SqliteFile::new();
     let server = Doorstep::serve(&database.url()).start().await;
@@ -91,14 +92,14 @@ async fn reload_between_frame_and_ack(freeze: &str, arrived: &str, seen_after: &
 }
 
 #[tokio::test]
-async fn what_was_seen_before_a_reload_is_not_seen_again() {
+async fn a_popup_seen_before_a_reload_is_not_shown_again() {
     let arrived =
         "[...document.querySelectorAll('#seen li')].some((li) => li.dataset.kind === 'demo.wake')";
     reload_between_frame_and_ack("", arrived, &[]).await;
 }
 
 #[tokio::test]
-async fn what_came_but_was_not_seen_before_a_reload_is_seen_after_it() {
+async fn a_popup_not_seen_before_a_reload_is_shown_after_it() {
     let freeze =
         "navigator.locks.request = () => { window.held = true; return new Promise(() => {}); }";
     reload_between_frame_and_ack(freeze, "window.held", &["demo.wake"]).await;
@@ -119,7 +120,7 @@ async fn two_tabs_show_a_popup_once() {
     let mut shown = 0;
     for tab in [&first, &second] {
         page.browser.switch(tab).await;
-        // Either it was shown here, or this tab knows that it was shown in the other.
+        // It was shown here, or this tab knows that it was shown in the other one.
         let elsewhere = "Number(document.querySelector('#seen-elsewhere').dataset.count) > 0";
         page.until(&format!("{here} > 0 || {elsewhere}")).await;
         shown += page.browser.run(&format!("return {here}")).await.as_u64().unwrap();
@@ -134,13 +135,13 @@ async fn a_page_whose_server_restarts_comes_back_and_gets_what_waited() {
     let address = server.url().trim_start_matches("http://").to_owned();
     let page = Page::open(server.url()).await;
     page.register_late("ada", 0).await;
-    // Held off, so that what comes now has to wait.
+    // Disconnected, so that the next notification has to wait.
     page.browser.offline(true).await;
     page.until("document.querySelector('#link').dataset.state === 'sleeping'").await;
     page.send("inbox", "while you were away").await;
     server.terminate();
     server.wait().await;
-    // Back on line it finds nobody, and tries again by itself until somebody is there.
+    // Back online it finds no server, and retries by itself until there is one.
     page.browser.offline(false).await;
     page.until("document.querySelector('#link').dataset.state === 'waiting'").await;
     let server = Doorstep::new(&["serve", "--listen", &address])
@@ -148,7 +149,7 @@ async fn a_page_whose_server_restarts_comes_back_and_gets_what_waited() {
         .start()
         .await;
     page.until(SEEN_AWAY).await;
-    // Under the open page, too, and at once.
+    // The server also restarts while the page is connected.
     server.terminate();
     server.wait().await;
     page.until("document.querySelector('#link').dataset.state === 'waiting'").await;
@@ -206,7 +207,7 @@ async fn a_stop_loss_that_fires_while_the_tab_is_closed_is_told_on_return() {
 
     let ada = page.user().await;
     page.browser.goto("about:blank").await;
-    // The stop-loss has to be below the price, which is so every other quarter of a second.
+    // The stop-loss has to be below the price, which is true every other quarter of a second.
     let order = json!({ "symbol": "SAW", "side": "long", "quantity": "1", "stop_loss": "90" });
     while ada.post("/v1/positions", &order).await.0 != 201 {}
     while ada.get("/v1/positions?status=closed").await.1["positions"][0].is_null() {}
@@ -215,7 +216,7 @@ async fn a_stop_loss_that_fires_while_the_tab_is_closed_is_told_on_return() {
     let said = "document.querySelector('#seen [data-kind=\"position.closed\"]').innerText";
     page.until(&format!("{said}.includes('SAW long closed')")).await;
     page.until("document.querySelector('#positions [data-status=\"closed\"]')").await;
-    // It is in the inbox until it is read.
+    // It stays in the inbox until it is read.
     page.until("document.querySelector('#inbox .unread[data-kind=\"position.closed\"]')").await;
     page.until("document.querySelector('#unread').textContent === '2 unread'").await;
     page.browser.click("#read-all").await;

@@ -1,5 +1,5 @@
-//! What a stopped node left is taken up by the nodes that run: in virtual time, on a store in memory. That two
-//! processes on PostgreSQL do so is in `handover`.
+//! Running nodes take up what a stopped node left: in virtual time, on a store in memory. `handover` tests the
+//! same with two processes on PostgreSQL.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -16,10 +16,10 @@ use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 const STOP: Duration = Duration::from_secs(10);
-/// After so long a node knows that something was left.
+/// After this time a node has noticed what was left.
 const NOTICED: Duration = Duration::from_millis(1_500);
 
-/// The connections of one node, none of which acknowledges, and the time.
+/// The connections of one node, none of which acknowledges, and the clock.
 struct Door {
     start: Instant,
     state: Mutex<(BTreeSet<UserId>, Vec<u128>)>,
@@ -98,7 +98,7 @@ fn user(name: &str) -> UserId {
     name.parse().unwrap()
 }
 
-/// Two nodes, of which the first is stopped with some that wait for Ada and for Bob.
+/// Two nodes. The first is stopped while notifications wait for Ada and Bob.
 async fn stopped_and_running() -> (Arc<Memory>, Node) {
     let (store, start) = (Arc::new(Memory::default()), Instant::now());
     let [first, second] = [(); 2].map(|()| Node::on(&store, start, |builder| builder));
@@ -115,16 +115,16 @@ async fn stopped_and_running() -> (Arc<Memory>, Node) {
 async fn a_running_node_serves_those_who_arrive_and_those_who_are_there() {
     let (store, node) = stopped_and_running().await;
     sleep(NOTICED).await;
-    assert_eq!(node.door.pushed(), [11, 12, 13], "Bob was there already");
+    assert_eq!(node.door.pushed(), [11, 12, 13], "Bob was already connected");
     node.arrives("ada");
     sleep(Duration::from_millis(1)).await;
-    assert_eq!(node.door.pushed()[3..], [1, 2, 3], "Ada came");
+    assert_eq!(node.door.pushed()[3..], [1, 2, 3], "Ada has connected");
     assert_eq!(node.delivery.ended(Outcome::Delivered), 6);
     assert_eq!(store.look(0, 9).await.unwrap(), []);
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_arrives_before_it_is_noticed_is_served_too() {
+async fn a_user_who_arrives_before_the_node_notices_is_served_too() {
     let (_store, node) = stopped_and_running().await;
     node.arrives("ada");
     sleep(NOTICED).await;
@@ -133,7 +133,7 @@ async fn who_arrives_before_it_is_noticed_is_served_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_left_takes_its_place_among_what_came_since() {
+async fn left_notifications_keep_their_order_among_newer_ones() {
     let (store, start) = (Arc::new(Memory::default()), Instant::now());
     let [first, second] = [(); 2].map(|()| Node::on(&store, start, |builder| builder));
     first.send(1, "ada", None).await;
@@ -146,14 +146,14 @@ async fn what_was_left_takes_its_place_among_what_came_since() {
     sleep(NOTICED).await;
     second.arrives("ada");
     sleep(Duration::from_millis(1)).await;
-    // The newer of a topic stays, wherever it was accepted.
+    // The newer notification of a topic stays, whichever node accepted it.
     assert_eq!(second.door.pushed(), [1, 3, 5, 6]);
     assert_eq!(second.delivery.ended(Outcome::Replaced), 2);
     assert_eq!(second.delivery.held().bytes, 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_expires_while_nobody_has_it_is_ended_once() {
+async fn a_left_notification_that_expires_ends_once() {
     let (store, start) = (Arc::new(Memory::default()), Instant::now());
     let promote = Rule { on_expiry: OnExpiry::Inbox, ..Rule::default() };
     let rules = || Rules {
@@ -162,9 +162,8 @@ async fn what_expires_while_nobody_has_it_is_ended_once() {
     };
     for (inbox, outcome) in [(false, Outcome::Expired), (true, Outcome::Promoted)] {
         let node = || {
-            Node::on(&store, start, |builder| match inbox {
-                true => builder.rules(rules()).inbox(store.clone()),
-                false => builder,
+            Node::on(&store, start, |builder| {
+                if inbox { builder.rules(rules()).inbox(store.clone()) } else { builder }
             })
         };
         let [first, second, third] = [node(), node(), node()];
@@ -182,7 +181,7 @@ async fn what_expires_while_nobody_has_it_is_ended_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_full_node_has_no_room_for_stays_until_there_is_some() {
+async fn left_notifications_stay_while_nodes_are_full() {
     let (store, start) = (Arc::new(Memory::default()), Instant::now());
     let first = Node::on(&store, start, |builder| builder);
     for (number, name) in (1..).zip(["ada", "bob", "cid", "dan", "eve"]) {
@@ -200,14 +199,14 @@ async fn what_a_full_node_has_no_room_for_stays_until_there_is_some() {
         );
         assert_eq!(node.delivery.held().waiting, 2);
         assert_eq!(store.look(0, 9).await.unwrap().len(), 3, "nothing is lost");
-        // Those for whom there is no room yet, too.
+        // This includes those for which there is no room yet.
         for name in ["ada", "bob", "cid", "dan", "eve"] {
             node.arrives(name);
         }
         sleep(Duration::from_secs(5)).await;
         assert_eq!(node.door.pushed().into_iter().collect::<BTreeSet<_>>(), (1..=5).collect());
         assert_eq!(node.delivery.ended(Outcome::Rejected), 0);
-        // The same once more.
+        // Leaves the same five for the next round.
         let again = Node::on(&store, start, |builder| builder);
         for (number, name) in (1..).zip(["ada", "bob", "cid", "dan", "eve"]) {
             again.send(number, name, None).await;
@@ -226,7 +225,7 @@ async fn a_kind_keeps_its_own_limit_and_counts_nothing_twice() {
     for number in 1..=5 {
         first.send(number, "ada", None).await;
     }
-    // The sender tried the second node too, with the same id.
+    // The sender also tried the second node, with the same id.
     second.send(1, "ada", None).await;
     first.delivery.stop(STOP).await;
     sleep(NOTICED).await;
@@ -236,7 +235,7 @@ async fn a_kind_keeps_its_own_limit_and_counts_nothing_twice() {
     pushed.sort_unstable();
     assert_eq!(pushed, [1, 2, 3, 4, 5], "none twice, none lost");
     assert_eq!(second.delivery.ended(Outcome::Rejected), 0);
-    // Whatever was counted has been counted out.
+    // If anything were counted twice, the limit would reject these.
     for number in [6, 7] {
         second.send(number, "bob", None).await;
     }
@@ -245,8 +244,8 @@ async fn a_kind_keeps_its_own_limit_and_counts_nothing_twice() {
     assert_eq!(second.delivery.held().bytes, 0);
 }
 
-/// An arrival asks the store for nothing while nothing is left, and where nobody else can leave something it is
-/// not even looked for.
+/// An arrival does not query the store while nothing is left. Where no other node can leave anything, there is
+/// no periodic check either.
 #[tokio::test(start_paused = true)]
 async fn nothing_is_asked_while_nothing_is_left() {
     for shared in [true, false] {

@@ -1,5 +1,5 @@
-//! The commands as people and shells use them: closed pipes, terminals, options in any place, and errors that say
-//! what to do.
+//! The commands as people and shells use them: closed pipes, terminals, options in any position, and errors that
+//! say what to do.
 
 use std::process::Stdio;
 
@@ -33,7 +33,7 @@ async fn a_reader_that_has_gone_is_no_failure() {
     let server = Doorstep::serve(&database.url()).start().await;
     User::register(server.url(), "ada").await.has("1000.00").await;
     drop(server);
-    // The pipe is closed before anything is written, so that there is no race for it.
+    // The pipe is closed before anything is written, so there is no race.
     let closed = |command: &str| {
         format!("mkfifo pipe; head -c 0 < pipe & exec 3> pipe; wait; $DOORSTEP {command} >&3 2>&3")
     };
@@ -47,21 +47,21 @@ async fn a_reader_that_has_gone_is_no_failure() {
         let (code, said) = shell(&closed(&command)).await;
         assert_eq!((code, said.as_str()), (Some(0), ""), "{command}");
     }
-    // What was found wrong is said by the exit code, whoever reads.
+    // The exit code reports a failure, whether or not the output is read.
     let (code, _) = shell(&closed("audit --database sqlite://none.db")).await;
     assert_eq!(code, Some(1));
     let (code, _) = shell(&closed("listen")).await;
     assert_eq!(code, Some(2));
 }
 
-/// What a command writes to a terminal.
+/// The output of a command on a terminal.
 async fn on_a_terminal(environment: &str, command: &str) -> String {
     shell(&format!("{environment} script -qec '$DOORSTEP {command}' /dev/null")).await.1
 }
 
 #[tokio::test]
 async fn no_color_is_honoured() {
-    // A log line of its own: the environment has a name that looks like a setting.
+    // To get a log line, the environment has a variable that looks like a setting.
     let command = "serve --listen 127.0.0.1:0 --database sqlite:///no/such/folder/x.db";
     let coloured = on_a_terminal("DOORSTEP_STRANGER=1", command).await;
     assert!(coloured.contains("DOORSTEP_STRANGER") && coloured.contains("\u{1b}["), "{coloured:?}");
@@ -97,7 +97,7 @@ async fn options_stand_before_or_after_the_command() {
 
 #[tokio::test]
 async fn errors_are_about_what_was_typed() {
-    // Nobody listens on a port that was free a moment ago.
+    // Nothing listens on a port that was free a moment ago.
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let gone = format!("http://{free}");
     let bare = Doorstep::new(&["--listen", "127.0.0.1:0"]).file("doorstep.toml", BARE);
@@ -126,7 +126,7 @@ async fn errors_are_about_what_was_typed() {
         }
     }
     let mut listener = Doorstep::new(&["listen", "--token", "x", "--url", &gone]).spawn().await;
-    listener.logged("nobody listens there; coming back", 1).await;
+    listener.logged("nobody listens there; reconnecting", 1).await;
 }
 
 #[tokio::test]
@@ -141,7 +141,7 @@ async fn a_door_that_opens_no_database_does_not_look_at_its_url() {
     assert_eq!(code, Some(0), "{stderr}");
     assert!(!stdout.contains("mysql"), "{stdout}");
     drop(server);
-    // One that opens a database needs to know which, and what was meant for it alone must be right.
+    // A door that opens a database needs its URL, and settings that only concern the database must be valid.
     let needed = Doorstep::serve(theirs).run().await;
     assert_eq!(needed.code, Some(2), "{}", needed.stderr);
     let flag = Doorstep::new(&["--database", theirs]).file("doorstep.toml", BARE).run().await;

@@ -1,4 +1,4 @@
-//! What we build on: licences that allow it, no crate twice without a reason, none that nobody uses.
+//! The dependencies: every licence allows our use, no crate has two versions without a reason, all are used.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
 
-/// Licences under which the binary may be given away together with ours (MIT OR Apache-2.0).
+/// Licences that allow distributing the binary under ours (MIT OR Apache-2.0).
 const LICENCES: [&str; 11] = [
     "0BSD",
     "Apache-2.0",
@@ -21,10 +21,10 @@ const LICENCES: [&str; 11] = [
     "Zlib",
 ];
 
-/// Crates that are there in more than one version, one a line, each with the reason.
+/// Crates that Cargo.lock has in more than one version, one per line, each with the reason.
 const DUPLICATES: &str = include_str!("../policy/duplicate-versions.txt");
 
-/// Dependencies that no source names, and why they are declared: they switch on features of others.
+/// Dependencies that no source names, with the reason: they enable features of other crates.
 const ONLY_FOR_FEATURES: [(&str, &str); 0] = [];
 
 fn everything() -> Metadata {
@@ -35,7 +35,7 @@ fn everything() -> Metadata {
         .unwrap()
 }
 
-/// Whether an SPDX expression can be satisfied with [`LICENCES`]: one choice of each `OR`, all of each `AND`.
+/// Whether [`LICENCES`] satisfy an SPDX expression: one operand of each `OR`, all operands of each `AND`.
 fn allowed(expression: &str) -> bool {
     let expression = expression.replace('/', " OR ");
     let expression = expression.trim();
@@ -87,7 +87,7 @@ fn a_crate_in_two_versions_has_a_reason() {
     );
 }
 
-/// All Rust sources and the README below a crate's folder.
+/// Appends all Rust sources below this folder.
 fn sources(folder: &Path, text: &mut String) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -106,7 +106,7 @@ fn unused(package: &Package) -> Vec<String> {
     let named = |crate_name: &str| {
         let name = crate_name.replace('-', "_");
         let uses = [format!("{name}::"), format!("use {name}"), format!("extern crate {name}")];
-        // `ref` dependencies of attributes, as in `#[tokio::main]`, are covered by the first.
+        // The first form also covers attributes such as `#[tokio::main]`.
         uses.iter().any(|used| text.contains(used))
     };
     package
@@ -133,5 +133,9 @@ fn the_oldest_compiler_is_said_once() {
     let metadata = everything();
     let versions: BTreeSet<_> =
         metadata.workspace_packages().iter().map(|package| package.rust_version.clone()).collect();
-    assert_eq!(versions.len(), 1, "every crate takes it from the workspace: {versions:?}");
+    assert_eq!(
+        versions.len(),
+        1,
+        "every crate takes its rust-version from the workspace: {versions:?}"
+    );
 }

@@ -1,4 +1,4 @@
-//! The HTTP interface from outside: what it answers, and how it says that something is wrong.
+//! The HTTP interface from outside: its responses, and how it reports errors.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::node::{Node, Options, PASSWORD, eventually};
 
-/// Expects a problem with this status, and answers it.
+/// Expects a problem with this status, and returns it.
 async fn problem(response: Response, status: u16, what: &str) -> Value {
     assert_eq!(response.status(), status, "{what}");
     let content_type = response.headers().get(header::CONTENT_TYPE).unwrap();
@@ -344,7 +344,7 @@ async fn a_panic_is_an_answer_and_hurts_nobody_else() {
     let response = node.request(Method::GET, "/panics").send().await.unwrap();
     assert!(response.headers().contains_key("x-request-id"));
     let problem = problem(response, 500, "panic").await;
-    assert!(!problem.to_string().contains("on purpose"), "what went wrong is for the log");
+    assert!(!problem.to_string().contains("on purpose"), "only the log has the panic's message");
     node.register("ada").await;
 }
 
@@ -359,14 +359,14 @@ async fn the_page_may_load_from_here_only() {
 }
 
 #[tokio::test]
-async fn who_never_finishes_a_request_does_not_stay() {
+async fn an_unfinished_request_times_out() {
     let server = ServerSettings { head_timeout: Duration::from_millis(50), ..Default::default() };
     let node = Node::with(Options { server, ..Options::default() }).await;
     for begun in ["", "GET / HT", "GET / HTTP/1.1\r\nhost: x\r\n"] {
         let mut client = tokio::net::TcpStream::connect(node.address).await.unwrap();
         client.write_all(begun.as_bytes()).await.unwrap();
         let mut answer = String::new();
-        // Ends when the server closes.
+        // Returns when the server closes the connection.
         client.read_to_string(&mut answer).await.unwrap();
         assert!(!answer.starts_with("HTTP/1.1 2"), "{answer}");
     }
@@ -382,7 +382,7 @@ async fn a_stop_lets_a_request_that_has_begun_end() {
         body.len()
     );
     client.write_all(head.as_bytes()).await.unwrap();
-    // The server asks for the body once a handler waits for it: the request has begun.
+    // The server asks for the body once a handler reads it, so the request has begun.
     let mut go_on = [0; 25];
     client.read_exact(&mut go_on).await.unwrap();
     assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");

@@ -1,4 +1,4 @@
-//! The inbox over the wire: kept before it is pushed, and until it is read.
+//! The inbox over the wire: items are stored before they are pushed, and stay until they are read.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,8 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use doorstep_adapters::sql::Store;
 use doorstep_application::delivery::{OnExpiry, Policy, Rule, Rules};
-use doorstep_domain::ports::{EnteredBy, Inbox, InboxItem, StoreError, Which};
-use doorstep_domain::{Notification, NotificationId, Outcome, Timestamp, Ttl, UserId};
+use doorstep_domain::ports::{EnteredBy, Inbox, InboxItem, Removed, StoreError, Which};
+use doorstep_domain::{Notification, NotificationId, Outcome, Timestamp, Topic, Ttl, UserId};
 use doorstep_tests::client::User;
 use doorstep_tests::postgres::Postgres;
 use doorstep_tests::server::SqliteFile;
@@ -19,7 +19,7 @@ use crate::node::{Node, Options, eventually};
 
 const ACKS: &str = "doorstep.v1";
 
-/// A node that keeps everything in the inbox and notifies nobody by itself.
+/// A node that stores everything in the inbox and sends no notifications by itself.
 async fn keeping(database: &str) -> Node {
     let default = Rule { policy: Policy::Inbox, ..Rule::default() };
     Node::with(Options {
@@ -37,7 +37,7 @@ async fn registered(node: &Node, name: &str) -> (User, UserId) {
     (user, id)
 }
 
-/// The ids of a page, newest first, and where the next begins.
+/// The ids of a page, newest first, and the cursor of the next page.
 async fn page(user: &User, query: &str) -> (Vec<String>, Option<String>) {
     let (status, body) = user.get(&format!("/v1/inbox{query}")).await;
     assert_eq!(status, 200, "{body}");
@@ -55,7 +55,7 @@ async fn read(node: &Node, user: &User, path: &str) -> u16 {
     request.send().await.unwrap().status().as_u16()
 }
 
-/// Breaks the connection off, and waits until the node knows.
+/// Drops the connection, and waits until the node has noticed.
 async fn gone(node: &Node, socket: doorstep_tests::client::Socket) {
     let before = node.connections.count();
     drop(socket);
@@ -68,7 +68,7 @@ async fn check_kept_until_read(database: &str) {
     let sent = node.notification(&id, 3);
     let sent_id = sent.id.to_string();
     let receipt = node.delivery.send(sent).await.unwrap();
-    // Somebody who is not there costs no memory.
+    // An absent user costs no memory.
     assert_eq!(node.delivery.held(), doorstep_application::delivery::Held::default());
     let (status, body) = ada.get("/v1/inbox?unread=true").await;
     assert_eq!(status, 200);
@@ -77,7 +77,7 @@ async fn check_kept_until_read(database: &str) {
     assert_eq!((&item["payload"], &item["topic"]), (&"xxx".into(), &Value::Null));
     assert!(item["created_at"].as_str().unwrap().ends_with('Z') && item["read_at"].is_null());
 
-    // Pushed on each arrival, as long as it is neither acknowledged nor read.
+    // It is pushed on each arrival until it is acknowledged or read.
     for _ in 0..2 {
         let mut socket = ada.connect(ACKS).await;
         assert_eq!(socket.notification().await["id"], sent_id);
@@ -88,7 +88,7 @@ async fn check_kept_until_read(database: &str) {
     socket.acknowledge(&frame).await;
     assert_eq!(receipt.outcome().await, Some(Outcome::Delivered));
     gone(&node, socket).await;
-    // Delivered, so it is not pushed again; and unread.
+    // It is delivered, so it is not pushed again, and it is still unread.
     let mut socket = ada.connect(ACKS).await;
     let second = node.notification(&id, 3);
     let second_id = second.id.to_string();
@@ -96,14 +96,14 @@ async fn check_kept_until_read(database: &str) {
     assert_eq!(socket.notification().await["id"], second_id);
     assert_eq!(unread(&ada).await, 2);
 
-    // Nobody else's business.
+    // Other users have no access.
     let (eve, _) = registered(&node, "eve").await;
     let one = format!("/v1/inbox/{second_id}/read");
     assert_eq!(read(&node, &eve, &one).await, 404);
     assert_eq!(read(&node, &eve, "/v1/inbox/read").await, 204);
     assert_eq!(read(&node, &ada, "/v1/inbox/nonsense/read").await, 404);
     assert_eq!((page(&eve, "").await.0.len(), unread(&ada).await), (0, 2));
-    // To read is to have it, without an acknowledgement; and again changes nothing.
+    // Reading counts as delivery, without an acknowledgement. Reading again changes nothing.
     for _ in 0..2 {
         assert_eq!(read(&node, &ada, &one).await, 204);
         assert_eq!(unread(&ada).await, 1);
@@ -125,12 +125,12 @@ async fn check_kept_until_read(database: &str) {
 }
 
 #[tokio::test]
-async fn what_is_kept_is_pushed_until_acknowledged_and_unread_until_read_on_sqlite() {
+async fn items_are_pushed_until_acknowledged_and_unread_until_read_on_sqlite() {
     Box::pin(check_kept_until_read(&SqliteFile::new().url())).await;
 }
 
 #[tokio::test]
-async fn what_is_kept_is_pushed_until_acknowledged_and_unread_until_read_on_postgres() {
+async fn items_are_pushed_until_acknowledged_and_unread_until_read_on_postgres() {
     Box::pin(check_kept_until_read(&Postgres::shared().await.database().await)).await;
 }
 
@@ -157,7 +157,7 @@ async fn pages_of_the_inbox_meet() {
 }
 
 #[tokio::test]
-async fn what_is_deferred_and_what_is_kept_arrive_in_one_order() {
+async fn deferred_notifications_and_inbox_items_arrive_in_one_order() {
     let kept = Rule { policy: Policy::Inbox, ..Rule::default() };
     let rules = Rules { kinds: [("kept".parse().unwrap(), kept)].into(), ..Rules::default() };
     let node = Node::with(Options { notifications: false, rules, ..Options::default() }).await;
@@ -180,13 +180,13 @@ async fn what_is_deferred_and_what_is_kept_arrive_in_one_order() {
     assert_eq!(seen, order);
 }
 
-/// An inbox whose store is away until somebody says otherwise.
+/// An inbox whose store is unavailable until the test says otherwise.
 struct Away {
     store: Arc<Store>,
     back: watch::Receiver<bool>,
 }
 
-/// One for all nodes of this module: the test that uses it is the only one.
+/// Shared by all nodes of this module; only one test uses it.
 static BACK: std::sync::LazyLock<watch::Sender<bool>> =
     std::sync::LazyLock::new(|| watch::channel(false).0);
 
@@ -204,7 +204,7 @@ impl Away {
 impl Inbox for Away {
     async fn add(&self, notifications: &[Notification], by: EnteredBy) -> Result<(), StoreError> {
         if let Err(away) = self.check() {
-            // It has been written all the same, and nobody was told: the worst of cases.
+            // The worst case: it was written, and a failure is reported.
             self.store.add(notifications, by).await?;
             return Err(away);
         }
@@ -248,10 +248,22 @@ impl Inbox for Away {
     async fn unread(&self, user: &UserId) -> Result<u64, StoreError> {
         self.store.unread(user).await
     }
+
+    async fn remove(&self, id: NotificationId) -> Result<Option<Removed>, StoreError> {
+        self.store.remove(id).await
+    }
+
+    async fn remove_undelivered(
+        &self,
+        user: &UserId,
+        topic: Option<Topic>,
+    ) -> Result<Vec<InboxItem>, StoreError> {
+        self.store.remove_undelivered(user, topic).await
+    }
 }
 
 #[tokio::test]
-async fn what_expires_is_promoted_once_although_the_store_was_away() {
+async fn expired_notifications_are_promoted_once_although_the_store_was_away() {
     const COUNT: usize = 1_500;
     let rule = Rule {
         on_expiry: OnExpiry::Inbox,
@@ -272,14 +284,18 @@ async fn what_expires_is_promoted_once_although_the_store_was_away() {
         receipts.push(node.delivery.send(node.notification(&id, 3)).await.unwrap());
     }
     eventually("the first try has failed", async || unread(&ada).await > 0).await;
-    assert_eq!(node.delivery.ended(Outcome::Promoted), 0, "nobody knows yet that it is kept");
+    assert_eq!(
+        node.delivery.ended(Outcome::Promoted),
+        0,
+        "the node does not know yet that it is stored"
+    );
     BACK.send_replace(true);
     for receipt in receipts {
         assert_eq!(receipt.outcome().await, Some(Outcome::Promoted));
     }
     assert_eq!(unread(&ada).await, COUNT as u64, "each of them once");
     assert_eq!(node.delivery.ended(Outcome::Promoted), COUNT as u64);
-    // And there it is pushed from, like what was kept there in the first place.
+    // It is pushed from the inbox, like every other item there.
     let mut socket = ada.connect(ACKS).await;
     let frame = socket.notification().await;
     socket.acknowledge(&frame).await;

@@ -1,4 +1,4 @@
-//! The JavaScript client in Node, against the real server, and as the package that is published.
+//! The JavaScript client in Node, against the real server and as the published package.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use doorstep_tests::server::{Doorstep, SqliteFile};
 use tempfile::TempDir;
 use tokio::process::Command;
 
-/// What strict TypeScript of today is compiled with, without the types of any machine.
+/// The options of strict TypeScript, without any environment's types.
 const STRICT: [&str; 8] = [
     "--noEmit",
     "--strict",
@@ -32,7 +32,7 @@ fn typescript() -> PathBuf {
     target_dir().join("npm/node_modules/typescript")
 }
 
-/// Runs it to its end, which must be a good one; what it wrote to standard output.
+/// Runs a command, which must succeed. Returns its standard output.
 async fn run(command: &mut Command) -> String {
     let output = command.output().await.expect("it starts; tests/run.sh installs what is run here");
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -47,7 +47,7 @@ async fn its_own_tests_pass_against_the_real_server() {
     let server = Doorstep::serve(&database.url()).start().await;
     for tests in ["doorstep", "arrivals", "network", "types"] {
         let said = run(Command::new("node")
-            // Node 20 has a WebSocket behind this flag, later ones without it.
+            // Node 20 needs this flag for its WebSocket; later versions do not.
             .args(["--experimental-websocket", "--test", "--test-reporter=spec"])
             .arg(js().join(tests).with_extension("test.mjs"))
             .env("DOORSTEP_URL", server.url())
@@ -57,7 +57,7 @@ async fn its_own_tests_pass_against_the_real_server() {
     }
 }
 
-/// A folder in which the package is installed, packed as `npm publish` would, and what was packed.
+/// Packs the package as `npm publish` would and installs it in a folder. Returns the folder and the packed files.
 async fn installed() -> (TempDir, Vec<String>) {
     let folder = tempfile::tempdir().unwrap();
     let pack = ["pack", "--json", "--pack-destination"];
@@ -85,7 +85,7 @@ async fn the_package_has_what_is_published_and_can_be_installed_and_imported() {
     for file in packed.iter().filter(|file| !made.contains(&file.as_str())) {
         assert_eq!(there(file), std::fs::read_to_string(web().join(file)).unwrap());
     }
-    // The CommonJS entry is the module with other words for its exports, and its types are the same.
+    // The CommonJS entry differs from the module only in its export statements, and its types are the same.
     let body = there("doorstep.js").replace("\nexport class ", "\nclass ");
     let exports = "\nmodule.exports = { Doorstep, EventParser };\n";
     assert_eq!(there(made[0]), format!("\"use strict\";\n{body}{exports}"));
@@ -97,7 +97,7 @@ async fn the_package_has_what_is_published_and_can_be_installed_and_imported() {
         const door = new Doorstep({ url, token });
         door.on("welcome", ({ payload }) => { console.log(payload.username); door.close(); });
         door.connect();"#;
-    // As an ES module, and as the CommonJS that Jest and many a backend still load.
+    // As an ES module, and as CommonJS, which Jest and many backends load.
     for (file, import) in [
         ("five-lines.mjs", r#"import { Doorstep } from "doorstep-client";"#),
         ("five-lines.cjs", r#"const { Doorstep } = require("doorstep-client");"#),
@@ -124,7 +124,7 @@ async fn its_types_are_those_of_a_front_end_in_strict_typescript() {
     };
     std::fs::copy(js().join("consumer.ts"), folder.path().join("consumer.mts")).unwrap();
     compile("consumer.mts", "es2022").await;
-    // And of a CommonJS project with `module: node16`, in which `import` becomes `require`.
+    // Also in a CommonJS project with `module: node16`, in which `import` becomes `require`.
     let project = folder.path().join("commonjs");
     std::fs::create_dir(&project).unwrap();
     std::fs::write(project.join("package.json"), r#"{"type":"commonjs"}"#).unwrap();
@@ -135,7 +135,7 @@ async fn its_types_are_those_of_a_front_end_in_strict_typescript() {
         .args(["--module", "node16", "--lib", "es2022", "commonjs/consumer.ts"])
         .current_dir(folder.path()))
     .await;
-    // Each example of the README, with what its reader would have around it.
+    // Each example of the README, with the declarations that it assumes.
     let readme = std::fs::read_to_string(web().join("README.md")).unwrap();
     let around = "declare const token: string; declare function toast(text: string): void; \
                   declare function getToken(): Promise<string>; declare function renewToken(): Promise<string>; declare function signIn(): Promise<void>; export {};\n";
@@ -146,7 +146,7 @@ async fn its_types_are_those_of_a_front_end_in_strict_typescript() {
         };
         let file = format!("example-{number}.mts");
         let mut text = around.to_owned();
-        // Not ours, and not installed: what a reader's `ws` is to us.
+        // A stand-in for the `ws` package, which is not installed.
         if code.contains("from \"ws\"") {
             let ws =
                 "export default class WebSocket { constructor(url: string, protocols: string[]) }";
@@ -167,7 +167,7 @@ async fn its_types_are_those_of_a_front_end_in_strict_typescript() {
 #[tokio::test]
 async fn the_binary_serves_it() {
     let database = SqliteFile::new();
-    // Also where there is no page: a backend's front end gets its client from here.
+    // Also without the page: a backend's front end loads the client from here.
     for trading in ["true", "false"] {
         let server = Doorstep::serve(&database.url())
             .env("DOORSTEP_TRADING__ENABLED", trading)

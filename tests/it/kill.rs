@@ -1,7 +1,7 @@
 //! Money survives: the server is killed with `kill -9`, again and again, at random moments, while clients
-//! register, open and close positions, and the price closes others. In the end everybody who was told that
-//! they exist exists and has one welcome gift, every order that was acknowledged is there, every close is
-//! settled once, and the books are right: `doorstep audit` looks at all of it.
+//! register, open and close positions, and the price closes others. In the end every user whose registration
+//! was confirmed exists and has one welcome gift, every acknowledged order exists, every close is settled once,
+//! and `doorstep audit` finds no fault in the books.
 
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ use tokio::task::JoinSet;
 
 const KILLS: u32 = 50;
 const CLIENTS: u32 = 4;
-/// The longest a server lives after it serves: a few registrations and some trades.
+/// The longest time a server lives once it serves: enough for a few registrations and some trades.
 const LONGEST_LIFE_MS: u64 = 400;
 
-/// `KILL_SEED=...` plays the moments of another run again; a failure names its seed.
+/// `KILL_SEED=...` repeats the moments of another run; a failure names its seed.
 fn seed() -> u64 {
     match std::env::var("KILL_SEED") {
         Ok(seed) => seed.parse().expect("KILL_SEED is a number"),
@@ -24,7 +24,7 @@ fn seed() -> u64 {
     }
 }
 
-/// What was promised to one user.
+/// What the server has confirmed to one user.
 struct Promised {
     user: User,
     opened: Vec<String>,
@@ -42,7 +42,7 @@ async fn check_money_survives(database: &str) {
             let (url, name) = (server.url().to_owned(), format!("u{kill}-{client}"));
             clients.spawn(register_and_trade_until_killed(url, name));
         }
-        // No moment is the right one, so this is no waiting for something: it is the dice.
+        // This sleep waits for no condition: the moment of the kill is random.
         tokio::time::sleep(Duration::from_millis(random.u64(0..=LONGEST_LIFE_MS))).await;
         server.kill().await;
         while let Some(some) = clients.join_next().await {
@@ -69,7 +69,7 @@ async fn check_money_survives(database: &str) {
     assert!(opened > 0 && closed > 0, "nobody traded between the kills");
 }
 
-/// Prices that jump so often and so far that most triggers are crossed while the server lives.
+/// Prices that jump often and far enough to cross most triggers while the server lives.
 fn serve(database: &str) -> Doorstep {
     Doorstep::serve(database)
         .env("DOORSTEP_LOG", "warn")
@@ -95,8 +95,7 @@ async fn check_promise(user: &User, opened: &[String], closed: &[String], seed: 
     }
 }
 
-/// Registers, opens three positions and closes one of them, again and again until the server does not answer
-/// any more.
+/// Registers, opens three positions and closes one of them, again and again until the server stops responding.
 async fn register_and_trade_until_killed(server: String, name: String) -> Vec<Promised> {
     let mut promised = Vec::new();
     for number in 0.. {
@@ -109,7 +108,7 @@ async fn register_and_trade_until_killed(server: String, name: String) -> Vec<Pr
                     break;
                 }
             }
-            // Killed: whether this one exists is anybody's guess.
+            // Killed: whether this user exists is unknown.
             Err(NotRegistered::NoAnswer(_)) => break,
             Err(refused) => panic!("{refused:?}"),
         }
@@ -118,7 +117,7 @@ async fn register_and_trade_until_killed(server: String, name: String) -> Vec<Pr
 }
 
 async fn trade(mine: &mut Promised) -> Result<(), reqwest::Error> {
-    // The gift comes a moment after the registration; before it, orders are refused.
+    // The gift comes a moment after the registration; until then, orders are refused.
     for _ in 0..3 {
         for (symbol, side) in [("ETH-USD", "long"), ("EUR-USD", "short"), ("ACME", "short")] {
             let (_, market) = mine.user.try_get("/v1/instruments").await?;

@@ -1,4 +1,5 @@
-//! The rules of the workspace that a compiler does not know: who may depend on whom, and what lies where.
+//! The rules of the workspace that the compiler does not check: which crate may depend on which, where files belong,
+//! and which names and words they must not use.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,7 +9,7 @@ use std::{
 
 use cargo_metadata::{Dependency, DependencyKind, Metadata, MetadataCommand, Package};
 
-/// Our crates by folder, each with those of ours that it may use: app -> adapters -> application -> domain.
+/// Our crates by folder, each with those of our crates that it may use: app -> adapters -> application -> domain.
 const ARROWS: [(&str, &[&str]); 5] = [
     ("domain", &[]),
     ("application", &["domain"]),
@@ -17,11 +18,11 @@ const ARROWS: [(&str, &[&str]); 5] = [
     ("tests", &["domain", "application", "adapters", "app"]),
 ];
 
-/// All that the domain may depend on: no async runtime, no I/O. `mockall` only behind its feature.
+/// Everything the domain may depend on: no async runtime, no I/O. `mockall` only behind its feature.
 const DOMAIN_MAY_USE: [&str; 6] =
     ["async-trait", "mockall", "serde", "serde_json", "thiserror", "uuid"];
 
-/// All that the application may depend on beside the domain: an async runtime, but no technology of an adapter.
+/// Everything the application may depend on besides the domain: an async runtime, but no adapter's technology.
 const APPLICATION_MAY_USE: [&str; 11] = [
     "async-trait",
     "futures-util",
@@ -36,10 +37,10 @@ const APPLICATION_MAY_USE: [&str; 11] = [
     "tracing",
 ];
 
-/// What of tokio the application may switch on: no sockets, files, processes or signals.
+/// The features of tokio that the application may enable: no sockets, files, processes or signals.
 const APPLICATION_MAY_USE_OF_TOKIO: [&str; 4] = ["macros", "rt-multi-thread", "sync", "time"];
 
-/// What lies at the top, beside dot-files and licences.
+/// The entries of the top level, besides dot-files and licences.
 const TOP_LEVEL: [&str; 10] = [
     "ARCHITECTURE.md",
     "Cargo.lock",
@@ -53,10 +54,10 @@ const TOP_LEVEL: [&str; 10] = [
     "tests",
 ];
 
-/// Written while building or running, and ignored by git.
+/// Written by builds, and ignored by git.
 const NOT_COMMITTED: [&str; 1] = ["target"];
 
-/// Those of [`TOP_LEVEL`] that nothing can do without.
+/// Those of the top level that must exist.
 const MUST_EXIST: [&str; 9] = [
     "Cargo.lock",
     "Cargo.toml",
@@ -78,12 +79,12 @@ fn workspace() -> Metadata {
         .unwrap()
 }
 
-/// The folder a crate of ours lives in, which is also how the rules above name it.
+/// The folder of one of our crates, which is its name in the rules above.
 fn folder(package: &Package) -> &str {
     package.manifest_path.parent().and_then(|dir| dir.file_name()).unwrap()
 }
 
-/// What the crate depends on when it is built for someone else, that is without its own tests.
+/// The crate's dependencies without those of its tests.
 fn real_dependencies(package: &Package) -> impl Iterator<Item = &Dependency> {
     package.dependencies.iter().filter(|dependency| dependency.kind != DependencyKind::Development)
 }
@@ -101,11 +102,11 @@ fn dependencies_between_our_crates_point_one_way() {
     assert_eq!(
         folders.values().copied().collect::<BTreeSet<_>>(),
         allowed.keys().copied().collect(),
-        "a crate came or went: say in ARROWS what it may use"
+        "a crate was added or removed: update ARROWS"
     );
     for package in &metadata.packages {
         let from = folder(package);
-        // Tests' own dependencies are held to it as well: an arrow that tests need is an arrow.
+        // This includes the dependencies of tests.
         for to in package
             .dependencies
             .iter()
@@ -161,7 +162,7 @@ fn every_crate_keeps_the_workspaces_lints() {
         let manifest = fs::read_to_string(&package.manifest_path).unwrap();
         assert!(
             manifest.contains("[lints]\nworkspace = true"),
-            "{} goes without our lints",
+            "{} does not use the workspace's lints",
             package.name
         );
     }
@@ -179,29 +180,31 @@ fn the_top_level_stays_tidy() {
             || NOT_COMMITTED.contains(&name.as_str())
             || name.starts_with("LICENSE-")
             || name.starts_with('.')
-            // What `cargo run` leaves in the working directory: the default database.
+            // The default database, which `cargo run` creates in the working directory.
             || name.starts_with("doorstep.db");
-        assert!(
-            expected,
-            "{name} does not belong at the top level: put it into the crate it belongs to"
-        );
+        assert!(expected, "{name} does not belong at the top level: move it into its crate");
     }
     for name in MUST_EXIST {
         assert!(names.contains(name), "{name} is missing at the top level");
     }
 }
 
-/// Every Rust file under a folder of the repository, with its text.
-fn sources(folder: &str) -> Vec<(String, String)> {
-    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(folder)];
+/// Every text file under a folder of the repository, with its text. Build products and git's own files are left out.
+fn texts(folder: &str) -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut folders = vec![root.join(folder)];
     let mut found = Vec::new();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap();
+            if name == ".git" || NOT_COMMITTED.contains(&name) {
+                continue;
+            }
             if path.is_dir() {
                 folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                found.push((path.display().to_string(), fs::read_to_string(path).unwrap()));
+            } else if let Ok(text) = fs::read_to_string(&path) {
+                found.push((path.strip_prefix(&root).unwrap().display().to_string(), text));
             }
         }
     }
@@ -209,7 +212,14 @@ fn sources(folder: &str) -> Vec<(String, String)> {
     found
 }
 
-/// What the machinery may use of our own crates: how callers are authenticated, moments, and a store that fails.
+/// Every Rust file under a folder of the repository, with its text.
+fn sources(folder: &str) -> Vec<(String, String)> {
+    let mut files = texts(folder);
+    files.retain(|(file, _)| Path::new(file).extension().is_some_and(|ext| ext == "rs"));
+    files
+}
+
+/// What the HTTP machinery may use of our own crates: authentication, timestamps, and errors of the stores.
 const MACHINERY_MAY_USE: [&str; 5] = [
     "doorstep_application::NotAuthenticated",
     "doorstep_application::publishing::ServiceKeys",
@@ -229,5 +239,96 @@ fn the_http_machinery_knows_no_endpoint_and_no_rule_of_the_business() {
         }
         // An endpoint's path belongs to the endpoint; `/openapi.json` is the machinery's own.
         assert!(!text.contains(".route(\"/v1"), "{file} has a route of an endpoint");
+    }
+}
+
+/// Type names that more than one of our crates uses. Each should name one thing: rename one of the two, and take the
+/// name off this list.
+const SHARED_TYPE_NAMES: [&str; 30] = [
+    "Admission",
+    "Client",
+    "ConnectError",
+    "Connection",
+    "Delivery",
+    "Demo",
+    "Entry",
+    "Fault",
+    "Frame",
+    "Held",
+    "Instrument",
+    "Key",
+    "Limits",
+    "Line",
+    "Market",
+    "Metrics",
+    "Notification",
+    "Notifications",
+    "Position",
+    "PositionClosed",
+    "Rewards",
+    "Rule",
+    "Secret",
+    "Sessions",
+    "Settings",
+    "Simulation",
+    "Step",
+    "Trading",
+    "User",
+    "Webhook",
+];
+
+/// The name of the type that a line defines, if the line is at the top level and other files can use the type.
+fn shared_type(line: &str) -> Option<&str> {
+    let rest = line.strip_prefix("pub")?;
+    let rest = match rest.strip_prefix('(') {
+        Some(restricted) => restricted.split_once(')')?.1,
+        None => rest,
+    };
+    let (keyword, name) = rest.trim_start().split_once(' ')?;
+    let is_type = ["struct", "enum", "trait", "type", "union"].contains(&keyword);
+    is_type.then(|| name.split(|letter: char| !letter.is_alphanumeric()).next()).flatten()
+}
+
+#[test]
+fn a_type_name_means_one_thing_in_all_crates() {
+    let mut crates = BTreeMap::<String, BTreeSet<&str>>::new();
+    for folder in ["domain", "application", "adapters", "app"] {
+        for (_, text) in sources(&format!("{folder}/src")) {
+            for name in text.lines().filter_map(shared_type) {
+                crates.entry(name.to_owned()).or_default().insert(folder);
+            }
+        }
+    }
+    let known = BTreeSet::from(SHARED_TYPE_NAMES);
+    let shared = |name: &str| crates.get(name).is_some_and(|folders| folders.len() > 1);
+    for (name, folders) in &crates {
+        assert!(
+            !shared(name) || known.contains(name.as_str()),
+            "{name} is a type in {folders:?}: rename all but one"
+        );
+    }
+    for name in known {
+        assert!(shared(name), "{name} is unique now: take it off SHARED_TYPE_NAMES");
+    }
+    assert_eq!(shared_type("pub(in crate::x) struct Some<T>(T);"), Some("Some"));
+    assert_eq!(shared_type("    pub struct Nested;"), None);
+}
+
+/// Documents and paths that exist only outside the repository. In pieces, so that this file does not contain them.
+const ELSEWHERE: [&str; 4] = [
+    concat!("DES", "IGN"),
+    concat!("CLUSTER", ".md"),
+    concat!("STYLE", ".md"),
+    concat!("/wo", "rk/"),
+];
+
+#[test]
+fn it_is_free_of_references_to_what_readers_do_not_have() {
+    for (file, text) in texts(".") {
+        for (number, line) in (1..).zip(text.lines()) {
+            for word in ELSEWHERE {
+                assert!(!line.contains(word), "{file}:{number} refers to {word}: refer to docs/");
+            }
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Where a process listens, and for whom places are kept.
+//! The addresses a process listens on, and the limit on connections per address.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ async fn metrics_can_have_an_address_of_their_own() {
     let url = line.split(['"', ' ', '=']).find(|word| word.starts_with("http://")).unwrap();
     let text = reqwest::get(url).await.unwrap().text().await.unwrap();
     assert!(text.contains("doorstep_"), "{text}");
-    // Nothing else is there.
+    // That address serves nothing else.
     let elsewhere = url.replace("/metrics", "/v1/me");
     assert_eq!(reqwest::get(elsewhere).await.unwrap().status(), StatusCode::NOT_FOUND);
     let main = process.announced().await;
@@ -36,14 +36,14 @@ async fn metrics_can_have_an_address_of_their_own() {
     assert_eq!(public.status(), StatusCode::NOT_FOUND);
     let described =
         reqwest::get(format!("{main}/openapi.json")).await.unwrap().text().await.unwrap();
-    assert!(!described.contains("\"/metrics\""), "it is not described there");
+    assert!(!described.contains("\"/metrics\""), "the public description leaves it out");
 }
 
 async fn connect(node: &Node) -> TcpStream {
     TcpStream::connect(node.address).await.unwrap()
 }
 
-/// Asks over a connection, and answers all that comes until the server has closed it or the answer is complete.
+/// Sends a request over a connection. Returns everything up to the complete response or the end.
 async fn ask(client: &mut TcpStream, path: &str) -> String {
     let request = format!("GET {path} HTTP/1.1\r\nHost: door\r\nConnection: close\r\n\r\n");
     client.write_all(request.as_bytes()).await.ok();
@@ -77,7 +77,7 @@ async fn connections_that_read_nothing_keep_nobody_out() {
     let mut clients = Vec::new();
     for _ in 0..16 {
         let mut client = connect(&node).await;
-        // As many requests as the socket takes, and no answer is read.
+        // Sends as many requests as the socket takes, and reads no response.
         let requests = "GET /openapi.json HTTP/1.1\r\nHost: door\r\n\r\n".repeat(1000);
         let writing = client.write_all(requests.as_bytes());
         tokio::time::timeout(Duration::from_millis(50), writing).await.ok();
@@ -87,7 +87,7 @@ async fn connections_that_read_nothing_keep_nobody_out() {
     assert!(ask(&mut connect(&node).await, "/v1/me").await.starts_with("HTTP/1.1 401"));
 }
 
-/// As many clients do, it sends all of its body before it reads anything.
+/// Like many clients, it sends its whole body before it reads anything.
 const UPLOAD: &str = r#"
 import http.client, sys
 for path, status in [("/v1/users", 413), ("/v1/me", 405), ("/nothing", 404)]:

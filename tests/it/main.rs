@@ -1,4 +1,4 @@
-//! The integration tests: one binary, a module a subject.
+//! The integration tests: one binary, one module per subject.
 
 #![allow(clippy::unwrap_used, reason = "what cannot be had in a test is that test's failure")]
 
@@ -21,6 +21,7 @@ mod outbox;
 mod process;
 mod promises;
 mod proxies;
+mod reference;
 mod sign_ins;
 mod simulation;
 mod sse;

@@ -1,4 +1,4 @@
-//! What RFC 9112 (HTTP/1.1) and RFC 6455 (WebSocket) demand of a server that receives a request, one line for each
+//! What RFC 9112 (HTTP/1.1) and RFC 6455 (WebSocket) require of a server that receives a request, one line per
 //! rule.
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -6,7 +6,7 @@ use tokio::net::TcpStream;
 
 use crate::node::Node;
 
-/// Sends this, closes its side, and reads everything that is answered.
+/// Sends this message, closes its side, and reads all responses.
 async fn ask(node: &Node, message: &str) -> String {
     let mut client = TcpStream::connect(node.address).await.unwrap();
     client.write_all(message.as_bytes()).await.unwrap();
@@ -16,7 +16,7 @@ async fn ask(node: &Node, message: &str) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-/// The statuses of all answers.
+/// The statuses of all responses.
 fn statuses(answers: &str) -> Vec<u16> {
     let heads = answers.split("HTTP/1.1 ").skip(1);
     heads.map(|head| head.split(' ').next().unwrap().parse().unwrap()).collect()
@@ -27,10 +27,11 @@ async fn check(node: &Node, section: &str, message: &str, expected: &[u16]) {
     assert_eq!(statuses(&answers), expected, "section {section}: {message:?}: {answers}");
 }
 
-/// What could be taken for another request, if the first one were understood in another way.
+/// Would be taken for a second request if the server misread the length of the first one.
 const NEXT: &str = "GET /health/live HTTP/1.1\r\nHost: door\r\n\r\n";
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a list of rules, one line each")]
 async fn rfc_9112_is_kept() {
     let node = Node::start().await;
     let get = |rest: &str| format!("GET /health/live HTTP/1.1\r\n{rest}\r\n");
@@ -74,8 +75,8 @@ async fn rfc_9112_is_kept() {
         ("5, no space before the colon", get("Host : door\r\n"), &[400]),
         ("5, a line without a colon", get("Host: door\r\nnothing\r\n"), &[400]),
         ("5.2, no folded lines", get("Host: door\r\nx: a\r\n b\r\n"), &[400]),
-        // Section 6: how long the body is. After what is not clear, nothing else is read. A `Content-Length` beside a
-        // `Transfer-Encoding` may be ignored, if the connection is closed: 415 says that no type was given.
+        // Section 6: the length of the body. After an ambiguous length nothing more is read. A `Content-Length` next to
+        // a `Transfer-Encoding` may be ignored if the connection is closed: 415 says that the request has no type.
         (
             "6.1, both",
             format!(
@@ -182,7 +183,7 @@ async fn the_opening_handshake_of_rfc_6455_is_kept() {
         "Sec-WebSocket-Version: 13\r\n",
     ];
     let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
-    // Section 4.2.1: which line of a good handshake is replaced by what, and the answer.
+    // Section 4.2.1: a line of a valid handshake, its replacement, and the expected status.
     let rules = [
         ("nothing", "", "", 101),
         (

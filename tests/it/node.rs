@@ -14,10 +14,10 @@ use doorstep_adapters::http::{self, AddressLimit, AllowedOrigins, Rate, Router, 
 use doorstep_adapters::security::{Argon2Passwords, HashingLimits, RandomTokens};
 use doorstep_adapters::sql::{Store, connect};
 use doorstep_adapters::system::{SystemClock, V7Ids};
-use doorstep_adapters::websocket::Settings;
+use doorstep_adapters::websocket::WebSocketSettings;
 use doorstep_application::accounts::AccountViews;
 use doorstep_application::delivery::{Delivery, Limits, Rules, Stopped};
-use doorstep_application::notifications::Notifications;
+use doorstep_application::events_to_notifications::Notifier;
 use doorstep_application::registration::{Registration, RegistrationParts};
 use doorstep_application::rewards::{RewardParts, Rewards};
 use doorstep_application::sign_ins::{SignInParts, SignIns};
@@ -31,7 +31,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// The time of day, which a test may move on.
+/// The time of day, which a test can advance.
 pub(crate) struct MovableClock {
     real: SystemClock,
     moved_micros: AtomicU64,
@@ -50,36 +50,36 @@ impl Clock for MovableClock {
     }
 }
 
-/// How a node differs from the usual one.
+/// The options of a node.
 pub(crate) struct Options {
-    pub(crate) websocket: Settings,
+    pub(crate) websocket: WebSocketSettings,
     pub(crate) rate: Rate,
     pub(crate) server: ServerSettings,
-    pub(crate) connections: connections::Settings,
+    pub(crate) connections: connections::ConnectionSettings,
     pub(crate) hashing: HashingLimits,
-    /// Whether anybody is told about anything that happens.
+    /// Whether events become notifications.
     pub(crate) notifications: bool,
     pub(crate) rules: Rules,
     pub(crate) limits: Limits,
     /// The database's URL.
     pub(crate) database: String,
-    /// What stands between delivery and the inbox in the store.
+    /// Wraps the store's inbox before delivery gets it.
     pub(crate) inbox: fn(Arc<Store>) -> Arc<dyn Inbox>,
-    /// Whether a stop leaves what waits in the store.
+    /// Whether a stop hands waiting notifications over to the store.
     pub(crate) handover: bool,
-    /// Another handler on the bus.
+    /// An additional handler on the bus.
     pub(crate) handler: Option<Arc<dyn EventHandler>>,
-    /// Routes beside the usual ones.
+    /// Additional routes.
     pub(crate) more: Router,
 }
 
 impl Default for Options {
     fn default() -> Self {
         Self {
-            websocket: Settings::default(),
+            websocket: WebSocketSettings::default(),
             rate: Rate { per_second: 0, burst: 0 },
             server: ServerSettings::default(),
-            connections: connections::Settings::default(),
+            connections: connections::ConnectionSettings::default(),
             hashing: HashingLimits::default(),
             notifications: true,
             rules: Rules::default(),
@@ -93,7 +93,7 @@ impl Default for Options {
     }
 }
 
-/// The node.
+/// A running node.
 pub(crate) struct Node {
     pub(crate) address: SocketAddr,
     pub(crate) store: Arc<Store>,
@@ -106,7 +106,7 @@ pub(crate) struct Node {
     http: reqwest::Client,
 }
 
-/// A user who has just been registered through the front door.
+/// A user who has just registered over HTTP.
 pub(crate) struct Registered {
     pub(crate) id: UserId,
     pub(crate) token: String,
@@ -154,7 +154,7 @@ impl Node {
         });
         let mut wiring = wiring.handler(Arc::new(rewards));
         if options.notifications {
-            wiring = wiring.handler(Arc::new(Notifications::new(
+            wiring = wiring.handler(Arc::new(Notifier::new(
                 delivery.clone(),
                 the_clock.clone(),
                 ids.clone(),
@@ -214,8 +214,8 @@ impl Node {
         format!("http://{}", self.address)
     }
 
-    /// Stops as the service does: the transports, what is under way as an event, what waits, and last the
-    /// events that this has raised.
+    /// Stops in the same order as the service: the transports, the events under way, the waiting notifications, and
+    /// last the events that this has raised.
     pub(crate) async fn stop(self, patience: Duration) -> Stopped {
         self.stopping.cancel();
         self.connections.stop(patience / 5).await;
@@ -235,7 +235,7 @@ impl Node {
         self.request(Method::POST, path).json(body).send().await.unwrap()
     }
 
-    /// GETs with a token, and expects to be answered well.
+    /// GETs with a token, and expects success.
     pub(crate) async fn get(&self, path: &str, token: &str) -> Value {
         let response = self.request(Method::GET, path).bearer_auth(token).send().await.unwrap();
         assert_eq!(response.status(), 200, "{path}");
@@ -251,7 +251,7 @@ impl Node {
         Registered { id: text(&body["user"]["id"]).parse().unwrap(), token: text(&body["token"]) }
     }
 
-    /// A notification for this user, with so many bytes of payload.
+    /// A notification for this user, with this many bytes of payload.
     pub(crate) fn notification(&self, user: &UserId, bytes: usize) -> Notification {
         Notification {
             id: NotificationId::new(V7Ids.next()),
@@ -265,7 +265,7 @@ impl Node {
     }
 }
 
-/// Waits until something has come about; a minute is never.
+/// Waits until a condition holds; fails after a minute.
 pub(crate) async fn eventually(what: &str, mut come_about: impl AsyncFnMut() -> bool) {
     let waited = tokio::time::timeout(Duration::from_mins(1), async {
         while !come_about().await {

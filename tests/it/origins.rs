@@ -1,12 +1,12 @@
-//! Pages of other origins: one comparison for WebSockets and for what CORS allows.
+//! Pages of other origins: WebSocket connections and CORS use the same comparison.
 
 use doorstep_adapters::http::{AllowedOrigins, for_origins};
-use doorstep_adapters::websocket::Settings;
+use doorstep_adapters::websocket::WebSocketSettings;
 use reqwest::{Method, Response, StatusCode, header};
 
 use crate::node::{Node, Options};
 
-/// A node whose inbox and WebSockets pages of these origins may use.
+/// A node that pages of these origins may use.
 async fn node() -> Node {
     let allowed = AllowedOrigins::parse([
         "https://App.example.com:443",
@@ -14,7 +14,8 @@ async fn node() -> Node {
         "capacitor://localhost",
     ])
     .unwrap();
-    let websocket = Settings { allowed_origins: allowed.clone(), ..Settings::default() };
+    let websocket =
+        WebSocketSettings { allowed_origins: allowed.clone(), ..WebSocketSettings::default() };
     let page = axum::routing::get(|| async { "for pages" }).delete(|| async { "gone" });
     let more = for_origins(axum::Router::new().route("/for-pages", page), &allowed);
     Node::with(Options { websocket, more, ..Options::default() }).await

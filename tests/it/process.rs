@@ -1,14 +1,14 @@
-//! The process as its operator sees it: configuration, exit codes, messages, the graceful stop - and the
-//! main job, over the real wire.
+//! The process as its operator sees it: configuration, exit codes, messages and the graceful stop. Also its main
+//! job, over the real wire.
 
 use doorstep_tests::client::User;
 use doorstep_tests::server::{Doorstep, Finished, SqliteFile};
 use sqlx::{Connection, Executor};
 
-/// A notification ends, and the log says how, as often as a registration makes notifications.
+/// A registration makes this many notifications, and the log has one line for the end of each.
 const NEWS: usize = 2;
 
-/// Runs a call that must end with this code and these parts in what it says on standard error.
+/// Runs a call that must end with this code and with these parts on standard error.
 async fn check_refused(call: Doorstep, code: i32, parts: &[&str]) {
     let Finished { code: got, stderr, .. } = call.run().await;
     assert_eq!(got, Some(code), "{stderr}");
@@ -80,8 +80,8 @@ async fn wrong_usage_and_wrong_configuration_end_with_2() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_done_ends_with_1_and_says_what_to_do() {
-    // Nobody listens on a port that was free a moment ago.
+async fn failures_at_the_start_exit_with_1_and_say_what_to_do() {
+    // Nothing listens on a port that was free a moment ago.
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let url = format!("postgres://u:s3cret@{free}/d");
     check_refused(Doorstep::serve(&url), 1, &[&free.to_string(), "cannot be reached"]).await;
@@ -139,7 +139,7 @@ async fn the_token_is_in_no_output_of_the_listener() {
     assert!(!call.stdout.contains("s3cret"));
 }
 
-/// A user registers, connects late, and sees the popup - or, under `immediate`, does not.
+/// A user registers, connects late, and sees the popup, or under `immediate` does not.
 async fn check_late_client(policy: &str, strategy: &str, sees: bool) {
     let database = SqliteFile::new();
     let call = Doorstep::serve(&database.url())

@@ -1,5 +1,5 @@
-//! What delivery promises (DESIGN section 3), a test each, over real sockets and a real store. What a
-//! simulation of many schedules shows is not shown again here: these show that it arrives at the wire.
+//! The promises of delivery (docs/promises.md), one test each, over real sockets and a real store. The simulation
+//! tests the promises in many schedules; these tests show that they hold at the wire.
 
 mod bounds;
 mod idle;
@@ -17,15 +17,15 @@ use crate::node::{Node, Options, eventually};
 
 const ACKS: &str = "doorstep.v1";
 const PLAIN: &str = "doorstep.plain.v1";
-/// Soon enough to be waited for.
+/// A TTL that a test can wait for.
 const SOON: Duration = Duration::from_millis(50);
 
-/// A node on which nobody is notified of anything but by the test.
+/// A node that sends only the test's own notifications.
 fn quiet() -> Options {
     Options { notifications: false, ..Options::default() }
 }
 
-/// The same with this rule for everything.
+/// The same, with this rule for every kind.
 fn ruled(default: Rule) -> Options {
     Options { rules: Rules { default, ..Rules::default() }, ..quiet() }
 }
@@ -37,7 +37,7 @@ async fn registered(node: &Node, name: &str) -> (User, UserId) {
     (user, id)
 }
 
-/// Connects, and waits until the node knows.
+/// Connects, and waits until the node has registered the connection.
 async fn connected(node: &Node, user: &User, subprotocol: &str) -> Socket {
     let before = node.connections.count();
     let socket = user.connect(subprotocol).await;
@@ -45,7 +45,7 @@ async fn connected(node: &Node, user: &User, subprotocol: &str) -> Socket {
     socket
 }
 
-/// Breaks the connection off, and waits until the node knows.
+/// Drops the connection, and waits until the node has noticed.
 async fn gone(node: &Node, socket: Socket) {
     let before = node.connections.count();
     drop(socket);
@@ -72,7 +72,7 @@ fn id_of(frame: &Value) -> NotificationId {
     frame["id"].as_str().unwrap().parse().unwrap()
 }
 
-/// The ids of the next so many notifications.
+/// The ids of the next `count` notifications.
 async fn ids(socket: &mut Socket, count: usize) -> Vec<NotificationId> {
     let mut ids = Vec::new();
     for _ in 0..count {

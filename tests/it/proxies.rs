@@ -1,5 +1,5 @@
-//! Behind a real nginx, configured as the documentation says: each client has its own address, for limits and logs,
-//! over HTTP, WebSocket and event streams.
+//! Behind a real nginx, configured as documented: limits and logs use the address of each client, over HTTP,
+//! WebSocket and event streams.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -14,11 +14,11 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{ClientRequestBuilder, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-/// Two clients, as nginx sees them; it itself connects from 127.0.0.1.
+/// The addresses of two clients as nginx sees them; nginx itself connects from 127.0.0.1.
 const ONE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 const OTHER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
 
-/// A server and the nginx before it.
+/// A server and the nginx in front of it.
 struct Site {
     server: Server,
     nginx: Nginx,
@@ -26,7 +26,7 @@ struct Site {
 }
 
 impl Site {
-    /// With this in the configuration.
+    /// Starts both, with these lines in the server's configuration.
     async fn with(file: &str) -> Self {
         let database = SqliteFile::new();
         let call = Doorstep::serve(&database.url()).file("doorstep.toml", file);
@@ -82,7 +82,7 @@ async fn kind(socket: &mut WebSocketStream<tokio::net::TcpStream>) -> Value {
                 }
             }
             Some(Ok(_)) => {}
-            other => panic!("no notification but {other:?}"),
+            other => panic!("expected a notification, got {other:?}"),
         }
     }
 }
@@ -95,11 +95,11 @@ async fn sockets_pass_and_each_client_has_a_limit_of_its_own() {
     assert_eq!(kind(&mut first).await, "welcome");
     let mut second = site.socket(OTHER, &bob.token).await;
     assert_eq!(kind(&mut second).await, "welcome");
-    // The third is the second from its address.
+    // The third connection is the second one from its address.
     let mut third = site.socket(ONE, &bob.token).await;
     match third.next().await {
         Some(Ok(Message::Close(Some(frame)))) => assert_eq!(frame.code, CloseCode::Again),
-        other => panic!("no goodbye but {other:?}"),
+        other => panic!("expected a close frame, got {other:?}"),
     }
 }
 
@@ -125,7 +125,7 @@ async fn requests_are_limited_and_logged_by_the_client_and_not_by_what_it_says()
         "[server]\ntrusted_proxies = \"127.0.0.1\"\n[limits]\nregistrations_per_second = 1",
     )
     .await;
-    // What the client writes itself stands further left, and counts for nothing.
+    // Addresses that the client itself writes are further left, and are ignored.
     let mut claimed = 0_u8;
     let refused = loop {
         let forged = format!("203.0.113.{claimed}");
@@ -173,7 +173,7 @@ async fn a_unix_socket_works_behind_the_proxy_too() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("door.sock");
     let database = SqliteFile::new();
-    // Left behind by a process that was killed.
+    // The socket file of a process that was killed.
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
     let listen = format!("unix:{}", path.display());
     let call = Doorstep::new(&["serve", "--listen", &listen])
@@ -191,7 +191,7 @@ async fn a_unix_socket_works_behind_the_proxy_too() {
     assert_eq!(user.connect("doorstep.v1").await.kinds(1).await, ["welcome"]);
     process.logged("client=127.0.0.1", 1).await;
 
-    // Another process does not take the socket of one that lives.
+    // Another process does not take over the socket of a running one.
     let second = call.run().await;
     assert_eq!(second.code, Some(1));
     assert!(second.stderr.contains("another process listens"), "{}", second.stderr);

@@ -1,4 +1,4 @@
-//! A storm of sign-ins at the real binary.
+//! A storm of sign-ins against the real binary.
 
 use doorstep_tests::client::{PASSWORD, User};
 use doorstep_tests::server::{Doorstep, Server, SqliteFile};
@@ -6,7 +6,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use serde_json::json;
 
-/// What of the process is in memory, in MiB.
+/// The process's resident memory in MiB.
 #[cfg(target_os = "linux")]
 fn resident(server: &Server) -> u64 {
     let status = format!("/proc/{}/status", server.pid().unwrap());
@@ -15,7 +15,7 @@ fn resident(server: &Server) -> u64 {
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
 }
 
-/// So many sign-ins at once. Answers how many there were.
+/// Signs in this many times at once. Returns how many succeeded.
 async fn storm(server: &Server, at_once: usize) -> usize {
     let body = json!({"username": "ada", "password": PASSWORD});
     let http = reqwest::Client::new();
@@ -39,6 +39,6 @@ async fn a_storm_of_sign_ins_leaves_no_memory_behind() {
     let before = resident(&server);
     assert_eq!(storm(&server, 120).await, 120);
     let after = resident(&server);
-    // A hash takes 19 MiB, and one is computed per core. What the connections left behind is some MiB.
+    // A hash takes 19 MiB, and one is computed per core. The connections leave a few MiB behind.
     assert!(after < before + 32, "{before} MiB before, {after} MiB after");
 }

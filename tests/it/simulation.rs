@@ -1,4 +1,4 @@
-//! The delivery policy under everything that can go wrong: 20,000 seeded schedules.
+//! The delivery policy under every kind of failure: 20,000 seeded schedules.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -33,7 +33,7 @@ fn every_promise_holds_in_20_000_schedules() {
         let workers: Vec<_> = (0..workers).map(|_| scope.spawn(play)).collect();
         workers.into_iter().map(|worker| worker.join().unwrap()).collect()
     });
-    // A simulation in which little happens would hold every promise too.
+    // A simulation in which little happens would keep every promise too.
     let accepted: u64 = played.iter().map(|p| p.0).sum();
     let delivered: u64 = played.iter().map(|p| p.1).sum();
     assert!(accepted > SCHEDULES * 20, "only {accepted} were accepted");

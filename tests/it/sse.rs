@@ -1,4 +1,4 @@
-//! Server-Sent Events over the real wire, alone and beside a WebSocket of the same user.
+//! Server-Sent Events over the real wire, alone and together with a WebSocket of the same user.
 
 use std::time::Duration;
 
@@ -11,13 +11,13 @@ use crate::node::eventually;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A stream that is being read.
+/// An open stream.
 struct Stream {
     response: Response,
     text: String,
 }
 
-/// One event of it.
+/// One event of a stream.
 #[derive(Debug, PartialEq)]
 struct Event {
     id: String,
@@ -35,7 +35,7 @@ impl Stream {
         let response = request.send().await.unwrap();
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.headers()["content-type"], "text/event-stream");
-        assert_eq!(response.headers()["cache-control"], "no-store");
+        assert_eq!(response.headers()["cache-control"], "no-store, no-transform");
         Self { response, text: String::new() }
     }
 
@@ -90,15 +90,15 @@ async fn a_stream_has_what_waited_and_what_comes() {
     assert_eq!(kinds, ["welcome", "reward.granted"]);
     server.logged("outcome=\"delivered\"", 2).await;
     send(&server, &user, "immediate").await;
-    assert_eq!(stream.kinds(1).await[0].0, "demo.immediate", "who is there gets it at once");
+    assert_eq!(stream.kinds(1).await[0].0, "demo.immediate", "a connected user gets it at once");
 }
 
 #[tokio::test]
-async fn what_the_client_had_by_its_last_event_id_does_not_come_again() {
+async fn notifications_up_to_the_last_event_id_are_not_repeated() {
     let database = SqliteFile::new();
     let mut server = Doorstep::serve(&database.url()).start().await;
     let user = User::register(server.url(), "ada").await;
-    // A WebSocket that took both and acknowledged neither, and then broke off.
+    // A WebSocket that received both, acknowledged neither, and was then dropped.
     let mut socket = user.connect("doorstep.v1").await;
     let welcome = socket.notification().await;
     let reward = socket.notification().await;
@@ -122,7 +122,7 @@ async fn both_transports_of_one_user_are_pushed_to() {
     assert_eq!(socket.notification().await["kind"], "demo.wake");
 }
 
-/// Waits until the server's figures have all of these lines.
+/// Waits until the server's metrics contain all of these lines.
 async fn until_measured(server: &Server, lines: &[&str]) {
     let url = format!("{}/metrics", server.url());
     eventually(&lines.join(", "), async || {
@@ -148,7 +148,7 @@ async fn streams_and_sockets_are_both_in_the_figures() {
     let sent = r#"doorstep_frames_queued_total{transport="sse"} 2"#;
     until_measured(&server, &[one_socket, one_stream, sent]).await;
     drop(stream);
-    // A stream that is gone is noticed when something is written to it.
+    // The server notices that a stream is gone when it writes to it.
     send(&server, &user, "immediate").await;
     send(&server, &user, "immediate").await;
     until_measured(&server, &[one_socket, no_stream]).await;
@@ -205,8 +205,10 @@ async fn the_demonstration_is_only_there_where_it_is_wanted() {
         let user = User::register(server.url(), &format!("ada-{enabled}")).await;
         let (status, _) = user.get("/v1/demo/record").await;
         assert_eq!(status, if there { 200 } else { 404 }, "{enabled}");
+        // Gone before the next one opens the same file.
+        server.kill().await;
     }
-    // Where others can connect, it is off unless somebody says otherwise.
+    // Where other machines can connect, it is off by default.
     let call =
         Doorstep::new(&["serve", "--listen", "0.0.0.0:0"]).env("DATABASE_URL", &database.url());
     let server = call.start().await;

@@ -1,4 +1,4 @@
-//! What a node does when its database cannot be written to, is gone, or is somebody else's.
+//! A node whose database cannot be written to, is gone, or belongs to another process.
 
 mod alone;
 mod full;
@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::backends::Door;
 
-/// An inbox and a handover, without the simulation; what waits does so for an hour.
+/// A server with inbox and handover, without the simulation, and with a TTL of an hour.
 const KEEPS: &str = "
     [trading]\nenabled = false
     [server]\nstop_within = \"2s\"
@@ -23,7 +23,7 @@ async fn door(database: &str) -> Door {
 }
 
 impl Door {
-    /// Publishes one into the inbox, with a payload of 20 KiB: what became of it.
+    /// Publishes one notification into the inbox, with a payload of 20 KiB. Returns its state and reason.
     async fn keeps(&self) -> String {
         let body = json!({
             "user_id": "ada", "kind": "news", "policy": "inbox", "payload": "x".repeat(20 * 1024),
@@ -33,7 +33,7 @@ impl Door {
         format!("{} {}", word("state"), word("reason"))
     }
 
-    /// Publishes so many that wait in memory.
+    /// Publishes this many notifications, which wait in memory.
     async fn wait_for(&self, user: &str, count: usize) {
         let one = |n| json!({"user_id": user, "kind": "news", "payload": n});
         let answers = self.backend.publish(&(0..count).map(one).collect()).await;
@@ -49,7 +49,7 @@ async fn until_ready(server: &Server) {
     crate::node::eventually("the node is ready", async || readiness(server).await == 200).await;
 }
 
-/// What may wait weighs more than any machine has.
+/// The configured limit exceeds the memory of any machine.
 #[tokio::test]
 async fn a_limit_above_the_machine_s_memory_is_warned_of() {
     let call = Doorstep::serve("sqlite::memory:");

@@ -1,4 +1,4 @@
-//! Both stores keep what the ports promise, and say what is wrong when they cannot be opened.
+//! Both stores keep the promises of the ports, and report why they cannot be opened.
 
 mod opening;
 mod pooler;
@@ -15,7 +15,7 @@ use doorstep_tests::postgres::Postgres;
 use tempfile::TempDir;
 use uuid::Uuid;
 
-/// A store of its own for one test.
+/// A fresh store for one test.
 struct Fresh {
     store: Arc<Store>,
     url: String,
@@ -46,7 +46,7 @@ impl Fresh {
         Arc::clone(&self.store)
     }
 
-    /// For those who go behind the store's back.
+    /// The URL for connections that bypass the store.
     fn raw_url(&self) -> String {
         self.url.replace(' ', "%20")
     }
@@ -82,7 +82,7 @@ fn entry(user_id: &UserId) -> LedgerEntry {
     }
 }
 
-/// As many, each for another user.
+/// This many notifications, each for another user.
 pub(crate) fn notifications(count: usize) -> Vec<Notification> {
     let one = |_| Notification {
         id: NotificationId::new(Uuid::now_v7()),
@@ -96,7 +96,7 @@ pub(crate) fn notifications(count: usize) -> Vec<Notification> {
     (0..count).map(one).collect()
 }
 
-/// One test for each suite.
+/// One test per suite.
 macro_rules! keeps_the_contracts {
     ($module:ident, $fresh:path) => {
         mod $module {
@@ -162,7 +162,7 @@ keeps_the_contracts!(sqlite_file, Fresh::sqlite_file);
 keeps_the_contracts!(sqlite_memory, Fresh::sqlite_memory);
 keeps_the_contracts!(postgres, Fresh::postgres);
 
-/// The store that other tests use in the place of a real one keeps the same promises.
+/// The in-memory store of other tests keeps the same promises.
 mod memory {
     use doorstep_tests::{contract, memory::Memory};
 

@@ -1,8 +1,8 @@
-//! TLS towards others: the webhook's receiver, PostgreSQL, and the server that `listen` listens to. All of them
-//! speak it only if whoever answers has a certificate that is to be trusted.
+//! Outgoing TLS connections: to the webhook's receiver, to PostgreSQL, and from `listen` to its server. Each is
+//! made only if the peer's certificate can be trusted.
 //!
-//! The other end is a relay that ends TLS before a server that speaks none. Its certificate, for `localhost` and
-//! `127.0.0.1`, is of an authority that no machine trusts (`tls/ca.pem`).
+//! The peer is a relay that terminates TLS in front of a server without TLS. Its certificate, for `localhost` and
+//! `127.0.0.1`, is issued by an authority that no machine trusts (`tls/ca.pem`).
 
 use std::io;
 use std::net::SocketAddr;
@@ -31,15 +31,15 @@ use crate::backends::{BARE, Door};
 const AUTHORITY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/it/tls/ca.pem");
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
-/// What a client says before TLS begins.
+/// The bytes that a client sends before TLS begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Before {
     Nothing,
-    /// The `SSLRequest` of PostgreSQL's protocol, eight bytes, which is answered with `S`.
+    /// The `SSLRequest` of PostgreSQL's protocol: eight bytes, to which the server replies `S`.
     SslRequest,
 }
 
-/// Ends TLS before this server. Answers on which port.
+/// Terminates TLS in front of this server. Returns the relay's port.
 async fn relay(to: SocketAddr, before: Before) -> u16 {
     let file = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("it/tls").join(name);
     let certificate = CertificateDer::from_pem_file(file("server.pem")).unwrap();
@@ -56,7 +56,7 @@ async fn relay(to: SocketAddr, before: Before) -> u16 {
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            // Who does not trust us hangs up, and that is what some tests are about.
+            // A client that does not trust the certificate hangs up, which some tests expect.
             tokio::spawn(pass_on(stream, acceptor.clone(), to, before));
         }
     });
@@ -78,7 +78,7 @@ async fn pass_on(
     copy_bidirectional(&mut outer, &mut inner).await.map(drop)
 }
 
-/// A receiver behind TLS: its port, and a message for each request that it got.
+/// A receiver behind TLS: its port, and a channel with one message per request.
 async fn receiver() -> (u16, mpsc::UnboundedReceiver<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = relay(listener.local_addr().unwrap(), Before::Nothing).await;
@@ -116,7 +116,7 @@ async fn a_webhook_trusts_nobody_whom_the_machine_does_not_trust() {
     let (port, mut received) = receiver().await;
     let mut door = Door::with(&webhook(port, "")).await;
     door.backend.publish(&now_or_never()).await;
-    door.server.logged("the webhook did not take a batch", 1).await;
+    door.server.logged("the webhook did not accept a batch", 1).await;
     assert!(received.try_recv().is_err());
     door.server.terminate();
     let stopped = door.server.wait().await;
@@ -124,7 +124,7 @@ async fn a_webhook_trusts_nobody_whom_the_machine_does_not_trust() {
 }
 
 #[tokio::test]
-async fn what_names_no_authority_ends_the_start_with_2() {
+async fn an_invalid_ca_file_exits_with_2() {
     let dir = tempfile::tempdir().unwrap();
     let letter = dir.path().join("letter.txt");
     std::fs::write(&letter, "Dear reader").unwrap();
@@ -132,7 +132,7 @@ async fn what_names_no_authority_ends_the_start_with_2() {
     for (url, file, says) in [
         ("https://localhost/", "/nowhere/ca.pem", "cannot be read"),
         ("https://localhost/", letter, "BEGIN CERTIFICATE"),
-        ("http://localhost/", AUTHORITY, "only an https:// URL"),
+        ("http://localhost/", AUTHORITY, "only for https:// URLs"),
     ] {
         let call = Doorstep::new(&["--listen", "127.0.0.1:0"])
             .file("doorstep.toml", BARE)
@@ -164,10 +164,10 @@ async fn postgres_is_spoken_to_as_safely_as_the_url_asks_for() {
     }
     let error = connect(&url("sslmode=verify-full")).await.expect_err("nobody vouches for it");
     assert!(matches!(&error, ConnectError::Tls { .. }), "{error}");
-    // One that speaks no TLS is not spoken to without it.
+    // A server without TLS is refused; there is no fallback.
     let without = format!("{scheme}://{user}@{place}/{database}?sslmode=require");
     let error = connect(&without).await;
-    // A server that `TEST_DATABASE_URL` names may well speak it.
+    // A server named by `TEST_DATABASE_URL` may support TLS.
     if std::env::var_os("TEST_DATABASE_URL").is_none() {
         assert!(matches!(error, Err(ConnectError::Tls { .. })), "{:?}", error.err());
     }

@@ -1,4 +1,4 @@
-//! Trading over the wire: the real server, with prices out of a file.
+//! Trading over the wire: the real server, with prices from a file.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ use doorstep_tests::server::{Doorstep, Server, SqliteFile};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-/// `STILL` costs 100 for ever; `SAW` falls from 100 to 80 and rises again, four times a second for a minute.
+/// `STILL` always costs 100. `SAW` falls from 100 to 80 and rises again, four times per second for a minute.
 async fn server(database: &str) -> Server {
     let mut prices = "symbol,time,price\nSTILL,2026-01-01T00:00:00Z,100\n".to_owned();
     for tick in 0..240 {
@@ -85,7 +85,7 @@ async fn a_position_is_opened_shown_closed_and_rewarded() {
     assert_eq!(closed["realised_pnl"], "0.00");
     assert_eq!(closed["close_reason"], "user");
     assert_eq!(close(&user, id(&position)).await.0, 409);
-    // The stake is back, and the first closed position is rewarded.
+    // The stake is returned, and the first closed position earns a reward.
     user.has("1010.00").await;
     let mut kinds = socket.kinds(2).await;
     kinds.sort();
@@ -103,7 +103,7 @@ async fn the_price_closes_a_position_and_its_absent_user_finds_it_in_the_inbox()
     let server = server(&file.url()).await;
     let user = ada(&server).await;
     let order = json!({ "symbol": "SAW", "side": "long", "quantity": "1", "stop_loss": "90" });
-    // While the saw is down, the trigger stands on the wrong side.
+    // While the saw is low, the stop-loss is on the wrong side of the price.
     let position = loop {
         match user.post("/v1/positions", &order).await {
             (201, position) => break position,
@@ -118,7 +118,7 @@ async fn the_price_closes_a_position_and_its_absent_user_finds_it_in_the_inbox()
         }
     };
     assert_eq!(id(&closed), id(&position));
-    // Over the trigger in one leap: at the price that crossed it.
+    // The price jumped over the trigger, and the position closes at the new price.
     assert_eq!(closed["exit_price"], "80.00");
     assert_eq!(closed["realised_pnl"], "-20.00");
     assert_eq!(closed["close_reason"], "stop_loss");
@@ -154,12 +154,12 @@ async fn an_idempotency_key_opens_one_position() {
     assert_eq!(
         open("1.000", "k 1").await,
         (201, first.clone()),
-        "the same order, spelled otherwise"
+        "the same order, written differently"
     );
     let (status, problem) = open("2", "k 1").await;
     assert_eq!((status, &problem["errors"][0]["field"]), (422, &json!("Idempotency-Key")));
     close(&user, id(&first)).await;
-    assert_eq!(open("1", "k 1").await, (201, first), "the same answer, whatever happened since");
+    assert_eq!(open("1", "k 1").await, (201, first), "the same response, whatever happened since");
     assert_eq!(open("1", "k 2").await.0, 201);
     assert_eq!(open("1", "").await.0, 422);
     assert_eq!(open("1", &"x".repeat(129).leak()[..]).await.0, 422);
@@ -239,8 +239,8 @@ async fn bad_orders_get_the_right_answer_and_change_nothing() {
     audit(server, &file.url()).await;
 }
 
-/// One user on 32 connections: what is bought for more than there is, is refused; each position is closed by
-/// two at once, and one of them does.
+/// One user on 32 connections: orders above the balance are refused; two requests close each position at once,
+/// and exactly one succeeds.
 async fn check_many_connections(database: &str) {
     let server = server(database).await;
     let user = ada(&server).await;
@@ -271,7 +271,7 @@ async fn check_many_connections(database: &str) {
         assert_eq!(mine_refused + mine_closed, 4);
         closed += mine_closed;
     }
-    // At a price that stands still nobody gains; the rewards are for the first and for each tenth.
+    // At a constant price there is no gain; the rewards are for the first and for each tenth position.
     let expected = 1000 + 10 + closed / 10 * 25;
     user.has(&format!("{expected}.00")).await;
     println!("{closed} of 128 orders were filled");
@@ -297,7 +297,7 @@ async fn a_file_of_prices_that_is_wrong_is_refused_at_the_start_with_its_lines()
         .run()
         .await;
     assert_eq!(refused.code, Some(1), "{refused:#?}");
-    for part in ["line 2: \"noon\" is no time", "line 3: it has 1 columns, not 3"] {
+    for part in ["line 2: \"noon\" is not a time", "line 3: it has 1 columns, not 3"] {
         assert!(refused.stderr.contains(part), "{refused:#?}");
     }
 }

@@ -1,4 +1,4 @@
-// What becomes of a notification that has come: who is shown it, what is noted and when it is acknowledged.
+// A notification that has arrived: which listeners get it, when it is recorded as seen, and when acknowledged.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -6,7 +6,7 @@ import { test } from "node:test";
 import { Doorstep } from "../../app/web/doorstep.js";
 import { browser, fakeSockets, frame, heard, settled } from "./support.mjs";
 
-/** A door that is open, and its socket. */
+/** An open door and its socket. */
 async function opened(options = {}, prepare = () => {}) {
   const { Fake, next } = fakeSockets();
   const door = new Doorstep({ url: "http://door.example", token: "t", WebSocket: Fake, baseDelay: 1e9, maxDelay: 1e9, ...options });
@@ -17,7 +17,7 @@ async function opened(options = {}, prepare = () => {}) {
   return { door, socket, acks: () => socket.sent.map(({ id }) => id) };
 }
 
-/** Until nothing more happens by itself: tabs' locks take a few turns. */
+/** Waits until nothing more happens by itself: the locks of tabs take a few turns. */
 async function quiet() {
   for (let n = 0; n < 20; n++) await settled();
 }
@@ -28,7 +28,7 @@ const collect = (door, name) => {
   return ids;
 };
 
-test("what nobody listens for is neither noted nor acknowledged, and shown when somebody does", async (t) => {
+test("a notification without a listener is neither recorded nor acknowledged, and shown once there is one", async (t) => {
   const { seen } = browser(t, { shared: true });
   const { door, socket, acks } = await opened();
   const others = collect(door, "order.shipped");
@@ -39,14 +39,14 @@ test("what nobody listens for is neither noted nor acknowledged, and shown when 
   const shown = collect(door, "welcome");
   await quiet();
   assert.deepEqual([shown, acks(), seen()], [["a", "b"], ["a", "b"], ["a", "b"]]);
-  // Pushed again while somebody listens: as any other that was seen.
+  // Pushed again while there is a listener: handled like any other that was seen.
   socket.push(frame("a"));
   await quiet();
   assert.deepEqual([shown, acks()], [["a", "b"], ["a", "b", "a"]]);
   door.close();
 });
 
-test("what is held for a listener is not shown after the server would have pushed it again", async (t) => {
+test("a notification held for a listener is not shown after the server would have pushed it again", async (t) => {
   let now = 0;
   t.mock.method(Date, "now", () => now);
   const { door, socket, acks } = await opened();
@@ -57,7 +57,7 @@ test("what is held for a listener is not shown after the server would have pushe
   const received = [];
   door.on("welcome", ({ receivedAt }) => received.push(receivedAt.getTime()));
   await quiet();
-  assert.deepEqual([shown, acks()], [[], []], "its time may have ended");
+  assert.deepEqual([shown, acks()], [[], []], "it may have expired");
   socket.push(frame("a"));
   now = 12_000;
   await quiet();
@@ -66,7 +66,7 @@ test("what is held for a listener is not shown after the server would have pushe
   door.close();
 });
 
-test("of two clients in a page, each shows and acknowledges what it listens for", async (t) => {
+test("each of two clients in a page shows and acknowledges the kinds that it listens for", async (t) => {
   browser(t, { shared: true });
   const one = await opened();
   const two = await opened();
@@ -155,7 +155,7 @@ test("a hidden tab lets the visible ones go first once, not once for each", asyn
   door.close();
 });
 
-test("another tab that hangs while it has the locks keeps nobody waiting for ever", async (t) => {
+test("another tab that hangs while it holds the locks does not block the others for ever", async (t) => {
   const { locks } = browser(t, { shared: true });
   for (const id of ["a", "b", "c"]) locks.request(`doorstep.seen.${id}`, () => new Promise(() => {}));
   const { door, socket, acks } = await opened({ tabTimeout: 10 });
@@ -166,7 +166,7 @@ test("another tab that hangs while it has the locks keeps nobody waiting for eve
   await last;
   await quiet();
   assert.deepEqual([shown, acks()], [["a", "b", "c", "d"], ["a", "b", "c", "d"]]);
-  // All waits began together.
+  // All waits started together.
   const waits = timers.mock.calls.map((call) => call.arguments[1]).slice(0, 4);
   assert.deepEqual(waits, [10, 10, 10, 10]);
   door.close();
@@ -187,7 +187,7 @@ test("a tab that dies while its listeners run leaves the notification to another
   door.close();
 });
 
-test("the acknowledgement waits for asynchronous listeners, what comes after does not", async (t) => {
+test("the acknowledgement waits for asynchronous listeners, later notifications do not", async (t) => {
   const { seen } = browser(t, { shared: true });
   const { door, socket, acks } = await opened();
   let done;
@@ -196,7 +196,7 @@ test("the acknowledgement waits for asynchronous listeners, what comes after doe
   socket.push(frame("a"));
   socket.push(frame("b"));
   await quiet();
-  // Pushed again while it is under way: not shown again, nor acknowledged before it is done.
+  // Pushed again while its listener runs: not shown again, and not acknowledged before the listener is done.
   socket.push(frame("a"));
   await quiet();
   assert.deepEqual([shown, acks(), seen()], [["a", "b"], ["b"], ["b"]]);
@@ -234,7 +234,7 @@ test("a listener that rejects is reported, and one that never settles holds the 
   door.close();
 });
 
-test("a failing `:state` listener, asynchronous or not, ends nothing either", async () => {
+test("a failing `:state` listener, asynchronous or not, does not end the connection", async () => {
   const { door } = await opened({}, (door) => {
     door.on(":error", () => {});
     door.on(":state", async () => { throw new Error("async"); });
@@ -245,7 +245,7 @@ test("a failing `:state` listener, asynchronous or not, ends nothing either", as
   door.close();
 });
 
-test("what is taken back before it was shown is not shown; of what was shown the page is told", async (t) => {
+test("a notification retracted before it was shown is not shown; otherwise the page is told", async (t) => {
   const { locks } = browser(t, { shared: true });
   let free;
   locks.request("doorstep.seen.b", () => new Promise((resolve) => { free = resolve; }));

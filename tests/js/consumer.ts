@@ -1,11 +1,10 @@
-// What a front end in TypeScript writes, with every public name of the package. It is compiled, strictly and
-// without a browser's types, as an ES module and as CommonJS, and never run; a line under `@ts-expect-error` must
-// not compile.
+// A front end in TypeScript that uses every public name of the package. It is compiled, strictly and without a
+// browser's types, as an ES module and as CommonJS, and never run. A line under `@ts-expect-error` must not compile.
 
 import { Doorstep, EventParser } from "doorstep-client";
 import type { Events, Kinds, Notification, Options, Retraction, State } from "doorstep-client";
 
-/** Some code's own kinds, beside the simulation's. */
+/** Kinds of the application, besides those of the simulation. */
 interface Ours extends Kinds {
   "order.shipped": { order: number };
 }
@@ -51,19 +50,19 @@ door.on("position.closed", ({ payload }) => {
   // @ts-expect-error: positions are not closed for this reason.
   if (reason === "boredom") return;
 });
-// @ts-expect-error: a kind that nobody declared is a slip of the pen.
+// @ts-expect-error: an undeclared kind is a typing error.
 door.on("order.shiped", () => undefined);
-// @ts-expect-error: the client's own events begin with a colon, and so no kind meets them.
+// @ts-expect-error: the client's own events begin with a colon, so they cannot collide with a kind.
 door.on("signed-out", () => undefined);
 // @ts-expect-error: there is no such event.
 door.on(":sate", () => undefined);
-// The acknowledgement waits for what a listener promises.
+// The acknowledgement waits for the promise of a listener.
 door.on("welcome", async () => undefined);
 
-// Whoever does not know the kinds beforehand.
+// A client without declared kinds.
 const any = new Doorstep<Record<string, unknown>>(options);
 any.on("demo.wake", ({ payload }) => {
-  // @ts-expect-error: unknown until looked at.
+  // @ts-expect-error: the payload is unknown until it is checked.
   payload.text;
   if (typeof payload === "string") console.log(payload.length);
 });
@@ -72,7 +71,7 @@ any.on(":sate", () => undefined);
 
 door.on(":notification", (notification: Notification) => {
   console.log(notification.kind, notification.receivedAt.getTime());
-  // @ts-expect-error: nobody changes what others are still to be shown.
+  // @ts-expect-error: a listener must not change what other listeners get.
   notification.payload = "another";
 });
 door.on(":duplicate", ({ id }) => console.log(id));
@@ -93,13 +92,13 @@ console.log(transport, retryAt);
 door.state = "open";
 door.close();
 
-// @ts-expect-error: without a token nobody is let in.
+// @ts-expect-error: a token is required.
 new Doorstep({});
 // @ts-expect-error: there is no such transport.
 new Doorstep({ token: "t", transport: "pigeon" });
 // @ts-expect-error: no option has this name.
 new Doorstep({ token: "t", backoff: 1 });
-// @ts-expect-error: what is private stays so.
+// @ts-expect-error: private members are not accessible.
 door.again();
 
 const parser = new EventParser(({ id, event, data }) => console.log(id.length, event.length, data.length));

@@ -9,7 +9,7 @@ import { Doorstep, EventParser } from "../../app/web/doorstep.js";
 import { ended, fakeSockets, frame, heard, register, send, settled, url } from "./support.mjs";
 
 for (const transport of ["websocket", "sse"]) {
-  test(`what waited is shown once, in order, and acknowledged, over ${transport}`, async () => {
+  test(`waiting notifications are shown once, in order, and acknowledged, over ${transport}`, async () => {
     const { token } = await register();
     await send(token, "wake", "one");
     await send(token, "wake", "two");
@@ -18,7 +18,7 @@ for (const transport of ["websocket", "sse"]) {
     door.on("demo.wake", ({ payload }) => texts.push(payload.text));
     const kinds = [];
     door.on(":notification", ({ kind }) => kinds.push(kind));
-    // Whether the gift was accepted before or after ours is no promise.
+    // The order of the gift and our own notifications is not promised.
     const all = heard(door, ":notification", () => kinds.length === 4);
     door.connect();
     const { createdAt, id } = await all;
@@ -32,7 +32,7 @@ for (const transport of ["websocket", "sse"]) {
   });
 }
 
-test("a session that is signed out ends it, without coming back", async () => {
+test("signing out ends the connection, and the client does not reconnect", async () => {
   for (const transport of ["websocket", "sse"]) {
     const { token } = await register();
     const door = new Doorstep({ url, token, transport });
@@ -46,7 +46,7 @@ test("a session that is signed out ends it, without coming back", async () => {
   }
 });
 
-test("a token that was never good leads to signed-out, not to trying for ever", async () => {
+test("a token that was never valid leads to signed-out, not to endless retries", async () => {
   for (const transport of ["websocket", "sse"]) {
     const door = new Doorstep({ url, token: "nobody", transport });
     const out = heard(door, ":signed-out");
@@ -55,7 +55,7 @@ test("a token that was never good leads to signed-out, not to trying for ever", 
   }
 });
 
-/** A proxy that lets HTTP through and no upgrade, as some networks do. */
+/** A proxy that passes HTTP but no upgrade, like some networks. */
 async function proxyWithoutUpgrades() {
   const server = createServer(async (request, response) => {
     const headers = { ...request.headers };
@@ -91,7 +91,7 @@ test("where no WebSocket passes it falls back to Server-Sent Events by itself", 
   proxy.close();
 });
 
-test("duplicates are acknowledged and not shown; what it does not know is ignored", async () => {
+test("duplicates are acknowledged and not shown; unknown frames are ignored", async () => {
   const { Fake, next } = fakeSockets();
   const door = new Doorstep({ url, token: "t", WebSocket: Fake });
   const [shown, again] = [[], []];
@@ -114,7 +114,7 @@ test("duplicates are acknowledged and not shown; what it does not know is ignore
   door.close();
 });
 
-test("a listener that throws keeps nobody from the notification, nor the server from its ack", async (t) => {
+test("a listener that throws prevents neither other listeners nor the acknowledgement", async (t) => {
   t.mock.method(console, "error", () => {});
   const { Fake, next } = fakeSockets();
   const door = new Doorstep({ url, token: "t", WebSocket: Fake });
@@ -122,7 +122,7 @@ test("a listener that throws keeps nobody from the notification, nor the server 
   door.connect();
   const socket = await next(0);
   door.on("welcome", () => { throw new Error("mine"); });
-  // Who dies while showing it has not acknowledged it.
+  // A page that dies while showing it has not acknowledged it.
   door.on(":notification", ({ id }) => shown.push([id, socket.sent.length]));
   socket.open();
   socket.push(frame("a"));
@@ -132,7 +132,7 @@ test("a listener that throws keeps nobody from the notification, nor the server 
   door.close();
 });
 
-test("it comes back with growing, jittered waits, longer after 1013 and at the longest after a fault of its own", async (t) => {
+test("it reconnects after growing, jittered waits, longer after 1013 and longest after its own protocol error", async (t) => {
   t.mock.method(Math, "random", () => 1);
   t.mock.method(Date, "now", () => 0);
   t.mock.method(globalThis, "fetch", async () => { throw new TypeError("away"); });
@@ -141,7 +141,7 @@ test("it comes back with growing, jittered waits, longer after 1013 and at the l
   const waits = [];
   door.on(":state", (state) => state === "waiting" && waits.push(door.retryAt));
   door.connect();
-  // A restart, a fault, over a limit, too slow, and nobody answers.
+  // A restart, an internal error, a limit, a slow client, and no response.
   const codes = [1012, 1007, 1013, 4408, undefined];
   for (const [n, code] of codes.entries()) {
     const socket = await next(n);
@@ -180,12 +180,12 @@ test("4401 signs out and a new connect goes on", async () => {
   door.close();
 });
 
-test("without a token or a server's address it says so at once", () => {
+test("without a token or a URL it throws at once", () => {
   assert.throws(() => new Doorstep({ url }), /token/);
   assert.throws(() => new Doorstep({ token: "t" }), /url/);
 });
 
-test("events are read however they are cut, as the standard has them", () => {
+test("events are parsed as in the standard, however the stream is cut", () => {
   const text = ":comment\n\nid: 1\ndata: a\r\ndata:b\r\n\r\nevent: closing\rdata: {}\r\rdata\n\nid:2\n\ndata:  x\n\nunfinished: 1\ndata: no";
   const expected = [
     { id: "1", event: "message", data: "a\nb" },

@@ -1,4 +1,4 @@
-// The client and a network that goes, comes back, and says no: in Node, with what is a browser's put in place.
+// The client on a network that fails, returns, and refuses: in Node, with stand-ins for the browser's objects.
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
@@ -8,7 +8,7 @@ import { test } from "node:test";
 import { Doorstep } from "../../app/web/doorstep.js";
 import { browser, fakeSockets, frame, heard, settled } from "./support.mjs";
 
-/** A door over sockets of the test's own; a wait that nobody wakes it from lasts for ever. */
+/** A door with the test's own sockets. Its waits are endless unless something wakes it. */
 function doorOver(Fake, more = {}) {
   return new Doorstep({ url: "http://door.example", token: "t", WebSocket: Fake, baseDelay: 1e9, maxDelay: 1e9, ...more });
 }
@@ -23,14 +23,14 @@ test("offline it sleeps, and online it connects at once", async (t) => {
   assert.equal(door.state, "sleeping");
   assert.equal(socket.readyState, 3, "nothing is left open");
   await settled();
-  assert.equal(sockets.length, 1, "and nothing is tried");
+  assert.equal(sockets.length, 1, "and there is no attempt");
   online(true);
   (await next(1)).open();
   assert.equal(door.state, "open");
   door.close();
 });
 
-test("begun offline it does not even try, and a look at it does not wake it", async (t) => {
+test("started offline it does not try, and a visible tab does not wake it", async (t) => {
   const { online, look } = browser(t);
   online(false);
   const { Fake, next, sockets } = fakeSockets();
@@ -43,7 +43,7 @@ test("begun offline it does not even try, and a look at it does not wake it", as
   door.close();
 });
 
-test("looked at again it does not wait any longer; hidden, it does", async (t) => {
+test("a tab that becomes visible connects at once; a hidden one waits", async (t) => {
   const { look } = browser(t);
   const { Fake, next, sockets } = fakeSockets();
   const door = doorOver(Fake).connect();
@@ -64,21 +64,21 @@ test("a connection that is lost while the network is gone leads to sleep, not to
   const door = doorOver(Fake).connect();
   const socket = await next(0);
   socket.open();
-  // The browser knows, and its event comes later than the close.
+  // `navigator.onLine` is false already, and the event comes after the close.
   globalThis.navigator.onLine = false;
   socket.closed(1006);
   await heard(door, ":state", (state) => state === "sleeping");
   door.close();
 });
 
-test("once closed, neither network nor person wakes it", async (t) => {
+test("once closed, neither the network nor a visible tab wakes it", async (t) => {
   const { listening, online, look } = browser(t);
   const { Fake, next, sockets } = fakeSockets();
   const door = doorOver(Fake).connect();
   (await next(0)).open();
   assert.ok(listening.size > 0);
   door.close();
-  assert.equal(listening.size, 0, "nor is anything kept alive by it");
+  assert.equal(listening.size, 0, "no event listener is left");
   online(false);
   online(true);
   look(true);
@@ -86,7 +86,7 @@ test("once closed, neither network nor person wakes it", async (t) => {
   assert.deepEqual([door.state, sockets.length], ["closed", 1]);
 });
 
-test("waits are jittered down to the half, and a connection that lasted begins them afresh", async (t) => {
+test("waits are jittered down to half, and a long connection resets them", async (t) => {
   let now = 0;
   t.mock.method(Math, "random", () => 0);
   t.mock.method(Date, "now", () => now);
@@ -95,7 +95,7 @@ test("waits are jittered down to the half, and a connection that lasted begins t
   const waits = [];
   door.on(":state", (state) => state === "waiting" && waits.push(door.retryAt - now));
   door.connect();
-  // Too slow, twice, then after a long time, then after a short one.
+  // Too slow twice, then after a long connection, then after a short one.
   for (const [n, lasted] of [0, 10, 5000, 4999].entries()) {
     const socket = await next(n);
     socket.open();
@@ -115,7 +115,7 @@ test("a WebSocket that never opens is given up", async () => {
   door.close();
 });
 
-test("that the machine is offline is a hint: the server is tried all the same, at the longest wait", async (t) => {
+test("being offline is a hint: the client still tries, at the longest wait", async (t) => {
   const { online } = browser(t);
   t.mock.method(Math, "random", () => 1);
   t.mock.method(Date, "now", () => 0);
@@ -139,7 +139,7 @@ test("a WebSocket that has fallen silent after a heartbeat is given up", async (
   door.close();
 });
 
-test("a connection over which a machine slept is begun anew as soon as somebody looks", async (t) => {
+test("after the machine has slept, the connection is replaced when the tab becomes visible", async (t) => {
   const { look } = browser(t);
   let now = 0;
   t.mock.method(Date, "now", () => now);
@@ -160,7 +160,7 @@ test("a connection over which a machine slept is begun anew as soon as somebody 
   door.close();
 });
 
-test("who connects again in signed-out, and is refused again, waits longer each time, until a connection has stood", async (t) => {
+test("reconnecting in signed-out waits longer after each refusal, until a connection has lasted", async (t) => {
   let now = 0;
   t.mock.method(Math, "random", () => 1);
   t.mock.method(Date, "now", () => now);
@@ -181,7 +181,7 @@ test("who connects again in signed-out, and is refused again, waits longer each 
   door.close();
 });
 
-test("a token function that never settles, or brings no token, is asked again, and it is said", async () => {
+test("a token function that never settles or returns no token is called again, and the error is reported", async () => {
   const { Fake, next } = fakeSockets();
   const answers = [new Promise(() => {}), undefined, "good"];
   const door = doorOver(Fake, { token: () => answers.shift(), connectTimeout: 10, baseDelay: 1, maxDelay: 1 });
@@ -193,7 +193,7 @@ test("a token function that never settles, or brings no token, is asked again, a
   door.close();
 });
 
-test("a token that is refused is replaced once by its function, and only then is it signed out", async (t) => {
+test("after a refusal the token function is called once more before the client is signed out", async (t) => {
   t.mock.method(globalThis, "fetch", async () => ({ status: 401 }));
   for (const refuse of ["4401", "401"]) {
     const { Fake, next, sockets } = fakeSockets();
@@ -216,7 +216,7 @@ test("a token that is refused is replaced once by its function, and only then is
   }
 });
 
-test("once a connection with the new token has stood, a later refusal gets a new one again", async (t) => {
+test("after a connection with the new token, a later refusal gets a new one again", async (t) => {
   let now = 0;
   t.mock.method(Date, "now", () => now);
   const { Fake, next } = fakeSockets();
@@ -243,7 +243,7 @@ test("disconnected by the backend, it does not come back by itself", async () =>
   await closed;
 });
 
-test("a page that is put away lets go of its connection, shows nothing, and comes back with pageshow", async (t) => {
+test("a page in the back/forward cache closes its connection, shows nothing, and reconnects on pageshow", async (t) => {
   const { page } = browser(t);
   const { Fake, next, sockets } = fakeSockets();
   const door = doorOver(Fake).connect();
@@ -277,7 +277,7 @@ test("a page that is prerendered connects when it is shown", async (t) => {
   door.close();
 });
 
-/** A server of streams, each played by the next of these, which is given what the client said. */
+/** A server of streams. The next of these functions plays each stream, given the client's headers. */
 async function streams(t, ...plays) {
   const seen = [];
   const server = createServer((request, response) => {
@@ -304,12 +304,12 @@ const closes = (code) => (_, response) => {
   response.end(`event: closing\ndata: {"code":${code}}\n\n`);
 };
 
-test("a stream is taken up after the last event that was shown, and a repeat is not shown again", async (t) => {
+test("a stream resumes after the last event that was shown, and repeats are not shown", async (t) => {
   const { url, seen } = await streams(
     t,
     (request, response) => {
       says(event("a"), event("b"))(request, response);
-      // Cut in the middle of the third, which is therefore not the last that was had.
+      // Cut in the middle of the third, which therefore does not count as received.
       response.write(event("c").slice(0, 40), () => response.destroy());
     },
     says(event("b"), event("c")),
@@ -328,7 +328,7 @@ test("a stream is taken up after the last event that was shown, and a repeat is 
   door.close();
 });
 
-test("a stream's goodbye is honoured as a WebSocket's close", async (t) => {
+test("the goodbye of a stream has the effect of a WebSocket's close", async (t) => {
   t.mock.method(Math, "random", () => 1);
   t.mock.method(Date, "now", () => 0);
   const busy = (_, response) => response.writeHead(503).end();
@@ -342,7 +342,7 @@ test("a stream's goodbye is honoured as a WebSocket's close", async (t) => {
   assert.deepEqual(waits, [32, 8, 32, 32]);
 });
 
-test("a stream that has fallen silent is begun again", async (t) => {
+test("a stream that has fallen silent is opened again", async (t) => {
   const { url, seen } = await streams(t, says(event("a")), says(event("b")));
   const door = new Doorstep({ url, token: "t", transport: "sse", silence: 20, baseDelay: 1 });
   const second = heard(door, ":notification", ({ id }) => id === "b");
@@ -352,7 +352,7 @@ test("a stream that has fallen silent is begun again", async (t) => {
   door.close();
 });
 
-test("from a stream it goes back to the WebSocket when that may pass again", async (t) => {
+test("from a stream it returns to the WebSocket when that may work again", async (t) => {
   let now = 0;
   t.mock.method(Date, "now", () => now);
   const refuses = (_, response) => response.writeHead(426).end();

@@ -1,4 +1,4 @@
-// What the client's tests share.
+// Helpers of the client's tests.
 
 import assert from "node:assert/strict";
 
@@ -15,7 +15,7 @@ async function post(path, body, token) {
 export const register = () => post("/v1/users", { username: `node-${process.pid}-${++users}`, password: "correct horse battery" });
 export const send = (token, policy, text) => post("/v1/demo/notifications", { policy, text }, token);
 
-/** Waits until `door` says this, and `when` holds of it. */
+/** Waits until `door` raises this event and `when` holds for it. */
 export const heard = (door, name, when = () => true) => new Promise((resolve) => {
   const off = door.on(name, (value) => {
     if (!when(value)) return;
@@ -24,7 +24,7 @@ export const heard = (door, name, when = () => true) => new Promise((resolve) =>
   });
 });
 
-/** How each notification of a user has ended, in the server's own record. */
+/** The outcome of a user's notification, from the server's record. */
 export async function ended(token, kind) {
   for (;;) {
     const headers = { authorization: `Bearer ${token}` };
@@ -35,7 +35,7 @@ export async function ended(token, kind) {
   }
 }
 
-/** Stands in for the network: each socket is under the test's control. */
+/** Replaces the network: the test controls each socket. */
 export function fakeSockets() {
   const sockets = [];
   const waiting = [];
@@ -60,7 +60,7 @@ export function fakeSockets() {
 export const frame = (id, more = {}) => ({ type: "notification", id, kind: "welcome", topic: null, created_at: "2026-01-01T00:00:00.000001Z", payload: {}, ...more });
 export const settled = () => new Promise((resolve) => setImmediate(resolve));
 
-/** Web Locks, as far as the client uses them. */
+/** The part of Web Locks that the client uses. */
 class Locks {
   #last = new Map();
   #held = new Map();
@@ -74,15 +74,16 @@ class Locks {
       this.#held.set(name, true);
       return Promise.resolve(callback({ name })).finally(() => this.#held.delete(name));
     });
-    // Who gives up waiting does not let those behind it overtake who has the lock.
+    // When a waiter gives up, those behind it must still wait for the holder of the lock.
     this.#last.set(name, Promise.allSettled([before, done]));
     return done;
   }
 }
 
 /**
- * Puts a browser's globals in place for one test: a network that can be unplugged, a tab that can be hidden and put
- * away, and with `shared` the locks and the storage that tabs share; with `stale` no tab reads yet what another wrote.
+ * Defines a browser's globals for one test: a network that can be disconnected, and a tab that can be hidden or put
+ * into the back/forward cache. `shared` adds the locks and storage that tabs share; with `stale` a tab does not see
+ * what other tabs write.
  */
 export function browser(t, { shared = false, stale = false } = {}) {
   const target = new EventTarget();

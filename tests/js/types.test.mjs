@@ -1,5 +1,5 @@
-// The types say what the code has: the same exports, members and options, and each of them is used by
-// consumer.ts. TypeScript itself is found at the path in TYPESCRIPT.
+// The types match the code: the same exports, members and options. consumer.ts uses each of them. TypeScript is
+// at the path in TYPESCRIPT.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -18,11 +18,11 @@ const classes = types.statements.filter((node) => ts.isClassDeclaration(node) &&
 const interfaceOf = (name) => types.statements.find((node) => ts.isInterfaceDeclaration(node) && node.name.text === name);
 const sorted = (names) => [...new Set(names)].sort();
 
-test("what is declared as a class is exported, and nothing else is", () => {
+test("exactly the declared classes are exported", () => {
   assert.deepEqual(sorted(classes.flatMap(named)), sorted(Object.keys(client)));
 });
 
-test("each class has the members that are declared, and no others in public", () => {
+test("each class has exactly the declared public members", () => {
   for (const declared of classes) {
     const members = declared.members.flatMap(named);
     const { constructor, ...has } = Object.getOwnPropertyDescriptors(client[declared.name.text].prototype);
@@ -30,20 +30,20 @@ test("each class has the members that are declared, and no others in public", ()
   }
 });
 
-test("the options that are declared are those that have a default, and the three that have none", () => {
+test("the declared options are those with a default, and the three without", () => {
   const names = interfaceOf("Options").members.flatMap(named);
   const isDefaults = (node) => ts.isVariableStatement(node) && node.declarationList.declarations[0].name.text === "DEFAULTS";
   const defaults = script.statements.find(isDefaults).declarationList.declarations[0].initializer.properties.flatMap(named);
   assert.deepEqual(sorted(names), sorted([...defaults, "token", "url", "WebSocket"]));
 });
 
-test("the events that are declared are those that the client has", () => {
+test("the declared events are those of the client", () => {
   const isOwn = (node) => ts.isVariableStatement(node) && node.declarationList.declarations[0].name.text === "OWN_EVENTS";
   const own = script.statements.find(isOwn).declarationList.declarations[0].initializer.arguments[0].elements;
   assert.deepEqual(sorted(interfaceOf("Events").members.flatMap(named)), sorted(own.map(({ text }) => text)));
 });
 
-test("the consumer uses every name that is declared", () => {
+test("the consumer uses every declared name", () => {
   const used = new Set();
   const visit = (node) => {
     if (ts.isIdentifier(node) || ts.isStringLiteral(node)) used.add(node.text);

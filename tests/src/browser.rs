@@ -1,4 +1,4 @@
-//! A real Chromium with a fresh profile, driven through chromedriver (W3C `WebDriver`) as a person would.
+//! A real Chromium with a fresh profile, driven through chromedriver (W3C `WebDriver`).
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -13,9 +13,9 @@ use tokio::process::{Child, Command};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, sleep};
 
-/// How long a page may take for what a test waits for: generous, as two cores may be compiling.
+/// How long a test waits for a page: generous, because two cores may be compiling.
 const PATIENCE: Duration = Duration::from_mins(1);
-/// How often it is looked whether that is so.
+/// How often the awaited condition is checked.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How `WebDriver` names an element (W3C `WebDriver`, section 12.1).
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
@@ -30,10 +30,10 @@ const ARGUMENTS: [&str; 8] = [
     "--disable-sync",
 ];
 
-/// One browser, and it is the only one: several at once would only wait for each other.
+/// Only one browser runs at a time: several would only compete for the CPU.
 static ONE: Semaphore = Semaphore::const_new(1);
 
-/// A browser window; gone when dropped.
+/// A browser window; closed when dropped.
 pub struct Browser {
     driver: Child,
     address: SocketAddr,
@@ -43,10 +43,10 @@ pub struct Browser {
 }
 
 impl Browser {
-    /// Starts one.
+    /// Starts a browser.
     ///
     /// # Panics
-    /// When there is none: `tests/run.sh` installs it.
+    /// When it is not installed; `tests/run.sh` installs it.
     pub async fn start() -> Self {
         let place = ONE.acquire().await.expect("never closed");
         let mut driver = Command::new("chromedriver")
@@ -64,7 +64,7 @@ impl Browser {
                 break port.trim_end_matches('.').parse().expect("a port");
             }
         };
-        // Read on, so that it never waits for us.
+        // Keep reading, so that its pipe never fills up.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         let http = reqwest::Client::new();
@@ -81,7 +81,7 @@ impl Browser {
     /// Opens a page.
     ///
     /// # Panics
-    /// As every method here: when the browser does not do as it is told.
+    /// Like every method here, when the browser does not carry out the command.
     pub async fn goto(&self, url: &str) {
         self.command("/url", json!({ "url": url })).await;
     }
@@ -91,12 +91,12 @@ impl Browser {
         self.command("/refresh", json!({})).await;
     }
 
-    /// The window's size in CSS pixels.
+    /// Sets the window's size in CSS pixels.
     pub async fn size(&self, width: u32, height: u32) {
         self.command("/window/rect", json!({ "width": width, "height": height })).await;
     }
 
-    /// Another tab, which is the one that is driven from now on; answers the way back.
+    /// Opens another tab and drives it from now on. Returns the previous one.
     pub async fn new_tab(&self) -> Tab {
         let before = self.get("/window").await;
         let tab = self.command("/window/new", json!({ "type": "tab" })).await;
@@ -109,12 +109,12 @@ impl Browser {
         self.command("/window", json!({ "handle": tab.0 })).await;
     }
 
-    /// The tab that is driven.
+    /// The tab that is being driven.
     pub async fn tab(&self) -> Tab {
         Tab(self.get("/window").await)
     }
 
-    /// Clicks what this selector finds.
+    /// Clicks the element that this selector finds.
     pub async fn click(&self, css: &str) {
         let element = self.find(css).await;
         self.command(&format!("/element/{element}/click"), json!({})).await;
@@ -127,7 +127,7 @@ impl Browser {
         self.command(&format!("/element/{element}/value"), json!({ "text": text })).await;
     }
 
-    /// Presses these keys, one after the other, wherever the focus is. Keys without a letter are those of the
+    /// Presses these keys one after the other, wherever the focus is. Keys without a character are in the
     /// [`key`] module.
     pub async fn press(&self, keys: &str) {
         let stroke = |key: char| {
@@ -138,26 +138,26 @@ impl Browser {
         self.command("/actions", json!({ "actions": [keyboard] })).await;
     }
 
-    /// Runs a script in the page; `return` answers.
+    /// Runs a script in the page. Returns what the script returns.
     pub async fn run(&self, script: &str) -> Value {
         self.command("/execute/sync", json!({ "script": script, "args": [] })).await
     }
 
-    /// Runs a script that answers later, by calling its last argument.
+    /// Runs an asynchronous script. Returns what the script passes to its last argument.
     pub async fn run_async(&self, script: &str) -> Value {
         self.command("/execute/async", json!({ "script": script, "args": [] })).await
     }
 
-    /// Waits until this expression is true in the page, however often that is loaded anew.
+    /// Waits until this expression is true in the page, across any number of reloads.
     ///
     /// # Panics
-    /// When it does not become true within a minute.
+    /// When it is not true within a minute.
     pub async fn until(&self, expression: &str) {
         let begun = Instant::now();
         let script = json!({ "script": format!("return Boolean({expression})"), "args": [] });
         let mut last = None;
         while begun.elapsed() < PATIENCE {
-            // A page on its way has no answer yet.
+            // A page that is still loading returns an error.
             match self.try_command("/execute/sync", script.clone()).await {
                 Ok(Value::Bool(true)) => return,
                 other => last = Some(other),
@@ -168,7 +168,7 @@ impl Browser {
         panic!("not true within a minute: {expression} ({last:?}); the page says:\n{page}");
     }
 
-    /// Pulls the network cable, or puts it back.
+    /// Disconnects the browser from the network, or connects it again.
     pub async fn offline(&self, offline: bool) {
         let bandwidth = if offline { 0 } else { -1 };
         let conditions = json!({ "network_conditions": {
@@ -177,12 +177,12 @@ impl Browser {
         self.command("/chromium/network_conditions", conditions).await;
     }
 
-    /// A command of the Chrome `DevTools` protocol.
+    /// Sends a command of the Chrome `DevTools` protocol.
     pub async fn devtools(&self, command: &str, params: Value) {
         self.command("/goog/cdp/execute", json!({ "cmd": command, "params": params })).await;
     }
 
-    /// Every address that pages have asked for since the last call, or opened a WebSocket to.
+    /// Every address that pages have requested, or opened a WebSocket to, since the last call.
     pub async fn requested(&self) -> Vec<String> {
         let entries = self.command("/se/log", json!({ "type": "performance" })).await;
         let mut requested = Vec::new();
@@ -200,7 +200,7 @@ impl Browser {
         requested
     }
 
-    /// What the page has thrown or could not load, as far as Chromium wrote it into its console.
+    /// The errors in Chromium's console: exceptions of the page, and resources that it could not load.
     pub async fn console_errors(&self) -> Vec<String> {
         let entries = self.command("/se/log", json!({ "type": "browser" })).await;
         let severe = |entry: &&Value| entry["level"] == "SEVERE";
@@ -208,7 +208,7 @@ impl Browser {
         entries.as_array().into_iter().flatten().filter(severe).map(message).collect()
     }
 
-    /// Keeps a picture of what is in the window in `TARGET/screenshots`.
+    /// Saves a picture of the window in `TARGET/screenshots`.
     ///
     /// # Panics
     /// When it cannot be written.
@@ -254,27 +254,27 @@ async fn answer(request: reqwest::RequestBuilder) -> Result<Value, String> {
     if good { Ok(value) } else { Err(value["message"].as_str().unwrap_or("no reason").to_owned()) }
 }
 
-/// Keys that write nothing, as `WebDriver` spells them.
+/// Keys without a character, as `WebDriver` encodes them.
 pub mod key {
-    /// To the next thing that takes the focus.
+    /// Moves the focus to the next element.
     pub const TAB: &str = "\u{e004}";
-    /// Does what is focused.
+    /// Activates the focused element.
     pub const ENTER: &str = "\u{e007}";
-    /// Chooses what is focused.
+    /// Selects the focused element.
     pub const SPACE: &str = "\u{e00d}";
-    /// A slider's lowest value.
+    /// Sets a slider to its lowest value.
     pub const HOME: &str = "\u{e011}";
-    /// The next choice; a slider's next step.
+    /// Moves to the next choice, or a slider by one step.
     pub const RIGHT: &str = "\u{e014}";
 }
 
 /// One of a browser's tabs.
 pub struct Tab(Value);
 
-/// Where this test was built into.
+/// The target folder that this test was built in.
 ///
 /// # Panics
-/// Outside of a test that cargo built.
+/// Outside a test that cargo built.
 pub fn target_dir() -> PathBuf {
     // TARGET/PROFILE/deps/it-0123456789abcdef
     let test = std::env::current_exe().expect("a running test has a path");
@@ -282,7 +282,7 @@ pub fn target_dir() -> PathBuf {
 }
 
 impl Drop for Browser {
-    /// The browser belongs to the driver, but outlives it when the driver is killed: so it is told first.
+    /// Ends the session first: the browser would outlive a driver that is killed.
     fn drop(&mut self) {
         let goodbye = || -> std::io::Result<()> {
             let mut stream = TcpStream::connect_timeout(&self.address, Duration::from_secs(5))?;
@@ -297,7 +297,7 @@ impl Drop for Browser {
         if !self.session.is_empty()
             && let Err(error) = goodbye()
         {
-            eprintln!("the browser did not say goodbye: {error}");
+            eprintln!("the browser session did not end: {error}");
         }
         self.driver.start_kill().ok();
     }

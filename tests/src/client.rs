@@ -1,4 +1,4 @@
-//! A client of the wire: what a front end would be, and nothing that it could not do.
+//! A client of the public interface. It does only what a front end can do.
 
 use std::time::Duration;
 
@@ -8,9 +8,9 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::{ClientRequestBuilder, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
-/// Longer than anything takes that a test waits for; not how long anything should take.
+/// How long a test waits for anything: generous, and no statement about how long it should take.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// What everybody's password is.
+/// The password of every test user.
 pub const PASSWORD: &str = "correct horse battery";
 
 /// A registered user of one server.
@@ -24,12 +24,12 @@ pub struct User {
     pub token: String,
 }
 
-/// Why there is no user: a server that was killed answers nothing at all.
+/// Why a registration failed.
 #[derive(Debug)]
 pub enum NotRegistered {
-    /// No answer came: whether the user exists is unknown.
+    /// No response came, as from a killed server: whether the user exists is unknown.
     NoAnswer(reqwest::Error),
-    /// The server said no.
+    /// The server refused.
     Answered(u16, String),
 }
 
@@ -57,21 +57,21 @@ impl User {
         }
     }
 
-    /// A user who has a token: of a session here, or one that some other backend has signed.
+    /// A user with this token: a session's, or one that another backend has signed.
     pub fn with_token(server: &str, id: &str, token: &str) -> Self {
         let (server, http) = (server.to_owned(), reqwest::Client::new());
         Self { server, http, id: id.to_owned(), token: token.to_owned() }
     }
 
-    /// Registers, as nothing stands in the way of it.
+    /// Registers a user.
     ///
     /// # Panics
-    /// When something does.
+    /// When the registration fails.
     pub async fn register(server: &str, name: &str) -> Self {
         Self::try_register(server, name).await.expect("registered")
     }
 
-    /// The same user at another server, or the same one after its restart.
+    /// The same user at another server, or at the same server after a restart.
     pub fn at(mut self, server: &str) -> Self {
         server.clone_into(&mut self.server);
         self
@@ -80,7 +80,7 @@ impl User {
     /// `GET`s with the user's token: status and JSON.
     ///
     /// # Errors
-    /// When there is no answer.
+    /// When no response comes.
     pub async fn try_get(&self, path: &str) -> Result<(u16, Value), reqwest::Error> {
         let request = self.http.get(format!("{}{path}", self.server)).timeout(PATIENCE);
         let response = request.bearer_auth(&self.token).send().await?;
@@ -92,16 +92,16 @@ impl User {
     /// `GET`s with the user's token: status and JSON.
     ///
     /// # Panics
-    /// When there is no answer.
+    /// When no response comes.
     pub async fn get(&self, path: &str) -> (u16, Value) {
         self.try_get(path).await.expect("an answer")
     }
 
-    /// `POST`s with the user's token, with an `Idempotency-Key` if one is given: status and JSON. An error is
-    /// that no answer came, and what happened is unknown.
+    /// `POST`s with the user's token, with an `Idempotency-Key` if one is given: status and JSON. After an error
+    /// it is unknown whether the request was carried out.
     ///
     /// # Errors
-    /// When there is no answer.
+    /// When no response comes.
     pub async fn try_post(
         &self,
         path: &str,
@@ -121,7 +121,7 @@ impl User {
     /// `POST`s with the user's token: status and JSON.
     ///
     /// # Panics
-    /// When there is no answer.
+    /// When no response comes.
     pub async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
         self.try_post(path, body, None).await.expect("an answer")
     }
@@ -129,17 +129,17 @@ impl User {
     /// The balance as the wire has it, such as `1000.00`.
     ///
     /// # Panics
-    /// When there is no answer.
+    /// When no response comes.
     pub async fn balance(&self) -> String {
         let (status, me) = self.get("/v1/me").await;
         assert_eq!(status, 200, "{me}");
         me["balance"].as_str().expect("a balance").to_owned()
     }
 
-    /// Waits until the balance is this, as rewards come a moment after the registration.
+    /// Waits until the balance has this value; rewards come a moment after the registration.
     ///
     /// # Panics
-    /// When that does not come about.
+    /// When it does not reach the value in time.
     pub async fn has(&self, balance: &str) {
         let wait = async {
             while self.balance().await != balance {
@@ -162,7 +162,7 @@ impl User {
         Socket(stream)
     }
 
-    /// Opens a WebSocket as a browser does, which cannot set headers: the token is one more subprotocol.
+    /// Opens a WebSocket as a browser does. It cannot set headers, so the token is an additional subprotocol.
     ///
     /// # Panics
     /// When it does not open.
@@ -176,7 +176,7 @@ impl User {
     }
 }
 
-/// Comes with each ping.
+/// The text frame that comes with each ping.
 const HEARTBEAT: &str = r#"{"type":"heartbeat"}"#;
 
 /// A live connection.
@@ -186,7 +186,7 @@ impl Socket {
     /// The next notification.
     ///
     /// # Panics
-    /// When something else comes, or nothing.
+    /// When something else comes, or nothing at all.
     pub async fn notification(&mut self) -> Value {
         match self.next().await {
             Some(Message::Text(text)) => {
@@ -194,8 +194,40 @@ impl Socket {
                 assert_eq!(frame["type"], "notification", "{frame}");
                 frame
             }
-            other => panic!("no notification but {other:?}"),
+            other => panic!("expected a notification, got {other:?}"),
         }
+    }
+
+    /// The kinds of the next `count` notifications, in order.
+    ///
+    /// # Panics
+    /// As [`notification`](Self::notification).
+    pub async fn kinds(&mut self, count: usize) -> Vec<String> {
+        let mut kinds = Vec::new();
+        for _ in 0..count {
+            let frame = self.notification().await;
+            kinds.push(frame["kind"].as_str().unwrap_or_default().to_owned());
+        }
+        kinds
+    }
+
+    /// The next frame of any type but `heartbeat`.
+    ///
+    /// # Panics
+    /// When something else comes, or nothing.
+    pub async fn frame(&mut self) -> Value {
+        match self.next().await {
+            Some(Message::Text(text)) => serde_json::from_str(&text).expect("JSON"),
+            other => panic!("no frame but {other:?}"),
+        }
+    }
+
+    /// Sends a frame.
+    ///
+    /// # Panics
+    /// When it cannot be sent.
+    pub async fn send(&mut self, frame: &Value) {
+        self.0.send(Message::text(frame.to_string())).await.expect("sent");
     }
 
     /// The next notification, or `None` once the server has gone.
@@ -220,19 +252,6 @@ impl Socket {
         self.0.send(Message::text(frame.to_string())).await.map_err(|e| e.to_string())
     }
 
-    /// The kinds of the next so many notifications, in order.
-    ///
-    /// # Panics
-    /// As [`notification`](Self::notification).
-    pub async fn kinds(&mut self, count: usize) -> Vec<String> {
-        let mut kinds = Vec::new();
-        for _ in 0..count {
-            let frame = self.notification().await;
-            kinds.push(frame["kind"].as_str().unwrap_or_default().to_owned());
-        }
-        kinds
-    }
-
     /// Acknowledges a notification.
     ///
     /// # Panics
@@ -242,12 +261,12 @@ impl Socket {
         self.0.send(Message::text(frame.to_string())).await.expect("sent");
     }
 
-    /// Answers a round trip: whatever the server had sent before it has been received.
+    /// Pings the server and waits for the pong: everything that the server sent before it has then been received.
     ///
-    /// Returns the text frames that came before the answer.
+    /// Returns the text frames that came before the pong.
     ///
     /// # Panics
-    /// When no answer comes.
+    /// When no pong comes.
     pub async fn round_trip(&mut self) -> Vec<String> {
         self.0.send(Message::Ping("round trip".into())).await.expect("sent");
         let mut before = Vec::new();
@@ -257,25 +276,25 @@ impl Socket {
                 Some(Message::Text(text)) if text.as_str() == HEARTBEAT => {}
                 Some(Message::Text(text)) => before.push(text.to_string()),
                 Some(Message::Ping(_)) => {}
-                other => panic!("no answer but {other:?}"),
+                other => panic!("expected a pong, got {other:?}"),
             }
         }
     }
 
-    /// The code with which the server closes the connection next.
+    /// The close code of the server, which must close the connection next.
     ///
     /// # Panics
     /// When something else comes.
     pub async fn close_code(&mut self) -> u16 {
         match self.next().await {
             Some(Message::Close(Some(frame))) => frame.code.into(),
-            other => panic!("no goodbye but {other:?}"),
+            other => panic!("expected a close frame, got {other:?}"),
         }
     }
 
     /// The next message that is no ping, pong or heartbeat; `None` at the end.
     async fn next(&mut self) -> Option<Message> {
-        // For all of it: the server's pings must not keep who waits for something else waiting for ever.
+        // One timeout for the whole loop: the server's pings must not extend it.
         let next = tokio::time::timeout(PATIENCE, async {
             loop {
                 match self.0.next().await {

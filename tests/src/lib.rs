@@ -1,4 +1,4 @@
-//! What Doorstep's tests are made with: the harness and the port contract suites.
+//! The test harness and the contract suites of the ports.
 
 pub mod browser;
 pub mod client;

@@ -1,12 +1,14 @@
-//! The inbox and the handover in memory: for the simulation, which cannot wait for a disk, and for whoever
-//! wants to try the delivery without a database. It passes the same contract suites as the real stores.
+//! The inbox and the handover in memory: for the simulation, which cannot wait for a disk, and for trying the
+//! delivery without a database. It passes the same contract suites as the real stores.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard};
 
 use async_trait::async_trait;
-use doorstep_domain::ports::{EnteredBy, Handover, Inbox, InboxItem, Left, StoreError, Which};
-use doorstep_domain::{Notification, NotificationId, Timestamp, UserId};
+use doorstep_domain::ports::{
+    EnteredBy, Handover, Inbox, InboxItem, Left, Removed, StoreError, Which,
+};
+use doorstep_domain::{Notification, NotificationId, Timestamp, Topic, UserId};
 
 /// Loses everything when it is dropped.
 #[derive(Default)]
@@ -30,7 +32,7 @@ impl Memory {
         self.handover.lock().expect("no panic under this lock")
     }
 
-    /// Takes at most `limit` such out of what was left.
+    /// Takes at most `limit` notifications for which `such` holds.
     fn take_such(&self, limit: usize, such: impl Fn(&Notification) -> bool) -> Vec<Notification> {
         let mut left = self.left();
         let mut taken = Vec::new();
@@ -44,12 +46,12 @@ impl Memory {
         taken
     }
 
-    /// Whether this item is in the inbox and was not delivered yet.
+    /// Whether this item is in the inbox and has not been delivered yet.
     pub fn has_undelivered(&self, id: NotificationId) -> bool {
         self.rows().iter().any(|row| row.item.notification.id == id && !row.delivered)
     }
 
-    /// How many items, of all users, were not delivered yet.
+    /// How many items of all users have not been delivered yet.
     pub fn count_undelivered(&self) -> usize {
         self.rows().iter().filter(|row| !row.delivered).count()
     }
@@ -132,6 +134,36 @@ impl Inbox for Memory {
             |row: &&Row| row.item.notification.user_id == *user && row.item.read_at.is_none();
         Ok(self.rows().iter().filter(unread).count() as u64)
     }
+
+    async fn remove(&self, id: NotificationId) -> Result<Option<Removed>, StoreError> {
+        let mut rows = self.rows();
+        let found = rows.iter().position(|row| row.item.notification.id == id);
+        Ok(found.map(|at| {
+            let Row { item, delivered } = rows.remove(at);
+            Removed { item, delivered }
+        }))
+    }
+
+    async fn remove_undelivered(
+        &self,
+        user: &UserId,
+        topic: Option<Topic>,
+    ) -> Result<Vec<InboxItem>, StoreError> {
+        let mut removed = Vec::new();
+        self.rows().retain(|row| {
+            let n = &row.item.notification;
+            let goes = n.user_id == *user
+                && !row.delivered
+                && row.item.by == EnteredBy::Policy
+                && (topic.is_none() || n.topic == topic)
+                && removed.len() < 1000;
+            if goes {
+                removed.push(row.item.clone());
+            }
+            !goes
+        });
+        Ok(removed)
+    }
 }
 
 #[async_trait]
@@ -152,6 +184,10 @@ impl Handover for Memory {
 
     async fn take_for(&self, user: &UserId, limit: usize) -> Result<Vec<Notification>, StoreError> {
         Ok(self.take_such(limit, |n| n.user_id == *user))
+    }
+
+    async fn take_one(&self, id: NotificationId) -> Result<Option<Notification>, StoreError> {
+        Ok(self.take_such(1, |n| n.id == id).pop())
     }
 
     async fn take_expired(

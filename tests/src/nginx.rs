@@ -1,4 +1,4 @@
-//! A real nginx before a server, with the configuration that the documentation gives.
+//! A real nginx in front of a server, with the configuration from the documentation.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 
-/// The documentation that has the configuration.
+/// The page that contains the configuration.
 const DOCS: &str = include_str!("../../docs/proxies.md");
 
 /// A running nginx; killed when dropped.
@@ -21,15 +21,15 @@ pub struct Nginx {
 }
 
 impl Nginx {
-    /// Starts it before the server that listens here: `127.0.0.1:PORT`, or `unix:PATH`. It differs from the
-    /// documentation only in its address, and in that it has no TLS.
+    /// Starts it in front of the server that listens at `127.0.0.1:PORT` or `unix:PATH`. The configuration differs
+    /// from the documentation only in the address and in that there is no TLS.
     ///
     /// # Panics
-    /// When there is no nginx, or it does not start.
+    /// When nginx is not installed or does not start.
     pub async fn before(upstream: &str) -> Self {
         let (_, rest) = DOCS.split_once("```nginx\n").expect("the configuration of nginx");
         let (documented, _) = rest.split_once("```").expect("its end");
-        // A port that was free a moment ago.
+        // Another process could take the port before nginx does, which is unlikely.
         let free = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = free.local_addr().expect("its address");
         drop(free);
@@ -78,13 +78,13 @@ impl Nginx {
         panic!("nginx does not listen");
     }
 
-    /// Where it listens.
+    /// The address at which it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 }
 
-/// In a folder that only administrators have in their path.
+/// Debian installs it in a folder that is not on every user's path.
 fn binary() -> &'static str {
     let installed = "/usr/sbin/nginx";
     if Path::new(installed).exists() { installed } else { "nginx" }

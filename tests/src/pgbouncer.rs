@@ -1,4 +1,4 @@
-//! `PgBouncer` before a test's PostgreSQL.
+//! `PgBouncer` in front of a test's PostgreSQL.
 
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::chown;
@@ -11,10 +11,10 @@ use nix::unistd::{Uid, User};
 use sqlx::postgres::PgConnectOptions;
 use tempfile::TempDir;
 
-/// How long it may take to come up.
+/// How long it may take to start.
 const START_WITHIN: Duration = Duration::from_mins(1);
 
-/// One pooler; gone when dropped.
+/// A running pooler; killed when dropped.
 #[derive(Debug)]
 pub struct PgBouncer {
     process: Child,
@@ -23,7 +23,7 @@ pub struct PgBouncer {
 }
 
 impl PgBouncer {
-    /// Starts one before this database, with these lines in its configuration.
+    /// Starts one in front of this database, with these lines in its configuration.
     ///
     /// # Panics
     /// When it is not installed, or does not start.
@@ -44,12 +44,12 @@ impl PgBouncer {
             server.get_username(),
         );
         std::fs::write(&file, text).expect("a file in a temporary folder");
-        // Debian has it where only administrators look.
+        // Debian installs it in a folder that is not on every user's path.
         let path = format!("{}:/usr/sbin", std::env::var("PATH").unwrap_or_default());
         let mut command = Command::new("pgbouncer");
         command.env("PATH", path).arg(&file).stdin(Stdio::null());
         command.stdout(Stdio::null()).stderr(Stdio::null());
-        // It refuses to run as root.
+        // PgBouncer refuses to run as root.
         if Uid::effective().is_root() {
             let user = ["postgres", "nobody"].into_iter().find_map(|n| User::from_name(n).ok()?);
             let user = user.expect("a user postgres or nobody");
@@ -67,7 +67,7 @@ impl PgBouncer {
         Self { process, url, _folder: folder }
     }
 
-    /// The database, through it.
+    /// The URL of the database through the pooler.
     pub fn url(&self) -> &str {
         &self.url
     }

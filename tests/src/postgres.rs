@@ -1,9 +1,8 @@
-//! A throw-away PostgreSQL: one cluster for a whole test process, a fresh database for each test.
+//! A throw-away PostgreSQL: one cluster per test process, one fresh database per test.
 //!
-//! The cluster is made from the binaries this machine has (`initdb`, `postgres`), or stays out of the way
-//! when `TEST_DATABASE_URL` names a server to use. It is gone when the process is, also when that was killed:
-//! a small shell, which alone is the postmaster's parent, holds the other end of a pipe and cleans up once
-//! the pipe closes.
+//! The cluster is created with the binaries on this machine (`initdb`, `postgres`), unless `TEST_DATABASE_URL`
+//! names a server to use. It is removed when the process ends, even when the process is killed: a small shell,
+//! the postmaster's only parent, holds the other end of a pipe and cleans up when the pipe closes.
 
 use std::{
     env, fs,
@@ -21,15 +20,15 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
-/// How long a cluster may take to come up: generous, because two cores may be compiling at the same time.
+/// How long a cluster may take to start: generous, because two cores may be compiling.
 const START_WITHIN: Duration = Duration::from_mins(1);
-/// How many ports to try: between finding a free one and PostgreSQL taking it, another may.
+/// How many ports to try: another process may take a free port before PostgreSQL does.
 const PORTS_TO_TRY: u32 = 5;
-/// What PostgreSQL says then.
+/// PostgreSQL's message in that case.
 const PORT_TAKEN: &str = "could not create any TCP/IP sockets";
-/// On a server that is not ours, databases older than this were left by a test process that is long gone.
+/// On a server that is not ours, databases older than this are left-overs of an earlier test process.
 const LEFT_BEHIND_AFTER: Duration = Duration::from_hours(1);
-/// What the name of every database made here begins with.
+/// The prefix of every database created here.
 const NAME_PREFIX: &str = "doorstep_test_";
 
 /// Starts the postmaster, waits for the pipe to close, and leaves nothing behind.
@@ -48,28 +47,28 @@ rm -rf "$dir"
 /// Whether a commit reaches the disk before it is confirmed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
-    /// No `fsync`: what dies in our tests is our server, not PostgreSQL, and so nothing is at risk.
+    /// No `fsync`: tests kill our server and never PostgreSQL, so no data is at risk.
     Fast,
-    /// As in production, for benches that want honest figures.
+    /// As in production, for benches that need realistic figures.
     Durable,
 }
 
-/// A PostgreSQL server on which tests make databases.
+/// A PostgreSQL server on which tests create databases.
 #[derive(Debug)]
 pub struct Postgres {
     /// The server's own database, from which others are created.
     maintenance_url: String,
-    /// Closing it ends the cluster; `None` for a server that is not ours.
+    /// Closing it ends the cluster. `None` for a server that is not ours.
     _lifeline: Option<ChildStdin>,
 }
 
 impl Postgres {
-    /// The one server of this process, started by whoever asks first.
+    /// The one server of this process, started by the first call.
     ///
-    /// It is [`Durability::Fast`], unless the environment has `TEST_POSTGRES_DURABLE=1`.
+    /// It is [`Durability::Fast`] unless `TEST_POSTGRES_DURABLE=1` is set in the environment.
     ///
     /// # Panics
-    /// When there is no server to be had; the message says what to install.
+    /// When no server can be started; the message says what to install.
     pub async fn shared() -> &'static Self {
         static SHARED: OnceCell<Postgres> = OnceCell::const_new();
         SHARED
@@ -80,7 +79,7 @@ impl Postgres {
             .await
     }
 
-    /// A server that lives as long as the value: that of `TEST_DATABASE_URL`, else a cluster of its own.
+    /// A server that lives as long as the value: the one in `TEST_DATABASE_URL`, or a new cluster.
     ///
     /// # Panics
     /// As [`shared`](Self::shared).
@@ -90,14 +89,14 @@ impl Postgres {
             server.sweep().await;
             return server;
         }
-        // Blocking, and on a thread for it, so that a test with paused time does not run ahead meanwhile.
+        // On a blocking thread, so that paused time does not advance while the cluster starts.
         tokio::task::spawn_blocking(move || start_cluster(durability))
             .await
             .expect("starting PostgreSQL does not panic")
             .unwrap_or_else(|reason| panic!("no PostgreSQL for the tests: {reason}"))
     }
 
-    /// Makes an empty database and returns its URL.
+    /// Creates an empty database and returns its URL.
     ///
     /// # Panics
     /// When the server cannot be reached or refuses.
@@ -118,7 +117,7 @@ impl Postgres {
             .unwrap_or_else(|error| panic!("connecting to {}: {error}", self.maintenance_url))
     }
 
-    /// Drops what earlier runs left on a server that outlives us. Those of a minute ago may still be in use.
+    /// Drops databases that earlier runs left on a server that is not ours. Recent ones may still be in use.
     async fn sweep(&self) {
         let mut connection = self.connect().await;
         let rows =
@@ -129,7 +128,7 @@ impl Postgres {
                 .and_then(age)
                 .is_some_and(|age| age > LEFT_BEHIND_AFTER)
             {
-                // Another run may sweep at the same time; that it is gone is all we want.
+                // Another run may have dropped it at the same time.
                 connection
                     .execute(AssertSqlSafe(format!("DROP DATABASE IF EXISTS {name}")))
                     .await
@@ -140,13 +139,13 @@ impl Postgres {
     }
 }
 
-/// How long ago the id in a database's name was made.
+/// The age of a database, from the id in its name.
 fn age(id: &str) -> Option<Duration> {
     let (seconds, nanos) = Uuid::parse_str(id).ok()?.get_timestamp()?.to_unix();
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH + Duration::new(seconds, nanos)).ok()
 }
 
-/// The URL with another database in the place of the one it names, if any.
+/// The URL with its database, if it names one, replaced by this one.
 fn with_database(url: &str, name: &str) -> String {
     let (address, query) = url.split_once('?').map_or((url, None), |(a, q)| (a, Some(q)));
     let authority = address.find("://").map_or(0, |at| at + "://".len());
@@ -184,16 +183,16 @@ fn try_to_start(
     init(binaries, dir.path(), owner)?;
     let port = free_port()?;
     let mut watchdog = spawn(binaries, dir.path(), owner, port, durability)?;
-    // From here the directory is the watchdog's to remove.
+    // From here on the watchdog removes the directory.
     let dir = dir.keep();
     let lifeline = watchdog.stdin.take();
-    // Whichever way this ends, nobody needs to wait for the watchdog: it outlives us by design.
+    // Nobody waits for the watchdog: it outlives this process by design.
     wait_until_ready(&dir)?;
     let maintenance_url = format!("postgres://postgres@127.0.0.1:{port}/postgres");
     Ok(Postgres { maintenance_url, _lifeline: lifeline })
 }
 
-/// Runs `initdb`. Nothing is synced: the cluster does not outlive us.
+/// Runs `initdb`. Nothing is synced: the cluster does not outlive this process.
 fn init(binaries: &Path, dir: &Path, owner: Option<&User>) -> Result<(), String> {
     let output = as_owner(Command::new(binaries.join("initdb")), dir, owner)
         .args(["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"])
@@ -218,7 +217,7 @@ fn spawn(
     let mut settings = vec![
         "listen_addresses=127.0.0.1",
         "unix_socket_directories=",
-        // Every test has pools of its own, and many run at once.
+        // Every test has its own pools, and many tests run at once.
         "max_connections=300",
     ];
     if durability == Durability::Fast {
@@ -233,13 +232,13 @@ fn spawn(
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
-        // Ctrl-C in a terminal goes to its whole process group; the watchdog must outlive us to clean up.
+        // A group of its own: Ctrl-C in a terminal signals the whole group, and the watchdog must outlive it.
         .process_group(0)
         .spawn()
         .map_err(|error| format!("starting PostgreSQL: {error}"))
 }
 
-/// Waits for the line that the postmaster writes into its lock file once it takes connections.
+/// Waits for the line that the postmaster writes into its lock file once it accepts connections.
 fn wait_until_ready(dir: &Path) -> Result<(), String> {
     let deadline = Instant::now() + START_WITHIN;
     let lock_file = dir.join("data/postmaster.pid");
@@ -250,7 +249,7 @@ fn wait_until_ready(dir: &Path) -> Result<(), String> {
                 return Ok(());
             }
             Ok(_) => seen = true,
-            // It was there and is not any more: PostgreSQL gave up, and removed it.
+            // The file existed and is gone: PostgreSQL gave up and removed it.
             Err(_) if seen || log(dir).contains("FATAL") => break,
             Err(_) => {}
         }
@@ -274,7 +273,7 @@ fn as_owner(mut command: Command, dir: &Path, owner: Option<&User>) -> Command {
     command
 }
 
-/// Whom PostgreSQL runs as. It refuses root, so root gives way to another; everyone else stays who they are.
+/// The user that PostgreSQL runs as: another one in place of root, which it refuses, otherwise the current one.
 fn owner() -> Result<Option<User>, String> {
     if !Uid::effective().is_root() {
         return Ok(None);
@@ -295,7 +294,7 @@ fn free_port() -> Result<u16, String> {
         .map_err(|error| format!("no free port: {error}"))
 }
 
-/// The directory with `initdb` and `postgres`: on the path, or where packages put it.
+/// The directory with `initdb` and `postgres`: on the path, or where packages install them.
 fn find_binaries() -> Result<PathBuf, String> {
     let on_path = env::var_os("PATH").map(|path| env::split_paths(&path).collect::<Vec<_>>());
     let packaged = [
@@ -310,7 +309,7 @@ fn find_binaries() -> Result<PathBuf, String> {
         let mut versions: Vec<PathBuf> = fs::read_dir(parent)
             .map(|entries| entries.filter_map(Result::ok).map(|entry| entry.path()).collect())
             .unwrap_or_default();
-        // Any of them will do; the greatest name is the newest, as long as versions have two digits.
+        // Any version will do. The greatest name is the newest as long as versions have two digits.
         versions.sort_unstable();
         versions.into_iter().rev().map(|version| version.join("bin"))
     });

@@ -1,5 +1,5 @@
-//! The real server, as a process: started on a free port, stopped or killed at will, and shown with what it
-//! said when a test fails.
+//! The real server as a process: started on a free port, stopped or killed at will. Its log is shown when a
+//! test fails.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -15,12 +15,12 @@ use tokio::process::{Child, Command};
 use tokio::sync::{OnceCell, watch};
 use tokio::task::JoinHandle;
 
-/// How long a process may take for what a test waits for: generous, as two cores may be compiling.
+/// How long a test waits for a process: generous, because two cores may be compiling.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// The binary `doorstep`, built once a test process, with the profile of the tests and beside them.
+/// The binary `doorstep`, built once per test process, with the tests' profile and into their target folder.
 ///
-/// `DOORSTEP_BIN` names another one to test.
+/// `DOORSTEP_BIN` names another binary to test.
 ///
 /// # Panics
 /// When it does not build.
@@ -43,6 +43,8 @@ fn build() -> PathBuf {
     let target_dir = profile_dir.parent().expect("a profile's folder is in the target's");
     let profile = match profile_dir.file_name().and_then(|name| name.to_str()) {
         Some("debug") | None => "dev",
+        // `cargo bench` uses this folder too, and measures the binary that is released.
+        Some("release") if std::env::args().any(|argument| argument == "--bench") => "bench",
         Some(profile) => profile,
     };
     let output = std::process::Command::new(env!("CARGO"))
@@ -52,7 +54,7 @@ fn build() -> PathBuf {
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .stderr(Stdio::inherit())
         .output()
-        .expect("cargo is there, or nobody would have built this test");
+        .expect("cargo runs: it has built this test");
     assert!(output.status.success(), "the binary does not build");
     String::from_utf8_lossy(&output.stdout)
         .lines()
@@ -62,9 +64,9 @@ fn build() -> PathBuf {
         .expect("cargo names the executable that it built")
 }
 
-/// A call of the binary that is being put together.
+/// A call of the binary, before it starts.
 ///
-/// It knows nothing of this machine's `DOORSTEP_*` variables, and works in an empty folder.
+/// It inherits no `DOORSTEP_*` variables, and works in an empty folder.
 #[derive(Debug)]
 pub struct Doorstep {
     args: Vec<String>,
@@ -77,9 +79,9 @@ pub struct Doorstep {
 pub struct Finished {
     /// The exit code; `None` when a signal ended it.
     pub code: Option<i32>,
-    /// All it wrote to standard output.
+    /// Everything it wrote to standard output.
     pub stdout: String,
-    /// All it wrote to standard error.
+    /// Everything it wrote to standard error.
     pub stderr: String,
 }
 
@@ -87,13 +89,13 @@ impl Doorstep {
     /// A call with these arguments, in an empty folder of its own.
     ///
     /// # Panics
-    /// When there is no room for a temporary folder.
+    /// When no temporary folder can be created.
     pub fn new(args: &[&str]) -> Self {
         let dir = Arc::new(tempfile::tempdir().expect("a temporary folder"));
         Self { args: args.iter().map(|&arg| arg.to_owned()).collect(), environment: vec![], dir }
     }
 
-    /// `serve` on a free port, with its data in the database at this URL.
+    /// `serve` on a free port, with the database at this URL.
     ///
     /// # Panics
     /// As [`new`](Self::new).
@@ -101,13 +103,13 @@ impl Doorstep {
         Self::new(&["serve", "--listen", "127.0.0.1:0"]).env("DATABASE_URL", database)
     }
 
-    /// With this environment variable.
+    /// Sets this environment variable.
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// With this file in its working folder.
+    /// Writes this file into its working folder.
     ///
     /// # Panics
     /// When it cannot be written.
@@ -121,10 +123,10 @@ impl Doorstep {
         self.dir.path()
     }
 
-    /// Starts it, whatever it is going to do.
+    /// Starts it without waiting for anything.
     ///
     /// # Panics
-    /// When it does not start at all.
+    /// When it does not start.
     pub async fn spawn(&self) -> Process {
         let mut command = Command::new(binary().await);
         for (name, _) in std::env::vars_os() {
@@ -153,7 +155,7 @@ impl Doorstep {
     /// Runs it to its end.
     ///
     /// # Panics
-    /// When it does not come to an end.
+    /// When it does not end in time.
     pub async fn run(&self) -> Finished {
         self.spawn().await.wait().await
     }
@@ -161,7 +163,7 @@ impl Doorstep {
     /// Starts it and waits until it serves.
     ///
     /// # Panics
-    /// When it ends instead; the message has its standard error.
+    /// When it ends instead; the panic message contains its standard error.
     pub async fn start(&self) -> Server {
         let mut process = self.spawn().await;
         let Some(line) = process.stdout.find("listening on ").await else {
@@ -174,7 +176,7 @@ impl Doorstep {
     }
 }
 
-/// A server that serves; killed when dropped.
+/// A running server; killed when dropped.
 pub struct Server {
     process: Process,
     url: String,
@@ -201,7 +203,7 @@ impl Server {
         self.process.signal(Signal::SIGQUIT);
     }
 
-    /// `kill -HUP`: asks it to read its keys again.
+    /// `kill -HUP`: asks it to reload its keys.
     pub fn hang_up(&self) {
         self.process.signal(Signal::SIGHUP);
     }
@@ -211,7 +213,7 @@ impl Server {
         self.process.child.id()
     }
 
-    /// `kill -9`: ends it here and now, and waits until it is gone.
+    /// `kill -9`: ends it at once, and waits until it is gone.
     pub async fn kill(self) -> Finished {
         self.process.signal(Signal::SIGKILL);
         self.process.wait().await
@@ -225,7 +227,7 @@ impl Server {
         self.process.wait().await
     }
 
-    /// Waits until so many lines that contain this have been logged.
+    /// Waits until this many lines that contain `part` have been logged.
     ///
     /// # Panics
     /// As [`Process::logged`].
@@ -243,16 +245,16 @@ pub struct Process {
 }
 
 impl Process {
-    /// Waits until so many lines on standard output contain this.
+    /// Waits until this many lines on standard output contain `part`.
     ///
     /// # Panics
-    /// When it ends before, or takes more than a minute.
+    /// When the process ends first, or after a minute.
     pub async fn printed(&mut self, part: &str, times: usize) {
         let enough = self.stdout.count(part, times).await;
         assert!(enough, "{part:?} was not printed {times} times");
     }
 
-    /// Waits until so many lines on standard error contain this.
+    /// Waits until this many lines on standard error contain `part`.
     ///
     /// # Panics
     /// As [`printed`](Self::printed).
@@ -261,15 +263,15 @@ impl Process {
         assert!(enough, "{part:?} was not logged {times} times");
     }
 
-    /// The first line on standard error that contains this.
+    /// The first line on standard error that contains `part`.
     ///
     /// # Panics
-    /// When it ends before, or takes more than a minute.
+    /// When the process ends first, or after a minute.
     pub async fn line(&mut self, part: &str) -> String {
         self.stderr.find(part).await.expect("the line is logged")
     }
 
-    /// Where it says that it listens.
+    /// The address at which it says it listens.
     ///
     /// # Panics
     /// As [`line`](Self::line).
@@ -284,7 +286,7 @@ impl Process {
     }
 
     fn signal(&self, signal: Signal) {
-        // Gone already: nothing to signal, and the wait that follows tells.
+        // The process may be gone already; the wait that follows finds out.
         if let Some(pid) = self.child.id().and_then(|pid| i32::try_from(pid).ok()) {
             kill(Pid::from_raw(pid), signal).ok();
         }
@@ -305,7 +307,7 @@ impl Process {
 }
 
 impl Drop for Process {
-    /// The test harness shows it only when the test failed.
+    /// The test harness shows this only when the test failed.
     fn drop(&mut self) {
         if std::thread::panicking() {
             let mut said = String::new();
@@ -319,7 +321,7 @@ impl Drop for Process {
     }
 }
 
-/// What a process has written, line by line, read all the time so that it never waits for us.
+/// The lines that a process has written. They are read continuously, so that its pipe never fills up.
 struct Lines {
     seen: watch::Receiver<Vec<String>>,
     reader: JoinHandle<()>,
@@ -341,7 +343,7 @@ impl Lines {
         self.until(|lines| lines.iter().find(|line| line.contains(part)).cloned()).await
     }
 
-    /// What is made of the lines once something can be; `None` when they ended, or took too long, before.
+    /// Waits until `found` returns something. `None` when the lines end first, or after a minute.
     async fn until<T>(&mut self, found: impl Fn(&[String]) -> Option<T>) -> Option<T> {
         let some = self.seen.wait_for(|lines| found(lines).is_some());
         match tokio::time::timeout(PATIENCE, some).await {
@@ -358,21 +360,21 @@ impl Lines {
     }
 
     async fn rest(&mut self) -> String {
-        // A grandchild could hold the pipe open; there is none, but a test must not hang for it.
+        // There is no grandchild that could hold the pipe open, but if there were, a test must not hang.
         tokio::time::timeout(PATIENCE, &mut self.reader).await.ok();
         self.seen.borrow().join("\n")
     }
 }
 
-/// A database file of its own for a test, gone with the value.
+/// A fresh database file for one test, deleted on drop.
 #[derive(Debug)]
 pub struct SqliteFile(TempDir);
 
 impl SqliteFile {
-    /// The name of a file that is not there yet.
+    /// Names a file that does not exist yet.
     ///
     /// # Panics
-    /// When there is no room for a temporary folder.
+    /// When no temporary folder can be created.
     pub fn new() -> Self {
         Self(tempfile::tempdir().expect("a temporary folder"))
     }

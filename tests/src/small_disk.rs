@@ -14,10 +14,10 @@ pub struct SmallDisk {
 }
 
 impl SmallDisk {
-    /// Mounts one, of this size in KiB; `None` where that is not allowed, as it needs root on Linux.
+    /// Mounts one of this size in KiB. `None` where that is not allowed: it needs root on Linux.
     ///
     /// # Panics
-    /// When there is no room for a temporary folder.
+    /// When no temporary folder can be created.
     pub fn mount(kib: u32) -> Option<Self> {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let mounted = Command::new("mount")
@@ -28,7 +28,7 @@ impl SmallDisk {
         mounted.then_some(Self { folder })
     }
 
-    /// Its root.
+    /// Its root folder.
     pub fn path(&self) -> &Path {
         self.folder.path()
     }
@@ -37,10 +37,10 @@ impl SmallDisk {
         self.path().join("ballast")
     }
 
-    /// Writes until nothing fits any more.
+    /// Writes until the disk is full.
     ///
     /// # Panics
-    /// When it cannot be written to at all.
+    /// When no file can be created.
     pub fn fill(&self) {
         let mut ballast = File::create(self.ballast()).expect("a new file");
         for size in [64 * 1024, 4 * 1024, 1] {
@@ -48,10 +48,10 @@ impl SmallDisk {
         }
     }
 
-    /// Makes room again.
+    /// Deletes what [`fill`](Self::fill) wrote.
     ///
     /// # Panics
-    /// When it was not filled.
+    /// When the disk was not filled.
     pub fn free(&self) {
         std::fs::remove_file(self.ballast()).expect("it was filled");
     }
@@ -59,7 +59,7 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // Also while somebody has a file open there.
+        // `-l` unmounts it even while a process has a file open there.
         Command::new("umount").arg("-l").arg(self.folder.path()).status().ok();
     }
 }

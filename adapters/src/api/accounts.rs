@@ -1,11 +1,11 @@
-//! `GET /v1/me` and `GET /v1/ledger`: what a user has, and how it came to be.
+//! `GET /v1/me` and `GET /v1/ledger`: a user's balance and its history.
 
 use axum::extract::State;
 use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::{Extension, Router};
 use doorstep_application::Caller;
-use doorstep_application::accounts::{AccountViews, LedgerPage, Me};
+use doorstep_application::accounts::{AccountSummary, AccountViews, LedgerPage};
 use doorstep_application::sign_ins::SignIns;
 use doorstep_domain::{EntryId, Money};
 use serde::Serialize;
@@ -26,7 +26,7 @@ pub fn router(views: AccountViews, sign_ins: SignIns) -> Router {
 #[openapi(paths(me, ledger))]
 pub struct Description;
 
-/// Who one is, and what one has.
+/// The caller's account.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Me)]
 struct MeBody {
@@ -37,7 +37,7 @@ struct MeBody {
     unread: u64,
 }
 
-/// Who am I
+/// Your account
 #[utoipa::path(
     get, path = "/v1/me", tag = "users", security(("token" = [])),
     responses((status = 200, description = "The user.", body = MeBody)),
@@ -48,7 +48,7 @@ async fn me(
     query: Parameters,
 ) -> Result<impl IntoResponse, Problem> {
     query.read(|_| ())?;
-    let Me { user, balance, unread } = views.me(&caller.user_id).await?;
+    let AccountSummary { user, balance, unread } = views.me(&caller.user_id).await?;
     Ok(private_json(&MeBody { user: user.into(), balance, unread }))
 }
 
@@ -75,14 +75,14 @@ struct EntryBody {
     created_at: String,
 }
 
-/// So many entries a page, unless the client says otherwise.
+/// The entries per page, unless the client asks for another number.
 const PAGE: usize = 50;
 
-/// What has been paid, and for what
+/// Your ledger: payments and their reasons
 #[utoipa::path(
     get, path = "/v1/ledger", tag = "users", security(("token" = [])),
     params(
-        ("limit" = Option<u32>, Query, description = "So many entries at most.", minimum = 1, maximum = 100),
+        ("limit" = Option<u32>, Query, description = "The most entries to return.", minimum = 1, maximum = 100),
         ("before" = Option<String>, Query, format = "uuid", description = "Older than this entry: the `next` of a page."),
     ),
     responses((status = 200, description = "A page.", body = LedgerBody)),

@@ -1,5 +1,5 @@
-//! `POST /v1/demo/notifications` and `GET /v1/demo/record`: for the page that shows the policies side by
-//! side. Not part of the promised interface, and only there where `[demo]` is enabled.
+//! `POST /v1/demo/notifications` and `GET /v1/demo/record`: for the page that shows the policies side by side. Not
+//! part of the stable interface, and only served if `[demo]` is enabled.
 
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
@@ -9,7 +9,7 @@ use axum::routing::{get, post};
 use axum::{Extension, Router};
 use doorstep_application::Caller;
 use doorstep_application::delivery::Refused;
-use doorstep_application::demo::{Demo, Lane, NotSent, Step};
+use doorstep_application::demo::{Demo, DemoStep, Lane, NotSent};
 use doorstep_application::sign_ins::SignIns;
 use serde::Serialize;
 use utoipa::openapi::schema::Schema;
@@ -24,16 +24,16 @@ use crate::http::{
 /// The longest text, in bytes.
 const MAX_TEXT: usize = 500;
 
-/// Who may see the demonstration.
+/// The clients that may see the demonstration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
-    /// Everybody who can connect.
+    /// Every client.
     Everybody,
-    /// Whoever is at this machine: not those who come through a proxy on it.
+    /// Clients on this machine, but not those that come through a proxy on it.
     ThisMachine,
 }
 
-/// The routes, with so many notifications per address.
+/// The routes. `limit` is the rate of notifications per address.
 pub fn router(demo: Demo, sign_ins: SignIns, limit: AddressLimit, reach: Reach) -> Router {
     let send = post(send).route_layer(from_fn_with_state(limit, within_limit));
     let routes = Router::new()
@@ -47,7 +47,7 @@ pub fn router(demo: Demo, sign_ins: SignIns, limit: AddressLimit, reach: Reach) 
     }
 }
 
-/// Hides the routes from a request that a proxy has passed on: it comes from this machine, and its client need not.
+/// Hides the routes from forwarded requests: they come from this machine, but their clients may not.
 async fn not_forwarded(request: Request, next: Next) -> Result<Response, Problem> {
     const SIGNS: [&str; 6] = [
         "forwarded",
@@ -72,14 +72,15 @@ struct StepBody {
     detail: String,
 }
 
-impl From<Step> for StepBody {
-    fn from(Step { at, what, kind, detail }: Step) -> Self {
+impl From<DemoStep> for StepBody {
+    fn from(DemoStep { at, what, kind, detail }: DemoStep) -> Self {
         Self { at: rfc3339(at), what, kind: kind.map(|kind| kind.to_string()), detail }
     }
 }
 
 #[derive(Serialize, ToSchema)]
-struct RecordBody {
+#[schema(as = RecordBody)]
+struct DemoRecordBody {
     now: String,
     steps: Vec<StepBody>,
 }
@@ -90,8 +91,9 @@ struct RecordBody {
 pub struct Description;
 
 #[derive(ToSchema)]
+#[schema(as = Wanted)]
 #[expect(dead_code, reason = "only described: the body is read field by field")]
-struct Wanted {
+struct DemoNotificationBody {
     #[schema(schema_with = lanes)]
     policy: String,
     #[schema(max_length = 500)]
@@ -104,10 +106,10 @@ fn lanes() -> Schema {
 
 /// Send yourself a notification
 ///
-/// By one of the policies, to see what becomes of it. Only where the demonstration is on.
+/// Uses one of the policies, to show what happens. Only available while the demonstration is enabled.
 #[utoipa::path(
     post, path = "/v1/demo/notifications", tag = "demo", security(("token" = [])),
-    request_body = Wanted,
+    request_body = DemoNotificationBody,
     responses((status = 202, description = "It is on its way.", body = StepBody)),
 )]
 async fn send(
@@ -131,10 +133,10 @@ async fn send(
     Ok((StatusCode::ACCEPTED, private_json(&StepBody::from(step))))
 }
 
-/// What the server did for you
+/// What the server did with your notifications
 #[utoipa::path(
     get, path = "/v1/demo/record", tag = "demo", security(("token" = [])),
-    responses((status = 200, description = "Step by step.", body = RecordBody)),
+    responses((status = 200, description = "Step by step.", body = DemoRecordBody)),
 )]
 async fn record(
     State(demo): State<Demo>,
@@ -144,7 +146,7 @@ async fn record(
     query.read(|_| ())?;
     let (now, steps) = demo.record(&caller.user_id);
     let steps = steps.into_iter().map(StepBody::from).collect();
-    Ok(private_json(&RecordBody { now: rfc3339(now), steps }))
+    Ok(private_json(&DemoRecordBody { now: rfc3339(now), steps }))
 }
 
 impl From<NotSent> for Problem {
@@ -152,7 +154,7 @@ impl From<NotSent> for Problem {
         match error {
             NotSent::Refused(Refused::Store(error)) => error.into(),
             NotSent::Refused(refused) => Self::try_later(&refused.to_string()),
-            // The text is short, and the lanes are fixed.
+            // The text is short, and the kinds are fixed.
             NotSent::Payload(_) | NotSent::Kind(_) => Self::internal(),
         }
     }

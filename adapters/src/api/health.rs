@@ -1,4 +1,4 @@
-//! `GET /health/live` and `GET /health/ready`: for whoever starts and stops this process.
+//! `GET /health/live` and `GET /health/ready`: for supervisors and load balancers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,24 +16,24 @@ use utoipa::openapi::schema::Schema;
 use crate::http::Problem;
 use crate::http::openapi::{ProblemBody, one_of};
 
-/// Where the paths of this family begin.
+/// The prefix of this family's paths.
 pub const PATHS: &str = "/health/";
 
-/// A store that needs longer than this for a sign of life has none.
+/// How long the store may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 #[derive(Clone)]
-struct Health {
+struct HealthProbes {
     store: Arc<dyn Readiness>,
     stopping: CancellationToken,
 }
 
-/// The routes. Ready is who has a store and is not about to stop.
+/// The routes. Ready means: the store answers and the node is not stopping.
 pub fn router(store: Arc<dyn Readiness>, stopping: CancellationToken) -> Router {
     Router::new()
         .route("/health/live", get(live))
         .route("/health/ready", get(ready))
-        .with_state(Health { store, stopping })
+        .with_state(HealthProbes { store, stopping })
 }
 
 /// How the family is described in `/openapi.json`.
@@ -41,7 +41,7 @@ pub fn router(store: Arc<dyn Readiness>, stopping: CancellationToken) -> Router 
 #[openapi(paths(live, ready))]
 pub struct Description;
 
-/// Whether a probe is well.
+/// The result of a probe.
 #[derive(utoipa::ToSchema)]
 #[schema(as = Health)]
 #[expect(dead_code, reason = "the description of a literal")]
@@ -54,25 +54,25 @@ fn states() -> Schema {
     one_of(&["live", "ready"])
 }
 
-/// Whether the process lives
+/// Whether the process is alive
 #[utoipa::path(
     get, path = "/health/live", tag = "node",
-    responses((status = 200, description = "It lives.", body = HealthBody)),
+    responses((status = 200, description = "It is alive.", body = HealthBody)),
 )]
 async fn live() -> Json<Value> {
     Json(json!({"status": "live"}))
 }
 
-/// Whether the node can serve
+/// Whether the node is ready
 #[utoipa::path(
     get, path = "/health/ready", tag = "node",
     responses(
-        (status = 200, description = "It can.", body = HealthBody),
-        (status = 503, description = "It is stopping, or the store does not answer or takes no writes.",
+        (status = 200, description = "It is ready.", body = HealthBody),
+        (status = 503, description = "The node is stopping, or the store does not answer or accepts no writes.",
             body = ProblemBody, content_type = "application/problem+json"),
     ),
 )]
-async fn ready(State(health): State<Health>) -> Result<Json<Value>, Problem> {
+async fn ready(State(health): State<HealthProbes>) -> Result<Json<Value>, Problem> {
     if health.stopping.is_cancelled() {
         return Err(Problem::try_later("this node is stopping"));
     }

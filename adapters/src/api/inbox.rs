@@ -1,4 +1,5 @@
-//! `GET /v1/inbox`, `POST /v1/inbox/{id}/read` and `POST /v1/inbox/read`: what is kept until it is read.
+//! `GET /v1/inbox`, `POST /v1/inbox/{id}/read` and `POST /v1/inbox/read`: notifications that are kept until they
+//! are read.
 
 use std::sync::Arc;
 
@@ -29,7 +30,7 @@ pub fn router(views: InboxViews, authenticator: impl Into<Arc<dyn Authenticator>
     signed_in(routes, authenticator)
 }
 
-/// So many notifications a page, unless the client says otherwise.
+/// The notifications per page, unless the client asks for another number.
 const PAGE: usize = 50;
 
 /// How the family is described in `/openapi.json`.
@@ -37,12 +38,12 @@ const PAGE: usize = 50;
 #[openapi(paths(page, read_one, read_all))]
 pub struct Description;
 
-/// What is kept
+/// Your inbox
 #[utoipa::path(
     get, path = "/v1/inbox", tag = "users", security(("token" = [])),
     params(
-        ("unread" = Option<bool>, Query, description = "Only what has not been read."),
-        ("limit" = Option<u32>, Query, description = "So many at most.", minimum = 1, maximum = 100),
+        ("unread" = Option<bool>, Query, description = "Only unread notifications."),
+        ("limit" = Option<u32>, Query, description = "The most notifications to return.", minimum = 1, maximum = 100),
         ("before" = Option<String>, Query, format = "uuid", description = "Older than this one: the `next` of a page."),
     ),
     responses((status = 200, description = "A page.", body = InboxBody)),
@@ -59,11 +60,11 @@ async fn page(
     })?;
     let before = before.map(NotificationId::new);
     let InboxPage { items, next } = views.page(&caller.user_id, unread, before, limit).await?;
-    let notifications = items.iter().map(ItemBody::new).collect::<Result<_, _>>()?;
+    let notifications = items.iter().map(InboxItemBody::new).collect::<Result<_, _>>()?;
     Ok(private_json(&InboxBody { notifications, next: next.map(|id| id.to_string()) }))
 }
 
-/// One has been read
+/// Mark one notification as read
 #[utoipa::path(
     post, path = "/v1/inbox/{id}/read", tag = "users", security(("token" = [])),
     params(("id" = String, Path, description = "The notification.")),
@@ -79,7 +80,7 @@ async fn read_one(
     query: Parameters,
 ) -> Result<StatusCode, Problem> {
     query.read(|_| ())?;
-    // What is no id is the id of nothing.
+    // An invalid id belongs to no notification.
     let read = match id.parse::<NotificationId>() {
         Ok(id) => views.read(&caller.user_id, Which::One(id)).await?,
         Err(_) => false,
@@ -90,7 +91,7 @@ async fn read_one(
     Err(Problem::new(StatusCode::NOT_FOUND, "your inbox has no such notification"))
 }
 
-/// All have been read
+/// Mark all notifications as read
 #[utoipa::path(
     post, path = "/v1/inbox/read", tag = "users", security(("token" = [])),
     responses((status = 204, description = "They are read.")),
@@ -109,7 +110,7 @@ async fn read_all(
 #[derive(Serialize, ToSchema)]
 #[schema(as = Inbox)]
 struct InboxBody<'a> {
-    notifications: Vec<ItemBody<'a>>,
+    notifications: Vec<InboxItemBody<'a>>,
     /// The `before` of the next page; null on the last.
     #[schema(required)]
     next: Option<String>,
@@ -118,7 +119,7 @@ struct InboxBody<'a> {
 /// A notification as it is pushed, and whether it has been read.
 #[derive(Serialize, ToSchema)]
 #[schema(as = InboxItem)]
-struct ItemBody<'a> {
+struct InboxItemBody<'a> {
     id: String,
     kind: &'a str,
     #[schema(required)]
@@ -131,7 +132,7 @@ struct ItemBody<'a> {
     read_at: Option<String>,
 }
 
-impl<'a> ItemBody<'a> {
+impl<'a> InboxItemBody<'a> {
     fn new(item: &'a InboxItem) -> Result<Self, Problem> {
         let notification = &item.notification;
         let payload = serde_json::from_str(notification.payload.as_str()).map_err(|error| {

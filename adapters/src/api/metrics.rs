@@ -1,4 +1,4 @@
-//! `GET /metrics`: the node's figures, for Prometheus.
+//! `GET /metrics`: the node's metrics, for Prometheus.
 
 use std::sync::Arc;
 
@@ -23,10 +23,10 @@ pub fn router(metrics: Arc<Metrics>) -> Router {
 #[openapi(paths(text))]
 pub struct Description;
 
-/// The node's figures, for Prometheus
+/// The node's metrics, for Prometheus
 #[utoipa::path(
     get, path = "/metrics", tag = "node",
-    responses((status = 200, description = "Figures.", body = String, content_type = "text/plain")),
+    responses((status = 200, description = "The metrics.", body = String, content_type = "text/plain")),
 )]
 async fn text(State(metrics): State<Arc<Metrics>>) -> Result<impl IntoResponse, Problem> {
     match metrics.text() {

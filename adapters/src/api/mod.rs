@@ -1,7 +1,7 @@
-//! The endpoint families, each in a file with a `router` over the few things that it needs and a `Description`
-//! for `/openapi.json`. All of them stand on the machinery in [`http`](crate::http), which knows none of them.
+//! The endpoint families, each in a file with a `router` over the few things that it needs and a `Description` for
+//! `/openapi.json`. They use the machinery in [`http`](crate::http), which knows none of them.
 //!
-//! To add a family: one file here, and in the composition root one `merge` and one description.
+//! To add a family: one file here, and one `merge` and one description in the composition root.
 
 pub mod accounts;
 pub mod assets;

@@ -16,7 +16,7 @@ use super::users::{CredentialsBody, body_faults, credentials};
 use crate::http::openapi::ProblemBody;
 use crate::http::{AddressLimit, Fields, Problem, signed_in, within_limit};
 
-/// The routes, with so many sign-ins an address.
+/// The routes. `limit` is the rate of sign-ins per address.
 pub fn router(sign_ins: SignIns, limit: AddressLimit) -> Router {
     let sign_in = post(sign_in).route_layer(from_fn_with_state(limit, within_limit));
     let sign_out =
@@ -54,7 +54,7 @@ async fn sign_in(
 /// Sign out
 #[utoipa::path(
     delete, path = "/v1/sessions/current", tag = "users", security(("token" = [])),
-    responses((status = 204, description = "The token is dead, and its connections are closed.")),
+    responses((status = 204, description = "The token is no longer valid, and its connections are closed.")),
 )]
 async fn sign_out(
     State(sign_ins): State<SignIns>,

@@ -1,4 +1,4 @@
-//! `/v1/instruments` and `/v1/positions`: what is traded, and who bets on it.
+//! `/v1/instruments` and `/v1/positions`: the instruments, and the positions in them.
 
 use std::sync::Arc;
 
@@ -38,7 +38,7 @@ pub fn router(trading: Trading, market: Arc<Market>, sign_ins: SignIns) -> Route
 #[openapi(paths(instruments, open, list, close))]
 pub struct Description;
 
-/// What is traded.
+/// All instruments.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Instruments)]
 struct InstrumentsBody {
@@ -54,7 +54,7 @@ struct InstrumentBody {
     at: String,
 }
 
-/// What is traded, and at which price
+/// The instruments and their prices
 #[utoipa::path(
     get, path = "/v1/instruments", tag = "trading",
     responses((status = 200, description = "The instruments.", body = InstrumentsBody)),
@@ -72,7 +72,7 @@ async fn instruments(
     Ok(Json(InstrumentsBody { instruments: market.quotes().into_iter().map(body).collect() }))
 }
 
-/// A position on the wire; what belongs to its end is `null` while it is open.
+/// A position; its closing fields are `null` while it is open.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Position)]
 struct PositionBody {
@@ -164,7 +164,7 @@ struct OrderBody {
 /// Open a position
 #[utoipa::path(
     post, path = "/v1/positions", tag = "trading", security(("token" = [])),
-    params(("Idempotency-Key" = Option<String>, Header, description = "The same order again opens nothing new.")),
+    params(("Idempotency-Key" = Option<String>, Header, description = "Repeating an order with the same key opens no second position.")),
     request_body = OrderBody,
     responses((status = 201, description = "The position, filled.", body = PositionBody)),
 )]
@@ -181,7 +181,7 @@ async fn open(
     Ok((StatusCode::CREATED, private_json(&PositionBody::from(position))).into_response())
 }
 
-/// Names everything that is wrong with the body at once.
+/// Reads an order; a problem names all faults of the body at once.
 fn order(body: Fields) -> Result<Order, Problem> {
     let order = body.read(|fields| {
         let symbol = fields.parsed::<Symbol>("symbol");
@@ -191,7 +191,7 @@ fn order(body: Fields) -> Result<Order, Problem> {
         let take_profit = fields.optional_parsed::<Price>("take_profit");
         Some(Order { symbol: symbol?, side: side?, quantity: quantity?, stop_loss, take_profit })
     })?;
-    // What is missing has been named as a fault.
+    // Missing fields have been reported as faults.
     order.ok_or_else(Problem::internal)
 }
 
@@ -223,15 +223,15 @@ struct PositionsBody {
     next: Option<String>,
 }
 
-/// So many positions a page, unless the client says otherwise.
+/// The positions per page, unless the client asks for another number.
 const PAGE: usize = 50;
 
-/// One's positions
+/// Your positions
 #[utoipa::path(
     get, path = "/v1/positions", tag = "trading", security(("token" = [])),
     params(
-        ("status" = inline(Option<StatusWord>), Query, description = "Only those that are open, or closed."),
-        ("limit" = Option<u32>, Query, description = "So many at most.", minimum = 1, maximum = 100),
+        ("status" = inline(Option<StatusWord>), Query, description = "Only open or only closed positions."),
+        ("limit" = Option<u32>, Query, description = "The most positions to return.", minimum = 1, maximum = 100),
         ("before" = Option<String>, Query, format = "uuid", description = "Older than this one: the `next` of a page."),
     ),
     responses((status = 200, description = "A page.", body = PositionsBody)),
@@ -271,7 +271,7 @@ async fn close(
     query: Parameters,
 ) -> Result<impl IntoResponse, Problem> {
     query.read(|_| ())?;
-    // What is no id names no position.
+    // An invalid id belongs to no position.
     let id = id.parse().map_err(|_| CloseError::NoSuchPosition)?;
     let position = trading.close(&caller.user_id, id).await?;
     Ok(private_json(&PositionBody::from(position)))

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::http::{private_json, rfc3339};
 
-/// A user, as the user sees it.
+/// A user, as shown to that user.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 #[schema(as = User)]
 pub(super) struct UserBody {
@@ -28,7 +28,7 @@ impl From<User> for UserBody {
     }
 }
 
-/// A user and the session that was just made.
+/// A user and a new session.
 #[derive(Serialize, utoipa::ToSchema)]
 #[schema(as = SignedIn)]
 pub(super) struct SignedInBody {

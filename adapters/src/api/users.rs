@@ -7,7 +7,7 @@ use axum::middleware::from_fn_with_state;
 use axum::response::IntoResponse;
 use axum::routing::post;
 use doorstep_application::registration::{Registration, RegistrationError};
-use doorstep_application::{Credentials, Fault};
+use doorstep_application::{Credentials, FieldFault};
 
 use utoipa::OpenApi;
 
@@ -15,20 +15,20 @@ use super::user_body::SignedInBody;
 use crate::http::openapi::ProblemBody;
 use crate::http::{AddressLimit, FieldError, Fields, Problem, within_limit};
 
-/// The routes, with so many registrations an address.
+/// The routes. `limit` is the rate of registrations per address.
 pub fn router(registration: Registration, limit: AddressLimit) -> Router {
     let register = post(register).route_layer(from_fn_with_state(limit, within_limit));
     Router::new().route("/v1/users", register).with_state(registration)
 }
 
-/// What a user signs in with.
+/// A username and a password.
 #[derive(utoipa::ToSchema)]
 #[schema(as = Credentials)]
 #[expect(dead_code, reason = "the description of what `credentials` reads")]
 pub(super) struct CredentialsBody {
     #[schema(min_length = 1, max_length = 32)]
     username: String,
-    /// A new one has at least 8 characters.
+    /// At least 8 characters when registering.
     #[schema(min_length = 1, max_length = 128)]
     password: String,
 }
@@ -65,9 +65,9 @@ pub(crate) fn credentials(body: Fields) -> Result<Credentials, Problem> {
     })
 }
 
-/// 422 with the fields that a rule of the application found at fault.
-pub(super) fn body_faults(faults: Vec<Fault>) -> Problem {
-    let error = |fault: Fault| FieldError {
+/// 422 with the fields in which the application found faults.
+pub(super) fn body_faults(faults: Vec<FieldFault>) -> Problem {
+    let error = |fault: FieldFault| FieldError {
         place: "body",
         field: fault.field.into(),
         detail: fault.detail,
@@ -83,7 +83,7 @@ impl From<RegistrationError> for Problem {
                 let error = FieldError {
                     place: "body",
                     field: "username".into(),
-                    detail: "somebody has this name already".into(),
+                    detail: "somebody already has this name".into(),
                 };
                 Self::new(StatusCode::CONFLICT, "the username is taken").with_errors(vec![error])
             }

@@ -1,19 +1,18 @@
 //! The in-memory event bus: typed, in process, no broker.
 //!
-//! Every handler has a queue of its own and a task that empties it. A publisher puts its event into the
-//! queues of all handlers that want it, under one lock, and goes on: that lock is what makes the order of
-//! events the same for every handler, however many publish at once. What costs time - a handler's work, the
-//! waking of its task - happens outside of it.
+//! Every handler has its own queue, and a task that empties it. A publisher puts its event into the queues of all
+//! handlers that want it, under one lock: that lock makes the order of events the same for every handler, however
+//! many publishers there are. Slow work (handling an event, waking a task) happens outside the lock.
 //!
-//! # What it promises
+//! # Guarantees
 //! - A handler sees each event that it wants once, in publish order.
-//! - A slow, failing or panicking handler is its own affair. Only when its queue is full do publishers wait
-//!   for it, and only those whose event it wants; this is counted.
+//! - A slow, failing or panicking handler does not affect others. Publishers wait for it only when its queue is full,
+//!   and only with events that it wants; this is counted.
 //! - Nothing accepted is dropped: [`Bus::stop`] refuses new events and ends when every queue is empty and
-//!   every handler at rest. What handlers themselves publish meanwhile is still taken.
+//!   every handler is at rest. Until then it still accepts events from handlers.
 //!
 //! # Wiring
-//! Handlers publish, so they need the bus before it can know them. Hence two steps:
+//! Handlers publish events, so they need the bus before it knows them. Hence two steps:
 //!
 //! ```
 //! # use std::sync::Arc;
@@ -32,7 +31,7 @@
 //! let wiring = Bus::wire();
 //! let events = wiring.publisher();
 //! let bus = wiring.handler(Arc::new(Rewards(events.clone()))).start();
-//! // ... whoever has `events` publishes ...
+//! // ... `events` publishes ...
 //! bus.stop().await;
 //! # }
 //! ```
@@ -56,26 +55,26 @@ use doorstep_domain::{
 use tokio::task::coop;
 use tokio_util::task::TaskTracker;
 
-use queues::{Offer, Queues};
+use queues::{QueueOffer, Queues};
 pub use stats::HandlerStats;
 use subscription::Subscription;
 
-/// How many events a handler's queue holds unless set otherwise: about half a MiB of pointers when full.
+/// The default capacity of a handler's queue: about half a MiB of pointers when full.
 pub const DEFAULT_QUEUE_EVENTS: NonZeroUsize = NonZeroUsize::new(65_536).unwrap();
 
-/// How many handlers a bus can have.
+/// The most handlers that a bus can have.
 pub const MAX_HANDLERS: usize = 64;
 
 tokio::task_local! {
-    /// The bus whose handler the current task is: that is how a handler's own events are told from those of
-    /// outsiders while the bus drains.
+    /// The bus whose handler the current task runs. While the bus drains, this tells events of handlers from
+    /// events of other publishers.
     static HANDLER_OF: BusId;
 }
 
-/// Tells one bus from another: the address of what its handlers share.
+/// Identifies a bus: the address of the state that its handlers share.
 type BusId = usize;
 
-/// A bus that is being put together: hands out publishers, takes handlers.
+/// A bus under construction: hands out publishers and takes handlers.
 pub struct Wiring {
     queues: Arc<Queues>,
     capacity: NonZeroUsize,
@@ -89,7 +88,7 @@ impl Wiring {
         self
     }
 
-    /// A publisher, for handlers and everybody else. Until [`start`](Self::start), its events are refused.
+    /// A publisher, for handlers and all other code. Until [`start`](Self::start), its events are refused.
     pub fn publisher(&self) -> Arc<dyn EventPublisher> {
         Arc::new(Publisher { queues: Arc::downgrade(&self.queues) })
     }
@@ -125,7 +124,7 @@ impl Wiring {
     }
 }
 
-/// The running bus. Clones are the same bus; it runs until [`stop`](Self::stop), also when all are gone.
+/// A running bus. Clones are the same bus; it runs until [`stop`](Self::stop), even after all clones are dropped.
 #[derive(Clone)]
 pub struct Bus {
     queues: Arc<Queues>,
@@ -133,7 +132,7 @@ pub struct Bus {
 }
 
 impl Bus {
-    /// Begins to put a bus together.
+    /// Begins to build a bus.
     pub fn wire() -> Wiring {
         Wiring {
             queues: Arc::new(Queues::new()),
@@ -142,38 +141,35 @@ impl Bus {
         }
     }
 
-    /// A publisher, as [`Wiring::publisher`].
-    pub fn publisher(&self) -> Arc<dyn EventPublisher> {
-        Arc::new(Publisher { queues: Arc::downgrade(&self.queues) })
-    }
-
-    /// Returns at a moment when all events that were taken are handled, with all that followed from them. New
-    /// ones are still taken: this is for whoever stops one part after another, and has events to raise yet.
+    /// Waits until all accepted events are handled, including the events that follow from them. New events are
+    /// still accepted: this is for a stop in several steps, whose later steps may publish events.
     ///
-    /// Whoever cannot wait puts a timeout around it. Not for handlers, which would wait for themselves.
+    /// To limit the wait, use a timeout. Handlers must not call this: they would wait for themselves.
     pub async fn quiet(&self) {
         self.queues.quiet().await;
     }
 
-    /// Refuses new events and returns when all that were taken are handled, with all that followed from them.
+    /// Refuses new events, and waits until all accepted events are handled, including the events that follow from
+    /// them.
     ///
-    /// A publisher that waits for room in a queue is refused as well: its event was not taken yet. A handler
-    /// is known by the task it runs in; what it has other tasks publish counts as from outside.
+    /// A publisher that waits for room in a queue is refused as well, because its event was not accepted yet.
+    /// Handlers are recognised by their task: events that they publish from other tasks count as events from
+    /// outside.
     ///
-    /// Takes as long as the handlers do; whoever cannot wait puts a timeout around it, which cancels only the
-    /// waiting. Not for handlers, which would wait for themselves.
+    /// This takes as long as the handlers do. To limit the wait, use a timeout, which cancels only the wait.
+    /// Handlers must not call this: they would wait for themselves.
     pub async fn stop(&self) {
         self.queues.drain();
         self.tasks.wait().await;
     }
 
-    /// What each handler has done so far, in the order in which they were added.
+    /// The statistics of each handler, in the order in which they were added.
     pub fn stats(&self) -> Vec<HandlerStats> {
         self.queues.stats()
     }
 }
 
-/// Does not keep the bus alive: handlers own publishers and the bus owns handlers, which would be a circle.
+/// Does not keep the bus alive: handlers own publishers and the bus owns handlers, which would be a cycle.
 struct Publisher {
     queues: Weak<Queues>,
 }
@@ -182,15 +178,16 @@ struct Publisher {
 impl EventPublisher for Publisher {
     async fn publish(&self, event: DomainEvent) -> Result<(), PublishError> {
         let queues = self.queues.upgrade().ok_or(PublishError::Stopped)?;
-        // A task that does nothing but publish would keep the handlers that it woke from its thread.
+        // Yields now and then: a task that only publishes would keep the handlers that it woke from running on its
+        // thread.
         coop::consume_budget().await;
         let takers = queues.wanted_by(&event)?;
         let event = Arc::new(event);
         let mut waited = false;
         loop {
             match queues.offer(&event, takers)? {
-                Offer::Taken => return Ok(()),
-                Offer::Full { subscription, room } => {
+                QueueOffer::Taken => return Ok(()),
+                QueueOffer::Full { subscription, room } => {
                     if !waited {
                         subscription.counters.publisher_waited();
                         waited = true;
@@ -202,7 +199,7 @@ impl EventPublisher for Publisher {
     }
 }
 
-/// One handler's task: handles what its queue holds until the bus has stopped.
+/// A handler's task: handles the events in its queue until the bus has stopped.
 async fn run(queues: Arc<Queues>, index: usize) {
     let mut batch = Vec::new();
     while queues.next_batch(index, &mut batch).await {

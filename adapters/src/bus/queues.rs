@@ -9,55 +9,55 @@ use tokio::sync::{Notify, futures::Notified};
 
 use super::{BusId, HANDLER_OF, HandlerStats, Subscription};
 
-/// How many events a handler takes from its queue at a time. More would spare it little, and would be held
-/// beside the queue's own bound.
+/// How many events a handler takes from its queue at a time. More would gain little, and add to the bound of the
+/// queue.
 const BATCH_EVENTS: usize = 256;
 
 /// A set of subscriptions, one bit each.
-pub(super) type Wanted = u64;
+pub(super) type HandlerSet = u64;
 
-/// All handlers' queues, behind one lock: whoever holds it decides what comes next, for all of them.
+/// The queues of all handlers, behind one lock: its holder decides which event comes next, for all of them.
 pub(super) struct Queues {
     /// Set once, at the start.
     subscriptions: OnceLock<Box<[Subscription]>>,
-    state: Mutex<State>,
+    state: Mutex<BusState>,
     /// Every handler is at rest.
     quiet: Notify,
 }
 
-struct State {
-    phase: Phase,
+struct BusState {
+    phase: BusPhase,
     capacity: usize,
-    /// One for each subscription, in the same order.
-    queues: Vec<Queue>,
+    /// One per subscription, in the same order.
+    queues: Vec<HandlerQueue>,
 }
 
 #[derive(Default)]
-struct Queue {
+struct HandlerQueue {
     events: VecDeque<Arc<DomainEvent>>,
-    /// The handler has nothing in hand and nothing queued, and sleeps until it is woken.
+    /// The handler has no event in hand and none queued, and sleeps until it is woken.
     at_rest: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
+enum BusPhase {
     Running,
     /// Only handlers may publish.
     Draining,
     Stopped,
 }
 
-/// What became of an event that was offered.
-pub(super) enum Offer<'a> {
-    /// It is in the queue of everyone who wants it.
+/// The result of offering an event.
+pub(super) enum QueueOffer<'a> {
+    /// It is in the queue of every handler that wants it.
     Taken,
-    /// It is in no queue, as this handler's is full; worth another try when there is `room`.
+    /// It is in no queue, because this handler's queue is full. Try again when there is `room`.
     Full { subscription: &'a Subscription, room: Notified<'a> },
 }
 
 impl Queues {
     pub(super) fn new() -> Self {
-        let state = State { phase: Phase::Running, capacity: 0, queues: Vec::new() };
+        let state = BusState { phase: BusPhase::Running, capacity: 0, queues: Vec::new() };
         Self { subscriptions: OnceLock::new(), state: Mutex::new(state), quiet: Notify::new() }
     }
 
@@ -67,10 +67,10 @@ impl Queues {
 
     pub(super) fn open(&self, subscriptions: Box<[Subscription]>, capacity: NonZeroUsize) {
         let mut state = self.lock();
-        state.queues.resize_with(subscriptions.len(), Queue::default);
+        state.queues.resize_with(subscriptions.len(), HandlerQueue::default);
         state.capacity = capacity.get();
         drop(state);
-        // From here on the queues can be used. They are opened once: `Wiring::start` consumes the wiring.
+        // From here on the queues can be used. They are opened only once: `Wiring::start` consumes the wiring.
         self.subscriptions.get_or_init(|| subscriptions);
     }
 
@@ -82,34 +82,35 @@ impl Queues {
         self.subscriptions.get().map_or(&[], |subscriptions| subscriptions)
     }
 
-    /// Who wants this event. Asked outside of the lock, since the answer is the handler's own code.
+    /// The handlers that want this event. Called outside the lock, because it runs the handlers' own code.
     ///
-    /// Before the start nobody knows, and the event is refused.
-    pub(super) fn wanted_by(&self, event: &DomainEvent) -> Result<Wanted, PublishError> {
+    /// Refuses the event before the start, when the handlers are not known yet.
+    pub(super) fn wanted_by(&self, event: &DomainEvent) -> Result<HandlerSet, PublishError> {
         let subscriptions = self.subscriptions.get().ok_or(PublishError::Stopped)?;
         let wants = subscriptions.iter().map(|subscription| subscription.wants(event));
         Ok(wants
             .enumerate()
-            .fold(0, |wanted, (index, wants)| wanted | Wanted::from(wants) << index))
+            .fold(0, |wanted, (index, wants)| wanted | HandlerSet::from(wants) << index))
     }
 
-    /// Puts the event into all the queues that it is wanted in, or into none.
+    /// Puts the event into the queues of all handlers that want it, or into none.
     ///
-    /// All or none, for two reasons: an order that is the same for all, and no publisher that keeps places in
-    /// one queue while it waits for another, which could be what the other's handler waits for.
+    /// All or none, for two reasons: the order is the same for all handlers, and no publisher holds a place in one
+    /// queue while it waits for another, whose handler could be waiting for that place.
     pub(super) fn offer(
         self: &Arc<Self>,
         event: &Arc<DomainEvent>,
-        wanted: Wanted,
-    ) -> Result<Offer<'_>, PublishError> {
+        wanted: HandlerSet,
+    ) -> Result<QueueOffer<'_>, PublishError> {
         let subscriptions = self.subscriptions();
-        let mut to_wake: Wanted = 0;
+        let mut to_wake: HandlerSet = 0;
         {
             let mut state = self.lock();
             match state.phase {
-                Phase::Running => {}
-                Phase::Draining if HANDLER_OF.try_with(|id| *id == self.id()).unwrap_or(false) => {}
-                Phase::Draining | Phase::Stopped => {
+                BusPhase::Running => {}
+                BusPhase::Draining
+                    if HANDLER_OF.try_with(|id| *id == self.id()).unwrap_or(false) => {}
+                BusPhase::Draining | BusPhase::Stopped => {
                     return Err(PublishError::Stopped);
                 }
             }
@@ -118,8 +119,8 @@ impl Queues {
                 ones(wanted).find(|index| state.queues[*index].events.len() >= capacity)
             {
                 let subscription = &subscriptions[full];
-                // Made under the lock: a handler that makes room after this moment will be heard.
-                return Ok(Offer::Full { subscription, room: subscription.room.notified() });
+                // Made under the lock: room that appears after this moment is noticed.
+                return Ok(QueueOffer::Full { subscription, room: subscription.room.notified() });
             }
             for index in ones(wanted) {
                 let queue = &mut state.queues[index];
@@ -133,12 +134,13 @@ impl Queues {
         for index in ones(to_wake) {
             subscriptions[index].work.notify_one();
         }
-        Ok(Offer::Taken)
+        Ok(QueueOffer::Taken)
     }
 
-    /// Waits for events of this handler, and moves the next of them into `batch`, which must be empty.
+    /// Waits for events of this handler, and moves the next ones into `batch`, which must be empty.
     ///
-    /// That it asks says that it has dealt with those it took before. `false`: the bus has stopped.
+    /// The call means that the handler has finished the events that it took before. Returns `false` once the bus
+    /// has stopped.
     pub(super) async fn next_batch(&self, index: usize, batch: &mut Vec<Arc<DomainEvent>>) -> bool {
         let subscription = self.subscription(index);
         loop {
@@ -169,7 +171,7 @@ impl Queues {
     /// Waits until every handler is at rest.
     pub(super) async fn quiet(&self) {
         loop {
-            // Made before looking: who comes to rest after the look will be heard.
+            // Made before the check, so that a handler that comes to rest after it is noticed.
             let quiet = self.quiet.notified();
             if self.lock().quiet() {
                 return;
@@ -178,19 +180,19 @@ impl Queues {
         }
     }
 
-    /// From now on, only handlers may publish; when they have nothing left to do, the bus has stopped.
+    /// From now on only handlers may publish. The bus stops when they have nothing left to do.
     pub(super) fn drain(&self) {
         {
             let mut state = self.lock();
-            if state.phase == Phase::Running {
-                state.phase = Phase::Draining;
+            if state.phase == BusPhase::Running {
+                state.phase = BusPhase::Draining;
             }
             state.settle();
         }
         self.wake_all();
     }
 
-    /// Has every handler and every waiting publisher look at the phase again.
+    /// Makes every handler and every waiting publisher check the phase again.
     fn wake_all(&self) {
         for subscription in self.subscriptions() {
             subscription.work.notify_one();
@@ -204,19 +206,19 @@ impl Queues {
         self.subscriptions().iter().zip(queued).map(|(one, queued)| one.stats(queued)).collect()
     }
 
-    /// No code of others runs under this lock, so that it cannot be poisoned.
-    fn lock(&self) -> MutexGuard<'_, State> {
+    /// Only our own code runs under this lock, so it cannot be poisoned.
+    fn lock(&self) -> MutexGuard<'_, BusState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
-    /// Ends the draining when there is nothing left from which another event could come.
+impl BusState {
+    /// Ends the draining when no handler can publish another event. Returns whether the bus has stopped.
     fn settle(&mut self) -> bool {
-        if self.phase == Phase::Draining && self.quiet() {
-            self.phase = Phase::Stopped;
+        if self.phase == BusPhase::Draining && self.quiet() {
+            self.phase = BusPhase::Stopped;
         }
-        self.phase == Phase::Stopped
+        self.phase == BusPhase::Stopped
     }
 
     fn quiet(&self) -> bool {
@@ -225,7 +227,7 @@ impl State {
 }
 
 /// The indices of the bits that are set.
-fn ones(mut set: Wanted) -> impl Iterator<Item = usize> {
+fn ones(mut set: HandlerSet) -> impl Iterator<Item = usize> {
     std::iter::from_fn(move || {
         let index = (set != 0).then(|| set.trailing_zeros() as usize)?;
         set &= set - 1;

@@ -1,11 +1,11 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What one handler has done since the start, for `/metrics`.
+/// The statistics of one handler since the start, for `/metrics`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HandlerStats {
     /// The handler's name.
     pub name: &'static str,
-    /// Events handled well.
+    /// Events handled without an error.
     pub handled: u64,
     /// Events on which it returned an error.
     pub failed: u64,
@@ -13,11 +13,11 @@ pub struct HandlerStats {
     pub panicked: u64,
     /// Publishes that had to wait because this handler's queue was full.
     pub backpressure_waits: u64,
-    /// Events in its queue now, without the few that it has taken in hand.
+    /// Events in its queue now, without those that it has taken out.
     pub queued: usize,
 }
 
-/// Counts only: nothing is decided by them, so that relaxed order will do.
+/// Counters only: no decision depends on them, so relaxed ordering is enough.
 #[derive(Default)]
 pub(super) struct Counters {
     handled: AtomicU64,

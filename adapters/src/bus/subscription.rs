@@ -10,13 +10,13 @@ use tokio::sync::Notify;
 
 use super::stats::{Counters, HandlerStats};
 
-/// A handler and what the bus keeps beside it.
+/// A handler and the bus's state for it.
 pub(super) struct Subscription {
     handler: Arc<dyn EventHandler>,
     pub(super) counters: Counters,
-    /// Its queue was empty and is not any more, or the bus drains.
+    /// Notified when its queue is no longer empty, or the bus drains.
     pub(super) work: Notify,
-    /// Its queue has room again, or the bus drains.
+    /// Notified when its queue has room again, or the bus drains.
     pub(super) room: Notify,
 }
 
@@ -25,7 +25,7 @@ impl Subscription {
         Self { handler, counters: Counters::default(), work: Notify::new(), room: Notify::new() }
     }
 
-    /// Whether the handler wants it. One that panics here must not take the publisher down, and gets nothing.
+    /// Whether the handler wants the event. If it panics, it does not get the event, and the publisher goes on.
     pub(super) fn wants(&self, event: &DomainEvent) -> bool {
         catch_unwind(AssertUnwindSafe(|| self.handler.wants(event))).unwrap_or_else(|panic| {
             self.panicked(event, panic.as_ref());
@@ -33,10 +33,10 @@ impl Subscription {
         })
     }
 
-    /// Has the handler handle it, whatever comes of that.
+    /// Runs the handler and counts the result.
     pub(super) async fn handle(&self, event: &DomainEvent) {
-        // Inside of an async block, so that a panic before the first await is caught as well. Unwind safe, as
-        // nothing of ours is changed halfway, and the handler is asked for nothing but its next event.
+        // Inside an async block, so that a panic before the first await is caught as well. Unwind safe, because no
+        // state of ours is changed half-way, and the handler is only called again with its next event.
         let handling = AssertUnwindSafe(async { self.handler.handle(event).await });
         match handling.catch_unwind().await {
             Ok(Ok(())) => self.counters.handled(),
@@ -68,7 +68,7 @@ impl Subscription {
     }
 }
 
-/// What `panic!` was given: one of these two, unless someone panicked with a value of their own.
+/// The message of a panic. It is one of these two types unless the code panicked with another value.
 fn message(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("(not a text)")

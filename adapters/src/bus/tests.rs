@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::{Bus, HandlerStats};
 
-/// What the follow-ups of the event `n` are numbered with: `n + FOLLOW_UP`.
+/// The event `n` is followed by the event `n + FOLLOW_UP`.
 const FOLLOW_UP: i64 = 1_000_000;
 
 fn event(number: i64) -> DomainEvent {
@@ -37,13 +37,13 @@ fn number(event: &DomainEvent) -> i64 {
     }
 }
 
-/// Writes down what it gets, after what the test wants it to do.
+/// Records its events, after doing what the test asks for.
 struct Recorder {
     wants: fn(i64) -> bool,
     does: fn(i64) -> Does,
-    /// Has a permit for every event that has reached it.
+    /// Has one permit per event that has reached the handler.
     entered: Semaphore,
-    /// Each event takes a permit with it, unless the handler needs none.
+    /// Each event takes one permit, unless the handler needs none.
     gate: Option<Semaphore>,
     publisher: OnceLock<Arc<dyn EventPublisher>>,
     seen: Mutex<Vec<i64>>,
@@ -119,7 +119,7 @@ impl EventHandler for Recorder {
     }
 }
 
-/// A bus with queues of that many events; the handlers know how to publish.
+/// A bus with queues of this many events, whose handlers have a publisher.
 fn start(queue: usize, handlers: &[&Arc<Recorder>]) -> (Bus, Arc<dyn EventPublisher>) {
     let mut wiring = Bus::wire().queue(NonZeroUsize::new(queue).unwrap());
     let publisher = wiring.publisher();
@@ -189,8 +189,8 @@ async fn a_full_queue_makes_publishers_wait_and_loses_nothing() {
     assert!(poll!(waiting.as_mut()).is_pending());
     assert_eq!((stats_of(&bus, 0).backpressure_waits, stats_of(&bus, 0).queued), (1, 2));
 
-    // Who wants none of it does not feel it: an event that the slow one does not want goes through, and the
-    // one that waits has not gone ahead to anyone.
+    // Other events are not affected: an event that the slow handler does not want goes through, and the waiting
+    // one has reached no handler.
     events.publish(event(100)).await.unwrap();
     quick.entered(4).await;
     assert_eq!(quick.seen(), [0, 1, 2, 100]);
@@ -306,7 +306,7 @@ async fn a_stop_drains_the_queues_with_all_that_follows() {
     assert_eq!(third.seen(), (0..6).map(|n| n + 2 * FOLLOW_UP).collect::<Vec<_>>());
     assert!(bus.stats().iter().all(|stats| stats.failed == 0 && stats.queued == 0));
     assert_eq!(events.publish(event(97)).await, Err(PublishError::Stopped));
-    bus.stop().await; // A second time is no trouble.
+    bus.stop().await; // A second call is harmless.
 }
 
 #[tokio::test]
@@ -330,7 +330,7 @@ async fn a_quiet_bus_has_handled_all_that_follows_and_takes_more() {
     bus.quiet().await;
     assert_eq!(second.seen(), [FOLLOW_UP, FOLLOW_UP + 1]);
     bus.stop().await;
-    bus.quiet().await; // And after the end it is quiet for good.
+    bus.quiet().await; // After the stop it stays quiet.
 }
 
 #[tokio::test]

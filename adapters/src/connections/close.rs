@@ -1,9 +1,9 @@
 /// Why a connection ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum CloseReason {
-    /// The client said goodbye, or is gone without one.
+pub enum DisconnectReason {
+    /// The client closed the connection, or vanished without closing it.
     Gone,
-    /// The client did not answer a ping, so no code can be sent to it.
+    /// The client did not answer a ping; no code can be sent to it.
     Unanswered,
     /// The client does not speak RFC 6455.
     Protocol,
@@ -13,21 +13,23 @@ pub enum CloseReason {
     Malformed,
     /// The client sent too large a message.
     TooLarge,
-    /// This node stops: come back, with backoff and jitter.
+    /// This node is stopping: the client should reconnect with backoff and jitter.
     Restart,
-    /// There are too many connections: try again later.
+    /// There are too many connections: the client should try again later.
     OverLimit,
     /// The session was signed out or has expired.
     SessionEnded,
+    /// The backend ended the user's connections.
+    Disconnected,
     /// The client does not read: its socket took no byte for [`too_slow_after`] while frames waited.
     ///
-    /// [`too_slow_after`]: super::Settings::too_slow_after
+    /// [`too_slow_after`]: super::ConnectionSettings::too_slow_after
     TooSlow,
 }
 
-impl CloseReason {
+impl DisconnectReason {
     /// Every reason, in the order of its variants.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Gone,
         Self::Unanswered,
         Self::Protocol,
@@ -37,11 +39,12 @@ impl CloseReason {
         Self::Restart,
         Self::OverLimit,
         Self::SessionEnded,
+        Self::Disconnected,
         Self::TooSlow,
     ];
 
-    /// The close code (RFC 6455 section 7.4, its IANA registry, and 4000 to 4999 for private use), where
-    /// the client can still be told.
+    /// The close code (RFC 6455 section 7.4, its IANA registry, and 4000 to 4999 for private use); `None` where
+    /// the client cannot be told any more.
     pub const fn code(self) -> Option<u16> {
         match self {
             Self::Gone | Self::Unanswered => None,
@@ -52,11 +55,13 @@ impl CloseReason {
             Self::Restart => Some(1012),
             Self::OverLimit => Some(1013),
             Self::SessionEnded => Some(4401),
+            Self::Disconnected => Some(4403),
             Self::TooSlow => Some(4408),
         }
     }
 
-    /// The text that goes with the code.
+    /// The reason text in the close frame.
+    #[cfg(feature = "websocket")]
     pub(crate) const fn text(self) -> &'static str {
         match self {
             Self::Gone | Self::Unanswered => "",
@@ -67,6 +72,7 @@ impl CloseReason {
             Self::Restart => "service restart",
             Self::OverLimit => "too many connections, try again later",
             Self::SessionEnded => "session ended",
+            Self::Disconnected => "disconnected by the backend",
             Self::TooSlow => "too slow",
         }
     }
@@ -83,6 +89,7 @@ impl CloseReason {
             Self::Restart => "restart",
             Self::OverLimit => "over_limit",
             Self::SessionEnded => "session_ended",
+            Self::Disconnected => "disconnected",
             Self::TooSlow => "too_slow",
         }
     }

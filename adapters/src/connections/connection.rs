@@ -8,9 +8,9 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::outbox::Outbox;
-use super::{CloseReason, Pace, Settings, Transport};
+use super::{ConnectionSettings, DisconnectReason, Pace, Transport};
 
-/// What the registry knows of one connection.
+/// What the registry knows about one connection.
 #[derive(Debug)]
 pub(crate) struct Connection {
     /// Unique on this node, for logs.
@@ -22,7 +22,7 @@ pub(crate) struct Connection {
     pub(crate) pace: Pace,
     pub(super) since: Instant,
     pub(super) frames: AtomicU64,
-    closing: OnceLock<CloseReason>,
+    closing: OnceLock<DisconnectReason>,
     closed: Notify,
 }
 
@@ -33,7 +33,7 @@ impl Connection {
         session: TokenHash,
         address: IpAddr,
         pace: Pace,
-        settings: &Settings,
+        settings: &ConnectionSettings,
     ) -> Self {
         Self {
             id,
@@ -49,49 +49,38 @@ impl Connection {
         }
     }
 
-    /// Whether it can still be handed frames.
+    /// Whether it still takes frames.
     pub(super) fn is_open(&self) -> bool {
         self.closing.get().is_none()
     }
 
-    /// Whether its socket has taken a byte within this time, or has nothing to take.
+    /// Whether its socket has taken a byte within this time, or has nothing to write.
     pub(super) fn reads_within(&self, time: Duration) -> bool {
         self.pace.blocked_for() < time
     }
 
-    /// Closes it; the first reason counts.
-    pub(crate) fn close(&self, reason: CloseReason) {
+    /// Asks its transport to close it. The first reason counts.
+    pub(crate) fn close(&self, reason: DisconnectReason) {
         if self.closing.set(reason).is_ok() {
             self.closed.notify_waiters();
         }
     }
 
-    /// Why it is to be closed, if it is.
-    pub(super) fn closing(&self) -> Option<CloseReason> {
+    /// The reason to close it, once there is one.
+    pub(super) fn closing(&self) -> Option<DisconnectReason> {
         self.closing.get().copied()
     }
 
-    /// Waits until it is to be closed.
-    pub(crate) async fn closed(&self) -> CloseReason {
+    /// Waits until it must be closed, and returns the reason.
+    pub(crate) async fn closed(&self) -> DisconnectReason {
         loop {
-            // From here on it hears of a close, so none is missed between the look and the wait.
+            // Enabled before the check, so that no close between the check and the wait is missed.
             let mut closed = std::pin::pin!(self.closed.notified());
             closed.as_mut().enable();
             if let Some(reason) = self.closing.get() {
                 return *reason;
             }
             closed.await;
-        }
-    }
-
-    /// Waits until its socket has taken no byte for this long although there is something to write.
-    pub(crate) async fn blocked_for(&self, time: Duration) {
-        loop {
-            let left = time.saturating_sub(self.pace.blocked_for());
-            if left.is_zero() {
-                return;
-            }
-            tokio::time::sleep(left).await;
         }
     }
 

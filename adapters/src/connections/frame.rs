@@ -3,13 +3,13 @@ use doorstep_domain::{Notification, NotificationId, Timestamp};
 
 use crate::notification_frame::notification_frame;
 
-/// A notification on the wire: made once, shared by all connections of its user.
+/// A notification in its wire format, made once and shared by all connections of its user.
 #[derive(Debug)]
 pub(crate) struct Frame {
     pub(crate) id: NotificationId,
-    /// When the notification ends. From then on the frame is not written any more.
+    /// When the notification ends. A frame is not written after its deadline.
     pub(crate) deadline: Timestamp,
-    /// The JSON text, which is UTF-8 without line breaks outside of the payload.
+    /// The JSON text: UTF-8, without line breaks outside the payload.
     pub(crate) text: Bytes,
 }
 

@@ -3,14 +3,14 @@ use std::collections::{HashMap, VecDeque};
 use doorstep_domain::NotificationId;
 use doorstep_domain::ports::Attempt;
 
-/// This many notifications are remembered after they are done with: a push that was under way when one was
-/// acknowledged must still find it.
+/// This many finished notifications are remembered: a push that is under way when its notification is acknowledged
+/// must still find it.
 const KEPT: usize = 256;
-/// This many are remembered at most. Beyond it the oldest could at worst be shown twice, and a client drops an
-/// id that it knows.
+/// The upper bound of what is remembered. Beyond it the oldest could be shown twice at worst, and clients drop ids
+/// that they know.
 const MOST: usize = 65_536;
 
-/// What a connection was handed, so that no attempt is handed to it twice.
+/// The notifications that a connection was handed, so that no attempt is handed to it twice.
 #[derive(Debug, Default)]
 pub(super) struct Handed {
     known: HashMap<NotificationId, Known>,
@@ -24,12 +24,22 @@ struct Known {
 }
 
 impl Handed {
-    /// Whether it was handed this notification in this attempt, or a later one.
+    /// Whether the connection was handed this notification in this attempt or a later one.
     pub(super) fn has(&self, id: NotificationId, attempt: Attempt) -> bool {
         self.known.get(&id).is_some_and(|known| known.attempt >= attempt)
     }
 
-    /// It is handed this notification.
+    /// Whether the connection was handed this notification in any attempt.
+    pub(super) fn was_handed(&self, id: NotificationId) -> bool {
+        self.known.contains_key(&id)
+    }
+
+    /// Whether its client is done with this notification.
+    pub(super) fn is_done(&self, id: NotificationId) -> bool {
+        self.known.get(&id).is_some_and(|known| known.done)
+    }
+
+    /// Records that the connection is handed this notification.
     pub(super) fn note(&mut self, id: NotificationId, attempt: Attempt) {
         let known = Known { attempt, done: false };
         if self.known.insert(id, known).is_none() {
@@ -38,7 +48,8 @@ impl Handed {
         self.forget_some();
     }
 
-    /// Its client has acknowledged this notification, or was written it and does not acknowledge.
+    /// Records that the client acknowledged this notification, or that it was written to a client that does not
+    /// acknowledge.
     pub(super) fn done(&mut self, id: NotificationId) {
         if let Some(known) = self.known.get_mut(&id) {
             known.done = true;
@@ -57,7 +68,7 @@ impl Handed {
             self.known.remove(oldest);
             self.order.pop_front();
         }
-        // A burst must not leave its room behind.
+        // Gives back the memory of a burst.
         if self.order.capacity() > 8 * KEPT && self.order.len() <= KEPT {
             self.order.shrink_to(2 * KEPT);
             self.known.shrink_to(2 * KEPT);
@@ -76,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_open_is_remembered_and_what_is_done_is_forgotten_in_time() {
+    fn open_notifications_are_remembered_and_finished_ones_are_forgotten_later() {
         let mut handed = Handed::default();
         for number in 0..10_000 {
             handed.note(id(number), Attempt::FIRST);
@@ -88,11 +99,11 @@ mod tests {
         }
         assert_eq!((handed.order.len(), handed.known.len()), (KEPT, KEPT));
         assert!(handed.has(id(9_999), Attempt::FIRST) && !handed.has(id(0), Attempt::FIRST));
-        assert!(handed.order.capacity() <= 4 * KEPT, "room of a burst stays behind");
+        assert!(handed.order.capacity() <= 4 * KEPT, "the memory of a burst stays allocated");
     }
 
     #[test]
-    fn what_is_never_done_is_bounded() {
+    fn notifications_that_never_finish_are_bounded() {
         let mut handed = Handed::default();
         for number in 0..MOST + 10 {
             handed.note(id(number), Attempt::FIRST);

@@ -1,22 +1,24 @@
 //! The live connections of this node, whatever transport they use: its [`Presence`] and [`Pusher`].
 //!
-//! A transport (`websocket`, `sse`) registers a connection, announces it with `arrived`, writes what its outbox
-//! holds, and drops the registration at the end. It differs from the others only in how a frame is written and
-//! what a close looks like.
+//! A transport (`websocket`, `sse`) registers a connection, announces it with `arrived`, writes the frames in its
+//! outbox, and drops the registration at the end. Transports differ only in how they write a frame and how they
+//! close.
 //!
-//! *A push never waits for a socket.* It puts a frame into the connection's bounded outbox, or reports that there
-//! is no room; the connection calls for more when its socket has taken what is there. *One connection never holds
-//! up another* for longer than [`Settings::keeps_pace_within`].
+//! *A push never waits for a socket.* It puts a frame into the connection's bounded outbox, or reports that the
+//! outbox is full; the connection asks for more when its socket has taken the frames. *No connection holds up
+//! another* for longer than [`ConnectionSettings::keeps_pace_within`].
 //!
-//! | file | what |
+//! | file | contents |
 //! | --- | --- |
-//! | `settings` | the limits, and the times after which a socket counts as slow or dead |
-//! | `registry` | who is connected; taking connections in, closing them, stopping |
-//! | `registered` | one place in the registry, and what its end undoes |
+//! | `settings` | the numbers: limits, and the times after which a socket counts as slow or dead |
+//! | `limits` | enforces the limits per user, per address and per node |
+//! | `too_slow` | when a connection is closed with 4408 |
+//! | `registry` | the live connections: registering, closing, stopping |
+//! | `registered` | a registered connection, and what its end undoes |
 //! | `push` | handing a notification to a user's connections |
-//! | `connection` | what the registry knows of one connection |
-//! | `outbox`, `handed` | the frames that wait for its socket; what it was handed |
-//! | `pace` | since when a socket takes no bytes |
+//! | `connection` | what the registry knows about one connection |
+//! | `outbox`, `handed` | the frames that wait for its socket; the notifications that it was handed |
+//! | `retract` | telling clients to take a notification away |
 //! | `frame`, `close` | a notification on the wire; why a connection ends |
 //! | `session` | the end of a connection's session |
 //!
@@ -27,21 +29,29 @@ mod close;
 mod connection;
 mod frame;
 mod handed;
+mod limits;
 mod outbox;
 mod push;
 mod registered;
 mod registry;
+mod retract;
 mod session;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod too_slow;
 
-pub(crate) use crate::http::{Pace, Paced};
-pub use close::CloseReason;
+pub(crate) use crate::http::Pace;
+#[cfg(any(feature = "websocket", test))]
+pub(crate) use crate::http::Paced;
+pub use close::DisconnectReason;
 pub(crate) use connection::Connection;
 pub(crate) use frame::Frame;
-pub(crate) use outbox::Room;
-pub(crate) use registered::{Line, Newcomer, Registered};
-pub use registry::{Connections, Refusal, Traffic, Transport};
+pub use limits::ConnectionRefusal;
+pub(crate) use outbox::{Outgoing, Room};
+pub(crate) use registered::{DeliveryLink, Newcomer, Registered};
+pub use registry::{Connections, Traffic, Transport};
+pub(crate) use retract::RetractReason;
 pub(crate) use session::session_over;
-pub use settings::Settings;
+pub use settings::ConnectionSettings;
+pub(crate) use too_slow::too_slow;

@@ -1,14 +1,16 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use doorstep_domain::NotificationId;
 use doorstep_domain::ports::Attempt;
 use tokio::sync::Notify;
 
 use super::frame::Frame;
 use super::handed::Handed;
+use super::retract::{RetractReason, retract_frame};
 
-/// The frames that wait for one connection's socket: written by pushes, read by the connection's task.
+/// The frames that wait for one connection's socket: pushes put them in, the connection's task takes them out.
 #[derive(Debug)]
 pub(crate) struct Outbox {
     inner: Mutex<Inner>,
@@ -16,38 +18,47 @@ pub(crate) struct Outbox {
     capacity: usize,
 }
 
-#[derive(Debug, Default)]
-struct Inner {
-    frames: VecDeque<Arc<Frame>>,
-    handed: Handed,
-    wanted: Wanted,
+/// What goes out next.
+#[derive(Debug, Clone)]
+pub(crate) enum Outgoing {
+    /// A notification.
+    Notification(Arc<Frame>),
+    /// A frame that tells the client to take a notification away, for clients that acknowledge.
+    Retract(Bytes),
 }
 
-/// What a push that found no room is waiting for.
+#[derive(Debug, Default)]
+struct Inner {
+    frames: VecDeque<Outgoing>,
+    handed: Handed,
+    wanted: RoomWanted,
+}
+
+/// What a push that found the outbox full is waiting for.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum Wanted {
+enum RoomWanted {
     #[default]
     Nothing,
-    /// Room: nobody took the notification.
+    /// Room: no connection took the notification.
     Room,
-    /// Room, and what other connections took without this one.
+    /// Room, and the notifications that other connections took without this one.
     Missed,
 }
 
-/// What the connection's task reports to delivery when half of the outbox is free again.
+/// What the connection's task reports to delivery once half of the outbox is free again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Room {
     /// Nothing: no push waits.
     NotWanted,
     /// `ready`: a push waits for room.
     Ready,
-    /// `arrived`: this connection missed what others took, and is offered it now.
+    /// `arrived`: this connection missed notifications that others took, and is offered them now.
     Missed,
 }
 
-/// Whether an outbox can take a notification.
+/// Whether an outbox takes a notification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Offer {
+pub(super) enum OutboxOffer {
     /// It was handed this attempt before.
     Known,
     /// It has room for it.
@@ -61,61 +72,62 @@ impl Outbox {
         Self { inner: Mutex::default(), filled: Notify::new(), capacity: capacity.max(1) }
     }
 
-    /// Whether it can take this notification. One that missed something takes nothing more until it has been
-    /// offered that, or its client would be shown things out of order.
-    pub(super) fn offer(&self, id: NotificationId, attempt: Attempt) -> Offer {
+    /// Whether it can take this notification. An outbox that missed one takes no other until it has been offered
+    /// that one, because its client would get them out of order.
+    pub(super) fn offer(&self, id: NotificationId, attempt: Attempt) -> OutboxOffer {
         let inner = self.locked();
         if inner.handed.has(id, attempt) {
-            Offer::Known
-        } else if inner.frames.len() < self.capacity && inner.wanted != Wanted::Missed {
-            Offer::Fits
+            OutboxOffer::Known
+        } else if inner.frames.len() < self.capacity && inner.wanted != RoomWanted::Missed {
+            OutboxOffer::Fits
         } else {
-            Offer::Full
+            OutboxOffer::Full
         }
     }
 
-    /// Takes the frame if it can; returns what `offer` would have.
-    pub(super) fn put(&self, frame: &Arc<Frame>, attempt: Attempt) -> Offer {
+    /// Takes the frame if it can; returns the same as `offer`.
+    pub(super) fn put(&self, frame: &Arc<Frame>, attempt: Attempt) -> OutboxOffer {
         let mut inner = self.locked();
         if inner.handed.has(frame.id, attempt) {
-            return Offer::Known;
+            return OutboxOffer::Known;
         }
-        if inner.frames.len() >= self.capacity || inner.wanted == Wanted::Missed {
-            return Offer::Full;
+        if inner.frames.len() >= self.capacity || inner.wanted == RoomWanted::Missed {
+            return OutboxOffer::Full;
         }
         inner.handed.note(frame.id, attempt);
-        inner.frames.push_back(Arc::clone(frame));
+        inner.frames.push_back(Outgoing::Notification(Arc::clone(frame)));
         drop(inner);
         self.filled.notify_one();
-        Offer::Fits
+        OutboxOffer::Fits
     }
 
-    /// A push that found it full asks to be told of room. Returns false if there is room by now.
+    /// Asks to be told when there is room, after a push found the outbox full. Returns false if there is room by
+    /// now.
     pub(super) fn want_room(&self) -> bool {
         let mut inner = self.locked();
-        if inner.wanted == Wanted::Nothing {
+        if inner.wanted == RoomWanted::Nothing {
             if inner.frames.len() < self.capacity {
                 return false;
             }
-            inner.wanted = Wanted::Room;
+            inner.wanted = RoomWanted::Room;
         }
         true
     }
 
-    /// Other connections took a notification that it had no room for.
+    /// Notes that other connections took a notification for which this one had no room.
     pub(super) fn miss(&self) {
         let mut inner = self.locked();
-        inner.wanted = Wanted::Missed;
+        inner.wanted = RoomWanted::Missed;
         let empty = inner.frames.is_empty();
         drop(inner);
         if empty {
-            // Its task may be waiting for a frame; it must report the room instead.
+            // The task may be waiting for a frame; it must report the room instead.
             self.filled.notify_one();
         }
     }
 
-    /// The next frame for the socket, and whether delivery is to be told of room. One task calls this.
-    pub(crate) async fn next(&self) -> (Option<Arc<Frame>>, Room) {
+    /// The next frame for the socket, and whether delivery must be told of room. Only one task may call this.
+    pub(crate) async fn next(&self) -> (Option<Outgoing>, Room) {
         loop {
             {
                 let mut inner = self.locked();
@@ -124,7 +136,7 @@ impl Outbox {
                 if frame.is_some() || room != Room::NotWanted {
                     return (frame, room);
                 }
-                // What a burst needed is given back.
+                // Gives back the memory of a burst.
                 if inner.frames.capacity() > 16 {
                     inner.frames.shrink_to(16);
                 }
@@ -133,28 +145,45 @@ impl Outbox {
         }
     }
 
-    /// The client has this notification for good.
+    /// Tells the client to take this notification away, if it was handed it. A frame that has not gone out yet is
+    /// dropped instead.
+    pub(super) fn retract(&self, id: NotificationId, reason: RetractReason) {
+        let mut inner = self.locked();
+        let elsewhere = reason == RetractReason::AcknowledgedElsewhere;
+        if !inner.handed.was_handed(id) || elsewhere && inner.handed.is_done(id) {
+            return;
+        }
+        let before = inner.frames.len();
+        inner.frames.retain(|out| !matches!(out, Outgoing::Notification(frame) if frame.id == id));
+        if inner.frames.len() == before && before < self.capacity {
+            inner.frames.push_back(Outgoing::Retract(retract_frame(id, reason)));
+            drop(inner);
+            self.filled.notify_one();
+        }
+    }
+
+    /// Records that the client has this notification for good.
     pub(crate) fn done(&self, id: NotificationId) {
         self.locked().handed.done(id);
     }
 
-    /// A panic elsewhere does not make it wrong: no change to it can panic half-way.
+    /// A panic elsewhere leaves it intact: no change to it can panic half-way.
     fn locked(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Inner {
-    /// Whether a push is to be told of room, once.
+    /// Whether a waiting push must be told of room; each is told once.
     fn room(&mut self, capacity: usize) -> Room {
-        // Not with each frame: half an outbox at a time costs a fraction of the calls.
+        // Reported per half outbox and not per frame: this costs a fraction of the calls.
         if self.frames.len() > capacity / 2 {
             return Room::NotWanted;
         }
         match std::mem::take(&mut self.wanted) {
-            Wanted::Nothing => Room::NotWanted,
-            Wanted::Room => Room::Ready,
-            Wanted::Missed => Room::Missed,
+            RoomWanted::Nothing => Room::NotWanted,
+            RoomWanted::Room => Room::Ready,
+            RoomWanted::Missed => Room::Missed,
         }
     }
 }
@@ -175,24 +204,24 @@ mod tests {
     async fn an_attempt_is_handed_once_and_a_later_one_again() {
         let outbox = Outbox::new(8);
         for (attempt, expected) in [
-            (Attempt::FIRST, Offer::Fits),
-            (Attempt::FIRST, Offer::Known),
-            (Attempt::FIRST.next(), Offer::Fits),
-            (Attempt::FIRST, Offer::Known),
+            (Attempt::FIRST, OutboxOffer::Fits),
+            (Attempt::FIRST, OutboxOffer::Known),
+            (Attempt::FIRST.next(), OutboxOffer::Fits),
+            (Attempt::FIRST, OutboxOffer::Known),
         ] {
             assert_eq!(outbox.offer(frame(1).id, attempt), expected);
             assert_eq!(outbox.put(&frame(1), attempt), expected);
-            if expected == Offer::Fits {
+            if expected == OutboxOffer::Fits {
                 assert!(outbox.next().await.0.is_some());
             }
         }
     }
 
     #[tokio::test]
-    async fn a_full_one_tells_of_room_once_when_half_of_it_is_free() {
+    async fn a_full_outbox_reports_room_once_when_half_of_it_is_free() {
         let outbox = Outbox::new(4);
         let put = |number| outbox.put(&frame(number), Attempt::FIRST);
-        assert_eq!([1, 2, 3, 4, 4, 5].map(put)[4..], [Offer::Known, Offer::Full]);
+        assert_eq!([1, 2, 3, 4, 4, 5].map(put)[4..], [OutboxOffer::Known, OutboxOffer::Full]);
         assert!(outbox.want_room());
         assert_eq!(outbox.next().await.1, Room::NotWanted);
         assert_eq!(outbox.next().await.1, Room::Ready);
@@ -201,14 +230,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_that_missed_something_takes_nothing_before_it_has_said_so() {
+    async fn an_outbox_that_missed_a_frame_takes_none_before_it_has_reported_it() {
         let outbox = Outbox::new(2);
         let put = |number| outbox.put(&frame(number), Attempt::FIRST);
-        assert_eq!([1, 2, 3].map(put), [Offer::Fits, Offer::Fits, Offer::Full]);
+        assert_eq!([1, 2, 3].map(put), [OutboxOffer::Fits, OutboxOffer::Fits, OutboxOffer::Full]);
         outbox.miss();
         assert_eq!(outbox.next().await.1, Room::Missed);
-        assert_eq!(put(3), Offer::Fits);
-        // Also when its task has nothing to write and waits.
+        assert_eq!(put(3), OutboxOffer::Fits);
+        // The same when its task has nothing to write and waits.
         while outbox.locked().frames.pop_front().is_some() {}
         let (missed, ()) = tokio::join!(outbox.next(), async { outbox.miss() });
         assert_eq!(missed.1, Room::Missed);

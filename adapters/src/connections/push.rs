@@ -3,11 +3,11 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use async_trait::async_trait;
 use doorstep_domain::ports::{Attempt, Presence, PushError, Pushed, Pusher};
-use doorstep_domain::{Notification, Timestamp, UserId};
+use doorstep_domain::{Notification, NotificationId, Timestamp, UserId};
 
 use super::frame::Frame;
-use super::outbox::Offer;
-use super::{Connection, Connections};
+use super::outbox::OutboxOffer;
+use super::{Connection, Connections, RetractReason};
 
 #[async_trait]
 impl Presence for Connections {
@@ -24,7 +24,7 @@ impl Presence for Connections {
 #[async_trait]
 impl Pusher for Connections {
     /// Plain connections count as [`Pushed::InFlight`] like those that acknowledge: their task acknowledges for
-    /// them, once the frame has been written.
+    /// them once the frame has been written.
     async fn push(
         &self,
         notification: &Notification,
@@ -36,23 +36,27 @@ impl Pusher for Connections {
             Survey::Settled(pushed) => return Ok(pushed),
             Survey::Wanted => {}
         }
-        // Outside of the lock: making a frame takes longer than putting it into an outbox.
+        // Outside the lock: making a frame takes longer than putting it into an outbox.
         let frame = Arc::new(Frame::new(notification, deadline));
         Ok(self.with(user, |theirs| self.hand_out(theirs, &frame, attempt)))
     }
+
+    async fn retract(&self, user: &UserId, id: NotificationId) {
+        Self::retract(self, user, id, RetractReason::Recalled, None);
+    }
 }
 
-/// What a look at a user's connections says about a push.
+/// What the state of a user's connections means for a push.
 enum Survey {
     /// No frame is needed.
     Settled(Pushed),
-    /// At least one connection has room for a frame, and none that keeps pace is full.
+    /// At least one connection has room for a frame, and no connection that keeps pace is full.
     Wanted,
 }
 
 impl Connections {
-    /// Decides whether a notification is handed out now: to all connections that keep pace, or to none, so that
-    /// each of them gets everything in one order.
+    /// Decides whether a notification is handed out now: to all connections that keep pace or to none, so that all
+    /// of them get the same order.
     fn survey(
         &self,
         theirs: &[Arc<Connection>],
@@ -63,16 +67,16 @@ impl Connections {
         for connection in theirs.iter().filter(|connection| connection.is_open()) {
             there = true;
             match connection.outbox.offer(notification.id, attempt) {
-                Offer::Known => known = true,
-                Offer::Fits => fits = true,
-                Offer::Full if connection.reads_within(self.settings.keeps_pace_within) => {
+                OutboxOffer::Known => known = true,
+                OutboxOffer::Fits => fits = true,
+                OutboxOffer::Full if connection.reads_within(self.settings.keeps_pace_within) => {
                     if connection.outbox.want_room() {
                         return Survey::Settled(Pushed::Full);
                     }
                     fits = true;
                 }
-                // Passed over for now: it misses what the others take.
-                Offer::Full => {
+                // Passed over for now: it misses notifications that the others take.
+                OutboxOffer::Full => {
                     connection.outbox.want_room();
                 }
             }
@@ -85,18 +89,18 @@ impl Connections {
         }
     }
 
-    /// Hands the frame to every open connection: there is no short cut after the first.
+    /// Hands the frame to every open connection; it does not stop after the first.
     fn hand_out(&self, theirs: &[Arc<Connection>], frame: &Arc<Frame>, attempt: Attempt) -> Pushed {
         let (mut taken, mut full) = (false, Vec::new());
         for connection in theirs.iter().filter(|connection| connection.is_open()) {
             match connection.outbox.put(frame, attempt) {
-                Offer::Known => taken = true,
-                Offer::Fits => {
+                OutboxOffer::Known => taken = true,
+                OutboxOffer::Fits => {
                     taken = true;
                     connection.count_frame();
                     self.frames_queued[connection.transport as usize].fetch_add(1, Relaxed);
                 }
-                Offer::Full => full.push(connection),
+                OutboxOffer::Full => full.push(connection),
             }
         }
         match (taken, full.is_empty()) {
@@ -108,7 +112,7 @@ impl Connections {
             }
             (false, true) => Pushed::Nobody,
             (false, false) => {
-                // If one has room again by now, delivery tries again at its next timer.
+                // If one has room by now, delivery tries again at its next timer.
                 for connection in full {
                     connection.outbox.want_room();
                 }

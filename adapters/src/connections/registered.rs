@@ -4,60 +4,74 @@ use doorstep_application::Caller;
 use doorstep_application::delivery::Delivery;
 use doorstep_domain::{NotificationId, UserId};
 
-use crate::http::Client;
+use crate::http::ClientAddress;
 
-use super::{CloseReason, Connection, Connections, Pace, Room, Transport};
+use super::{Connection, Connections, DisconnectReason, Pace, RetractReason, Room, Transport};
 
-/// A connection that asks to be taken in.
+/// A connection to be registered.
 pub(crate) struct Newcomer<'a> {
     pub(crate) transport: Transport,
     pub(crate) caller: &'a Caller,
-    pub(crate) client: Client,
+    pub(crate) client: ClientAddress,
     pub(crate) pace: Pace,
 }
 
-/// What a connection reports to delivery.
+/// The way from a connection to delivery: arrivals, acknowledgements, room in the outbox.
 #[derive(Clone)]
-pub(crate) struct Line {
+pub(crate) struct DeliveryLink {
+    pub(super) connections: Arc<Connections>,
     pub(super) delivery: Arc<Delivery>,
     pub(super) user: UserId,
     pub(super) connection: Arc<Connection>,
 }
 
-/// A place in the registry. Dropping it, for whatever reason, takes the connection out and then tells delivery
-/// that it has departed.
+/// A registered connection. Dropping it removes the connection from the registry, and then tells delivery that the
+/// connection has departed.
 pub(crate) struct Registered {
-    pub(super) connections: Arc<Connections>,
-    pub(super) line: Line,
-    pub(super) stage: Stage,
+    pub(super) link: DeliveryLink,
+    pub(super) stage: RegistrationStage,
 }
 
-/// How far a registration came, which says what is to be undone.
+/// How far a registration got, and therefore what must be undone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Stage {
-    Refused,
-    Counted,
-    Addressed,
+pub(super) enum RegistrationStage {
+    /// Nothing is counted yet.
+    Begun,
+    CountedOnNode,
+    CountedForAddress,
+    /// The user's connections include it.
     Pushable,
 }
 
-impl Line {
+impl DeliveryLink {
     pub(crate) fn connection(&self) -> &Arc<Connection> {
         &self.connection
     }
 
-    /// Its user has arrived. Call it once, right after the registration.
+    /// Reports that the user has arrived. Call it once, right after the registration.
     pub(crate) fn announce(&self) {
         self.delivery.arrived(&self.user);
     }
 
-    /// The client acknowledged this notification, or was written it and does not acknowledge.
+    /// Reports that the client acknowledged this notification, or that it was written to a client that does not
+    /// acknowledge.
     pub(crate) fn acknowledged(&self, id: NotificationId) {
         self.connection.outbox.done(id);
-        self.delivery.acknowledged(&self.user, id);
+        if self.delivery.acknowledged(&self.user, id) {
+            self.retract_elsewhere(id, RetractReason::AcknowledgedElsewhere);
+        }
     }
 
-    /// Reports what the outbox said of its room.
+    /// The user closed this notification at this connection.
+    pub(crate) fn dismissed(&self, id: NotificationId) {
+        self.retract_elsewhere(id, RetractReason::DismissedElsewhere);
+    }
+
+    fn retract_elsewhere(&self, id: NotificationId, reason: RetractReason) {
+        self.connections.retract(&self.user, id, reason, Some(self.connection.id));
+    }
+
+    /// Reports the room in the outbox.
     pub(crate) fn report(&self, room: Room) {
         match room {
             Room::NotWanted => {}
@@ -68,30 +82,30 @@ impl Line {
 }
 
 impl Registered {
-    pub(crate) fn line(&self) -> &Line {
-        &self.line
+    pub(crate) fn link(&self) -> &DeliveryLink {
+        &self.link
     }
 
-    /// The connection ends now, for this reason. Its place is free when this returns, whatever its socket does.
-    pub(crate) fn end(self, reason: CloseReason) {
-        self.line.connection.close(reason);
+    /// Ends the connection for this reason. Its place is free when this returns, even if its socket is still open.
+    pub(crate) fn end(self, reason: DisconnectReason) {
+        self.link.connection.close(reason);
     }
 }
 
 impl Drop for Registered {
     fn drop(&mut self) {
-        let Line { delivery, user, connection } = &self.line;
-        if self.stage >= Stage::Pushable {
-            self.connections.remove(user, connection);
+        let DeliveryLink { connections, delivery, user, connection } = &self.link;
+        if self.stage >= RegistrationStage::Pushable {
+            connections.remove(user, connection);
         }
-        if self.stage >= Stage::Addressed {
-            self.connections.leave_address(connection.address);
+        if self.stage >= RegistrationStage::CountedForAddress {
+            connections.limits.leave_address(connection.address);
         }
-        if self.stage >= Stage::Counted {
-            self.connections.leave(connection);
+        if self.stage >= RegistrationStage::CountedOnNode {
+            connections.limits.leave_node(connection.transport);
         }
-        if self.stage >= Stage::Pushable {
-            self.connections.record_end(user, connection);
+        if self.stage >= RegistrationStage::Pushable {
+            connections.record_end(user, connection);
             delivery.departed(user);
         }
     }

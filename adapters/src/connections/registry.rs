@@ -1,20 +1,19 @@
 use std::collections::HashMap;
 use std::collections::hash_map::{Entry, RandomState};
 use std::hash::BuildHasher as _;
-use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use doorstep_application::delivery::Delivery;
 use doorstep_application::sign_ins::SessionEnd;
+use doorstep_domain::ports::ConnectionControl;
 use doorstep_domain::{TokenHash, UserId};
 use tokio_util::task::TaskTracker;
 
-use crate::http::LimitLog;
-
-use super::registered::{Line, Stage};
-use super::{CloseReason, Connection, Newcomer, Registered, Settings};
+use super::limits::{ConnectionLimits, ConnectionRefusal};
+use super::registered::{DeliveryLink, RegistrationStage};
+use super::{Connection, ConnectionSettings, DisconnectReason, Newcomer, Registered};
 
 /// How a connection reaches its client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -43,79 +42,45 @@ impl Transport {
 pub struct Traffic {
     /// Live connections.
     pub connections: usize,
-    /// Frames put into outboxes, since the start.
+    /// Frames put into outboxes since the start.
     pub frames_queued: u64,
-}
-
-/// Why a connection was not taken in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// The node is stopping.
-    #[error("this node is stopping; come back soon")]
-    Stopping,
-    /// Its user has as many as one user may ([`Settings::max_per_user`]).
-    #[error("this user has too many connections; try again later")]
-    User,
-    /// Its address has as many as one address may ([`Settings::max_per_address`]).
-    #[error("there are too many connections from this address; try again later")]
-    Address,
-    /// The node has as many of this transport as it may.
-    #[error("this node has too many connections; try again later")]
-    Node,
-}
-
-impl From<Refusal> for CloseReason {
-    fn from(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::Stopping => Self::Restart,
-            Refusal::User | Refusal::Address | Refusal::Node => Self::OverLimit,
-        }
-    }
 }
 
 /// The live connections of this node.
 ///
-/// A user's connections share a shard with those of other users. A shard's lock is held for work on maps and
-/// for putting frames into outboxes, never across an await.
+/// A user's connections share a shard with those of other users. A shard's lock is held only while maps are
+/// changed and frames are put into outboxes, never across an await.
 pub struct Connections {
-    pub(super) settings: Settings,
-    shards: Box<[Shard]>,
+    pub(super) settings: ConnectionSettings,
+    shards: Box<[UserShard]>,
     hasher: RandomState,
-    addresses: Mutex<HashMap<IpAddr, usize>>,
-    counts: [AtomicUsize; Transport::ALL.len()],
+    pub(super) limits: ConnectionLimits,
     stopping: AtomicBool,
-    /// How many sessions have been ended: see [`Connections::session_ends`].
+    /// The number of ended sessions: see [`Connections::session_ends`].
     session_ends: AtomicU64,
     pub(super) frames_queued: [AtomicU64; Transport::ALL.len()],
     next_id: AtomicU64,
-    user_log: LimitLog,
-    address_log: LimitLog,
-    node_log: LimitLog,
-    ends: [AtomicU64; CloseReason::ALL.len()],
-    /// The tasks that connections live in.
+    ends: [AtomicU64; DisconnectReason::ALL.len()],
+    /// The tasks of the connections.
     pub(crate) tasks: TaskTracker,
 }
 
-type Shard = Mutex<HashMap<UserId, Vec<Arc<Connection>>>>;
+type UserShard = Mutex<HashMap<UserId, Vec<Arc<Connection>>>>;
 
 impl Connections {
     const SHARDS: usize = 64;
 
     /// No connections yet.
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(settings: ConnectionSettings) -> Self {
         Self {
+            limits: ConnectionLimits::new(&settings),
             settings,
             shards: (0..Self::SHARDS).map(|_| Mutex::default()).collect(),
             hasher: RandomState::new(),
-            addresses: Mutex::default(),
-            counts: Default::default(),
             stopping: AtomicBool::new(false),
             session_ends: AtomicU64::new(0),
             frames_queued: Default::default(),
             next_id: AtomicU64::new(1),
-            user_log: LimitLog::new("limits.connections_per_user"),
-            address_log: LimitLog::new("limits.connections_per_address"),
-            node_log: LimitLog::new("limits.connections"),
             ends: Default::default(),
             tasks: TaskTracker::new(),
         }
@@ -123,35 +88,35 @@ impl Connections {
 
     /// Live connections, over all transports.
     pub fn count(&self) -> usize {
-        Transport::ALL.iter().map(|transport| self.traffic(*transport).connections).sum()
+        Transport::ALL.iter().map(|transport| self.limits.connections(*transport)).sum()
     }
 
     /// The figures of one transport.
     pub fn traffic(&self, transport: Transport) -> Traffic {
         Traffic {
-            connections: self.counts[transport as usize].load(Ordering::Relaxed),
+            connections: self.limits.connections(transport),
             frames_queued: self.frames_queued[transport as usize].load(Ordering::Relaxed),
         }
     }
 
-    /// How many connections have ended for this reason, since the start.
-    pub fn ended_by(&self, reason: CloseReason) -> u64 {
+    /// The number of connections that have ended for this reason since the start.
+    pub fn ended_by(&self, reason: DisconnectReason) -> u64 {
         self.ends[reason as usize].load(Ordering::Relaxed)
     }
 
-    /// Closes every connection with 1012 (service restart) and takes no new one in.
+    /// Closes every connection with 1012 (service restart) and refuses new ones.
     pub fn close_all(&self) {
         self.stopping.store(true, Ordering::SeqCst);
         for shard in &self.shards {
-            // A connection is registered under this lock: it either sees the flag or is seen here.
+            // A connection is registered under this lock: either it sees the flag, or it is seen here.
             for connection in locked(shard).values().flatten() {
-                connection.close(CloseReason::Restart);
+                connection.close(DisconnectReason::Restart);
             }
         }
     }
 
-    /// As [`close_all`](Self::close_all); then waits at most `bound` until their tasks have ended. Returns how
-    /// many had not.
+    /// Does the same as [`close_all`](Self::close_all), then waits at most `bound` for the connections' tasks to
+    /// end. Returns the number of tasks that have not ended.
     pub async fn stop(&self, bound: Duration) -> usize {
         self.close_all();
         self.tasks.close();
@@ -159,75 +124,59 @@ impl Connections {
         self.tasks.len()
     }
 
-    /// How many sessions have been ended so far.
+    /// The number of sessions that have been ended so far.
     ///
-    /// A session may be signed out between the check of its token and the registration of its connection,
-    /// and then finds nothing to close. A transport that reads another number after the registration than
-    /// before the check must check again.
+    /// A session may be signed out between the check of its token and the registration of its connection, when
+    /// there is no connection to close yet. A transport that reads a different number after the registration than
+    /// before the check must check the token again.
     pub(crate) fn session_ends(&self) -> u64 {
         self.session_ends.load(Ordering::SeqCst)
     }
 
-    /// When a connection counts as too slow.
+    /// How long a socket may take no byte before its connection is too slow.
     pub(crate) fn too_slow_after(&self) -> Duration {
         self.settings.too_slow_after
     }
 
-    /// Takes a connection in: from here on it is pushed to, until the [`Registered`] is dropped.
+    /// Registers a connection: it receives pushes until the [`Registered`] is dropped.
     pub(crate) fn register(
         self: &Arc<Self>,
         newcomer: Newcomer<'_>,
         delivery: Arc<Delivery>,
-    ) -> Result<Registered, Refusal> {
+    ) -> Result<Registered, ConnectionRefusal> {
         let Newcomer { transport, caller, client, pace } = newcomer;
         let address = client.address();
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let connection =
             Connection::new(id, transport, caller.session, address, pace, &self.settings);
-        // Each count is taken before it is judged, so that no two take the last place; dropping this puts
-        // back what has been taken.
+        // Dropping this after a refusal undoes the stages that were reached.
         let mut registered = Registered {
-            connections: Arc::clone(self),
-            line: Line { delivery, user: caller.user_id.clone(), connection: Arc::new(connection) },
-            stage: Stage::Refused,
+            link: DeliveryLink {
+                connections: Arc::clone(self),
+                delivery,
+                user: caller.user_id.clone(),
+                connection: Arc::new(connection),
+            },
+            stage: RegistrationStage::Begun,
         };
-        let most = match transport {
-            Transport::WebSocket => self.settings.max_websockets,
-            Transport::Sse => self.settings.max_streams,
-        };
-        let before = self.counts[transport as usize].fetch_add(1, Ordering::Relaxed);
-        registered.stage = Stage::Counted;
-        if before >= most {
-            self.node_log.reached_by(transport.as_str());
-            return Err(Refusal::Node);
-        }
-        {
-            let mut addresses = locked(&self.addresses);
-            let from_here = addresses.entry(address).or_insert(0);
-            if *from_here >= self.settings.max_per_address {
-                self.address_log.reached(&client);
-                return Err(Refusal::Address);
-            }
-            *from_here += 1;
-        }
-        registered.stage = Stage::Addressed;
+        self.limits.enter_node(transport)?;
+        registered.stage = RegistrationStage::CountedOnNode;
+        self.limits.enter_address(&client)?;
+        registered.stage = RegistrationStage::CountedForAddress;
         {
             let mut shard = locked(self.shard(&caller.user_id));
             if self.stopping.load(Ordering::SeqCst) {
-                return Err(Refusal::Stopping);
+                return Err(ConnectionRefusal::Stopping);
             }
             let theirs = shard.entry(caller.user_id.clone()).or_default();
-            if theirs.len() >= self.settings.max_per_user {
-                self.user_log.reached_by(&caller.user_id);
-                return Err(Refusal::User);
-            }
-            theirs.push(Arc::clone(&registered.line.connection));
+            self.limits.check_user(&caller.user_id, theirs.len())?;
+            theirs.push(Arc::clone(&registered.link.connection));
         }
-        registered.stage = Stage::Pushable;
+        registered.stage = RegistrationStage::Pushable;
         Ok(registered)
     }
 
-    fn shard(&self, user: &UserId) -> &Shard {
+    fn shard(&self, user: &UserId) -> &UserShard {
         // The number of shards is a power of two that fits any usize; the cut keeps the low bits.
         #[expect(clippy::cast_possible_truncation)]
         let index = self.hasher.hash_one(user) as usize % Self::SHARDS;
@@ -250,24 +199,10 @@ impl Connections {
         }
     }
 
-    pub(super) fn leave_address(&self, address: IpAddr) {
-        let mut addresses = locked(&self.addresses);
-        if let Entry::Occupied(mut from_there) = addresses.entry(address) {
-            *from_there.get_mut() -= 1;
-            if *from_there.get() == 0 {
-                from_there.remove();
-            }
-        }
-    }
-
-    pub(super) fn leave(&self, connection: &Connection) {
-        self.counts[connection.transport as usize].fetch_sub(1, Ordering::Relaxed);
-    }
-
-    /// Counts and logs the end of a connection that was taken in.
+    /// Counts and logs the end of a registered connection.
     pub(super) fn record_end(&self, user: &UserId, connection: &Connection) {
-        // Without a reason its task was dropped, as when the client goes away.
-        let reason = connection.closing().unwrap_or(CloseReason::Gone);
+        // No reason means that its task was dropped, for example because the client went away.
+        let reason = connection.closing().unwrap_or(DisconnectReason::Gone);
         self.ends[reason as usize].fetch_add(1, Ordering::Relaxed);
         tracing::info!(
             user = %user,
@@ -281,7 +216,7 @@ impl Connections {
     }
 }
 
-/// A panic elsewhere does not make the map wrong: every change to it is one call.
+/// A panic elsewhere leaves the map intact: every change to it is one call.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -291,8 +226,22 @@ impl SessionEnd for Connections {
         self.session_ends.fetch_add(1, Ordering::SeqCst);
         self.with(user, |theirs| {
             for connection in theirs.iter().filter(|connection| connection.session == *session) {
-                connection.close(CloseReason::SessionEnded);
+                connection.close(DisconnectReason::SessionEnded);
             }
         });
+    }
+}
+
+impl ConnectionControl for Connections {
+    fn count_of(&self, user: &UserId) -> usize {
+        self.with(user, |theirs| theirs.iter().filter(|connection| connection.is_open()).count())
+    }
+
+    /// Closes them with 4403.
+    fn disconnect(&self, user: &UserId) -> usize {
+        self.with(user, |theirs| {
+            let open = theirs.iter().filter(|connection| connection.is_open());
+            open.map(|connection| connection.close(DisconnectReason::Disconnected)).count()
+        })
     }
 }

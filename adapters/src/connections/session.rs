@@ -3,7 +3,8 @@ use std::time::Duration;
 use doorstep_domain::Timestamp;
 use doorstep_domain::ports::Clock;
 
-/// A session ends by the time of day, which a correction of the machine's clock may move: this often it is compared.
+/// Sessions expire by the wall clock, which may be corrected while a connection waits: the time left is checked
+/// again this often.
 const STRIDE: Duration = Duration::from_mins(1);
 
 /// Waits until the session has expired.

@@ -1,28 +1,29 @@
 use std::time::Duration;
 
-/// How many connections there may be, and when a socket counts as slow.
+/// The limits on connections, and the times after which a socket counts as slow.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
-    /// Connections of one user, over all transports.
+pub struct ConnectionSettings {
+    /// Connections per user, over all transports.
     pub max_per_user: usize,
-    /// Connections from one address, over all transports.
+    /// Connections per address, over all transports.
     pub max_per_address: usize,
     /// WebSocket connections of this node.
     pub max_websockets: usize,
     /// Streams (Server-Sent Events) of this node. Each also takes one of the server's HTTP connections.
     pub max_streams: usize,
-    /// This many frames may wait for one connection's socket.
+    /// The number of frames that may wait for one connection's socket.
     pub outbox_frames: usize,
-    /// While a socket has taken a byte within this time, the pushes to its user go at its pace, so that every
-    /// connection that reads gets all of them. One that is slower is passed over until it has room.
+    /// While a socket has taken a byte within this time, pushes to its user go at its pace, so that every
+    /// connection that reads gets all of them. A slower one is passed over until it has room.
     pub keeps_pace_within: Duration,
-    /// A user reads while a socket of theirs has taken a byte within this time, or has nothing to take.
+    /// A user counts as reading while one of their sockets has taken a byte within this time, or has nothing to
+    /// write.
     pub reads_within: Duration,
-    /// A connection whose socket has taken no byte for this long while frames wait is closed: too slow.
+    /// A connection is closed as too slow when its socket has taken no byte for this long while frames wait.
     pub too_slow_after: Duration,
 }
 
-impl Default for Settings {
+impl Default for ConnectionSettings {
     fn default() -> Self {
         Self {
             max_per_user: 20,

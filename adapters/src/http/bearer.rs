@@ -10,7 +10,7 @@ use doorstep_application::{Authenticator, Caller};
 
 use super::Problem;
 
-/// Lets only callers with a user's token through to these routes, which find the caller as an
+/// Lets only callers with a user's token through to these routes. Handlers find the caller as an
 /// `Extension<doorstep_application::Caller>`.
 pub fn signed_in(routes: Router, authenticator: impl Into<Arc<dyn Authenticator>>) -> Router {
     routes.route_layer(from_fn_with_state(authenticator.into(), require_token))
@@ -27,7 +27,7 @@ async fn require_token(
     Ok(next.run(request).await)
 }
 
-/// Whose token this is, or the problem that says why it is nobody's.
+/// Returns the caller whose token this is, or a problem.
 pub(crate) async fn authenticate(
     authenticator: &dyn Authenticator,
     token: &str,
@@ -38,8 +38,8 @@ pub(crate) async fn authenticate(
     authenticator.authenticate(token).await?.ok_or_else(Problem::dead_token)
 }
 
-/// The token in `Authorization: Bearer <token>` (RFC 6750 section 2.1); `None` if there is none, or more
-/// than one header, or another scheme.
+/// The token in `Authorization: Bearer <token>` (RFC 6750 section 2.1); `None` if there is no such header, or more
+/// than one, or another scheme.
 pub fn bearer_token(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else { return None };

@@ -6,10 +6,10 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::Problem;
 
-/// How long a client may take for its body.
+/// How long a client may take to send a body.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The body of a request that says it is JSON, within the route's limit and [`PATIENCE`]; not looked into.
+/// Reads the body of a request that declares JSON, within the route's limit and [`PATIENCE`]. Does not parse it.
 pub(crate) async fn json_bytes<S: Send + Sync>(
     request: Request,
     state: &S,
@@ -33,29 +33,29 @@ pub(super) fn too_large() -> Problem {
 }
 
 pub(super) fn broke_off() -> Problem {
-    Problem::new(StatusCode::BAD_REQUEST, "the body broke off")
+    Problem::new(StatusCode::BAD_REQUEST, "the body ended early")
 }
 
 pub(super) fn too_slow() -> Problem {
-    Problem::new(StatusCode::REQUEST_TIMEOUT, "the body took too long to come")
+    Problem::new(StatusCode::REQUEST_TIMEOUT, "the body took too long to arrive")
 }
 
-/// The body is JSON, and as it is: nothing is decompressed here.
+/// Checks that the body is declared as JSON, without a content coding: nothing is decompressed here.
 pub(super) fn check_headers(headers: &HeaderMap) -> Result<(), Problem> {
     if !is_json(headers) {
-        let detail = "the body must be JSON and say so: `Content-Type: application/json`";
+        let detail = "the body must be JSON, declared with `Content-Type: application/json`";
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
     }
     let mut codings = headers.get_all(header::CONTENT_ENCODING).iter();
     if codings.any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
-        let detail = "the body must come as it is, without a `Content-Encoding`";
+        let detail = "the body must not have a `Content-Encoding`";
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
             .with_header(header::ACCEPT_ENCODING, HeaderValue::from_static("identity")));
     }
     Ok(())
 }
 
-/// RFC 8259 section 8.1: no byte order mark. The parser would skip it, and other parsers would not.
+/// Refuses a byte order mark (RFC 8259 section 8.1): our parser would skip it, and other parsers would not.
 pub(super) fn check_begin(body: &[u8]) -> Result<(), Problem> {
     if body.starts_with(b"\xef\xbb\xbf") {
         let detail = "the body is not JSON: it begins with a byte order mark";
@@ -64,7 +64,7 @@ pub(super) fn check_begin(body: &[u8]) -> Result<(), Problem> {
     Ok(())
 }
 
-/// `application/json` or `application/*+json`, whatever the parameters.
+/// `application/json` or `application/*+json`, with any parameters.
 fn is_json(headers: &HeaderMap) -> bool {
     let Some(Ok(value)) = headers.get(header::CONTENT_TYPE).map(|value| value.to_str()) else {
         return false;

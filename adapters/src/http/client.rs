@@ -6,15 +6,15 @@ use axum::http::{Extensions, HeaderMap};
 use super::TrustedProxies;
 use super::server::Peer;
 
-/// Who sends a request, as far as it is known: an extension of each request, for limits and logs.
+/// The address of a request's client, as far as it is known: an extension of each request, for limits and logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Client {
+pub(crate) struct ClientAddress {
     address: IpAddr,
     may_be_proxy: bool,
 }
 
-impl Client {
-    /// The client whom trusted proxies name, or else the other end of the connection.
+impl ClientAddress {
+    /// The client that trusted proxies name, or else the other end of the connection.
     pub(crate) fn new(peer: Peer, headers: &HeaderMap, proxies: &TrustedProxies) -> Self {
         match proxies.client_of(peer, headers) {
             Some(address) => Self::at(address, proxies),
@@ -22,7 +22,7 @@ impl Client {
         }
     }
 
-    /// The other end of the connection, whatever its requests say.
+    /// The other end of the connection, regardless of its requests' headers.
     pub(crate) fn from_peer(peer: Peer, proxies: &TrustedProxies) -> Self {
         match peer {
             Peer::Tcp(address) => Self::at(address.ip(), proxies),
@@ -35,7 +35,7 @@ impl Client {
         Self { address, may_be_proxy: is_private(address) || proxies.trust(address) }
     }
 
-    /// Without an address; all such clients are counted as one.
+    /// No address. All such clients are counted as one.
     pub(crate) const UNKNOWN: Self =
         Self { address: IpAddr::V6(Ipv6Addr::UNSPECIFIED), may_be_proxy: true };
 
@@ -44,8 +44,8 @@ impl Client {
         self.address
     }
 
-    /// Whether many clients may share this address: that of a trusted proxy which named nobody, or of this machine
-    /// or its own network.
+    /// Whether many clients may share this address: it belongs to a trusted proxy that named no client, to this
+    /// machine, or to a private network.
     pub(crate) fn may_be_proxy(&self) -> bool {
         self.may_be_proxy
     }
@@ -69,7 +69,7 @@ fn is_private(address: IpAddr) -> bool {
     }
 }
 
-/// The client of a request. A server that does not say (none of ours) has all its clients counted as one.
-pub(crate) fn client(extensions: &Extensions) -> Client {
-    extensions.get().copied().unwrap_or(Client::UNKNOWN)
+/// The client of a request. If the server does not set it (ours does), all clients are counted as one.
+pub(crate) fn client(extensions: &Extensions) -> ClientAddress {
+    extensions.get().copied().unwrap_or(ClientAddress::UNKNOWN)
 }

@@ -6,16 +6,16 @@ use axum::response::{IntoResponse as _, Response};
 
 use super::AllowedOrigins;
 
-/// How long a browser may keep the answer to a preflight: what Chromium keeps at most.
+/// How long a browser may cache a preflight response, in seconds: Chromium's maximum.
 const MAX_AGE_SECONDS: &str = "7200";
 
-/// Lets pages of these origins use these routes, with a token of theirs (the CORS protocol of the Fetch standard).
-/// Browsers keep all other pages away. The server's own pages need none of it.
+/// Lets pages of these origins use these routes with their own token (the CORS protocol of the Fetch standard).
+/// Browsers keep all other pages away. The server's own pages do not need it.
 ///
-/// No cookie is ever read, so no page can use what the browser knows of a user.
+/// No cookie is ever read, so no page can act with a user's browser session.
 pub fn for_origins(routes: Router, allowed: &AllowedOrigins) -> Router {
-    // A preflight is an `OPTIONS`, which none of the routes takes: the layer is asked only where the routes themselves
-    // refuse a method.
+    // A preflight is an `OPTIONS` request, which none of the routes accepts. The layer only sees it where the
+    // routes themselves refuse a method.
     routes
         .method_not_allowed_fallback(super::wrong_method)
         .layer(from_fn_with_state(allowed.clone(), cross_origin))
@@ -45,7 +45,7 @@ async fn cross_origin(
     response
 }
 
-/// A page of an allowed origin may send every header: it shows a token of its own, and nothing else opens anything.
+/// A page of an allowed origin may send any header: its own token is all that grants access.
 fn answer_preflight(asked: &HeaderMap) -> Response {
     let mut response = StatusCode::NO_CONTENT.into_response();
     let headers = response.headers_mut();

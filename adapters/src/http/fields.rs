@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::{FieldError, Problem, json_bytes};
 
-/// The fields of a JSON body, read one by one, so that the answer to a bad one can name it, and all of them.
+/// The fields of a JSON body, read one by one, so that an error names every bad field.
 ///
 /// ```
 /// # use doorstep_adapters::http::{Fields, Problem};
@@ -24,11 +24,11 @@ pub struct Fields {
 }
 
 impl Fields {
-    /// So many faults are named.
+    /// How many faults a response names.
     const MAX_ERRORS: usize = 20;
 
-    /// Reads with `read`; a field that it did not ask for is as wrong as one that it did not find. Where
-    /// anything is wrong, what `read` made is dropped, so it may go on with what it gets instead.
+    /// Reads the fields with `read`. Fields that `read` did not ask for are faults, and so are missing ones. If
+    /// there is any fault, the result of `read` is dropped, so `read` may continue with placeholder values.
     pub fn read<T>(mut self, read: impl FnOnce(&mut Self) -> T) -> Result<T, Problem> {
         let value = read(&mut self);
         for name in std::mem::take(&mut self.left).keys() {
@@ -41,7 +41,7 @@ impl Fields {
         Err(Problem::fields(self.errors))
     }
 
-    /// The string of this name; an empty one if it is missing or something else.
+    /// The string of this name; an empty one if it is missing or not a string.
     pub fn text(&mut self, name: &str) -> String {
         self.optional_text(name).unwrap_or_else(|| {
             if self.errors.iter().all(|error| error.field != name) {
@@ -60,7 +60,7 @@ impl Fields {
         Some(text)
     }
 
-    /// Takes a body's text apart.
+    /// Parses a body.
     fn parse(body: &[u8]) -> Result<Self, Problem> {
         match serde_json::from_slice(body) {
             Ok(Value::Object(left)) => Ok(Self { left, errors: Vec::new() }),
@@ -76,18 +76,19 @@ impl Fields {
         }
     }
 
-    /// Whatever has this name, if anything has.
+    /// The value of this name, of any type.
+    #[cfg(feature = "publish")]
     pub(crate) fn optional_value(&mut self, name: &str) -> Option<Value> {
         self.left.remove(name)
     }
 
-    /// The string of this name, understood; `None` if it is missing or cannot be, which is then a fault.
+    /// The string of this name, parsed; `None` and a fault if it is missing or invalid.
     pub fn parsed<T: FromStr<Err: Display>>(&mut self, name: &str) -> Option<T> {
         let text = self.text(name);
         self.understood(name, &text)
     }
 
-    /// As [`parsed`](Self::parsed), but for what may be left out, or `null`.
+    /// The same as [`parsed`](Self::parsed) for a field that may be missing or `null`.
     pub fn optional_parsed<T: FromStr<Err: Display>>(&mut self, name: &str) -> Option<T> {
         if self.left.get(name) == Some(&Value::Null) {
             self.left.remove(name);
@@ -96,7 +97,7 @@ impl Fields {
         self.understood(name, &text)
     }
 
-    /// One of these words, understood; `None` if it is missing or another, which is then a fault.
+    /// The value of the word that this field contains; `None` and a fault if it is missing or another word.
     pub fn word<T: Copy>(&mut self, name: &str, words: &[(&str, T)]) -> Option<T> {
         let text = self.text(name);
         let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
@@ -117,7 +118,7 @@ impl Fields {
         }
     }
 
-    /// Unless something is wrong with it already.
+    /// Names a field as being at fault, unless it has a fault already.
     fn fault_once(&mut self, name: &str, detail: String) {
         if self.errors.iter().all(|error| error.field != name) {
             self.fault(name, detail);
@@ -126,7 +127,7 @@ impl Fields {
 
     /// Names a field as being at fault.
     pub fn fault(&mut self, name: &str, detail: impl Into<String>) {
-        // A client may send a name of any length; the answer need not repeat all of it.
+        // A client may send a name of any length; the response need not repeat all of it.
         let field = name.chars().take(64).collect();
         self.errors.push(FieldError { place: "body", field, detail: detail.into() });
     }

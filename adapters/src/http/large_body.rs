@@ -12,31 +12,31 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::Problem;
 use super::body::{PATIENCE, broke_off, check_begin, check_headers, too_large, too_slow};
 
-/// How much of a body is read without a place.
+/// How much of a body is read before it needs a place.
 const SMALL_BYTES: usize = 256 * 1024;
-/// A body in a place comes at least this fast, after a first second; a slower one is cut off.
+/// The slowest rate at which a body in a place may arrive, after its first second; a slower one is cut off.
 const BYTES_PER_SECOND: usize = 64 * 1024;
 
-/// Bodies that may be large: only so many are in memory at a time, and one whose bytes do not come keeps no other out.
+/// Bounds how many large bodies are in memory at a time. A body whose bytes do not arrive keeps no other body out.
 #[derive(Debug, Clone)]
 pub(crate) struct LargeBodies {
     places: Arc<Semaphore>,
     max_bytes: usize,
 }
 
-/// A large body's place; it is free for another when this is dropped.
+/// The place of a large body, which becomes free when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct LargeBodyPlace {
     _permit: OwnedSemaphorePermit,
 }
 
-/// When the next bytes must be there.
-struct Due {
+/// When the next bytes must have arrived.
+struct ChunkDeadline {
     begun: Instant,
     before: usize,
 }
 
-impl Due {
+impl ChunkDeadline {
     fn after(&self, received: usize) -> Instant {
         let millis = received.saturating_sub(self.before) * 1000 / BYTES_PER_SECOND;
         let earned = Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX));
@@ -45,23 +45,23 @@ impl Due {
 }
 
 impl LargeBodies {
-    /// So many at a time, each of so many bytes at most.
+    /// At most `places` large bodies at a time, each of at most `max_bytes`.
     pub(crate) fn new(places: usize, max_bytes: usize) -> Self {
         Self { places: Arc::new(Semaphore::new(places)), max_bytes }
     }
 
-    /// The body of a request that says it is JSON, with the place that it has if it is large.
+    /// Reads the body of a request that declares JSON. A large one comes with the place that it holds.
     pub(crate) async fn json_bytes(
         &self,
         request: Request,
-    ) -> Result<(Bytes, Option<Place>), Problem> {
+    ) -> Result<(Bytes, Option<LargeBodyPlace>), Problem> {
         check_headers(request.headers())?;
         let mut body = request.into_body();
         if body.size_hint().lower() > self.max_bytes as u64 {
             return Err(too_large());
         }
         let (mut bytes, mut place) = (Vec::new(), None);
-        let mut due = Due { begun: Instant::now(), before: 0 };
+        let mut due = ChunkDeadline { begun: Instant::now(), before: 0 };
         loop {
             let deadline = match &place {
                 None => due.begun + PATIENCE,
@@ -74,7 +74,7 @@ impl LargeBodies {
             }
             if place.is_none() && bytes.len() + chunk.len() > SMALL_BYTES {
                 place = Some(self.place().await?);
-                due = Due { begun: Instant::now(), before: bytes.len() + chunk.len() };
+                due = ChunkDeadline { begun: Instant::now(), before: bytes.len() + chunk.len() };
             }
             bytes.extend_from_slice(&chunk);
         }
@@ -82,16 +82,16 @@ impl LargeBodies {
         Ok((bytes.into(), place))
     }
 
-    async fn place(&self) -> Result<Place, Problem> {
+    async fn place(&self) -> Result<LargeBodyPlace, Problem> {
         let permit = timeout(PATIENCE, Arc::clone(&self.places).acquire_owned()).await;
         match permit {
-            Ok(Ok(permit)) => Ok(Place { _permit: permit }),
+            Ok(Ok(permit)) => Ok(LargeBodyPlace { _permit: permit }),
             Ok(Err(_)) | Err(_) => Err(Problem::try_later("too many large bodies at once")),
         }
     }
 }
 
-/// The next bytes of a body; none at its end.
+/// The next bytes of a body; `None` at its end.
 async fn next(body: &mut Body) -> Result<Option<Bytes>, Problem> {
     loop {
         let Some(frame) = poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await else {
@@ -112,7 +112,7 @@ mod tests {
 
     use super::*;
 
-    /// A request whose body has these chunks, each after a pause, and then does not end.
+    /// A request whose body has these chunks, each after a pause. If `ends` is false, the body then stalls.
     fn request(chunks: Vec<(Duration, usize)>, ends: bool) -> Request {
         let chunks = stream::iter(chunks).then(|(pause, size)| async move {
             tokio::time::sleep(pause).await;
@@ -126,12 +126,12 @@ mod tests {
         Request::post("/").header("content-type", "application/json").body(body).unwrap()
     }
 
-    fn status(read: Result<(Bytes, Option<Place>), Problem>) -> u16 {
+    fn status(read: Result<(Bytes, Option<LargeBodyPlace>), Problem>) -> u16 {
         read.err().map_or(200, |problem| problem.into_response().status().as_u16())
     }
 
     #[tokio::test(start_paused = true)]
-    async fn bodies_that_do_not_come_on_keep_nobody_out() {
+    async fn stalled_bodies_keep_no_other_body_out() {
         let bodies = LargeBodies::new(2, 4 * SMALL_BYTES);
         let stalled: Vec<_> = (0..4)
             .map(|_| {
@@ -152,11 +152,11 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_body_comes_fast_enough_or_not() {
+    async fn a_body_that_arrives_too_slowly_is_cut_off() {
         let bodies = LargeBodies::new(1, 4 * SMALL_BYTES);
         let second = Duration::from_secs(1);
         let cases = [
-            // Small ones have all their time, and no place.
+            // Small bodies have all the time there is, and need no place.
             (vec![(Duration::from_secs(9), 10)], 200),
             (vec![(Duration::from_secs(11), 10)], 408),
             (vec![(Duration::ZERO, SMALL_BYTES + 1), (second / 2, 10)], 200),
@@ -173,7 +173,7 @@ mod tests {
         let begun = Instant::now();
         assert_eq!(status(bodies.json_bytes(request(trickle.collect(), true)).await), 408);
         assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
-        // The place is free again, and is waited for only so long.
+        // The place is free again, and a body waits for a place only for a limited time.
         let good = || request(vec![(Duration::ZERO, SMALL_BYTES); 2], true);
         let (_, _place) = bodies.json_bytes(good()).await.unwrap();
         assert_eq!(status(bodies.json_bytes(good()).await), 503);

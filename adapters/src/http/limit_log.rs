@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::client::Client;
+use super::client::ClientAddress;
 
-/// Says in the log that a limit was reached, and which setting to change; at most once per minute for each
-/// limit, because a flood of refusals must not become a flood of lines.
+/// Logs that a limit was reached, and which setting to change. At most one line per minute and limit, because a
+/// flood of refusals must not become a flood of lines.
 #[derive(Debug)]
 pub(crate) struct LimitLog {
     setting: &'static str,
@@ -17,20 +17,20 @@ pub(crate) struct LimitLog {
 #[derive(Debug, Default)]
 struct Said {
     last: Option<Instant>,
-    /// How often the limit was reached since then.
+    /// How often the limit was reached since that line.
     silent: u64,
 }
 
 impl LimitLog {
     const EVERY: Duration = Duration::from_mins(1);
 
-    /// For the limit that this setting sets, such as `limits.connections_per_address`.
+    /// The log of the limit that this setting sets, such as `limits.connections_per_address`.
     pub(crate) fn new(setting: &'static str) -> Self {
         Self { setting, said: Mutex::default() }
     }
 
-    /// This client was refused.
-    pub(crate) fn reached(&self, client: &Client) {
+    /// Records that this client was refused.
+    pub(crate) fn reached(&self, client: &ClientAddress) {
         let Some(silent) = self.due() else { return };
         let (setting, shown) = (self.setting, client.shown());
         if client.may_be_proxy() {
@@ -47,7 +47,8 @@ impl LimitLog {
         }
     }
 
-    /// Something that has no address of its own was refused, such as one more connection of a user.
+    /// Records a refusal that is not about an address, such as one more connection of a user.
+    #[cfg(any(feature = "sse", feature = "websocket"))]
     pub(crate) fn reached_by(&self, who: impl std::fmt::Display) {
         let Some(silent) = self.due() else { return };
         tracing::warn!(
@@ -56,7 +57,7 @@ impl LimitLog {
         );
     }
 
-    /// How many refusals were not logged since the last line, if it is time for another one.
+    /// The number of refusals that were not logged since the last line, if another line is due.
     fn due(&self) -> Option<u64> {
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         if said.last.is_some_and(|last| last.elapsed() < Self::EVERY) {

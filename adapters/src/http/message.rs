@@ -5,11 +5,11 @@ use axum::response::{IntoResponse as _, Response};
 
 use super::Problem;
 
-/// The longest target of a request, in bytes; a longer one is a 414.
+/// The longest request target, in bytes; a longer one gets a 414.
 const MAX_TARGET_BYTES: usize = 8 * 1024;
 
-/// Refuses messages that RFC 9112 does not allow and that the parser lets pass. After such a message nobody knows
-/// where the next one begins, so the connection is closed.
+/// Refuses messages that RFC 9112 forbids and that the parser accepts. After such a message it is uncertain where
+/// the next one begins, so the connection is closed.
 pub(crate) async fn well_formed(request: Request, next: Next) -> Response {
     let checked = check_host(request.version(), request.uri(), request.headers())
         .and_then(|()| check_framing(request.headers()))
@@ -24,7 +24,7 @@ pub(crate) async fn well_formed(request: Request, next: Next) -> Response {
     }
 }
 
-/// RFC 9112 section 3.2: one valid `Host`, which HTTP/1.0 may leave out.
+/// Checks that there is one valid `Host` (RFC 9112 section 3.2), which HTTP/1.0 may leave out.
 fn check_host(version: Version, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
     let bad = |detail: &str| Err(Problem::new(StatusCode::BAD_REQUEST, detail));
     let mut hosts = headers.get_all(header::HOST).iter();
@@ -34,12 +34,12 @@ fn check_host(version: Version, uri: &Uri, headers: &HeaderMap) -> Result<(), Pr
         (Some(_), Some(_)) => return bad("there is more than one `Host`"),
         (Some(host), None) => host.as_bytes(),
     };
-    // It is empty where the target has no authority.
+    // It may be empty if the target has no authority.
     let valid = (host.is_empty() && uri.authority().is_none()) || is_host(host);
     if valid { Ok(()) } else { bad("the `Host` is not a host") }
 }
 
-/// A host and perhaps a port (RFC 3986 section 3.2), without a user.
+/// Whether this is a host with an optional port (RFC 3986 section 3.2), without a user.
 fn is_host(text: &[u8]) -> bool {
     let authority = Uri::try_from(text).ok().and_then(|uri| uri.into_parts().authority);
     authority.is_some_and(|authority| {
@@ -54,14 +54,14 @@ fn is_host(text: &[u8]) -> bool {
     })
 }
 
-/// RFC 9112 section 6.1: a transfer coding that is understood. (Beside one, hyper ignores a `Content-Length` and closes
-/// the connection after its answer.)
+/// Checks that the transfer coding is supported (RFC 9112 section 6.1). If there is a `Content-Length` as well,
+/// hyper ignores it and closes the connection after the response.
 fn check_framing(headers: &HeaderMap) -> Result<(), Problem> {
     let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
     let Some(coding) = codings.next() else { return Ok(()) };
     if codings.next().is_some() || !coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked")
     {
-        let detail = "the only transfer coding that is understood is `chunked`";
+        let detail = "the only supported transfer coding is `chunked`";
         return Err(Problem::new(StatusCode::NOT_IMPLEMENTED, detail));
     }
     Ok(())

@@ -1,21 +1,20 @@
-//! The HTTP machinery: what every endpoint stands on, and nothing that knows an endpoint or a rule of the business.
+//! The HTTP machinery that every endpoint uses. It knows no endpoint and no business rule.
 //!
-//! [`with_shared_layers`] puts the endpoint families (`api`, `publish`, `websocket`, `sse`) together under what all of
-//! them share: problems for everything wrong, a limit on bodies, panics turned into answers, and a request id.
-//! [`serve`] serves them.
+//! [`with_shared_layers`] adds to the endpoint families (`api`, `publish`, `websocket`, `sse`) what they all
+//! share: problems for every error, a limit on bodies, 500 for panics, and a request id. [`serve`] serves them.
 //!
-//! | file | what |
+//! | file | contents |
 //! | --- | --- |
-//! | `server`, `pace` | connections, and what they cost |
+//! | `server`, `pace` | connections, their limits and timeouts |
 //! | `client`, `trusted_proxies` | the client's address |
-//! | `rate_limit`, `limit_log` | how much one address may do |
+//! | `rate_limit`, `limit_log` | the request rate per address, and the log of reached limits |
 //! | `bearer` | tokens |
-//! | `body`, `large_body`, `fields`, `parameters` | what a request brings |
-//! | `answer`, `problem`, `time` | what an answer is made of |
-//! | `message` | what RFC 9112 demands of a request |
+//! | `body`, `large_body`, `fields`, `parameters` | reading requests |
+//! | `answer`, `problem`, `time` | writing responses |
+//! | `message` | the requirements of RFC 9112 on requests |
 //! | `origins`, `cors` | pages of other origins |
 //! | `observe` | request ids, log lines, panics |
-//! | `openapi` | the description of it all |
+//! | `openapi` | the description of all endpoints |
 
 mod answer;
 mod bearer;
@@ -23,6 +22,7 @@ mod body;
 mod client;
 mod cors;
 mod fields;
+#[cfg(feature = "publish")]
 mod large_body;
 mod limit_log;
 mod message;
@@ -45,7 +45,7 @@ pub(crate) use bearer::authenticate;
 pub use bearer::{bearer_token, signed_in};
 pub(crate) use body::json_bytes;
 #[cfg(any(feature = "sse", feature = "websocket"))]
-pub(crate) use client::{Client, client};
+pub(crate) use client::{ClientAddress, client};
 pub use cors::for_origins;
 pub use fields::Fields;
 #[cfg(feature = "publish")]
@@ -56,7 +56,9 @@ pub(crate) use limit_log::LimitLog;
 pub(crate) use origins::origin_may_connect;
 pub use origins::{AllowedOrigins, NoOrigin};
 #[cfg(any(feature = "sse", feature = "websocket"))]
-pub(crate) use pace::{Pace, Paced};
+pub(crate) use pace::Pace;
+#[cfg(any(feature = "websocket", all(test, feature = "sse")))]
+pub(crate) use pace::Paced;
 pub use parameters::Parameters;
 pub use problem::{FieldError, Problem};
 pub(crate) use rate_limit::within_limit;
@@ -70,11 +72,11 @@ use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::from_fn;
 use tower_http::catch_panic::CatchPanicLayer;
 
-/// The largest request body, in bytes, unless a route sets its own: 16 KiB.
+/// The largest request body, in bytes, unless a route sets its own limit: 16 KiB.
 pub const MAX_BODY_BYTES: usize = 16 * 1024;
 
-/// Puts endpoint families together under what all of them share. Give it all routes at once: what is added
-/// afterwards has none of it.
+/// Adds the shared layers to the endpoint families. Pass all routes at once: routes that are added afterwards do
+/// not have them.
 pub fn with_shared_layers(families: Router) -> Router {
     families
         .fallback(unknown_path)
@@ -90,6 +92,6 @@ async fn unknown_path(uri: Uri) -> Problem {
 }
 
 async fn wrong_method(method: Method, uri: Uri) -> Problem {
-    let detail = format!("{} does not take {method}", uri.path());
+    let detail = format!("{} does not support {method}", uri.path());
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail)
 }

@@ -11,13 +11,13 @@ use uuid::Uuid;
 use super::Problem;
 use super::client::client;
 
-/// The name under which an answer carries its request's id, which the log lines carry too.
+/// The response header with the request's id, which the log lines carry too.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Gives each request an id, and a log line when it has been answered.
+/// Gives each request an id, and logs it once it has been answered.
 pub(crate) async fn observe(request: Request, next: Next) -> Response {
     let id = Uuid::now_v7();
-    // The path only: a query string may hold what is nobody's business.
+    // Without the query string, which may contain private data.
     let span = tracing::info_span!(
         "request", %id, method = %request.method(), path = request.uri().path(),
         client = %client(request.extensions()).shown()
@@ -38,7 +38,7 @@ pub(crate) async fn observe(request: Request, next: Next) -> Response {
     response
 }
 
-/// A handler that panicked is a 500 like any other; the server and its other requests go on.
+/// Turns a panic in a handler into a 500; the server and its other requests go on.
 // The signature is that of `tower_http`'s `ResponseForPanic`.
 #[expect(clippy::needless_pass_by_value)]
 pub(crate) fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {

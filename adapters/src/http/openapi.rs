@@ -1,9 +1,9 @@
-//! `GET /openapi.json`: what is served here, in `OpenAPI` 3.1, from the code itself.
+//! `GET /openapi.json`: the endpoints of this node, in `OpenAPI` 3.1, generated from the code.
 //!
-//! Each family describes its own handlers (`#[utoipa::path]`) and has a `Description`; [`router`] puts together
-//! those of the families that are served, and adds what [`with_shared_layers`](super::with_shared_layers) and the extractors answer to all
-//! of them: the problems. To add a family: a `Description` beside its `router`, one entry in the composition
-//! root.
+//! Each family describes its own handlers (`#[utoipa::path]`) and has a `Description`. [`router`] merges those of
+//! the families that are served, and adds the problems with which
+//! [`with_shared_layers`](super::with_shared_layers) and the extractors respond everywhere. To add a family: a
+//! `Description` next to its `router`, and one entry in the composition root.
 
 use axum::Router;
 use axum::http::header;
@@ -16,12 +16,12 @@ use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
 
 use super::FieldError;
 
-/// An error answer, as in RFC 9457.
+/// An error response (RFC 9457).
 #[derive(ToSchema)]
 #[schema(as = Problem)]
-#[expect(dead_code, reason = "the description of what `problem::Problem` answers")]
+#[expect(dead_code, reason = "the description of what `problem::Problem` returns")]
 pub(crate) struct ProblemBody {
-    /// `about:blank`, where it is not said: the problem is what its status says.
+    /// Missing means `about:blank`: the status says what kind of problem it is.
     #[schema(rename = "type")]
     r#type: Option<String>,
     /// The status in words.
@@ -55,7 +55,7 @@ struct Shared;
 #[expect(dead_code, reason = "only its description is used: the answer is made once")]
 fn describe() {}
 
-/// The description of a string that is one of these words.
+/// The schema of a string that is one of these words.
 pub(crate) fn one_of(words: &[&str]) -> Schema {
     ObjectBuilder::new()
         .schema_type(Type::String)
@@ -63,7 +63,7 @@ pub(crate) fn one_of(words: &[&str]) -> Schema {
         .into()
 }
 
-/// As [`one_of`], or null.
+/// The same as [`one_of`], or null.
 pub(crate) fn one_of_or_null(words: &[&str]) -> Schema {
     let words = words.iter().map(|word| Value::from(*word));
     ObjectBuilder::new()
@@ -72,21 +72,21 @@ pub(crate) fn one_of_or_null(words: &[&str]) -> Schema {
         .into()
 }
 
-/// The route, describing these families.
+/// The route that serves the description of these families.
 pub fn router(families: Vec<Document>) -> Router {
     let text = bytes::Bytes::from(document(families).to_string());
     let answer = ([(header::CONTENT_TYPE, "application/json")], text);
     Router::new().route("/openapi.json", get(move || async move { answer }))
 }
 
-/// Which problems an operation may answer beside those that it describes itself.
+/// The problems that an operation may return in addition to those that it describes itself.
 fn shared_problems(path: &str, operation: &Map<String, Value>) -> Vec<u16> {
     let mut statuses = vec![500];
     if operation.contains_key("security") {
         statuses.push(401);
     }
     if path.starts_with("/v1/") && path != "/v1/ws" {
-        // Every query string is read, and what nobody asked for is refused.
+        // Every query string is read, and unknown parameters are refused.
         statuses.extend([503, 400, 422]);
     }
     if operation.contains_key("requestBody") {
@@ -97,13 +97,13 @@ fn shared_problems(path: &str, operation: &Map<String, Value>) -> Vec<u16> {
 
 const PROBLEMS: [(u16, &str); 8] = [
     (400, "The request cannot be read."),
-    (401, "No token, or one that is not good here."),
-    (408, "The body took too long to come."),
+    (401, "No token, or an invalid one."),
+    (408, "The body took too long to arrive."),
     (413, "The body is too large."),
-    (415, "The body does not say that it is JSON."),
-    (422, "Fields or parameters are not as they must be; each is named."),
-    (500, "It is our fault."),
-    (503, "It may work later."),
+    (415, "The body is not declared as JSON."),
+    (422, "Some fields or parameters are invalid; each is named."),
+    (500, "An internal error."),
+    (503, "The request may succeed later."),
 ];
 
 fn problem(status: u16, description: &str) -> Value {
@@ -117,7 +117,7 @@ fn problem(status: u16, description: &str) -> Value {
     problem
 }
 
-/// What an answer with this status always says besides its body.
+/// The headers that every response with this status has.
 fn headers(status: u16) -> Option<Value> {
     match status {
         401 => Some(json!({"WWW-Authenticate": {"schema": {"type": "string"}}})),
@@ -129,11 +129,11 @@ fn headers(status: u16) -> Option<Value> {
 /// The whole document.
 fn document(families: Vec<Document>) -> Value {
     let document = families.into_iter().fold(Shared::openapi(), Document::merge_from);
-    // What is left to do is the same everywhere, and easier on the finished tree.
+    // The rest is the same for all operations, and easier on the finished tree.
     let mut document = serde_json::to_value(document).unwrap_or_default();
     let scheme =
         |description| json!({"type": "http", "scheme": "bearer", "description": description});
-    // Where this document itself comes from.
+    // Relative to where this document is served.
     document["servers"] = json!([{"url": "/", "description": "This node."}]);
     document["components"]["securitySchemes"] = json!({
         "token": scheme("A user's token: of a session, or one that the backend signed."),
@@ -148,7 +148,7 @@ fn document(families: Vec<Document>) -> Value {
         for (_, operation) in methods.as_object_mut().into_iter().flatten() {
             let Some(operation) = operation.as_object_mut() else { continue };
             let problems = shared_problems(path, operation);
-            // What needs no token says so, and is not only silent.
+            // Operations without a token say so explicitly.
             operation.entry("security").or_insert_with(|| json!([]));
             let Some(responses) = operation.get_mut("responses").and_then(Value::as_object_mut)
             else {

@@ -1,10 +1,12 @@
 use std::fmt;
 use std::sync::Arc;
 
+#[cfg(feature = "websocket")]
 use axum::http::{HeaderMap, header};
 use url::{Host, Url};
 
-/// Origins of web pages that may use this server, besides its own pages: one comparison for every transport.
+/// Origins of web pages that may use this server, in addition to its own pages. Every transport compares origins
+/// with this.
 ///
 /// ```
 /// # use doorstep_adapters::http::AllowedOrigins;
@@ -25,7 +27,7 @@ impl Default for AllowedOrigins {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Allowed {
     origin: Origin,
-    /// Every subdomain of the host, and not the host itself.
+    /// Matches every subdomain of the host, and not the host itself.
     subdomains: bool,
 }
 
@@ -33,20 +35,20 @@ struct Allowed {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Origin {
     scheme: String,
-    /// In lower case; a name with other letters in its ASCII form.
+    /// In lower case; international names in their ASCII form.
     host: String,
     /// The scheme's default where none is written, if it has one.
     port: Option<u16>,
 }
 
-/// Why text is no origin that a browser could send.
+/// The text is not an origin that a browser could send.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no origin that a browser sends")]
+#[error("{0:?} is not an origin that a browser sends")]
 pub struct NoOrigin(String);
 
 impl AllowedOrigins {
-    /// These origins: `https://app.example.com`, with a port if it is not the scheme's default; `https://*.example.com`
-    /// for every subdomain; `capacitor://localhost` and the like for apps.
+    /// Parses origins: `https://app.example.com`, with a port if it is not the scheme's default;
+    /// `https://*.example.com` for every subdomain; `capacitor://localhost` and the like for apps.
     pub fn parse<'a>(origins: impl IntoIterator<Item = &'a str>) -> Result<Self, NoOrigin> {
         let allowed = |text: &str| {
             let (subdomains, rest) = match text.split_once("://*.") {
@@ -60,7 +62,7 @@ impl AllowedOrigins {
         origins.into_iter().map(allowed).collect::<Result<_, _>>().map(Self)
     }
 
-    /// Whether this is one of them, as a browser writes it in `Origin`.
+    /// Whether this origin, as a browser writes it in `Origin`, is one of them.
     pub fn contain(&self, origin: &str) -> bool {
         if self.0.is_empty() {
             return false;
@@ -104,8 +106,8 @@ fn default_port(scheme: &str) -> Option<u16> {
 }
 
 impl Origin {
-    /// Reads what a browser may send. What has a path, a user or a query is none; neither is what belongs to a scheme
-    /// whose pages have the origin `null`, or no pages.
+    /// Parses an origin that a browser may send. Text with a path, a user or a query is not an origin; neither are
+    /// schemes without pages, or whose pages have the origin `null`.
     fn parse(text: &str) -> Option<Self> {
         const WITHOUT_PAGES: [&str; 8] =
             ["about", "blob", "data", "file", "ftp", "javascript", "ws", "wss"];
@@ -124,14 +126,14 @@ impl Origin {
         if default_port(&scheme).is_some() {
             let url = Url::parse(&format!("{scheme}://{authority}")).ok()?;
             let host = match url.host()? {
-                // A point at the end means the same name, but a browser keeps it.
+                // A trailing dot means the same name, but browsers keep it.
                 Host::Domain(name) => name.to_owned(),
                 Host::Ipv4(address) => address.to_string(),
                 Host::Ipv6(address) => format!("[{address}]"),
             };
             return Some(Self { scheme, host, port: url.port_or_known_default() });
         }
-        // Of other schemes, what stands before the path is the app's own: its case is all that is unified.
+        // In other schemes, the part before the path belongs to the app: only its case is normalised.
         let (host, port) = match authority.rsplit_once(':') {
             Some((host, port)) => (host, Some(port.parse().ok()?)),
             None => (authority, None),
@@ -144,8 +146,8 @@ impl Origin {
     }
 }
 
-/// Whether the page that sends a request may: the server's own, or one that is allowed. A client that is no page (it
-/// sends no `Origin`) may; a page that hides its origin (`null`) may not.
+/// Whether the page that sends a request may connect: it is the server's own, or allowed. A client that is not a
+/// page (no `Origin`) may connect; a page that hides its origin (`null`) may not.
 #[cfg(feature = "websocket")]
 pub(crate) fn origin_may_connect(headers: &HeaderMap, allowed: &AllowedOrigins) -> bool {
     let mut origins = headers.get_all(header::ORIGIN).iter();
@@ -154,14 +156,14 @@ pub(crate) fn origin_may_connect(headers: &HeaderMap, allowed: &AllowedOrigins) 
     allowed.contain(origin) || is_own(headers, origin)
 }
 
-/// Whether this is the origin of the server's own pages: the host and port that the request itself names. The scheme
-/// that the browser saw is not known behind a proxy that ends TLS, so both are taken.
+/// Whether this is the origin of the server's own pages: the host and port in the request itself. Behind a proxy
+/// that terminates TLS the browser's scheme is unknown, so both are accepted.
 #[cfg(feature = "websocket")]
 fn is_own(headers: &HeaderMap, origin: &str) -> bool {
     let theirs = Origin::parse(origin).filter(|theirs| default_port(&theirs.scheme).is_some());
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let (Some(theirs), Some(host)) = (theirs, host) else { return false };
-    // A port that is not written is the scheme's own, in a `Host` as in an origin.
+    // A missing port is the scheme's default, in a `Host` as in an origin.
     Origin::parse(&format!("{}://{host}", theirs.scheme)).is_some_and(|ours| ours == theirs)
 }
 
@@ -218,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_browser_sends_is_refused() {
+    fn text_that_no_browser_sends_is_refused() {
         let wrong = [
             "*",
             "null",

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
-/// Since when a socket takes no bytes.
+/// How long a socket has been taking no bytes.
 #[derive(Debug, Clone)]
 pub(crate) struct Pace(Arc<Since>);
 
@@ -46,7 +46,7 @@ impl Pace {
     }
 }
 
-/// A socket that keeps its [`Pace`].
+/// A socket that updates its [`Pace`].
 pub(crate) struct Paced<S> {
     socket: S,
     pace: Pace,

@@ -1,5 +1,7 @@
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::ops::RangeInclusive;
+use std::str::FromStr;
 
 use axum::extract::{FromRequestParts, Query};
 use axum::http::StatusCode;
@@ -16,10 +18,10 @@ pub struct Parameters {
 }
 
 impl Parameters {
-    /// So many faults are named.
+    /// How many faults a response names.
     const MAX_ERRORS: usize = 20;
 
-    /// Reads with `read`; unknown parameters are faults too.
+    /// Reads the parameters with `read`. Unknown parameters are faults.
     pub fn read<T>(mut self, read: impl FnOnce(&mut Self) -> T) -> Result<T, Problem> {
         let value = read(&mut self);
         for name in std::mem::take(&mut self.left).keys() {
@@ -32,10 +34,10 @@ impl Parameters {
         Err(Problem::fields(self.errors))
     }
 
-    /// The whole number of this name, or `default` if it is not given.
+    /// The integer of this name, or `default` if it is missing.
     pub fn number(&mut self, name: &str, range: RangeInclusive<usize>, default: usize) -> usize {
         let Some(text) = self.left.remove(name) else { return default };
-        // `parse` would take a leading plus, which in a query is a space anyway.
+        // `parse` would accept a leading plus, which in a query is a space anyway.
         let number = if text.starts_with('+') { None } else { text.parse().ok() };
         match number {
             Some(number) if range.contains(&number) => number,
@@ -47,7 +49,7 @@ impl Parameters {
         }
     }
 
-    /// The id of this name, if it is given.
+    /// The id of this name, if it is present.
     pub fn id(&mut self, name: &str) -> Option<Uuid> {
         let parsed = Uuid::try_parse(&self.left.remove(name)?);
         if parsed.is_err() {
@@ -56,7 +58,7 @@ impl Parameters {
         parsed.ok()
     }
 
-    /// The value of this name as one of several words, if it is given.
+    /// The value of the word that this parameter contains, if it is present.
     pub fn word<T: Copy>(&mut self, name: &str, words: &[(&str, T)]) -> Option<T> {
         let text = self.left.remove(name)?;
         let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
@@ -65,6 +67,20 @@ impl Parameters {
             self.fault(name, format!("must be {}", all.join(" or ")));
         }
         found
+    }
+
+    /// What this parameter is parsed to, if it is present.
+    pub fn parsed<T>(&mut self, name: &str) -> Option<T>
+    where
+        T: FromStr<Err: Display>,
+    {
+        let text = self.left.remove(name)?;
+        text.parse().map_err(|error: T::Err| self.fault(name, error.to_string())).ok()
+    }
+
+    /// Whether this parameter is present.
+    pub fn has(&self, name: &str) -> bool {
+        self.left.contains_key(name)
     }
 
     /// Names a parameter as being at fault.
@@ -80,13 +96,12 @@ impl<S: Send + Sync> FromRequestParts<S> for Parameters {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let pairs = Query::<Vec<(String, String)>>::from_request_parts(parts, state).await;
         let Ok(Query(pairs)) = pairs else {
-            let detail = "the query string is not made of parameters";
+            let detail = "the query string is malformed";
             return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
         };
         let mut parameters = Self { left: BTreeMap::new(), errors: Vec::new() };
         for (name, value) in pairs {
             if parameters.left.contains_key(&name) {
-                // Which of the two was meant, nobody knows.
                 parameters.fault(&name, "given more than once");
             }
             parameters.left.insert(name, value);

@@ -10,7 +10,7 @@ use utoipa::openapi::schema::Schema;
 
 use super::openapi::one_of;
 
-/// An error answer: `application/problem+json` as in RFC 9457.
+/// An error response: `application/problem+json` (RFC 9457).
 #[derive(Debug, Clone)]
 pub struct Problem {
     status: StatusCode,
@@ -22,13 +22,13 @@ pub struct Problem {
 /// One field or parameter at fault.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct FieldError {
-    /// Where it stands.
+    /// The part of the request that contains it.
     #[schema(schema_with = places)]
     #[serde(rename = "in")]
     pub place: &'static str,
     /// Its name.
     pub field: String,
-    /// What it must be instead.
+    /// What is wrong, or what it must be.
     pub detail: String,
 }
 
@@ -36,7 +36,7 @@ fn places() -> Schema {
     one_of(&["body", "query", "path", "header"])
 }
 
-/// What a problem has beyond the members of the RFC.
+/// The members of a problem beyond those of the RFC.
 #[derive(Serialize)]
 struct Extensions {
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -44,85 +44,85 @@ struct Extensions {
 }
 
 impl Problem {
-    /// A problem with this status, and what is wrong in a sentence.
+    /// A problem with this status and a sentence about what is wrong.
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         let detail = detail.into();
         Self { status, detail, errors: Vec::new(), headers: Vec::new() }
     }
 
-    /// The same with one more header.
+    /// Adds a header.
     pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
         self
     }
 
-    /// The same with these fields at fault.
+    /// Adds the fields at fault.
     pub fn with_errors(self, errors: Vec<FieldError>) -> Self {
         Self { errors, ..self }
     }
 
     /// 422: these fields are at fault.
     pub fn fields(errors: Vec<FieldError>) -> Self {
-        let detail = "some fields are not as they must be";
+        let detail = "some fields are invalid";
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail).with_errors(errors)
     }
 
-    /// 401: no token was shown, or more than one.
+    /// 401: the request has no token, or more than one.
     pub fn no_token() -> Self {
         let detail = "this needs one `Authorization: Bearer` header with a token";
         Self::unauthorized(detail, "Bearer")
     }
 
-    /// 401: the token is nobody's, or no longer.
+    /// 401: the token is unknown, expired or signed out.
     pub fn dead_token() -> Self {
         let detail = "the token is unknown, expired or signed out";
         Self::unauthorized(detail, r#"Bearer error="invalid_token""#)
     }
 
-    /// 401: a service key where a user's token belongs.
+    /// 401: a service key instead of a user's token.
     pub(crate) fn key_for_token() -> Self {
         let detail = "this is a service key; a user's token belongs here";
         Self::unauthorized(detail, r#"Bearer error="invalid_token""#)
     }
 
-    /// 401: what was shown is no service key, or no longer.
+    /// 401: the token is not a valid service key.
     #[cfg(feature = "publish")]
     pub(crate) fn no_service_key() -> Self {
-        let detail = "this needs a service key, and what was shown is none that is good here";
+        let detail = "this needs a service key, and the given one is not valid here";
         Self::unauthorized(detail, r#"Bearer error="invalid_token""#)
     }
 
-    /// 401 with the challenge that belongs to it (RFC 6750 section 3).
+    /// 401 with its challenge (RFC 6750 section 3).
     pub(crate) fn unauthorized(detail: &str, challenge: &'static str) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, detail)
             .with_header(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
     }
 
-    /// 429: too much from one place.
+    /// 429: too many requests from one address.
     pub fn too_many(retry_after: Duration) -> Self {
         let detail = "too many requests from this address";
         Self::new(StatusCode::TOO_MANY_REQUESTS, detail).retry_after(retry_after)
     }
 
-    /// 503: it may work later.
+    /// 503: the request may succeed later.
     pub fn try_later(detail: &str) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(Duration::from_secs(1))
     }
 
-    /// 405: asking for the head alone would begin what it asks about.
+    /// 405 for HEAD on a stream: a HEAD would begin the stream that it asks about.
     #[cfg(feature = "sse")]
     pub(crate) fn no_head() -> Self {
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, "a stream has no head of its own: GET it")
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "a stream does not support HEAD: use GET")
             .with_header(header::ALLOW, HeaderValue::from_static("GET"))
     }
 
-    /// 500: it is our fault, and the log knows more.
+    /// 500: an internal error. The log has the details.
     pub fn internal() -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "something went wrong on our side")
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "something went wrong in the server")
     }
 
     fn retry_after(self, wait: Duration) -> Self {
-        // Rounded up: who comes back too early is refused again.
+        // Rounded up, because a client that comes back too early is refused again.
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
         self.with_header(header::RETRY_AFTER, seconds.max(1).into())
     }
@@ -144,7 +144,7 @@ impl From<StoreError> for Problem {
         match error {
             StoreError::Unavailable(_) => {
                 tracing::warn!(%error, "answered 503");
-                Self::try_later("the store is away; it should be back soon")
+                Self::try_later("the store is unavailable; try again soon")
             }
             StoreError::Corrupt(_) => {
                 tracing::error!(%error, "answered 500");
@@ -159,7 +159,7 @@ impl From<NotAuthenticated> for Problem {
         match error {
             NotAuthenticated::Store(error) => error.into(),
             NotAuthenticated::KeysAway { retry_after } => {
-                let detail = "whose token this is cannot be known now: its key is being looked for";
+                let detail = "the token cannot be checked now: its key is being fetched";
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(retry_after)
             }
         }

@@ -14,23 +14,23 @@ use super::Problem;
 use super::client::client;
 use super::limit_log::LimitLog;
 
-/// How much one address may do.
+/// The request rate that one address may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
-    /// Requests a second in the long run; 0 is no limit.
+    /// Requests per second on average; 0 means no limit.
     pub per_second: u32,
-    /// Requests at once, before the long run counts; at least one.
+    /// Requests at once, before the average counts; at least one.
     pub burst: u32,
 }
 
 impl Default for Rate {
-    /// Enough for a classroom behind one address, too little to fill a database by.
+    /// Enough for a classroom behind one address, and too little to fill a database.
     fn default() -> Self {
         Self { per_second: 50, burst: 200 }
     }
 }
 
-/// Keeps each address to a rate. An IPv6 client has a whole /64 to choose from, so that counts as one.
+/// Limits each address to a rate. An IPv6 client can choose among a whole /64, so that counts as one address.
 #[derive(Clone)]
 pub struct AddressLimit {
     limiter: Option<Arc<Limiter>>,
@@ -40,17 +40,17 @@ pub struct AddressLimit {
 struct Limiter {
     addresses: DefaultKeyedRateLimiter<IpAddr>,
     clock: DefaultClock,
-    /// Looking at the size of the map takes all of its locks, so it is done once in a while.
+    /// Reading the size of the map takes all of its locks, so it is done only once in a while.
     checks: AtomicU32,
 }
 
 impl AddressLimit {
-    /// So many addresses are remembered. Who has used nothing of their rate is forgotten first.
+    /// The most addresses that are remembered. Addresses that have used nothing of their rate are forgotten first.
     const MAX_ADDRESSES: usize = 100_000;
-    /// Every so many requests the map is looked at.
+    /// The number of requests between two checks of the map's size.
     const SWEEP_EVERY: u32 = 1024;
 
-    /// A limit of this rate, which the setting of this name sets.
+    /// A limit of this rate. `setting` is the name of the setting, for the log.
     pub fn new(rate: Rate, setting: &'static str) -> Self {
         let burst = NonZeroU32::new(rate.burst).unwrap_or(NonZeroU32::MIN);
         let limiter = NonZeroU32::new(rate.per_second).map(|per_second| {
@@ -63,7 +63,7 @@ impl AddressLimit {
         Self { limiter, log: Arc::new(LimitLog::new(setting)) }
     }
 
-    /// Takes one request off the address's rate; how long to wait if there is nothing left of it.
+    /// Counts one request of this address. Fails with the time to wait if the rate is used up.
     pub fn check(&self, address: IpAddr) -> Result<(), Duration> {
         let Some(limiter) = &self.limiter else { return Ok(()) };
         if limiter.checks.fetch_add(1, Ordering::Relaxed) % Self::SWEEP_EVERY == 0
@@ -80,7 +80,7 @@ impl AddressLimit {
     }
 }
 
-/// The addresses that one client may have: an IPv6 client has a whole /64 to choose from.
+/// The addresses that one client may have: for IPv6 a whole /64.
 pub(super) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => {
@@ -91,7 +91,7 @@ pub(super) fn network(address: IpAddr) -> IpAddr {
     }
 }
 
-/// The middleware: 429 beyond the limit.
+/// Middleware that returns 429 beyond the limit.
 pub(crate) async fn within_limit(
     State(limit): State<AddressLimit>,
     request: Request,

@@ -1,6 +1,7 @@
 use doorstep_domain::Timestamp;
 
-/// A moment as RFC 3339 in UTC, with microseconds. A moment after the year 9999 is shown as the end of that year.
+/// Formats a moment as RFC 3339 in UTC, with microseconds. Moments after the year 9999 are shown as the end of
+/// that year.
 ///
 /// ```
 /// # use doorstep_adapters::http::rfc3339;

@@ -7,12 +7,12 @@ use axum::http::{HeaderMap, HeaderName};
 
 use super::server::Peer;
 
-/// The reverse proxies before this server, and the one header in which they name their client.
+/// The reverse proxies in front of this server, and the one header in which they name their client.
 #[derive(Debug, Clone)]
-pub struct TrustedProxies(Arc<Settings>);
+pub struct TrustedProxies(Arc<ProxySettings>);
 
 #[derive(Debug)]
-struct Settings {
+struct ProxySettings {
     networks: Vec<Network>,
     unix: bool,
     header: HeaderName,
@@ -28,13 +28,13 @@ impl Default for TrustedProxies {
 /// One entry of the list of trusted proxies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TrustedProxy {
-    /// Those at these addresses.
+    /// Proxies at these addresses.
     Network(Network),
-    /// Those that connect to a Unix socket.
+    /// Proxies that connect to a Unix socket.
     Unix,
 }
 
-/// What cannot be read as a [`TrustedProxy`].
+/// The text is not a [`TrustedProxy`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("neither an address, nor a network like 10.0.0.0/8, nor unix")]
 pub struct NoProxy;
@@ -56,7 +56,7 @@ impl fmt::Display for TrustedProxy {
     }
 }
 
-/// The addresses that begin with the same bits.
+/// Addresses that begin with the same bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Network {
     address: IpAddr,
@@ -107,8 +107,8 @@ impl fmt::Display for Network {
 }
 
 impl TrustedProxies {
-    /// These, which name their client in this header: `Forwarded` (RFC 7239), or one with addresses between commas
-    /// such as `X-Forwarded-For`.
+    /// These proxies, which name their client in this header: `Forwarded` (RFC 7239), or a list of addresses such
+    /// as `X-Forwarded-For`.
     pub fn new(proxies: impl IntoIterator<Item = TrustedProxy>, header: HeaderName) -> Self {
         let (mut networks, mut unix) = (Vec::new(), false);
         for proxy in proxies {
@@ -117,7 +117,7 @@ impl TrustedProxies {
                 TrustedProxy::Unix => unix = true,
             }
         }
-        Self(Arc::new(Settings { networks, unix, header }))
+        Self(Arc::new(ProxySettings { networks, unix, header }))
     }
 
     /// Whether a proxy at this address is trusted.
@@ -126,9 +126,9 @@ impl TrustedProxies {
         self.0.networks.iter().any(|network| network.contains(address))
     }
 
-    /// The client that trusted proxies name: the rightmost address in the header that is not one of theirs. An entry
-    /// that is no address ends the walk, at the proxy that wrote it. None where the peer is not trusted, or names
-    /// nobody.
+    /// The client that trusted proxies name: the rightmost address in the header that is not a trusted proxy's. An
+    /// entry that is not an address ends the search at the proxy that wrote it. `None` if the peer is not trusted
+    /// or names no client.
     pub(crate) fn client_of(&self, peer: Peer, headers: &HeaderMap) -> Option<IpAddr> {
         let trusted = match peer {
             Peer::Tcp(address) => self.trust(address.ip()),
@@ -138,7 +138,7 @@ impl TrustedProxies {
             return None;
         }
         let mut nearest = None;
-        // Several lines of one header are one list (RFC 9110 section 5.3).
+        // Several header lines of one name are one list (RFC 9110 section 5.3).
         for value in headers.get_all(&self.0.header).iter().rev() {
             let Ok(value) = value.to_str() else { return nearest };
             let entries = if self.0.header == "forwarded" { forwarded(value) } else { list(value) };
@@ -154,7 +154,7 @@ impl TrustedProxies {
     }
 }
 
-/// Addresses between commas.
+/// Splits a comma-separated list of addresses.
 fn list(value: &str) -> Vec<Option<IpAddr>> {
     value.split(',').map(|entry| node(entry.trim())).collect()
 }
@@ -167,7 +167,7 @@ fn forwarded(value: &str) -> Vec<Option<IpAddr>> {
             name.trim().eq_ignore_ascii_case("for").then_some(value.trim())
         });
         let client = clients.next()?;
-        // Two of them are none: which of the two is meant?
+        // Two of them are ambiguous, so neither counts.
         if clients.next().is_some() {
             return None;
         }
@@ -195,7 +195,8 @@ fn split(text: &str, at: char) -> Vec<&str> {
     parts
 }
 
-/// An address, perhaps with a port: `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:80`.
+/// Parses an address with an optional port: `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]`,
+/// `[2001:db8::1]:80`.
 fn node(text: &str) -> Option<IpAddr> {
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     let address = match bare {
@@ -230,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rightmost_that_is_no_trusted_proxy_is_the_client() {
+    fn the_rightmost_address_that_is_not_a_trusted_proxy_is_the_client() {
         let header = "x-forwarded-for";
         let cases: [(&str, &[&str], Option<&str>); 16] = [
             ("203.0.113.9", &["192.0.2.1"], None),
@@ -238,12 +239,12 @@ mod tests {
             ("10.1.2.3", &["192.0.2.1"], Some("192.0.2.1")),
             ("unix", &["192.0.2.1"], Some("192.0.2.1")),
             ("::ffff:10.1.2.3", &["192.0.2.1"], Some("192.0.2.1")),
-            // What the client itself wrote stands on the left.
+            // Entries that the client itself wrote are on the left.
             ("10.1.2.3", &["6.6.6.6, 192.0.2.1"], Some("192.0.2.1")),
             ("10.1.2.3", &["6.6.6.6, 192.0.2.1, 10.9.9.9"], Some("192.0.2.1")),
             ("10.1.2.3", &["6.6.6.6", "192.0.2.1", "10.9.9.9"], Some("192.0.2.1")),
             ("10.1.2.3", &["10.0.0.1, 10.0.0.2"], Some("10.0.0.1")),
-            // What is no address ends the walk.
+            // An entry that is not an address ends the search.
             ("10.1.2.3", &["192.0.2.1, unknown"], None),
             ("10.1.2.3", &["192.0.2.1, , 10.0.0.2"], Some("10.0.0.2")),
             ("10.1.2.3", &[""], None),
@@ -275,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_is_an_address_and_how_many_of_its_bits_count() {
+    fn a_network_is_an_address_and_a_number_of_bits() {
         let cases = [
             ("10.0.0.0/8", "10.255.0.1", true),
             ("10.0.0.0/8", "11.0.0.1", false),

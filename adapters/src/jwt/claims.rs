@@ -8,51 +8,56 @@ use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use super::Key;
-use super::refusal::Refusal;
+use super::refusal::TokenRefusal;
 
-/// What a token must say to be let in.
+/// The claims that a token must have.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Expected {
-    /// Its `iss`, if it must have one.
+    /// The required `iss`, if any.
     pub issuer: Option<String>,
-    /// One of its `aud`, if it must have one.
+    /// The required element of `aud`, if any.
     pub audience: Option<String>,
-    /// So much may the clocks of whoever signs and of this node differ.
+    /// How far the signer's clock and this node's clock may differ.
     pub leeway: Duration,
 }
 
-/// The claims that are looked at (RFC 7519 section 4.1). Times may have fractions.
+/// The claims that are read (RFC 7519 section 4.1). Times may have fractions.
 #[derive(Deserialize)]
-struct Claims {
+struct TokenClaims {
     sub: String,
     exp: f64,
     nbf: Option<f64>,
 }
 
 impl Expected {
-    /// Judges a token by this key, at this time of day.
-    pub(super) fn judge(&self, token: &str, key: &Key, now: Timestamp) -> Result<Caller, Refusal> {
+    /// Judges a token by this key at this time of day.
+    pub(super) fn judge(
+        &self,
+        token: &str,
+        key: &Key,
+        now: Timestamp,
+    ) -> Result<Caller, TokenRefusal> {
         let claims = self.verified(token, key)?;
-        let expires_at = timestamp(claims.exp).ok_or(Refusal::Malformed("exp"))? + self.leeway;
+        let expires_at = timestamp(claims.exp).ok_or(TokenRefusal::Malformed("exp"))? + self.leeway;
         if now >= expires_at {
-            return Err(Refusal::Expired);
+            return Err(TokenRefusal::Expired);
         }
         if let Some(not_before) = claims.nbf
-            && now + self.leeway < timestamp(not_before).ok_or(Refusal::Malformed("nbf"))?
+            && now + self.leeway < timestamp(not_before).ok_or(TokenRefusal::Malformed("nbf"))?
         {
-            return Err(Refusal::NotYet);
+            return Err(TokenRefusal::NotYet);
         }
-        let user_id: UserId = claims.sub.parse().map_err(|_| Refusal::Malformed("sub"))?;
+        let user_id: UserId = claims.sub.parse().map_err(|_| TokenRefusal::Malformed("sub"))?;
         let session = TokenHash::new(Sha256::digest(token).into());
         Ok(Caller { user_id, session, by: LetInBy::SignedToken, expires_at })
     }
 
-    /// The claims of a token that this key has signed, and that is meant for this node.
-    fn verified(&self, token: &str, key: &Key) -> Result<Claims, Refusal> {
+    /// The claims of a token that was signed with this key and is meant for this node.
+    fn verified(&self, token: &str, key: &Key) -> Result<TokenClaims, TokenRefusal> {
         let mut validation = Validation::new(key.algorithm().name());
-        // Times are judged by our own clock.
+        // The times are checked with our own clock.
         validation.validate_exp = false;
-        // A claim that is checked must also be there: it is not enough that it is not wrong.
+        // A checked claim must also be required: the check passes if the claim is missing.
         let mut required = vec!["sub", "exp"];
         match &self.issuer {
             Some(issuer) => {
@@ -69,20 +74,22 @@ impl Expected {
             None => validation.validate_aud = false,
         }
         validation.set_required_spec_claims(&required);
-        match decode::<Claims>(token, key.decoding(), &validation) {
+        match decode::<TokenClaims>(token, key.decoding(), &validation) {
             Ok(token) => Ok(token.claims),
             Err(error) => Err(match error.into_kind() {
-                ErrorKind::InvalidIssuer => Refusal::Issuer,
-                ErrorKind::InvalidAudience => Refusal::Audience,
+                ErrorKind::InvalidIssuer => TokenRefusal::Issuer,
+                ErrorKind::InvalidAudience => TokenRefusal::Audience,
                 ErrorKind::MissingRequiredClaim(name) => {
                     let known = ["sub", "exp", "iss", "aud"];
                     let claim = known.into_iter().find(|known| **known == *name);
-                    Refusal::Missing(claim.unwrap_or("sub"))
+                    TokenRefusal::Missing(claim.unwrap_or("sub"))
                 }
-                // Signed, and not as it must be: a claim of another type, or no JSON at all.
-                ErrorKind::Json(_) | ErrorKind::Base64(_) | ErrorKind::Utf8(_) => Refusal::Claims,
-                // Wrong, or such that it cannot even be looked at.
-                _ => Refusal::Signature,
+                // Signed, but malformed: a claim of another type, or not JSON at all.
+                ErrorKind::Json(_) | ErrorKind::Base64(_) | ErrorKind::Utf8(_) => {
+                    TokenRefusal::Claims
+                }
+                // A wrong signature, or one that cannot be checked.
+                _ => TokenRefusal::Signature,
             }),
         }
     }
@@ -94,7 +101,7 @@ fn timestamp(seconds: f64) -> Option<Timestamp> {
     if !(0.0..YEAR_10000).contains(&seconds) {
         return None;
     }
-    // In range, as has just been looked at; a fraction of a microsecond does not matter.
+    // In range, as checked above; a fraction of a microsecond does not matter.
     #[expect(clippy::cast_possible_truncation)]
     Some(Timestamp::from_micros((seconds * 1e6) as i64))
 }

@@ -1,7 +1,7 @@
-//! The keys of a provider: fetched from the URL of its JWK set (RFC 7517 section 5), and kept.
+//! The keys of a provider: fetched from the URL of its JWK set (RFC 7517 section 5), and cached.
 //!
-//! A token whose key is unknown waits for one fetch. What cannot be decided, because the provider does not answer
-//! or was asked a moment ago, is never a refusal: a client would sign its user out for it.
+//! A token whose key is unknown waits for one fetch. If the provider does not answer, or was asked a moment ago,
+//! the token is not refused, because a client would sign its user out for a refusal.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -19,82 +19,83 @@ use crate::https::{self, HttpClient, HttpsError, said};
 /// The keys of a provider. Cheap to clone.
 #[derive(Clone)]
 pub struct Jwks {
-    source: Arc<Source>,
-    /// Held by the one that fetches, so that all others wait for that fetch.
+    source: Arc<KeyProvider>,
+    /// Held during a fetch, so that all other callers wait for it.
     fetching: Arc<tokio::sync::Mutex<()>>,
 }
 
-/// Why there is no provider at a URL.
+/// Why a URL cannot be used for a provider.
 #[derive(Debug, thiserror::Error)]
 pub enum JwksError {
-    /// Keys that came over plain HTTP could be anybody's.
+    /// The URL is invalid, or uses plain HTTP to another machine: such keys could be forged.
     #[error(
         "it must be an https:// URL without a user or a password in it; http:// is for loopback only"
     )]
     Url,
-    /// Nobody is to be trusted.
-    #[error("this machine trusts nobody: install its CA certificates")]
+    /// This machine has no certificate authorities.
+    #[error("this machine has no CA certificates: install them")]
     NoAuthorities,
-    /// No client could be made.
-    #[error("no HTTP client for it: {0}")]
+    /// No HTTP client could be made.
+    #[error("cannot make an HTTP client for it: {0}")]
     Client(String),
 }
 
-struct Source {
+struct KeyProvider {
     http: HttpClient,
     url: Uri,
-    state: Mutex<State>,
+    state: Mutex<FetchedKeys>,
 }
 
 #[derive(Default)]
-struct State {
+struct FetchedKeys {
     keys: Arc<[Key]>,
-    /// When the provider last gave keys.
+    /// When the provider last returned keys.
     fetched: Option<Instant>,
-    last: Option<Attempt>,
+    last: Option<KeyFetch>,
 }
 
-/// A fetch that has begun.
+/// A fetch of the keys.
 #[derive(Clone, Copy)]
-struct Attempt {
+struct KeyFetch {
     began: Instant,
-    /// When it ended, and whether the provider gave keys.
+    /// When it ended, and whether the provider returned keys.
     ended: Option<(Instant, bool)>,
 }
 
 impl Jwks {
-    /// A fetch takes no longer.
+    /// The time limit of a fetch.
     pub const PATIENCE: Duration = Duration::from_secs(5);
-    /// From the beginning of one fetch to that of the next.
+    /// The shortest time from the beginning of one fetch to that of the next.
     pub const PAUSE: Duration = Duration::from_secs(30);
-    /// Keys of this age are fetched again, beside what goes on.
+    /// Keys of this age are fetched again in the background.
     pub const FRESH: Duration = Duration::from_mins(5);
-    /// Nobody is let in by keys of this age before a fetch was tried: a provider may have withdrawn them.
+    /// Keys of this age are not used before another fetch was tried: the provider may have withdrawn them.
     pub const STALE: Duration = Duration::from_hours(1);
-    /// The age at which keys are forgotten if the provider gives no others.
+    /// The age at which keys are dropped if the provider returns no others.
     pub const KEPT: Duration = Duration::from_hours(24);
     /// The largest set that is read, in bytes.
     const MAX_BYTES: usize = 256 * 1024;
-    /// So many keys of a set are taken.
+    /// The most keys of a set that are used.
     const MAX_KEYS: usize = 100;
 
-    /// The provider at this URL: `https://`, or `http://` on this machine. Nothing is fetched yet.
+    /// A provider at this URL: `https://`, or `http://` on this machine. Fetches nothing yet.
     pub fn new(url: &str) -> Result<Self, JwksError> {
         let (http, url) = https::client(url, None)?;
         if url.scheme_str() != Some("https") && !url.host().is_some_and(is_loopback) {
             return Err(JwksError::Url);
         }
-        let source = Arc::new(Source { http, url, state: Mutex::default() });
+        let source = Arc::new(KeyProvider { http, url, state: Mutex::default() });
         Ok(Self { source, fetching: Arc::default() })
     }
 
-    /// Fetches the keys, so that the first token need not wait for them. Must be called inside a tokio runtime.
+    /// Starts a fetch of the keys, so that the first token need not wait for it. Must be called inside a tokio
+    /// runtime.
     pub fn begin(&self) {
         let this = self.clone();
         tokio::spawn(async move { this.refresh().await });
     }
 
-    /// The keys that are known, if they are not too old.
+    /// The cached keys, unless they are too old.
     pub(super) async fn current(&self) -> Arc<[Key]> {
         let age = self.source.age();
         if age.is_some_and(|age| age >= Self::STALE) {
@@ -105,8 +106,8 @@ impl Jwks {
         self.source.keys()
     }
 
-    /// The keys as they are after one more fetch. Fails if that fails, or may not begin yet.
-    /// A fetch that has ended since `asked` is new enough.
+    /// The keys after one more fetch. Fails if the fetch fails, or may not begin yet. A fetch that has ended since
+    /// `asked` is new enough.
     pub(super) async fn newest(&self, asked: Instant) -> Result<Arc<[Key]>, NotAuthenticated> {
         self.refresh().await;
         let last = self.source.state().last.and_then(|attempt| attempt.ended);
@@ -117,35 +118,35 @@ impl Jwks {
         Err(NotAuthenticated::KeysAway { retry_after })
     }
 
-    /// Fetches the keys if that is due, or waits for the fetch that is under way.
+    /// Fetches the keys if a fetch may begin, or waits for the current fetch.
     async fn refresh(&self) {
         let fetching = Arc::clone(&self.fetching).lock_owned().await;
         if !self.source.due_in().is_zero() {
             return;
         }
-        self.source.state().last = Some(Attempt { began: Instant::now(), ended: None });
+        self.source.state().last = Some(KeyFetch { began: Instant::now(), ended: None });
         let source = Arc::clone(&self.source);
-        // A task of its own: a client that hangs up must not end the fetch for which others wait.
+        // A separate task: a client that disconnects must not end the fetch that others wait for.
         let fetch = tokio::spawn(async move {
             source.fetch().await;
             drop(fetching);
         });
-        // It does not panic; and if it did, it would not have succeeded.
+        // The task does not panic; if it did, the fetch would count as failed.
         let _ = fetch.await;
     }
 }
 
-impl Source {
-    fn state(&self) -> MutexGuard<'_, State> {
+impl KeyProvider {
+    fn state(&self) -> MutexGuard<'_, FetchedKeys> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How long ago the provider gave keys.
+    /// How long ago the provider returned keys.
     fn age(&self) -> Option<Duration> {
         self.state().fetched.map(|at| at.elapsed())
     }
 
-    /// How long until a fetch may begin.
+    /// How long to wait until a fetch may begin.
     fn due_in(&self) -> Duration {
         let next = self.state().last.map(|attempt| attempt.began + Jwks::PAUSE);
         next.map_or(Duration::ZERO, |next| next.saturating_duration_since(Instant::now()))
@@ -155,7 +156,7 @@ impl Source {
         let mut state = self.state();
         if state.fetched.is_some_and(|at| at.elapsed() >= Jwks::KEPT) {
             (state.keys, state.fetched) = (Arc::default(), None);
-            tracing::error!(url = %self.url, "the provider's keys are too old; its tokens are not taken any more");
+            tracing::error!(url = %self.url, "the provider's keys are too old; its tokens are no longer accepted");
         }
         Arc::clone(&state.keys)
     }
@@ -198,8 +199,7 @@ impl Source {
     }
 }
 
-/// The keys of a set that can be used. Those that cannot are no fault of the others, but for a set of which none
-/// can be used.
+/// The usable keys of a set. Unusable keys are skipped, but a set without any usable key is an error.
 fn read(body: &[u8]) -> Result<Vec<Key>, String> {
     #[derive(Deserialize)]
     struct Set {
@@ -237,7 +237,7 @@ impl From<HttpsError> for JwksError {
         match error {
             HttpsError::NoAuthorities => Self::NoAuthorities,
             HttpsError::Tls(why) => Self::Client(why),
-            // Authorities are never given here.
+            // No authorities are passed here.
             HttpsError::Url | HttpsError::Authorities | HttpsError::AuthoritiesWithoutTls => {
                 Self::Url
             }

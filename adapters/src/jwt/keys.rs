@@ -57,35 +57,37 @@ impl Algorithm {
     }
 }
 
-/// What verifies tokens of one algorithm.
+/// A key that verifies tokens of one algorithm.
 pub struct Key {
     id: String,
     algorithm: Algorithm,
     decoding: DecodingKey,
 }
 
-/// Why something is no key.
+/// Why a key is not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
-    /// RFC 7518 section 3.2 asks for as many bits as the hash has.
+    /// RFC 7518 section 3.2 requires as many bits as the hash has.
     #[error("a secret for HS256 has at least {} bytes, this one has {size}", Key::MIN_SECRET_BYTES, size = .0)]
     SecretTooShort(usize),
-    /// What looks like half of a key pair was given as a secret: whoever knows the public half could sign.
+    /// A PEM file was given as a secret: anybody who knows a public key could sign with it.
     #[error("this is a PEM file, not a secret: name the algorithm that it belongs to")]
     PemAsSecret,
-    /// Not the public key of that algorithm.
-    #[error("this is no public key for {0:?} in PEM: it begins with -----BEGIN PUBLIC KEY-----")]
+    /// The file is not a public key of this algorithm.
+    #[error(
+        "this is not a public key for {0:?} in PEM, which begins with -----BEGIN PUBLIC KEY-----"
+    )]
     NotAPublicKey(Algorithm),
 }
 
-/// Why a key of a JWK set is not used. None of them is a fault of the others.
+/// Why a key of a JWK set is not used. Its fault does not affect the other keys of the set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum JwkError {
-    #[error("a symmetric key has no place where everybody can read it")]
+    #[error("a symmetric key must not be public")]
     Symmetric,
     #[error("its use is not the verification of signatures")]
     Use,
-    #[error("no supported algorithm goes with it")]
+    #[error("it is for no supported algorithm")]
     Algorithm,
     #[error("it is malformed, or too small")]
     Malformed,
@@ -95,7 +97,7 @@ impl Key {
     /// The shortest secret.
     pub const MIN_SECRET_BYTES: usize = 32;
 
-    /// A key of this id: for HS256 the secret as it is, for the others the public key in PEM.
+    /// A key with this id: for HS256 the secret itself, for the others the public key in PEM.
     pub fn new(id: &str, algorithm: Algorithm, material: &[u8]) -> Result<Self, KeyError> {
         let not_a_public_key = KeyError::NotAPublicKey(algorithm);
         let decoding = match algorithm {
@@ -106,7 +108,7 @@ impl Key {
                 return Err(KeyError::SecretTooShort(material.len()));
             }
             Algorithm::Hs256 => Ok(DecodingKey::from_secret(material)),
-            // A private key would do as well, and must not lie about on a node that only verifies.
+            // A private key would work too, but must not lie around on a node that only verifies.
             _ if contains(material, b"PRIVATE KEY") => return Err(not_a_public_key),
             Algorithm::Rs256 | Algorithm::Rs384 | Algorithm::Rs512 | Algorithm::Ps256 => {
                 DecodingKey::from_rsa_pem(material)
@@ -121,7 +123,7 @@ impl Key {
         Ok(Self { id: id.to_owned(), algorithm, decoding })
     }
 
-    /// The key in an element of a JWK set (RFC 7517). Without an `alg` it is for the usual algorithm of its type.
+    /// Reads an element of a JWK set (RFC 7517). Without an `alg`, the key is for the usual algorithm of its type.
     pub(super) fn from_jwk(jwk: &Jwk) -> Result<Self, JwkError> {
         if matches!(jwk.algorithm, AlgorithmParameters::OctetKey(_)) {
             return Err(JwkError::Symmetric);
@@ -165,7 +167,7 @@ impl Key {
         Ok(Self { id: common.key_id.clone().unwrap_or_default(), algorithm, decoding })
     }
 
-    /// By which tokens name it, in `kid`.
+    /// The id by which tokens name the key, in `kid`.
     pub fn id(&self) -> &str {
         &self.id
     }
@@ -179,8 +181,8 @@ impl Key {
     }
 }
 
-/// Whether a key has the size that belongs to its algorithm: of an elliptic curve's point, exactly; of an RSA
-/// modulus, at least (RFC 7518 sections 3.3 and 3.5).
+/// Whether a key has the size for its algorithm: exactly the size of an elliptic curve's point, or at least that
+/// of an RSA modulus (RFC 7518 sections 3.3 and 3.5).
 fn has_size_for(decoding: &DecodingKey, algorithm: Algorithm) -> bool {
     const RSA_BYTES: usize = 2048 / 8;
     match (algorithm, decoding.kind()) {
@@ -188,7 +190,7 @@ fn has_size_for(decoding: &DecodingKey, algorithm: Algorithm) -> bool {
         (Algorithm::Es384, DecodingKeyKind::SecretOrDer(point)) => point.len() == 1 + 2 * 48,
         (Algorithm::EdDsa, DecodingKeyKind::SecretOrDer(point)) => point.len() == 32,
         (_, DecodingKeyKind::RsaModulusExponent { n, .. }) => n.len() >= RSA_BYTES,
-        // A secret, whose length was looked at, or RSA in DER: a modulus with some bytes around it.
+        // A secret, whose length was checked before, or RSA in DER: a modulus with a few bytes around it.
         (_, DecodingKeyKind::SecretOrDer(_)) => true,
     }
 }
@@ -198,7 +200,7 @@ fn contains(text: &[u8], part: &[u8]) -> bool {
 }
 
 impl fmt::Debug for Key {
-    /// Never the secret.
+    /// Without the secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Key")
             .field("id", &self.id)

@@ -1,15 +1,15 @@
-//! A backend's own JSON Web Tokens (RFC 7519) as identities.
+//! JSON Web Tokens (RFC 7519) that a backend signs, as identities.
 //!
-//! *Invariant:* each key verifies one algorithm, the one that it was configured for. What a token's header
-//! says is never more than a choice among the keys that fit it exactly: `none` fits none, and a public key is
-//! never taken for a secret (RFC 8725 sections 2.1 and 3.1).
+//! *Invariant:* each key verifies one algorithm, the one that it was configured for. A token's header only chooses
+//! among the keys that match it exactly: `none` matches none, and a public key is never used as a secret (RFC 8725
+//! sections 2.1 and 3.1).
 //!
-//! | file | what |
+//! | file | contents |
 //! | --- | --- |
 //! | `keys` | a key, from a file or from a JWK set |
 //! | `jwks` | the keys of a provider, fetched from its URL and kept |
-//! | `claims` | what a token must say |
-//! | `refusal` | why a token is nobody's, in the log |
+//! | `claims` | the claims that a token must have |
+//! | `refusal` | why a token is refused, and the log of it |
 
 mod claims;
 mod jwks;
@@ -29,14 +29,15 @@ use tokio::time::Instant;
 pub use self::claims::Expected;
 pub use self::jwks::{Jwks, JwksError};
 pub use self::keys::{Algorithm, Key, KeyError};
-use self::refusal::{Refusal, Refusals};
+use self::refusal::{Refusals, TokenRefusal};
 
-/// Takes a backend's tokens for what they say: the user in `sub`, until `exp`.
+/// Authenticates a backend's tokens: the user is in `sub`, the expiry in `exp`.
 ///
-/// A token cannot be revoked before it expires, other than by taking its key away; so let them be short.
+/// A token cannot be revoked before it expires, except by removing its key. Tokens should therefore be
+/// short-lived.
 pub struct Jwts {
     keys: RwLock<Arc<[Key]>>,
-    /// The keys of a provider, beside those that are configured.
+    /// The keys of a provider, in addition to the configured ones.
     provider: Option<Jwks>,
     expected: Expected,
     clock: Arc<dyn Clock>,
@@ -44,10 +45,10 @@ pub struct Jwts {
 }
 
 impl Jwts {
-    /// The longest token worth looking at, in bytes.
+    /// The longest token that is accepted, in bytes.
     pub const MAX_TOKEN_BYTES: usize = 16 * 1024;
 
-    /// An authenticator with these keys, and those of a provider if there is one.
+    /// An authenticator with these keys, and with those of a provider if there is one.
     pub fn new(
         keys: Vec<Key>,
         provider: Option<Jwks>,
@@ -58,7 +59,7 @@ impl Jwts {
         Self { keys: RwLock::new(keys.into()), provider, expected, clock, refusals }
     }
 
-    /// From now on these keys are the configured ones, and no others.
+    /// Replaces the configured keys.
     pub fn replace_keys(&self, keys: Vec<Key>) {
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys.into();
     }
@@ -67,17 +68,17 @@ impl Jwts {
         Arc::clone(&*self.keys.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Whose token this is: by the configured keys, or else by those of the provider.
-    async fn caller(&self, token: &str) -> Result<Result<Caller, Refusal>, NotAuthenticated> {
+    /// The caller whose token this is, according to the configured keys or else those of the provider.
+    async fn caller(&self, token: &str) -> Result<Result<Caller, TokenRefusal>, NotAuthenticated> {
         let header = match header(token) {
             Ok(header) => header,
             Err(refusal) => return Ok(Err(refusal)),
         };
         let asked = Instant::now();
-        // Another key could have verified it: the one that it names, or, if it names none, any.
-        let lacks_a_key = |refusal: &Refusal| match refusal {
-            Refusal::UnknownKey { .. } => true,
-            Refusal::UnknownAlgorithm => header.kid.is_none(),
+        // Whether another key could verify the token: the key that it names, or any if it names none.
+        let lacks_a_key = |refusal: &TokenRefusal| match refusal {
+            TokenRefusal::UnknownKey { .. } => true,
+            TokenRefusal::UnknownAlgorithm => header.kid.is_none(),
             _ => false,
         };
         let refusal = match self.by(&self.configured(), token, &header) {
@@ -92,26 +93,26 @@ impl Jwts {
         if !judged.as_ref().is_err_and(lacks_a_key) {
             return Ok(judged);
         }
-        // The provider may have a new key since.
+        // The provider may have a newer key.
         Ok(self.by(&provider.newest(asked).await?, token, &header))
     }
 
-    /// Judges a token by the keys that fit its header exactly.
-    fn by(&self, keys: &[Key], token: &str, header: &Header) -> Result<Caller, Refusal> {
-        // With a key id the one that has it, without one all that fit: while keys are rotated, there are two.
+    /// Judges a token by the keys that match its header exactly.
+    fn by(&self, keys: &[Key], token: &str, header: &Header) -> Result<Caller, TokenRefusal> {
+        // With a key id only the key of this id, without one all that match: during a rotation there are two.
         let kid = header.kid.as_deref();
         let mut named = keys.iter().filter(|key| kid.is_none_or(|kid| kid == key.id())).peekable();
         if named.peek().is_none() {
-            return Err(Refusal::UnknownKey { kid: header.kid.clone() });
+            return Err(TokenRefusal::UnknownKey { kid: header.kid.clone() });
         }
-        let mut refusal = Refusal::UnknownAlgorithm;
+        let mut refusal = TokenRefusal::UnknownAlgorithm;
         for key in named.filter(|key| key.algorithm().is(header.alg)) {
             match self.expected.judge(token, key, self.clock.wall()) {
-                // Another one may have signed it.
-                Err(Refusal::Signature) if kid.is_none() => {
-                    refusal = Refusal::UnknownKey { kid: None };
+                // Another key may have signed it.
+                Err(TokenRefusal::Signature) if kid.is_none() => {
+                    refusal = TokenRefusal::UnknownKey { kid: None };
                 }
-                Err(Refusal::Signature) => refusal = Refusal::Signature,
+                Err(TokenRefusal::Signature) => refusal = TokenRefusal::Signature,
                 judged => return judged,
             }
         }
@@ -119,25 +120,25 @@ impl Jwts {
     }
 }
 
-/// The header of what may be a token.
-fn header(token: &str) -> Result<Header, Refusal> {
+/// The header of a token.
+fn header(token: &str) -> Result<Header, TokenRefusal> {
     if token.len() > Jwts::MAX_TOKEN_BYTES {
-        return Err(Refusal::TooLong(token.len()));
+        return Err(TokenRefusal::TooLong(token.len()));
     }
     if token.split('.').count() != 3 {
-        return Err(Refusal::NotAJwt);
+        return Err(TokenRefusal::NotAJwt);
     }
-    // Fails also for an algorithm that is not known, and `none` is not.
-    let header = decode_header(token).map_err(|_| Refusal::UnknownAlgorithm)?;
-    // `crit` asks for something to be understood that is not (RFC 7515 section 4.1.11).
-    if header.crit.is_some() { Err(Refusal::Critical) } else { Ok(header) }
+    // Also fails for unknown algorithms, and `none` is one of them.
+    let header = decode_header(token).map_err(|_| TokenRefusal::UnknownAlgorithm)?;
+    // `crit` requires extensions, and none is supported here (RFC 7515 section 4.1.11).
+    if header.crit.is_some() { Err(TokenRefusal::Critical) } else { Ok(header) }
 }
 
 #[async_trait]
 impl Authenticator for Jwts {
     async fn authenticate(&self, token: &str) -> Result<Option<Caller>, NotAuthenticated> {
         if self.provider.is_none() && self.configured().is_empty() {
-            // No tokens are taken here, so none is refused either.
+            // No tokens are accepted here, so there is no refusal to log.
             return Ok(None);
         }
         match self.caller(token).await? {
@@ -149,8 +150,8 @@ impl Authenticator for Jwts {
         }
     }
 
-    /// Nothing but time ends a token of theirs, and the connection keeps the time itself. About others it
-    /// knows nothing: a session that was signed out has time left, too.
+    /// Only time ends these tokens, and the connection watches the time itself. For callers of other
+    /// authenticators it returns false: a session that was signed out has time left, too.
     async fn is_alive(&self, caller: &Caller) -> Result<bool, StoreError> {
         Ok(caller.by == LetInBy::SignedToken && self.clock.wall() < caller.expires_at)
     }

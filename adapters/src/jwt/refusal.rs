@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use doorstep_domain::Timestamp;
 
-/// Why a token is nobody's. It says so without anything that stands in the token's claims.
+/// Why a token is refused. Its text contains nothing of the token's claims.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(super) enum TokenRefusal {
     TooLong(usize),
     NotAJwt,
     Critical,
@@ -22,7 +22,7 @@ pub(super) enum Refusal {
     NotYet,
 }
 
-impl Refusal {
+impl TokenRefusal {
     const KINDS: usize = 13;
 
     fn index(&self) -> usize {
@@ -44,9 +44,9 @@ impl Refusal {
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for TokenRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        /// A key's id comes from a stranger.
+        /// The id comes from an unknown client, so it is shown only if it is short.
         const SHOWN_BYTES: usize = 64;
         match self {
             Self::TooLong(size) => {
@@ -63,44 +63,44 @@ impl fmt::Display for Refusal {
                 f.write_str("its `kid` is unknown here")
             }
             Self::UnknownKey { kid: Some(kid) } => write!(f, "its `kid` {kid:?} is unknown here"),
-            Self::Signature => f.write_str("its signature is not that of its key"),
+            Self::Signature => f.write_str("its signature does not match its key"),
             Self::Missing(claim) => write!(f, "it has no `{claim}` of the right type"),
-            Self::Malformed(claim) => write!(f, "its `{claim}` is not as it must be"),
+            Self::Malformed(claim) => write!(f, "its `{claim}` is invalid"),
             Self::Claims => f.write_str(
                 "its claims are not a `sub` (a string), an `exp` and perhaps an `nbf` (numbers)",
             ),
             Self::Issuer => f.write_str("its `iss` is not jwt.issuer"),
-            Self::Audience => f.write_str("its `aud` does not have jwt.audience"),
-            Self::Expired => f.write_str("it has expired: `exp` is over"),
-            Self::NotYet => f.write_str("its time has not come: `nbf` is in the future"),
+            Self::Audience => f.write_str("its `aud` does not contain jwt.audience"),
+            Self::Expired => f.write_str("it has expired: `exp` is in the past"),
+            Self::NotYet => f.write_str("it is not valid yet: `nbf` is in the future"),
         }
     }
 }
 
-/// Writes refusals to the log, so seldom that a stranger cannot flood it.
+/// Logs refusals, at a rate that no client can turn into a flood.
 #[derive(Debug)]
 pub(super) struct Refusals {
-    kinds: [Kind; Refusal::KINDS],
+    kinds: [RefusalCount; TokenRefusal::KINDS],
 }
 
 #[derive(Debug)]
-struct Kind {
-    /// When one of this kind may be logged again, in microseconds of the clock's timeline.
+struct RefusalCount {
+    /// When the next refusal of this kind may be logged, in microseconds of the clock's timeline.
     next: AtomicI64,
     unlogged: AtomicU64,
 }
 
 impl Refusals {
-    /// A line per kind of refusal and this time.
+    /// One line per kind of refusal in this time.
     const PAUSE: Duration = Duration::from_secs(1);
 
     pub(super) fn new() -> Self {
-        let kind = || Kind { next: AtomicI64::new(i64::MIN), unlogged: AtomicU64::new(0) };
+        let kind = || RefusalCount { next: AtomicI64::new(i64::MIN), unlogged: AtomicU64::new(0) };
         Self { kinds: std::array::from_fn(|_| kind()) }
     }
 
-    pub(super) fn log(&self, refusal: &Refusal, now: Timestamp) {
-        let Kind { next, unlogged } = &self.kinds[refusal.index()];
+    pub(super) fn log(&self, refusal: &TokenRefusal, now: Timestamp) {
+        let RefusalCount { next, unlogged } = &self.kinds[refusal.index()];
         let (due, again) = (next.load(Relaxed), (now + Self::PAUSE).as_micros());
         let first =
             due <= now.as_micros() && next.compare_exchange(due, again, Relaxed, Relaxed).is_ok();

@@ -95,7 +95,7 @@ const ALL: [(Algorithm, Name); 8] = [
 ];
 
 #[tokio::test]
-async fn a_token_of_each_algorithm_says_who_and_until_when() {
+async fn a_token_of_each_algorithm_identifies_its_user_until_it_expires() {
     for (algorithm, name) in ALL {
         let jwts = jwts(vec![key("one", algorithm)]);
         let caller = jwts.authenticate(&token(name, Some("one"), &claims())).await.unwrap();
@@ -152,14 +152,14 @@ async fn claims_that_are_wrong_or_missing_let_nobody_in() {
 }
 
 /// Why a token is refused.
-async fn why(jwts: &Jwts, token: &str) -> Refusal {
+async fn why(jwts: &Jwts, token: &str) -> TokenRefusal {
     jwts.caller(token).await.unwrap().unwrap_err()
 }
 
 #[tokio::test]
 async fn a_token_may_be_16_kib_long() {
     let jwts = jwts(vec![key("one", Algorithm::Hs256)]);
-    // Groups and roles make them long. Four characters are three bytes of claims.
+    // Groups and roles make tokens long. Four characters encode three bytes of claims.
     let of = |bytes: usize| {
         let padding = "x".repeat(bytes);
         token(Name::HS256, Some("one"), &with("groups", json!(padding)))
@@ -168,7 +168,7 @@ async fn a_token_may_be_16_kib_long() {
     let (fits, over) = (of(padding - 3), of(padding + 3));
     assert!((Jwts::MAX_TOKEN_BYTES - 8..=Jwts::MAX_TOKEN_BYTES).contains(&fits.len()));
     assert_eq!(who(&jwts, &fits).await.as_deref(), Some("customer/42"));
-    assert_eq!(why(&jwts, &over).await, Refusal::TooLong(over.len()));
+    assert_eq!(why(&jwts, &over).await, TokenRefusal::TooLong(over.len()));
 }
 
 #[tokio::test]
@@ -179,16 +179,16 @@ async fn a_refusal_says_why_and_nothing_of_the_token() {
     let forged = format!("{}AAAA", &good[..good.len() - 4]);
     let kid = "k".repeat(100);
     let cases = [
-        (signed(&with("exp", json!(NOW - 60))), "it has expired: `exp` is over"),
-        (signed(&with("nbf", json!(NOW + 60))), "its time has not come: `nbf` is in the future"),
+        (signed(&with("exp", json!(NOW - 60))), "it has expired: `exp` is in the past"),
+        (signed(&with("nbf", json!(NOW + 60))), "it is not valid yet: `nbf` is in the future"),
         (signed(&with("iss", json!("secret"))), "its `iss` is not jwt.issuer"),
-        (signed(&with("aud", json!("secret"))), "its `aud` does not have jwt.audience"),
+        (signed(&with("aud", json!("secret"))), "its `aud` does not contain jwt.audience"),
         (signed(&without("aud")), "it has no `aud` of the right type"),
         (
             signed(&without("sub")),
             "its claims are not a `sub` (a string), an `exp` and perhaps an `nbf` (numbers)",
         ),
-        (signed(&with("sub", json!(""))), "its `sub` is not as it must be"),
+        (signed(&with("sub", json!(""))), "its `sub` is invalid"),
         (signed(&with("exp", json!(1e300))), "it has no `exp` of the right type"),
         (token(Name::HS256, Some("three"), &claims()), "its `kid` \"three\" is unknown here"),
         (
@@ -204,7 +204,7 @@ async fn a_refusal_says_why_and_nothing_of_the_token() {
             token(Name::PS512, None, &claims()),
             "no key here is for the algorithm that its header names",
         ),
-        (forged, "its signature is not that of its key"),
+        (forged, "its signature does not match its key"),
         ("secret".to_owned(), "it is not a JSON Web Token"),
         ("a.b.c".to_owned(), "no key here is for the algorithm that its header names"),
     ];
@@ -224,14 +224,14 @@ fn refusals_are_logged_once_a_second_for_each_kind() {
     let counted = Arc::new(AtomicUsize::new(0));
     let _guard = tracing::subscriber::set_default(Counting(counted.clone()));
     for millis in 0..=2000 {
-        refusals.log(&Refusal::Expired, at(millis));
+        refusals.log(&TokenRefusal::Expired, at(millis));
     }
     assert_eq!(counted.load(Relaxed), 3);
-    refusals.log(&Refusal::Audience, at(2000));
+    refusals.log(&TokenRefusal::Audience, at(2000));
     assert_eq!(counted.load(Relaxed), 4, "another kind has a line of its own");
 }
 
-/// Counts what is logged.
+/// Counts log events.
 struct Counting(Arc<std::sync::atomic::AtomicUsize>);
 
 impl tracing::Subscriber for Counting {
@@ -266,7 +266,7 @@ async fn keys_are_rotated_by_their_ids() {
         who(&jwts, &token(Name::HS256, None, &claims())).await.is_some(),
         "without an id any fits"
     );
-    // The id says which key, and no other is tried then.
+    // The id selects the key, and no other key is tried.
     assert_eq!(who(&jwts, &token(Name::HS256, Some("new"), &claims())).await, None);
     assert_eq!(who(&jwts, &token(Name::HS256, Some("none"), &claims())).await, None);
     jwts.replace_keys(vec![Key::new("new", Algorithm::Hs256, SECRET).unwrap()]);
@@ -296,7 +296,7 @@ async fn the_algorithm_none_is_refused_in_every_spelling() {
 
 #[tokio::test]
 async fn a_public_key_is_never_taken_for_a_secret() {
-    // Signed with what everybody knows, the public key, as if it were an HMAC secret.
+    // Signed with the public key, which everybody knows, as if it were an HMAC secret.
     for (public, algorithm) in
         [(RSA.1, Algorithm::Rs256), (EC.1, Algorithm::Es256), (ED.1, Algorithm::EdDsa)]
     {
@@ -309,7 +309,7 @@ async fn a_public_key_is_never_taken_for_a_secret() {
             }
         }
     }
-    // A token that is right, at a node that has only keys of other algorithms, under the same id.
+    // A valid token, at a node that has only keys of other algorithms under the same id.
     for (algorithm, name) in ALL {
         let others = ALL.iter().filter(|(a, _)| *a != algorithm);
         let jwts = jwts(others.map(|(a, _)| key("one", *a)).collect());
@@ -318,7 +318,7 @@ async fn a_public_key_is_never_taken_for_a_secret() {
 }
 
 #[tokio::test]
-async fn what_is_no_token_is_nobody() {
+async fn text_that_is_not_a_token_identifies_nobody() {
     let jwts = jwts(vec![key("one", Algorithm::Hs256)]);
     let good = token(Name::HS256, None, &claims());
     let (signed, signature) = good.rsplit_once('.').unwrap();
@@ -334,7 +334,7 @@ async fn what_is_no_token_is_nobody() {
 }
 
 #[test]
-fn what_is_no_key_is_refused_when_it_is_configured() {
+fn invalid_keys_are_refused_when_they_are_configured() {
     let refused = |algorithm, material: &[u8]| Key::new("one", algorithm, material).unwrap_err();
     assert_eq!(refused(Algorithm::Hs256, b"short"), KeyError::SecretTooShort(5));
     for pem in [RSA.1.to_vec(), [b"\n", EC.1].concat(), [b"the key:\n", ED.1].concat()] {
@@ -356,11 +356,11 @@ fn what_is_no_key_is_refused_when_it_is_configured() {
 }
 
 #[tokio::test]
-async fn it_vouches_for_nobody_whom_another_let_in() {
+async fn it_vouches_only_for_callers_with_its_own_tokens() {
     let jwts = jwts(vec![key("one", Algorithm::Hs256)]);
     let theirs = jwts.authenticate(&token(Name::HS256, None, &claims())).await.unwrap().unwrap();
     assert!(jwts.is_alive(&theirs).await.unwrap());
-    // Signed out, say, but with time left.
+    // For example signed out, but with time left.
     let session = Caller { by: LetInBy::Session, ..theirs.clone() };
     assert!(!jwts.is_alive(&session).await.unwrap());
     let over = Caller { expires_at: Timestamp::from_micros(NOW * 1_000_000), ..theirs };

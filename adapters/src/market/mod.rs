@@ -1,7 +1,7 @@
 //! Where prices come from: a [`Simulation`] that never ends, or the [`Replay`] of a file.
 //!
-//! *Invariant:* what leaves this module is exact. Floating point numbers live inside the simulation, which
-//! makes prices up; once one is made, it is a decimal.
+//! *Invariant:* prices that leave this module are exact decimals. Floating point numbers are only used inside the
+//! simulation, which generates them.
 
 mod replay;
 mod simulation;

@@ -10,12 +10,11 @@ use doorstep_domain::ports::{Clock, PriceFeed};
 use doorstep_domain::{Price, Quote, Symbol};
 use tokio::time::{Instant, sleep_until};
 
-/// Prices out of a file, each when it is due: as far after the first one as the file says. When the file ends,
-/// the last prices stay.
+/// Replays prices from a file, with the time differences in the file. After the last line, the last prices stay.
 ///
-/// The file is CSV without quotes, in the order of time: `symbol,time,price`, where the time is RFC 3339. A
-/// first line of just these words is a heading; empty lines are skipped. A quote's own time is that of its
-/// showing, not that of the file.
+/// The file is CSV without quotes, sorted by time: `symbol,time,price`, where the time is RFC 3339. A first line
+/// with exactly these words is a heading; empty lines are skipped. A quote carries the time at which it is
+/// replayed, not the time in the file.
 pub struct Replay {
     rows: Vec<Row>,
     next: usize,
@@ -34,7 +33,7 @@ struct Row {
 /// Why a file cannot be replayed.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("{} cannot be read: {cause}", path.display())]
     Unreadable {
         /// The file.
@@ -42,26 +41,26 @@ pub enum ReplayError {
         /// What the system says.
         cause: io::Error,
     },
-    /// Lines are not as they must be: at most [`ReplayError::MAX_LINES`] of them, each with its number.
+    /// Some lines are malformed: at most [`ReplayError::MAX_LINES`] are listed, each with its number.
     #[error("{} is not symbol,time,price:\n  {}", path.display(), lines.join("\n  "))]
     Malformed {
         /// The file.
         path: PathBuf,
-        /// What is wrong, a sentence a line.
+        /// The faults, one sentence per line.
         lines: Vec<String>,
     },
-    /// There is no price in it.
+    /// The file contains no price.
     #[error("{} holds no prices", .0.display())]
     Empty(PathBuf),
 }
 
 impl ReplayError {
-    /// So many wrong lines are named.
+    /// The most wrong lines that are listed.
     pub const MAX_LINES: usize = 20;
 }
 
 impl Replay {
-    /// Reads the whole file; it will play `speed` times as fast as it was recorded.
+    /// Reads the whole file, to be replayed `speed` times as fast as it was recorded.
     pub fn open(path: &Path, speed: u32, clock: Arc<dyn Clock>) -> Result<Self, ReplayError> {
         let unreadable = |cause| ReplayError::Unreadable { path: path.to_owned(), cause };
         let file = BufReader::new(File::open(path).map_err(unreadable)?);
@@ -103,12 +102,12 @@ fn read_row(line: &str, times: &mut Times) -> Result<Row, String> {
     let [symbol, time, price] = columns[..] else {
         return Err(format!("it has {} columns, not 3", columns.len()));
     };
-    // A file may hold anything; the answer need not repeat all of it.
+    // A file may contain anything; the message need not repeat all of it.
     let short = |text: &str| text.chars().take(40).collect::<String>();
     let symbol = symbol.parse().map_err(|e| format!("{:?}: {e}", short(symbol)))?;
     let at: jiff::Timestamp = time
         .parse()
-        .map_err(|_| format!("{:?} is no time like 2026-01-31T09:00:00.5Z", short(time)))?;
+        .map_err(|_| format!("{:?} is not a time like 2026-01-31T09:00:00.5Z", short(time)))?;
     let price = price.parse().map_err(|e| format!("the price {:?} {e}", short(price)))?;
     if times.last.is_some_and(|last| at < last) {
         return Err(format!("{} is before the time of an earlier line", short(time)));
@@ -188,7 +187,7 @@ mod tests {
         let Err(ReplayError::Malformed { lines, .. }) = open(text, 1) else { panic!("taken") };
         let expected = [
             "line 2: \"a\": a symbol is",
-            "line 3: \"yesterday\" is no time",
+            "line 3: \"yesterday\" is not a time",
             "line 4: the price \"0\" must be above 0",
             "line 5: the price \"1.0000001\" must have at most six",
             "line 6: it has 2 columns, not 3",

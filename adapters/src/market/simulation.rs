@@ -9,28 +9,28 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::{Instrument, Walk};
 
-/// How prices are made up.
+/// The settings of the simulation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SimulationSettings {
     /// The same seed, instruments, interval and speed give the same prices.
     pub seed: u64,
-    /// Every instrument gets a new price so often.
+    /// The time between two prices of an instrument.
     pub tick_interval: Duration,
-    /// The market's time passes so many times as fast as ours: a life in which something happens.
+    /// How much faster the market's time passes than real time, so that something happens within minutes.
     pub speed: u32,
-    /// What is traded.
+    /// The instruments.
     pub instruments: Vec<Instrument>,
 }
 
-/// A market that never closes: each instrument [walks](Walk) for itself.
+/// A market that never closes: each instrument [walks](Walk) independently.
 pub struct Simulation {
     walks: Vec<(Symbol, Walk)>,
     begin: Vec<Quote>,
-    /// The market's time between two prices.
+    /// The market time between two prices.
     step: Duration,
     tick_interval: Duration,
     ticks: Option<Interval>,
-    /// Prices of this tick that nobody has taken yet.
+    /// Prices of this tick that have not been taken yet.
     due: VecDeque<Quote>,
     clock: Arc<dyn Clock>,
 }
@@ -72,7 +72,7 @@ impl PriceFeed for Simulation {
         if self.due.is_empty() {
             let ticks = self.ticks.get_or_insert_with(|| {
                 let mut ticks = interval(self.tick_interval);
-                // A node that was held up does not run after its prices.
+                // A node that was held up does not catch up on missed prices.
                 ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
                 ticks
             });

@@ -2,40 +2,40 @@ use std::time::Duration;
 
 use doorstep_domain::{Price, Symbol};
 
-/// Something whose price is made up.
+/// An instrument with a simulated price.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Instrument {
-    /// Its name.
+    /// Its symbol.
     pub symbol: Symbol,
-    /// Where its price begins.
+    /// Its first price.
     pub start: Price,
-    /// The growth to be expected in a year, as a logarithm: 0.05 is about five per cent.
+    /// The expected growth in a year, as a logarithm: 0.05 is about five per cent.
     pub drift: f64,
     /// The standard deviation of the logarithm of a year's growth.
     pub volatility: f64,
 }
 
-/// The price of one instrument as a geometric Brownian motion: each step multiplies it with a factor whose
-/// logarithm is normally distributed and independent of all others. Over a time `t` in years that logarithm
-/// has the mean `(drift - volatility² / 2) t` and the variance `volatility² t` (Black and Scholes 1973).
+/// The price of one instrument as a geometric Brownian motion: each step multiplies it by a factor whose logarithm
+/// is normally distributed and independent of all others. Over a time `t` in years that logarithm has the mean
+/// `(drift - volatility² / 2) t` and the variance `volatility² t` (Black and Scholes 1973).
 ///
-/// The same seed walks the same way, whatever other instruments there are. (To the last bit on one kind of
-/// machine; logarithms and cosines may differ in it between kinds.)
+/// The same seed gives the same prices, regardless of other instruments. (Exactly on one kind of machine;
+/// logarithms and cosines may differ in the last bit between kinds.)
 #[derive(Debug, Clone)]
 pub struct Walk {
-    /// In millionths, so that what is shown is this, rounded.
+    /// In millionths, not rounded.
     price: f64,
     drift: f64,
     volatility: f64,
     dice: Dice,
-    /// Prices are shown in multiples of so many millionths.
+    /// Prices are rounded to multiples of this many millionths.
     step: i64,
 }
 
 const YEAR: Duration = Duration::from_hours(365 * 24);
 
 impl Walk {
-    /// Begins at the instrument's start.
+    /// A walk that begins at the instrument's first price.
     pub fn new(instrument: &Instrument, seed: u64) -> Self {
         let start = instrument.start.as_micros();
         Self {
@@ -52,7 +52,7 @@ impl Walk {
         let years = time.as_secs_f64() / YEAR.as_secs_f64();
         let mean = (self.drift - self.volatility * self.volatility / 2.0) * years;
         let growth = mean + self.volatility * years.sqrt() * self.dice.normal();
-        // Never so near to nothing or to the largest price that it could not come back.
+        // Stays away from zero and from the largest price, so that it can always return.
         let (least, most) = (to_float(self.step), to_float(Price::MAX.as_micros()));
         self.price = (self.price * growth.exp()).clamp(least, most);
         self.shown()
@@ -65,7 +65,7 @@ impl Walk {
     }
 }
 
-/// What begins at 10 or more is shown in hundredths, what begins at 0.1 or more in ten-thousandths.
+/// The step of prices: hundredths if they begin at 10 or more, ten-thousandths from 0.1.
 fn step(start: i64) -> i64 {
     match start {
         10_000_000.. => 10_000,
@@ -80,13 +80,13 @@ fn to_float(micros: i64) -> f64 {
     micros as f64
 }
 
-/// `SplitMix64` (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014). Written out here
-/// because a library may change its numbers between versions, and with them everybody's seeds.
+/// `SplitMix64` (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014). Implemented here
+/// because a library may change its numbers between versions, and with them the prices of every seed.
 #[derive(Debug, Clone)]
 struct Dice(u64);
 
 impl Dice {
-    /// A seed's dice for one symbol.
+    /// The generator for this seed and symbol.
     fn of(seed: u64, symbol: &Symbol) -> Self {
         let mut dice = Self(seed);
         for byte in symbol.as_str().bytes() {
@@ -104,13 +104,13 @@ impl Dice {
         z ^ (z >> 31)
     }
 
-    /// Above 0 and at most 1.
+    /// A number above 0 and at most 1.
     #[expect(clippy::cast_precision_loss, reason = "53 bits are what a float holds")]
     fn uniform(&mut self) -> f64 {
         ((self.next() >> 11) + 1) as f64 / (1_u64 << 53) as f64
     }
 
-    /// Normally distributed with mean 0 and deviation 1 (Box and Muller 1958).
+    /// A normally distributed number with mean 0 and standard deviation 1 (Box and Muller 1958).
     fn normal(&mut self) -> f64 {
         let (radius, angle) = (self.uniform(), self.uniform());
         (-2.0 * radius.ln()).sqrt() * (std::f64::consts::TAU * angle).cos()

@@ -6,17 +6,17 @@ use doorstep_domain::ports::Outcomes;
 use doorstep_domain::{Ended, Kind};
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
 
-use super::Metrics;
+use super::{MetricDescription, Metrics, names};
 
-/// What all kinds beyond the limit are counted as.
+/// The label of all kinds beyond the limit.
 const OTHER: &str = "other";
 
-/// From a push that finds its user there to the longest TTL that is usual, in seconds.
+/// Buckets in seconds, from a push that finds its user connected to the longest usual TTL.
 const WAITS: [f64; 16] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 600.0,
 ];
 
-/// How notifications have ended.
+/// Counts how notifications have ended.
 pub(super) struct OutcomeCounts {
     ended: IntCounterVec,
     waits: HistogramVec,
@@ -25,27 +25,17 @@ pub(super) struct OutcomeCounts {
 
 impl OutcomeCounts {
     pub(super) fn new(registry: &Registry) -> prometheus::Result<Self> {
-        let ended = IntCounterVec::new(
-            Opts::new(
-                "doorstep_notifications_ended_total",
-                "Notifications that have ended, by outcome and kind.",
-            ),
-            &["outcome", "kind"],
-        )?;
-        let waits = HistogramVec::new(
-            HistogramOpts::new(
-                "doorstep_notification_wait_seconds",
-                "From a notification's creation to its end, by outcome.",
-            )
-            .buckets(WAITS.to_vec()),
-            &["outcome"],
-        )?;
+        let MetricDescription { name, help, labels, .. } = names::NOTIFICATIONS_ENDED;
+        let ended = IntCounterVec::new(Opts::new(name, help), labels)?;
+        let MetricDescription { name, help, labels, .. } = names::NOTIFICATION_WAIT;
+        let options = HistogramOpts::new(name, help).buckets(WAITS.to_vec());
+        let waits = HistogramVec::new(options, labels)?;
         registry.register(Box::new(ended.clone()))?;
         registry.register(Box::new(waits.clone()))?;
         Ok(Self { ended, waits, kinds: RwLock::default() })
     }
 
-    /// Whether this kind is one of those that are told apart.
+    /// Whether this kind has a time series of its own.
     fn is_told_apart(&self, kind: &Kind) -> bool {
         {
             let kinds = self.kinds.read().unwrap_or_else(PoisonError::into_inner);

@@ -3,30 +3,45 @@ use std::collections::HashMap;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto;
 
-/// A figure that somebody else keeps, read when it is asked for.
+use super::MetricDescription;
+
+/// A figure that another part of the node keeps, read at each scrape. Gauges and counters only.
 pub(super) struct Read {
     desc: Desc,
-    kind: Kind,
+    is_counter: bool,
     source: Box<dyn Fn() -> Vec<Sample> + Send + Sync>,
 }
 
-/// How a figure moves.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Kind {
+/// How the value of a metric moves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MetricKind {
     /// Up and down.
     Gauge,
     /// Up only.
     Counter,
+    /// A count per range of values.
+    Histogram,
 }
 
-/// One value, with the labels that tell it from others of its name.
+impl MetricKind {
+    /// The word in the `# TYPE` lines of `/metrics`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Gauge => "gauge",
+            Self::Counter => "counter",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
+/// One value with its labels.
 pub(super) struct Sample {
     labels: Vec<(&'static str, &'static str)>,
     value: f64,
 }
 
 impl Sample {
-    /// A value without labels. Beyond 2^53 it is rounded, as everything is in this format.
+    /// A value without labels. Values beyond 2^53 are rounded, because the format has only floating point.
     #[expect(clippy::cast_precision_loss, reason = "the format has only floating point")]
     pub(super) fn plain(value: impl TryInto<u64>) -> Self {
         Self { labels: Vec::new(), value: value.try_into().unwrap_or(u64::MAX) as f64 }
@@ -45,13 +60,12 @@ impl Sample {
 
 impl Read {
     pub(super) fn new(
-        kind: Kind,
-        name: &str,
-        help: &str,
+        metric: &MetricDescription,
         read: impl Fn() -> Vec<Sample> + Send + Sync + 'static,
     ) -> prometheus::Result<Self> {
-        let desc = Desc::new(name.to_owned(), help.to_owned(), Vec::new(), HashMap::new())?;
-        Ok(Self { desc, kind, source: Box::new(read) })
+        let desc =
+            Desc::new(metric.name.to_owned(), metric.help.to_owned(), Vec::new(), HashMap::new())?;
+        Ok(Self { desc, is_counter: metric.kind == MetricKind::Counter, source: Box::new(read) })
     }
 
     fn metric(&self, sample: &Sample) -> proto::Metric {
@@ -62,17 +76,14 @@ impl Read {
             pair
         };
         let mut metric = proto::Metric::from_label(sample.labels.iter().map(label).collect());
-        match self.kind {
-            Kind::Gauge => {
-                let mut gauge = proto::Gauge::default();
-                gauge.set_value(sample.value);
-                metric.set_gauge(gauge);
-            }
-            Kind::Counter => {
-                let mut counter = proto::Counter::default();
-                counter.set_value(sample.value);
-                metric.set_counter(counter);
-            }
+        if self.is_counter {
+            let mut counter = proto::Counter::default();
+            counter.set_value(sample.value);
+            metric.set_counter(counter);
+        } else {
+            let mut gauge = proto::Gauge::default();
+            gauge.set_value(sample.value);
+            metric.set_gauge(gauge);
         }
         metric
     }
@@ -87,9 +98,10 @@ impl Collector for Read {
         let mut family = proto::MetricFamily::default();
         family.set_name(self.desc.fq_name.clone());
         family.set_help(self.desc.help.clone());
-        family.set_field_type(match self.kind {
-            Kind::Gauge => proto::MetricType::GAUGE,
-            Kind::Counter => proto::MetricType::COUNTER,
+        family.set_field_type(if self.is_counter {
+            proto::MetricType::COUNTER
+        } else {
+            proto::MetricType::GAUGE
         });
         family.set_metric((self.source)().iter().map(|sample| self.metric(sample)).collect());
         vec![family]

@@ -1,4 +1,4 @@
-//! PostgreSQL, named by `postgres://user:password@host:port/database`.
+//! PostgreSQL, at a URL like `postgres://user:password@host:port/database`.
 
 mod pooler;
 
@@ -10,25 +10,25 @@ use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AnyConnection, AnyPool, Connection};
 
-use crate::sql::{ConnectError, Dialect, Health, Step, Store, Tables, migrate, said};
+use crate::sql::{ConnectError, Dialect, MigrationStep, Store, Tables, WriteHealth, migrate, said};
 
-/// More would only make them wait for each other inside the server.
+/// The size of the pool. More connections would only wait for each other inside the server.
 const CONNECTIONS: u32 = 16;
 
-/// How long one waits for a connection before the store counts as unavailable.
+/// How long to wait for a connection before the store counts as unavailable.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A connection that was idle for longer is asked for a sign of life before it is used: the server may have
-/// been restarted. One in steady use is not, for that would double the way to the server and back.
+/// A connection that was idle for longer is pinged before it is used, because the server may have restarted. A
+/// connection in steady use is not: that would double the round trips.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// Nothing of ours takes so long; whatever does holds up others.
+/// Limits that no statement of ours reaches; one that does holds up others.
 const TUNING: &str = "SET application_name = 'doorstep'; \
      SET statement_timeout = '10s'; \
      SET lock_timeout = '5s'; \
      SET idle_in_transaction_session_timeout = '30s';";
 
-const STEPS: [Step; 5] = [
+const STEPS: [MigrationStep; 5] = [
     (1, "accounts", include_str!("migrations/0001_accounts.sql")),
     (2, "notifications", include_str!("migrations/0002_notifications.sql")),
     (3, "positions", include_str!("migrations/0003_positions.sql")),
@@ -45,16 +45,17 @@ const DIALECT: Dialect = Dialect {
     for_update_of_free_rows: " FOR UPDATE SKIP LOCKED",
 };
 
-/// Connects to the server and brings the schema up to date.
+/// Connects to the server and migrates the schema.
 pub(crate) async fn open(url: &str, tables: Tables) -> Result<Store, ConnectError> {
     sqlx::any::install_default_drivers();
-    let place = Place::read(url)?;
-    // One of its own: told as it is what is wrong, and without the limits below, as migrations may take long.
+    let place = DatabaseAddress::read(url)?;
+    // A connection of its own: it reports errors as they are, and has no time limits, because migrations may take
+    // long.
     let mut connection = place.connect().await?;
     place.refuse_transaction_pooling(&mut connection).await?;
     migrate(&mut connection, &STEPS, tables).await?;
     connection.close().await.map_err(|e| place.explain(e))?;
-    let health = Arc::new(Health::default());
+    let health = Arc::new(WriteHealth::default());
     let pool = pool(place.any, health.clone());
     Ok(Store {
         writers: pool.clone(),
@@ -67,7 +68,7 @@ pub(crate) async fn open(url: &str, tables: Tables) -> Result<Store, ConnectErro
     })
 }
 
-fn pool(options: AnyConnectOptions, health: Arc<Health>) -> AnyPool {
+fn pool(options: AnyConnectOptions, health: Arc<WriteHealth>) -> AnyPool {
     AnyPoolOptions::new()
         .max_connections(CONNECTIONS)
         .acquire_timeout(PATIENCE)
@@ -90,21 +91,21 @@ fn pool(options: AnyConnectOptions, health: Arc<Health>) -> AnyPool {
         .connect_lazy_with(options)
 }
 
-/// Where the database is.
-struct Place {
+/// The address of the database.
+struct DatabaseAddress {
     any: AnyConnectOptions,
-    /// The same, understood: to say where and who without saying the password.
+    /// The same, parsed: it can be shown without the password.
     known: PgConnectOptions,
 }
 
-impl Place {
+impl DatabaseAddress {
     fn read(url: &str) -> Result<Self, ConnectError> {
         let bad = |e: sqlx::Error| match e {
             sqlx::Error::Configuration(e) => ConnectError::BadUrl(said(&e)),
             e => ConnectError::BadUrl(said(&e)),
         };
         let known = PgConnectOptions::from_str(url).map_err(bad)?;
-        // A password with a slash in it ends the address early, and the rest looks like the database's name.
+        // A password with a slash ends the address early, and the rest looks like the database's name.
         if known.get_database().is_some_and(|name| name.contains('@')) {
             return Err(ConnectError::BadUrl("an @ after the address".to_owned()));
         }
@@ -137,12 +138,13 @@ impl Place {
         let place = self.to_text();
         Err(ConnectError::Pooler {
             place,
-            reason: "lends a server connection for a transaction at a time".to_owned(),
+            reason: "lends server connections per transaction".to_owned(),
             remedy: "set pool_mode = session for this database, or name the server itself",
         })
     }
 
-    /// `PgBouncer` refuses with the code of a protocol violation what it does not do.
+    /// Explains a refusal by `PgBouncer`, which uses the code of a protocol violation for features that it does
+    /// not support.
     fn refused_by_pooler(&self, reason: &str) -> ConnectError {
         let remedy = if reason.contains("startup parameter") {
             "set ignore_startup_parameters = extra_float_digits in its configuration"
@@ -156,10 +158,10 @@ impl Place {
         ConnectError::Unreachable { place: self.to_text(), reason: reason.to_owned() }
     }
 
-    /// What went wrong while connecting (PostgreSQL's manual, appendix A).
+    /// Explains an error while connecting (PostgreSQL's manual, appendix A).
     fn explain(&self, error: sqlx::Error) -> ConnectError {
         match error {
-            // How rustls says that it does not like what it hears, a certificate above all.
+            // rustls reports TLS errors, above all bad certificates, like this.
             sqlx::Error::Io(e) if e.kind() == std::io::ErrorKind::InvalidData => {
                 ConnectError::Tls { place: self.to_text(), reason: said(&e) }
             }

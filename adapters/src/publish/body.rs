@@ -1,5 +1,5 @@
-//! What a publisher sends, read so that each notification is judged by itself: one that is wrong is named in
-//! its place, and those beside it are not held up.
+//! Reads what a publisher sends. Each notification is judged on its own: an invalid one is reported in its place
+//! and does not hold up the others.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use super::MAX_BATCH;
 use crate::http::FieldError;
 
-/// A body: one notification or several, not looked into any further.
+/// A body: one notification or several, not parsed any further.
 pub(super) enum Body<'a> {
     One(&'a RawValue),
     Many(Vec<&'a RawValue>),
@@ -30,7 +30,7 @@ impl<'a> Body<'a> {
     }
 }
 
-/// An array, of which no more is kept than may be in it.
+/// An array, of which at most [`MAX_BATCH`] elements are kept.
 struct Batch<'a> {
     items: Vec<&'a RawValue>,
     over: bool,
@@ -62,7 +62,7 @@ impl<'de> Deserialize<'de> for Batch<'de> {
     }
 }
 
-/// A draft, or everything that is wrong with it and, if it has a readable one, its id.
+/// A draft, or all its faults and, if it is readable, its id.
 pub(super) fn draft(
     item: &RawValue,
     bounds: DraftBounds,
@@ -70,7 +70,7 @@ pub(super) fn draft(
     let Ok(members) = serde_json::from_str::<Members<'_>>(item.get()) else {
         return Err((None, vec![fault("", "must be a JSON object")]));
     };
-    let mut reader = Reader { members, faults: Vec::new() };
+    let mut reader = DraftReader { members, faults: Vec::new() };
     let id = reader.optional("id", 6, |text| text.parse().map_err(|_| "must be a UUID".to_owned()));
     let user_id = reader.required("user_id", 0, DraftBounds::text);
     let kind = reader.required("kind", 1, DraftBounds::text);
@@ -98,7 +98,7 @@ pub(super) fn draft(
     }
 }
 
-/// So many faults of one draft are named.
+/// The most faults of one draft that are reported.
 const MAX_FAULTS: usize = 20;
 
 fn fault(field: &str, detail: impl Into<String>) -> FieldError {
@@ -107,7 +107,7 @@ fn fault(field: &str, detail: impl Into<String>) -> FieldError {
 
 const NAMES: [&str; 7] = ["user_id", "kind", "payload", "topic", "ttl", "policy", "id"];
 
-/// The members of a draft by their place in [`NAMES`], not looked into.
+/// The members of a draft by their index in [`NAMES`], not parsed.
 struct Members<'a> {
     values: [Option<&'a RawValue>; NAMES.len()],
     faults: Vec<FieldError>,
@@ -164,7 +164,7 @@ impl<'de> Deserialize<'de> for Name {
             fn visit_str<E>(self, name: &str) -> Result<Name, E> {
                 Ok(match NAMES.iter().position(|known| *known == name) {
                     Some(place) => Name::Known(place),
-                    // A name may have any length; the answer need not repeat all of it.
+                    // A name may have any length; the response need not repeat all of it.
                     None => Name::Unknown(name.chars().take(64).collect()),
                 })
             }
@@ -173,12 +173,12 @@ impl<'de> Deserialize<'de> for Name {
     }
 }
 
-struct Reader<'a> {
+struct DraftReader<'a> {
     members: Members<'a>,
     faults: Vec<FieldError>,
 }
 
-impl Reader<'_> {
+impl DraftReader<'_> {
     fn required<T>(
         &mut self,
         name: &str,
@@ -191,7 +191,7 @@ impl Reader<'_> {
         self.text(name, place, parse)
     }
 
-    /// As wanted or not given; `null` is not given.
+    /// Reads a member that may be missing; `null` counts as missing.
     fn optional<T>(
         &mut self,
         name: &str,

@@ -1,48 +1,58 @@
-//! The publish API: what a backend that is not in this process can do, with a service key.
+//! The publish API for backends outside this process, with a service key.
 //!
-//! | call | answers |
+//! | call | response |
 //! | --- | --- |
-//! | `POST /v1/notifications?wait` one, or an array of up to 1,000 | 202 with what became of each at once |
-//! | `GET /v1/notifications/{id}?wait` | its state, or its outcome for an hour after the end |
-//! | `GET /v1/users/{user_id}/presence` | whether the user is there |
+//! | `POST /v1/notifications?wait` one, or an array of up to 1,000 | 202 with the state of each |
+//! | `GET /v1/notifications/{id}?wait` | its state, or its outcome until an hour after the end |
+//! | `GET /v1/users/{user_id}/presence` | whether the user is connected |
+//! | `DELETE /v1/notifications/{id}` | recalls it |
+//! | `DELETE /v1/notifications?user_id&topic` | recalls everything of a user that has not ended |
+//! | `GET /v1/users/{user_id}` | connections, and how much waits, is in flight and is unread |
+//! | `DELETE /v1/users/{user_id}/connections` | closes the user's connections |
 //! | `POST /v1/presence` | the same for up to 1,000 users |
 
 mod auth;
 mod body;
 mod notifications;
 mod presence;
+mod recall;
+mod users;
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use doorstep_application::publishing::{Publishing, ServiceKeys};
 use doorstep_domain::{Payload, Ttl};
+use tokio::task::JoinError;
+use tracing::Instrument as _;
 use utoipa::OpenApi;
 
 use crate::http::LargeBodies;
 
-/// How many notifications, or users, one request may be about.
+/// The most notifications, or users, in one request.
 pub const MAX_BATCH: usize = 1000;
 
-/// The largest body: a thousand of the largest payloads and what stands around them.
+/// The largest body: a thousand of the largest payloads and their other members.
 const MAX_BODY_BYTES: usize = MAX_BATCH * (Payload::MAX_BYTES + 1024);
 
-/// How many large bodies are in memory at a time: what a thousand publishers send at once must fit.
+/// How many large bodies are in memory at a time, because a thousand publishers may send at once.
 const LARGE_AT_ONCE: usize = 8;
 
 /// What the API is built from.
 #[derive(Clone)]
 pub struct PublishParts {
-    /// What a backend can do.
+    /// Publishes, and answers questions about notifications and presence.
     pub publishing: Publishing,
-    /// Who may.
+    /// The service keys that are accepted.
     pub keys: Arc<ServiceKeys>,
-    /// The longest TTL that is taken.
+    /// The longest TTL that is accepted.
     pub max_ttl: Ttl,
-    /// Whether there is an inbox: without one its policy cannot be wanted.
+    /// Whether there is an inbox; without one, the policy `inbox` is refused.
     pub inbox: bool,
 }
 
@@ -52,12 +62,16 @@ pub struct PublishParts {
     notifications::publish,
     notifications::look_up,
     presence::of_one,
-    presence::of_many
+    presence::of_many,
+    recall::one,
+    recall::many,
+    users::overview,
+    users::disconnect
 ))]
 pub struct Description;
 
 #[derive(Clone)]
-struct Api {
+struct PublishApi {
     publishing: Publishing,
     max_ttl: Ttl,
     inbox: bool,
@@ -70,15 +84,30 @@ pub fn router(parts: PublishParts) -> Router {
     let large = LargeBodies::new(LARGE_AT_ONCE, MAX_BODY_BYTES);
     let publish = post(notifications::publish);
     let presence = post(presence::of_many)
-        // Ids of 128 bytes that are escaped all through, and what stands around them.
+        // Room for ids of 128 bytes, each byte escaped, and the JSON around them.
         .route_layer(DefaultBodyLimit::max(MAX_BATCH * 800));
     let routes = Router::new()
-        .route("/v1/notifications", publish)
-        .route("/v1/notifications/{id}", get(notifications::look_up))
+        .route("/v1/notifications", publish.delete(recall::many))
+        .route("/v1/notifications/{id}", get(notifications::look_up).delete(recall::one))
+        .route("/v1/users/{user_id}", get(users::overview))
+        .route("/v1/users/{user_id}/connections", delete(users::disconnect))
         .route("/v1/users/{user_id}/presence", get(presence::of_one))
         .route("/v1/presence", presence)
-        .with_state(Api { publishing, max_ttl, inbox, large });
+        .with_state(PublishApi { publishing, max_ttl, inbox, large });
     auth::with_key(routes, keys)
+}
+
+/// Runs the work to its end, even if the client disconnects: otherwise half of an array, or an inbox item that
+/// nobody was told about, would be left behind. Work that never waits, like all that does not use the inbox, runs
+/// in place; other work gets a task of its own.
+async fn to_its_end<T: Send + 'static>(
+    work: impl Future<Output = T> + Send + 'static,
+) -> Result<T, JoinError> {
+    let mut work = Box::pin(work.in_current_span());
+    match poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx))).await {
+        Poll::Ready(done) => Ok(done),
+        Poll::Pending => tokio::spawn(work).await,
+    }
 }
 
 /// `?wait=SECONDS`.

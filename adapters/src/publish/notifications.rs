@@ -1,25 +1,20 @@
 //! `POST /v1/notifications` and `GET /v1/notifications/{id}`.
 
-use std::future::poll_fn;
-use std::task::Poll;
-
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use doorstep_application::delivery::Acceptance;
 use doorstep_application::publishing::{
-    Draft, DraftBounds, Progress, Published, Record, Rejection, WantedPolicy,
+    Draft, DraftBounds, Progress, Published, PublishedRecord, Rejection, WantedPolicy,
 };
 use doorstep_domain::{NotificationId, Outcome};
 use serde::Serialize;
-use tokio::task::JoinError;
-use tracing::Instrument as _;
 use utoipa::ToSchema;
 use utoipa::openapi::schema::Schema;
 
 use super::body::{Body, draft};
-use super::{Api, MAX_BATCH};
+use super::{MAX_BATCH, PublishApi};
 use crate::http::openapi::{one_of, one_of_or_null};
 use crate::http::{FieldError, Parameters, Problem, private_json, rfc3339};
 
@@ -28,24 +23,25 @@ use crate::http::{FieldError, Parameters, Problem, private_json, rfc3339};
 #[schema(as = Draft)]
 #[expect(dead_code, reason = "the description of what `body::draft` reads")]
 pub(super) struct DraftBody {
-    /// Whom it is for: any string of 1 to 128 bytes of UTF-8.
+    /// The user it is for: any string of 1 to 128 bytes of UTF-8.
     #[schema(min_length = 1, max_length = 128)]
     user_id: String,
-    /// What happened; chooses the rule by which it is delivered.
+    /// What happened. The kind selects the rule by which the notification is delivered.
     #[schema(pattern = "^[A-Za-z0-9._-]{1,64}$")]
     kind: String,
-    /// What the client shows: any JSON of at most 32 KiB.
+    /// The data for the client: any JSON of at most 32 KiB.
     payload: serde_json::Value,
     /// A newer notification of the same topic replaces this one while it waits.
     #[schema(pattern = "^[!-~]{1,64}$")]
     topic: Option<String>,
-    /// How long it may wait, in seconds; 0 is now or never.
+    /// How long it may wait, in seconds; 0 means that it is delivered now or never.
     #[schema(minimum = 0, maximum = 86400)]
     ttl: Option<u32>,
-    /// Instead of the policy of its kind.
+    /// Overrides the policy of its kind.
     #[schema(schema_with = policies)]
     policy: Option<String>,
-    /// Its id and idempotency key: sent again, it gets its first answer again and is not pushed twice.
+    /// Its id and idempotency key: a notification that is sent again gets its first response again, and is not
+    /// pushed twice.
     #[schema(format = "uuid")]
     id: Option<String>,
 }
@@ -54,13 +50,13 @@ fn policies() -> Schema {
     one_of_or_null(&WantedPolicy::WORDS.map(|(word, _)| word))
 }
 
-fn states() -> Schema {
+pub(super) fn states() -> Schema {
     let mut words = vec!["waiting", "in_flight"];
     words.extend(Outcome::ALL.map(Outcome::as_str));
     one_of(&words)
 }
 
-/// One notification, or up to 1,000, each judged by itself.
+/// One notification, or up to 1,000, each judged on its own.
 #[derive(ToSchema)]
 #[schema(as = OneOrMany)]
 #[serde(untagged)]
@@ -70,27 +66,27 @@ pub(super) enum OneOrMany {
     Many(Vec<DraftBody>),
 }
 
-/// What became of each, in the order in which they came.
+/// The state of each, in the order in which they were sent.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Published)]
 pub(super) struct PublishedBody {
-    notifications: Vec<ItemBody>,
+    notifications: Vec<PublishedItemBody>,
 }
 
-/// What became of one notification at once, or by the end of `wait`.
+/// The state of one notification after publishing, or at the end of `wait`.
 #[derive(Serialize, ToSchema)]
 #[schema(as = PublishedNotification)]
-struct ItemBody {
-    /// Its id; null where it was rejected and has no readable one.
+struct PublishedItemBody {
+    /// Its id; null if it was rejected and has no readable one.
     #[schema(format = "uuid", required)]
     id: Option<String>,
-    /// How it stands, or how it has ended.
+    /// Its state, or its outcome.
     #[schema(schema_with = states)]
     state: &'static str,
     /// Why it was rejected: `invalid`, `mailbox_full`, `node_full`, `no_inbox`, `inbox_away` or `stopping`.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
-    /// Of an invalid one, what is wrong.
+    /// The faults of an invalid notification.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     errors: Vec<FieldError>,
@@ -98,16 +94,16 @@ struct ItemBody {
 
 /// Publish one notification or several
 ///
-/// The answer comes at once, or with `wait` when every outcome is known or so many seconds have passed. One
-/// that is rejected may be sent again with the same id.
+/// The response comes at once, or, with `wait`, when every outcome is known or this many seconds have passed. A
+/// rejected notification may be sent again with the same id.
 #[utoipa::path(
     post, path = "/v1/notifications", tag = "publish", security(("service_key" = [])),
     params(("wait" = Option<u32>, Query, description = "Seconds to wait for the outcomes.", minimum = 0, maximum = 60)),
     request_body = OneOrMany,
-    responses((status = 202, description = "Each was judged.", body = PublishedBody)),
+    responses((status = 202, description = "The state of each.", body = PublishedBody)),
 )]
 pub(super) async fn publish(
-    State(api): State<Api>,
+    State(api): State<PublishApi>,
     query: Parameters,
     request: Request,
 ) -> Result<Response, Problem> {
@@ -119,7 +115,7 @@ pub(super) async fn publish(
     let sending = async move {
         let mut items = Vec::with_capacity(judged.len());
         for one in judged {
-            // One after the other: a user's notifications are pushed in this order.
+            // In sequence, because a user's notifications are pushed in this order.
             items.push(match one {
                 Ok(draft) => publishing.publish(draft).await.into(),
                 Err(invalid) => invalid,
@@ -128,7 +124,7 @@ pub(super) async fn publish(
         drop(place);
         items
     };
-    let mut items = to_its_end(sending).await.map_err(|_| Problem::internal())?;
+    let mut items = super::to_its_end(sending).await.map_err(|_| Problem::internal())?;
     if !wait.is_zero() {
         wait_for(&api, &mut items, wait).await;
     }
@@ -136,21 +132,11 @@ pub(super) async fn publish(
     Ok((StatusCode::ACCEPTED, private_json(&body)).into_response())
 }
 
-/// Does the work here if it waits for nobody, which is so for all that goes into no inbox, and else in a task of
-/// its own: what was judged is sent to its end, also when whoever sent it hangs up meanwhile. Half of an array,
-/// or an item in the inbox that nobody was told of, would be left behind else.
-async fn to_its_end<T: Send + 'static>(
-    work: impl Future<Output = T> + Send + 'static,
-) -> Result<T, JoinError> {
-    let mut work = Box::pin(work.in_current_span());
-    match poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx))).await {
-        Poll::Ready(done) => Ok(done),
-        Poll::Pending => tokio::spawn(work).await,
-    }
-}
-
-/// What a body asks for, each of its notifications judged by itself.
-fn judge(bytes: &[u8], bounds: DraftBounds) -> Result<Vec<Result<Draft, ItemBody>>, Problem> {
+/// Reads the drafts in a body, each judged on its own.
+fn judge(
+    bytes: &[u8],
+    bounds: DraftBounds,
+) -> Result<Vec<Result<Draft, PublishedItemBody>>, Problem> {
     let body = Body::read(bytes).map_err(|error| {
         Problem::new(StatusCode::BAD_REQUEST, format!("the body is not JSON: {error}"))
     })?;
@@ -160,7 +146,8 @@ fn judge(bytes: &[u8], bounds: DraftBounds) -> Result<Vec<Result<Draft, ItemBody
             Err((_, errors)) => Err(Problem::fields(errors)),
         },
         Body::Many(many) => {
-            let judged = |one| draft(one, bounds).map_err(|(id, e)| ItemBody::invalid(id, e));
+            let judged =
+                |one| draft(one, bounds).map_err(|(id, e)| PublishedItemBody::invalid(id, e));
             Ok(many.into_iter().map(judged).collect())
         }
         Body::TooMany => {
@@ -171,27 +158,27 @@ fn judge(bytes: &[u8], bounds: DraftBounds) -> Result<Vec<Result<Draft, ItemBody
     }
 }
 
-async fn wait_for(api: &Api, items: &mut [ItemBody], wait: std::time::Duration) {
-    let id = |item: &ItemBody| -> Option<NotificationId> {
+async fn wait_for(api: &PublishApi, items: &mut [PublishedItemBody], wait: std::time::Duration) {
+    let id = |item: &PublishedItemBody| -> Option<NotificationId> {
         if item.reason.is_some() { None } else { item.id.as_deref()?.parse().ok() }
     };
     api.publishing.wait_for(items.iter().filter_map(id), wait).await;
     for item in items {
         let known = id(item).and_then(|id| api.publishing.look_up(id));
-        if let Some(Record { progress, .. }) = known {
+        if let Some(PublishedRecord { progress, .. }) = known {
             item.state = state(progress);
         }
     }
 }
 
-impl ItemBody {
+impl PublishedItemBody {
     fn invalid(id: Option<NotificationId>, errors: Vec<FieldError>) -> Self {
         let id = id.map(|id| id.to_string());
         Self { id, state: "rejected", reason: Some("invalid"), errors }
     }
 }
 
-impl From<Published> for ItemBody {
+impl From<Published> for PublishedItemBody {
     fn from(Published { id, state }: Published) -> Self {
         let (state, reason) = match state {
             Ok(accepted) => (word(accepted), None),
@@ -216,10 +203,10 @@ fn state(progress: Progress) -> &'static str {
     }
 }
 
-/// What is known of a notification.
+/// The state of a notification.
 #[derive(Serialize, ToSchema)]
 #[schema(as = NotificationState)]
-pub(super) struct RecordBody {
+pub(super) struct NotificationStateBody {
     #[schema(format = "uuid")]
     id: String,
     /// `waiting`, `in_flight`, or its outcome.
@@ -232,24 +219,24 @@ pub(super) struct RecordBody {
     ended_at: Option<String>,
 }
 
-/// What became of a notification
+/// Look up a notification
 ///
-/// Known from its acceptance until an hour after its end, on the node that accepted it and as far as memory
-/// goes.
+/// A notification is known from its acceptance until an hour after its end, on the node that accepted it and as
+/// far as memory allows.
 #[utoipa::path(
     get, path = "/v1/notifications/{id}", tag = "publish", security(("service_key" = [])),
     params(
-        ("id" = String, Path, description = "The id that was given, or answered."),
+        ("id" = String, Path, description = "The notification's id, from the request or the response of publishing."),
         ("wait" = Option<u32>, Query, description = "Seconds to wait for the outcome.", maximum = 60),
     ),
     responses(
-        (status = 200, description = "Its state or outcome.", body = RecordBody),
-        (status = 404, description = "No such notification, or no longer known.",
+        (status = 200, description = "Its state or outcome.", body = NotificationStateBody),
+        (status = 404, description = "The notification is unknown, or no longer known.",
             body = crate::http::openapi::ProblemBody, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn look_up(
-    State(api): State<Api>,
+    State(api): State<PublishApi>,
     id: Result<Path<String>, PathRejection>,
     query: Parameters,
 ) -> Result<Response, Problem> {
@@ -263,12 +250,13 @@ pub(super) async fn look_up(
     if !wait.is_zero() {
         api.publishing.wait_for([id], wait).await;
     }
-    let Record { created_at, progress, .. } = api.publishing.look_up(id).ok_or_else(unknown)?;
+    let PublishedRecord { created_at, progress, .. } =
+        api.publishing.look_up(id).ok_or_else(unknown)?;
     let ended_at = match progress {
         Progress::Ended(_, at) => Some(rfc3339(at)),
         Progress::Open(_) => None,
     };
-    Ok(private_json(&RecordBody {
+    Ok(private_json(&NotificationStateBody {
         id: id.to_string(),
         state: state(progress),
         created_at: rfc3339(created_at),

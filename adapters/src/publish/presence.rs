@@ -8,10 +8,11 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::{Api, MAX_BATCH};
-use crate::http::{FieldError, Fields, Parameters, Problem, private_json};
+use super::users::user_in_path;
+use super::{MAX_BATCH, PublishApi};
+use crate::http::{Fields, Parameters, Problem, private_json};
 
-/// Whether a user has a live connection, as far as the node knows.
+/// Whether a user has a live connection, as far as this node knows.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Presence)]
 pub(super) struct PresenceBody {
@@ -19,14 +20,14 @@ pub(super) struct PresenceBody {
     online: bool,
 }
 
-/// The same for several users, in the order in which they were asked for.
+/// The presence of several users, in the order of the request.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Presences)]
 pub(super) struct PresencesBody {
     presence: Vec<PresenceBody>,
 }
 
-/// Whose presence is asked for.
+/// The users whose presence is asked for.
 #[derive(ToSchema)]
 #[schema(as = PresenceQuestion)]
 #[expect(dead_code, reason = "the description of what `of_many` reads")]
@@ -35,34 +36,30 @@ pub(super) struct QuestionBody {
     user_ids: Vec<String>,
 }
 
-/// Whether a user is there
+/// Whether a user is connected
 #[utoipa::path(
     get, path = "/v1/users/{user_id}/presence", tag = "publish", security(("service_key" = [])),
     params(("user_id" = String, Path, description = "The user, percent-encoded.")),
-    responses((status = 200, description = "Whether the user is there.", body = PresenceBody)),
+    responses((status = 200, description = "Whether the user is connected.", body = PresenceBody)),
 )]
 pub(super) async fn of_one(
-    State(api): State<Api>,
+    State(api): State<PublishApi>,
     user_id: Result<Path<String>, PathRejection>,
     query: Parameters,
 ) -> Result<Response, Problem> {
     query.read(|_| ())?;
-    let fault = |detail: String| {
-        Problem::fields(vec![FieldError { place: "path", field: "user_id".into(), detail }])
-    };
-    let Path(user_id) = user_id.map_err(|_| fault("must be UTF-8".to_owned()))?;
-    let user_id = user_id.parse().map_err(|e: UserIdError| fault(e.to_string()))?;
+    let user_id = user_in_path(user_id)?;
     Ok(private_json(&presence(&api, user_id).await))
 }
 
-/// Which of many users are there
+/// Which of many users are connected
 #[utoipa::path(
     post, path = "/v1/presence", tag = "publish", security(("service_key" = [])),
     request_body = QuestionBody,
-    responses((status = 200, description = "Who is there.", body = PresencesBody)),
+    responses((status = 200, description = "The presence of each user.", body = PresencesBody)),
 )]
 pub(super) async fn of_many(
-    State(api): State<Api>,
+    State(api): State<PublishApi>,
     query: Parameters,
     body: Fields,
 ) -> Result<Response, Problem> {
@@ -102,7 +99,7 @@ fn user_ids(fields: &mut Fields) -> Vec<UserId> {
     users
 }
 
-async fn presence(api: &Api, user: UserId) -> PresenceBody {
+async fn presence(api: &PublishApi, user: UserId) -> PresenceBody {
     let online = api.publishing.is_online(&user).await;
     PresenceBody { user_id: user.to_string(), online }
 }

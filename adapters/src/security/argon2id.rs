@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 
 use super::buffers::{Buffer, Buffers};
 
-/// Memory for one hash, in KiB. With [`PASSES`] and [`LANES`] the first choice of OWASP's Password Storage
+/// The memory of one hash, in KiB. With [`PASSES`] and [`LANES`] the first choice of OWASP's Password Storage
 /// Cheat Sheet for argon2id: 19 MiB, two passes, one lane.
 const MEMORY_KIB: u32 = 19 * 1024;
 /// Passes over the memory.
@@ -18,38 +18,38 @@ const PASSES: u32 = 2;
 /// Degree of parallelism.
 const LANES: u32 = 1;
 
-/// Hashes with argon2id, on threads of their own, so many at a time.
+/// Hashes passwords with argon2id on separate threads, a bounded number at a time.
 ///
-/// A hash takes 19 MiB and some 20 ms on purpose; without a bound a burst of sign-ins would take all memory
-/// and starve everybody who has signed in already.
+/// A hash takes 19 MiB and some 20 ms on purpose; without a bound, a burst of sign-ins would take all memory and
+/// starve users who have signed in already.
 pub struct Argon2Passwords {
-    /// Whoever holds one of these may wait for a turn.
+    /// A permit to wait for a turn.
     places: Arc<Semaphore>,
-    /// Whoever holds one of these hashes.
+    /// A permit to hash.
     turns: Arc<Semaphore>,
     buffers: Buffers,
-    /// What is verified against where there is no user, so that it takes as long as where there is one.
+    /// The hash to verify against if there is no user, so that it takes as long as with a user.
     nobody: PasswordHash,
 }
 
-/// How much may be hashed at once.
+/// The limits on concurrent hashing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HashingLimits {
-    /// So many hashes are computed at a time, each on one core and in 19 MiB.
+    /// Hashes that are computed at a time, each on one core and in 19 MiB.
     pub at_once: usize,
-    /// So many more may wait for their turn; beyond them the hasher is busy.
+    /// Hashes that may wait for their turn; beyond them the hasher is busy.
     pub waiting: usize,
 }
 
 impl Default for HashingLimits {
-    /// One a core, and 256 waiting: some seconds of patience.
+    /// One per core, and 256 waiting: a wait of some seconds.
     fn default() -> Self {
         Self { at_once: std::thread::available_parallelism().map_or(1, Into::into), waiting: 256 }
     }
 }
 
 impl Argon2Passwords {
-    /// A hasher with these limits. Hashes once, so it takes some 20 ms.
+    /// A hasher with these limits. It hashes once, which takes some 20 ms.
     pub fn new(limits: HashingLimits) -> Result<Self, HasherError> {
         let at_once = limits.at_once.max(1);
         Ok(Self {
@@ -71,8 +71,8 @@ impl Argon2Passwords {
         let user = self.buffers.user();
         let turn = Arc::clone(&self.turns).acquire_owned().await.map_err(|_| HasherError::Busy)?;
         let work = tokio::task::spawn_blocking(move || {
-            // Held by the thread, not by the future: a client that hangs up does not stop the hashing, and
-            // must not make room for another while it goes on.
+            // Held by the thread, not by the future: a client that disconnects does not stop the hashing, and must
+            // not make room for another one while it goes on.
             let _held = (place, turn);
             user.with_buffer(work)
         });
@@ -106,7 +106,7 @@ fn hash(password: &[u8], buffer: &mut Buffer) -> Result<PasswordHash, HasherErro
         let params = Params::new(MEMORY_KIB, PASSES, LANES, Some(Params::DEFAULT_OUTPUT_LEN))?;
         let (algorithm, version, salt) = (Algorithm::Argon2id, Version::V0x13, Salt::generate());
         let hash = compute(password, &salt, (algorithm, version, &params), buffer)?;
-        // The length of the output is that of the hash itself.
+        // The output length is not stored: it is the length of the hash itself.
         let params = ParamsString::try_from(&Params::new(MEMORY_KIB, PASSES, LANES, None)?)?;
         let (version, salt, hash) = (Some(version.into()), Some(salt), Some(hash));
         Ok(Phc { algorithm: algorithm.ident(), version, params, salt, hash })
@@ -115,7 +115,7 @@ fn hash(password: &[u8], buffer: &mut Buffer) -> Result<PasswordHash, HasherErro
     Ok(PasswordHash::new(phc.to_string()))
 }
 
-/// The parameters are those in the hash: what was hashed under earlier ones still opens.
+/// Uses the parameters in the hash, so that hashes with earlier parameters still verify.
 fn verify(password: &[u8], hash: &PasswordHash, buffer: &mut Buffer) -> Result<bool, HasherError> {
     let mut right = || -> Result<bool, HashError> {
         let phc = Phc::new(hash.as_str())?;
@@ -125,7 +125,7 @@ fn verify(password: &[u8], hash: &PasswordHash, buffer: &mut Buffer) -> Result<b
         let (Some(salt), Some(expected)) = (phc.salt, phc.hash) else {
             return Err(HashError::EncodingInvalid);
         };
-        // They compare in constant time.
+        // This comparison takes constant time.
         Ok(compute(password, &salt, (algorithm, version, &params), buffer)? == expected)
     };
     right().map_err(|e| HasherError::Unreadable(e.to_string()))
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_hash_opens_to_its_password_only() {
+    async fn a_hash_matches_only_its_password() {
         let hasher = hasher(2, 2);
         let hash = hasher.hash("correct horse").await.unwrap();
         assert!(hash.as_str().starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{}", hash.as_str());
@@ -177,13 +177,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_no_hash_is_not_a_wrong_password() {
+    async fn an_invalid_hash_is_an_error_and_not_a_wrong_password() {
         let answer = hasher(1, 1).verify("x", Some(PasswordHash::new("plain".into()))).await;
         assert!(matches!(answer, Err(HasherError::Unreadable(_))));
     }
 
     #[tokio::test]
-    async fn beyond_its_queue_it_is_busy_and_then_no_longer() {
+    async fn it_is_busy_while_its_queue_is_full() {
         let hasher = hasher(1, 1);
         let (a, b, c) = tokio::join!(hasher.hash("a"), hasher.hash("b"), hasher.hash("c"));
         assert!(a.is_ok() && b.is_ok(), "one hashes, one waits");
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_hangs_up_keeps_the_turn_until_the_hashing_is_done() {
+    async fn a_dropped_call_keeps_its_turn_until_the_hashing_is_done() {
         let hasher = hasher(1, 0);
         let (go, gate) = std::sync::mpsc::channel::<()>();
         let (begun, has_begun) = tokio::sync::oneshot::channel();
@@ -204,7 +204,7 @@ mod tests {
             _ = work => panic!("it waits for the gate"),
             begun = has_begun => begun.unwrap(),
         }
-        // The future is gone, the thread is not.
+        // The future is gone, but the thread is not.
         assert!(matches!(hasher.hash("x").await, Err(HasherError::Busy)));
         drop(go);
         hasher.turns.acquire().await.map(drop).unwrap();

@@ -2,24 +2,25 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use argon2::Block;
 
-/// The memory of hashes: reused while one hash follows the other, and given back when nobody hashes.
+/// The memory of hashes: reused between hashes, and freed when no hash is computed or waits.
 ///
-/// The allocator would keep it: it grows an arena per thread by the size of a hash, and never gives that back.
+/// The allocator would keep it: it grows an arena per thread by the size of a hash, and never returns that to the
+/// system.
 #[derive(Clone, Default)]
 pub(super) struct Buffers(Arc<Mutex<Pool>>);
 
 #[derive(Default)]
 struct Pool {
     free: Vec<Buffer>,
-    /// Those that hash, or wait for their turn.
+    /// The number of hashes that are computed or wait for their turn.
     users: usize,
 }
 
 /// The memory of one hash.
 pub(super) struct Buffer(Vec<Block>);
 
-/// A place among those that hash. The last one that goes gives all memory back.
-pub(super) struct User {
+/// A user of the buffers: one hash. When the last one is dropped, all memory is freed.
+pub(super) struct BufferUser {
     buffers: Buffers,
 }
 
@@ -28,15 +29,14 @@ impl Buffers {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn user(&self) -> User {
+    pub(super) fn user(&self) -> BufferUser {
         self.pool().users += 1;
-        User { buffers: self.clone() }
+        BufferUser { buffers: self.clone() }
     }
 }
 
-impl User {
-    /// Works with a buffer that another hash has left, or with a new one. There are never more buffers than work at
-    /// a time.
+impl BufferUser {
+    /// Runs `work` with a free buffer or a new one. There are never more buffers than concurrent hashes.
     pub(super) fn with_buffer<T>(&self, work: impl FnOnce(&mut Buffer) -> T) -> T {
         let left = self.buffers.pool().free.pop();
         let mut buffer = left.unwrap_or_else(Buffer::new);
@@ -46,7 +46,7 @@ impl User {
     }
 }
 
-impl Drop for User {
+impl Drop for BufferUser {
     fn drop(&mut self) {
         let mut pool = self.buffers.pool();
         pool.users -= 1;
@@ -57,15 +57,16 @@ impl Drop for User {
 }
 
 impl Buffer {
-    /// At least so much is asked of the allocator, in blocks of 1 KiB. glibc takes what is larger than 32 MiB from
-    /// the system, always, and gives it back when it is freed. What is not touched is no memory.
+    /// The smallest allocation, in blocks of 1 KiB. glibc requests more than 32 MiB directly from the system, and
+    /// returns it when it is freed. Untouched pages take no memory.
     const LEAST_BLOCKS: usize = 33 * 1024;
 
     fn new() -> Self {
         Self(Vec::with_capacity(Self::LEAST_BLOCKS))
     }
 
-    /// So many blocks. What an earlier hash left in them does no harm: each is written before it is read.
+    /// Returns `count` blocks. They may hold the data of an earlier hash, which is harmless: each is written
+    /// before it is read.
     pub(super) fn blocks(&mut self, count: usize) -> &mut [Block] {
         if self.0.len() < count {
             self.0.resize(count, Block::new());

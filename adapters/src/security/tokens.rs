@@ -3,17 +3,16 @@ use doorstep_domain::TokenHash;
 use doorstep_domain::ports::Tokens;
 use sha2::{Digest as _, Sha256};
 
-/// Tokens of 256 bits from the operating system, written as base64url (RFC 4648 section 5): 43 characters,
-/// all of which may stand in a header and in a WebSocket subprotocol.
+/// Tokens of 256 random bits from the operating system, in base64url (RFC 4648 section 5): 43 characters, all of
+/// which are allowed in a header and in a WebSocket subprotocol.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RandomTokens;
 
 impl Tokens for RandomTokens {
     fn mint(&self) -> String {
         let mut bits = [0; 32];
-        // Without randomness there is nothing to sign in with and no answer worth giving; the request ends
-        // as a 500, and the next one asks again.
-        getrandom::fill(&mut bits).expect("the operating system gives random bits");
+        // Without randomness no token can be made: the request ends as a 500, and the next one tries again.
+        getrandom::fill(&mut bits).expect("the operating system provides random bits");
         Base64UrlUnpadded::encode_string(&bits)
     }
 
@@ -39,7 +38,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_known_by_its_sha_256() {
+    fn tokens_are_hashed_with_sha_256() {
         // The example of FIPS 180-2, appendix B.1.
         let digest = RandomTokens.hash("abc");
         assert_eq!(digest.as_bytes()[..4], [0xba, 0x78, 0x16, 0xbf]);

@@ -4,11 +4,11 @@ use doorstep_domain::{
     EntryId, EntryKind, LedgerEntry, Money, NewUser, PasswordHash, Session, Timestamp, User,
     UserId, Username,
 };
+use sqlx::Row;
 use sqlx::any::AnyRow;
-use sqlx::{AssertSqlSafe, Row};
 
 use super::error::{failed, unreadable};
-use super::{Store, ledger, sessions, text};
+use super::{Store, money, sessions, text};
 
 #[async_trait]
 impl Accounts for Store {
@@ -51,17 +51,14 @@ impl Accounts for Store {
 
     async fn grant(&self, entry: &LedgerEntry) -> Result<Grant, StoreError> {
         let mut transaction = self.begin().await?;
-        let held = self.hold(&mut transaction, &entry.user_id).await?;
-        let grant = ledger::append(&mut transaction, held, entry).await?;
+        let held = self.hold_balance(&mut transaction, &entry.user_id).await?;
+        let grant = money::move_money(&mut transaction, held, entry).await?;
         transaction.commit().await?;
         Ok(grant)
     }
 
     async fn balance(&self, id: &UserId) -> Result<Option<Money>, StoreError> {
-        let id = text::kept(&id.to_string());
-        let sql = "SELECT balance FROM users WHERE id = $1";
-        let row = self.row(|| sqlx::query(sql).bind(&id)).await?;
-        row.map(|row| Ok(Money::from_minor(row.try_get(0).map_err(failed)?))).transpose()
+        self.read_balance(id).await
     }
 
     async fn entries(
@@ -70,21 +67,7 @@ impl Accounts for Store {
         before: Option<EntryId>,
         limit: usize,
     ) -> Result<Vec<LedgerEntry>, StoreError> {
-        let (id, before) = (text::kept(&id.to_string()), before.map(|id| id.to_string()));
-        let sql = format!(
-            "SELECT {} FROM ledger WHERE user_id = $1 \
-             AND seq < COALESCE((SELECT seq FROM ledger WHERE id = $2 AND user_id = $1), $3) \
-             ORDER BY seq DESC LIMIT $4",
-            ledger::COLUMNS
-        );
-        let rows = self.rows(|| {
-            sqlx::query(AssertSqlSafe(sql.as_str()))
-                .bind(&id)
-                .bind(before.clone())
-                .bind(below_if_unknown(before.is_some()))
-                .bind(at_most(limit))
-        });
-        rows.await?.iter().map(ledger::read).collect()
+        self.read_entries(id, before, limit).await
     }
 
     async fn users_without(
@@ -100,13 +83,13 @@ impl Accounts for Store {
     }
 }
 
-/// A limit as SQL knows it.
+/// Converts a limit for SQL.
 pub(super) fn at_most(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
-/// Where a page that goes backwards begins when the row named as its bound is not found: with the newest if
-/// none was named, with none if one was.
+/// The upper bound of a page that goes backwards when its `before` row is not found: without `before` the page
+/// starts at the newest row, with an unknown one it is empty.
 pub(super) fn below_if_unknown(named: bool) -> i64 {
     if named { 0 } else { i64::MAX }
 }
@@ -116,7 +99,7 @@ fn read_id(row: &AnyRow) -> Result<UserId, StoreError> {
     text::unkept(id).parse().map_err(|e| unreadable("users, id", e))
 }
 
-/// From `id, username, created_at`.
+/// Reads a user from `id, username, created_at`.
 fn read_user(row: &AnyRow) -> Result<User, StoreError> {
     let username: &str = row.try_get(1).map_err(failed)?;
     Ok(User {

@@ -11,7 +11,7 @@ use super::positions::earned_sql;
 #[async_trait]
 impl Audit for Store {
     async fn audit(&self, rules: &RewardRules) -> Result<AuditReport, StoreError> {
-        // All checks see one moment, or a registration between two of them would look like a fault.
+        // All checks see one snapshot; otherwise a registration between two of them would look like a fault.
         let begin = self.readers.begin_with(self.dialect.begin_snapshot);
         let mut snapshot = begin.await.map_err(failed)?;
         if let Some(sql) = self.dialect.take_your_time {
@@ -33,12 +33,12 @@ impl Audit for Store {
     }
 }
 
-// What must never be found. Each check selects a sentence about every case; amounts are in minor units.
+// Checks for states that must never occur. Each selects one sentence per case; amounts are in minor units.
 //
-// Sums are taken and compared in the database, exactly: PostgreSQL's are wider than 64 bits, and SQLite's fail
+// Sums are computed and compared in the database, exactly: PostgreSQL's are wider than 64 bits, and SQLite's fail
 // rather than wrap.
 
-/// Balances are the sums of their entries, and all money together is what was given plus what was gained.
+/// Balances are the sums of their entries, and all money together equals rewards plus gains.
 fn balances() -> Vec<String> {
     let rewards = words(EntryKind::ALL.into_iter().filter(|kind| kind.is_reward()));
     let kinds = words(EntryKind::ALL);
@@ -72,7 +72,8 @@ fn balances() -> Vec<String> {
     ]
 }
 
-/// Each position has its cost reserved, each closed one is settled, once, and no entry is about none.
+/// The cost of each position is reserved, each closed position is settled once, and every entry about a position
+/// refers to an existing one.
 fn trades() -> Vec<String> {
     let opened = EntryKind::PositionOpened.as_str();
     let closed = EntryKind::PositionClosed.as_str();
@@ -108,7 +109,7 @@ fn trades() -> Vec<String> {
     ]
 }
 
-/// No reward is there for what does not earn it.
+/// No reward was given for something that does not earn it.
 fn rewards() -> Vec<String> {
     let gift = EntryKind::WelcomeGift.as_str();
     let first = EntryKind::FirstClose.as_str();
@@ -118,7 +119,7 @@ fn rewards() -> Vec<String> {
             "SELECT 'welcome gift ' || id || ' of user ' || user_id || ' references ' || reference \
              FROM ledger WHERE kind = '{gift}' AND reference <> user_id"
         ),
-        // After how many closed positions a milestone was reached may have been another number then.
+        // The number of positions per milestone may have been different in the past.
         format!(
             "SELECT 'reward ' || ledger.id || ' (' || kind || ') of user ' || ledger.user_id \
              || ' was not earned by ' || reference FROM ledger LEFT JOIN positions \
@@ -129,8 +130,8 @@ fn rewards() -> Vec<String> {
     ]
 }
 
-/// What this rule gives was given once to everybody who earned it. (That no fact earns it twice, the ledger
-/// itself makes sure: it takes one entry for a user, kind and reference.)
+/// The reward of this rule was given once to everybody who earned it. The ledger itself ensures that nothing is
+/// rewarded twice: it takes one entry per user, kind and reference.
 fn owed(rule: &RewardRule) -> String {
     let reward = rule.reward.as_str();
     match earned_sql(rule.earned_by) {

@@ -2,11 +2,11 @@
 
 use std::fmt::Write;
 
-/// Rows in one statement, at most. More gain little: SQLite looks for each value by the name of its place.
+/// The most rows in one statement. More gain little: SQLite looks up each parameter by name.
 const ROWS: usize = 64;
 
-/// Cuts into pieces of 64, 32, 16, ... 1: whatever the number of rows, only seven statements are ever made of
-/// it, and each stays prepared.
+/// Splits into pieces of 64, 32, 16, ... 1 rows: for any number of rows there are only seven different statements,
+/// and each stays prepared.
 pub(super) fn pieces<T>(all: &[T]) -> impl Iterator<Item = &[T]> {
     let mut rest = all;
     std::iter::from_fn(move || {
@@ -17,14 +17,14 @@ pub(super) fn pieces<T>(all: &[T]) -> impl Iterator<Item = &[T]> {
     })
 }
 
-/// `($1, $2), ($3, $4)`: places for so many rows of so many columns, the first numbered `first`.
+/// `($1, $2), ($3, $4)`: parameters for this many rows and columns, numbered from `first`.
 pub(super) fn places(first: usize, rows: usize, columns: usize) -> String {
     let mut text = String::with_capacity(rows * columns * 6);
     for row in 0..rows {
         text.push_str(if row == 0 { "(" } else { "), (" });
         for column in 0..columns {
             let comma = if column == 0 { "" } else { ", " };
-            // Writing to a string does not fail.
+            // Writing to a string never fails.
             let _ = write!(text, "{comma}${}", first + row * columns + column);
         }
     }

@@ -7,40 +7,39 @@ use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 
 use super::Store;
 
-/// Opens the database that the URL names, making a SQLite file if it is missing, and brings its schema up to
-/// date.
+/// Opens the database that the URL names and migrates its schema. Creates a SQLite file if it is missing.
 ///
-/// `sqlite://path/of/file.db`, `sqlite::memory:` (gone when the store is), or
+/// `sqlite://path/of/file.db`, `sqlite::memory:` (lost with the store), or
 /// `postgres://user:password@host:port/database`.
 pub async fn connect(url: &str) -> Result<Store, ConnectError> {
     connect_to(url, Tables::All, Sharing::Shared).await
 }
 
-/// Whether others may use the same database at the same time.
+/// Whether other processes may use the same database at the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sharing {
-    /// They may, as an audit beside a running node does.
+    /// Other processes may use it, such as an audit of a running node's database.
     Shared,
-    /// A file is for one process that serves from it: another one that asks for this is refused with
-    /// [`ConnectError::InUse`]. A database server is shared in any case.
+    /// A database file is reserved for one serving process: a second one is refused with [`ConnectError::InUse`].
+    /// A database server is always shared.
     Alone,
 }
 
-/// Which tables are wanted.
+/// Which tables to create.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tables {
-    /// All there are.
+    /// All tables.
     All,
-    /// Those of the inbox and the handover only. Ports that need others find none: their calls fail.
+    /// Only those of the inbox and the handover. Calls of ports that need other tables fail.
     OfDelivery,
 }
 
-/// As [`connect`], but makes only these tables. Those that are there already stay, and the others can be made
-/// later.
+/// The same as [`connect`], with a choice of tables and sharing. Existing tables stay, and missing ones can be
+/// created later.
 pub async fn connect_to(
     url: &str,
     tables: Tables,
-    sharing: Sharing,
+    #[cfg_attr(not(feature = "sqlite"), expect(unused_variables))] sharing: Sharing,
 ) -> Result<Store, ConnectError> {
     match url.split_once(':').map(|(scheme, _)| scheme) {
         #[cfg(feature = "sqlite")]
@@ -55,17 +54,17 @@ pub async fn connect_to(
     }
 }
 
-/// Why a store was not opened, in a sentence that says what to do. None of them repeats the URL: it may hold
-/// a password.
+/// Why a store could not be opened, in a sentence that says what to do. No variant contains the URL, because it
+/// may contain a password.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// The URL is not of a database that we know.
+    /// The URL's scheme is unknown.
     #[error(
         "the database URL begins with neither sqlite: nor postgres: - write it like \
          sqlite://doorstep.db or postgres://user:password@host/database"
     )]
     UnknownScheme,
-    /// The support was left out when this program was built.
+    /// This program was built without support for the database.
     #[error(
         "this program was built without support for that database: build it with the feature {0}"
     )]
@@ -76,7 +75,7 @@ pub enum ConnectError {
          above all, must be percent-encoded"
     )]
     BadUrl(String),
-    /// Nobody answers there.
+    /// The server cannot be reached.
     #[error(
         "the database server at {place} cannot be reached ({reason}): is it running, and is the address right?"
     )]
@@ -86,17 +85,17 @@ pub enum ConnectError {
         /// What the attempt ended with.
         reason: String,
     },
-    /// A pooler answers there, and not in a way that this program can work with.
+    /// A connection pooler answers, in a mode that this program cannot use.
     #[error("the connection pooler at {place} {reason}: {remedy}")]
     Pooler {
         /// Host and port, or the socket's path.
         place: String,
-        /// What it does or says.
+        /// What the pooler does or says.
         reason: String,
         /// What to change.
         remedy: &'static str,
     },
-    /// It was reached, but no connection that is safe in the sense of `sslmode` came about.
+    /// The server was reached, but no connection that `sslmode` allows was established.
     #[error(
         "no TLS with the database server at {place} ({reason}): check sslmode and sslrootcert in the URL"
     )]
@@ -106,14 +105,14 @@ pub enum ConnectError {
         /// What the attempt ended with.
         reason: String,
     },
-    /// The server does not know the user, or not with this password.
+    /// The server refused the user or the password.
     #[error(
         "the database server at {place} refused user {user:?}: check user and password in the URL"
     )]
     Refused {
         /// Host and port, or the socket's path.
         place: String,
-        /// Who wanted in.
+        /// The user name.
         user: String,
     },
     /// The server has no such database.
@@ -123,7 +122,7 @@ pub enum ConnectError {
     NoDatabase {
         /// Host and port, or the socket's path.
         place: String,
-        /// The name that it does not know.
+        /// The unknown name.
         database: String,
     },
     /// The file cannot be opened for writing.
@@ -145,25 +144,25 @@ pub enum ConnectError {
     InUse {
         /// The file.
         path: PathBuf,
-        /// The process that has locked it, if it could be found out.
+        /// The process that has locked it, if it is known.
         holder: Option<u32>,
     },
-    /// There is something else in the file.
+    /// The file is not a SQLite database.
     #[error("{} is not a SQLite database: name another file", .0.display())]
     NotADatabase(PathBuf),
-    /// Its schema is from a later version of this program.
+    /// The schema is from a newer version of this program.
     #[error(
         "the database was used by a newer version of this program (its schema is at {0}): run that \
          version or a newer one, or name another database"
     )]
     Newer(i64),
-    /// Its schema could not be brought up to date.
+    /// The schema could not be migrated.
     #[error(
         "the database's schema could not be brought up to date ({0}): has somebody else changed it?"
     )]
     Schema(String),
-    /// It was reached, but did not work.
-    #[error("the database does not work ({0})")]
+    /// The database was reached, but reported an error.
+    #[error("the database reports an error ({0})")]
     Broken(String),
 }
 
@@ -171,27 +170,26 @@ fn process(holder: Option<u32>) -> String {
     holder.map_or_else(|| "another process".to_owned(), |id| format!("the process {id}"))
 }
 
-/// What the migrations of the inbox and the handover are about.
+/// The topic of the migrations for the inbox and the handover.
 const OF_DELIVERY: &str = "notifications";
 
-/// A migration: its number, what it is about, and its SQL. Once released it is never edited.
-pub(crate) type Step = (i64, &'static str, &'static str);
+/// A migration: its number, its topic and its SQL. Never edited once it is released.
+pub(crate) type MigrationStep = (i64, &'static str, &'static str);
 
-/// Brings the schema up to date. Safe to call again, and, where the connection holds a lock, from two
-/// processes at once.
+/// Migrates the schema. Safe to call again and, if the connection holds a lock, from two processes at once.
 pub(crate) async fn migrate(
     connection: &mut AnyConnection,
-    steps: &[Step],
+    steps: &[MigrationStep],
     tables: Tables,
 ) -> Result<(), ConnectError> {
-    let wanted = |(_, about, _): &&Step| tables == Tables::All || *about == OF_DELIVERY;
-    let migration = |&(number, about, sql): &Step| {
+    let wanted = |(_, about, _): &&MigrationStep| tables == Tables::All || *about == OF_DELIVERY;
+    let migration = |&(number, about, sql): &MigrationStep| {
         let sql = sql.into_sql_str();
         Migration::new(number, about.into(), MigrationType::Simple, sql, false)
     };
     let migrations = steps.iter().filter(wanted).map(migration).collect();
     let mut migrator = Migrator::with_migrations(migrations);
-    // Those that are not wanted here may have been made by whoever wanted them.
+    // Another process may have run the migrations that are not wanted here.
     migrator.set_ignore_missing(tables != Tables::All);
     // Not `run`: the compiler cannot tell that its future is `Send`.
     migrator.run_direct(None, connection, false).await.map_err(|e| match e {
@@ -210,7 +208,7 @@ pub(crate) async fn migrate(
     }
 }
 
-/// What an error says, in one line.
+/// The text of an error, in one line.
 pub(crate) fn said(error: &impl fmt::Display) -> String {
     error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
 }

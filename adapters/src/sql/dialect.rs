@@ -1,16 +1,16 @@
-/// The words in which the databases differ.
+/// The statements that differ between databases.
 #[derive(Debug)]
 pub(crate) struct Dialect {
-    /// What people call it.
+    /// The name of the database.
     pub(crate) name: &'static str,
     /// Begins a transaction that will write.
     pub(crate) begin: &'static str,
-    /// Begins a transaction that reads, and sees the data as of one moment.
+    /// Begins a transaction that reads a snapshot of the data.
     pub(crate) begin_snapshot: &'static str,
-    /// Lifts the limit on how long a statement of this transaction may take, where there is one.
+    /// Lifts the time limit on the statements of this transaction, if there is one.
     pub(crate) take_your_time: Option<&'static str>,
-    /// Ends a `SELECT` whose rows nobody else may change until the commit.
+    /// Ends a `SELECT` and locks its rows until the commit.
     pub(crate) for_update: &'static str,
-    /// The same, leaving out rows that somebody else holds so.
+    /// The same, but skips rows that are locked already.
     pub(crate) for_update_of_free_rows: &'static str,
 }

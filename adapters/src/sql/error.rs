@@ -2,7 +2,7 @@ use doorstep_domain::ports::StoreError;
 use sqlx::Error;
 use sqlx::error::DatabaseError;
 
-/// What the caller can do about a failure of the database: try again, or have somebody look.
+/// Classifies a database failure by what the caller can do: try again, or have somebody look at it.
 pub(super) fn failed(error: Error) -> StoreError {
     let corrupt = match &error {
         Error::Database(e) => will_always_fail(e.as_ref()),
@@ -23,8 +23,8 @@ pub(super) fn failed(error: Error) -> StoreError {
     }
 }
 
-/// Whether the connection broke under a statement, or the database asks for another try: what changes
-/// nothing the second time may then be asked again.
+/// Whether the connection broke during a statement, or the database asks for a retry. A statement that changes
+/// nothing the second time may then be repeated.
 pub(super) fn may_be_asked_again(error: &Error) -> bool {
     match error {
         Error::Io(_) | Error::Protocol(_) | Error::WorkerCrashed => true,
@@ -37,23 +37,23 @@ pub(super) fn may_be_asked_again(error: &Error) -> bool {
     }
 }
 
-/// How far a failed write reaches.
+/// How much a failed write affects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Severity {
-    /// The statement was wrong; the database is well.
+    /// Only the statement: the database is fine.
     Statement,
-    /// The next write may fail too.
+    /// The store: the next write may fail too.
     Store,
-    /// As before, and the connection must not be used again, even if the next write would work.
+    /// The store, and the connection must not be used again, even if the next write would succeed.
     Connection,
 }
 
-/// How far this failure reaches.
+/// Returns how much this failure affects.
 ///
 /// SQLite ends a transaction by itself when it is out of memory or disk, or cannot read or write its file
-/// (<https://sqlite.org/lang_transaction.html>), and the driver does not learn that; and a file that could only be opened
-/// for reading stays so for the connection that opened it. PostgreSQL refuses writes with 25006 on a server that
-/// was a primary: only a new connection can reach the server that is one now.
+/// (<https://sqlite.org/lang_transaction.html>), and the driver does not learn that. A file that could only be
+/// opened for reading stays read-only for its connection. PostgreSQL refuses writes with 25006 on a server that is
+/// no longer the primary: only a new connection can reach the current one.
 pub(super) fn severity(error: &Error) -> Severity {
     match error {
         Error::BeginFailed | Error::InvalidSavePointStatement | Error::WorkerCrashed => {
@@ -69,7 +69,7 @@ pub(super) fn severity(error: &Error) -> Severity {
             code => match code.and_then(|code| code.parse::<u32>().ok()).map(|code| code & 0xff) {
                 // TOOBIG, CONSTRAINT, MISMATCH, RANGE.
                 Some(18 | 19 | 20 | 25) => Severity::Statement,
-                // BUSY, LOCKED: somebody else writes.
+                // BUSY, LOCKED: another process writes.
                 Some(5 | 6) => Severity::Store,
                 _ => Severity::Connection,
             },
@@ -78,20 +78,20 @@ pub(super) fn severity(error: &Error) -> Severity {
     }
 }
 
-/// PostgreSQL's codes have five characters (its Appendix A), SQLite's are numbers of at most four digits
-/// whose lowest byte is the primary code (sqlite.org/rescode.html).
+/// Whether a statement with this error always fails. PostgreSQL's codes have five characters (its Appendix A).
+/// SQLite's are numbers of at most four digits; the lowest byte is the primary code (sqlite.org/rescode.html).
 fn will_always_fail(error: &dyn DatabaseError) -> bool {
     let Some(code) = error.code() else { return false };
     if code.len() == 5 {
-        // Bad data, broken constraints, a schema that is not ours, corrupted pages.
+        // Bad data, broken constraints, a different schema, corrupted pages.
         ["22", "23", "42", "P0", "XX"].iter().any(|class| code.starts_with(class))
     } else {
-        // ERROR (as in a schema that is not ours), CORRUPT, TOOBIG, CONSTRAINT, MISMATCH, RANGE, NOTADB.
+        // ERROR (for example a different schema), CORRUPT, TOOBIG, CONSTRAINT, MISMATCH, RANGE, NOTADB.
         code.parse().is_ok_and(|code: u32| matches!(code & 0xff, 1 | 11 | 18 | 19 | 20 | 25 | 26))
     }
 }
 
-/// A row says something that nobody can have written.
+/// The error for a row with invalid content.
 pub(super) fn unreadable(what: &str, why: impl std::fmt::Display) -> StoreError {
     StoreError::Corrupt(format!("{what}: {why}"))
 }

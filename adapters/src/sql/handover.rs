@@ -1,6 +1,6 @@
 use async_trait::async_trait;
 use doorstep_domain::ports::{Handover, Left, StoreError};
-use doorstep_domain::{Notification, Timestamp, UserId};
+use doorstep_domain::{Notification, NotificationId, Timestamp, UserId};
 use sqlx::any::AnyRow;
 use sqlx::{AssertSqlSafe, Row};
 
@@ -23,12 +23,18 @@ impl Handover for Store {
 
     async fn take_for(&self, user: &UserId, limit: usize) -> Result<Vec<Notification>, StoreError> {
         let user = text::kept(&user.to_string());
-        // A read first: it waits for nobody, and mostly there is nothing.
+        // A read first: it waits for no lock, and usually finds nothing.
         let sql = "SELECT 1 FROM handover WHERE user_id = $1 LIMIT 1";
         if self.row(|| sqlx::query(sql).bind(user.clone())).await?.is_none() {
             return Ok(Vec::new());
         }
         self.take_where("WHERE user_id = $2", |query| query.bind(user), limit).await
+    }
+
+    async fn take_one(&self, id: NotificationId) -> Result<Option<Notification>, StoreError> {
+        let id = id.to_string();
+        let taken = self.take_where("WHERE id = $2", |query| query.bind(id), 1).await?;
+        Ok(taken.into_iter().next())
     }
 
     async fn take_expired(
@@ -67,15 +73,15 @@ impl Handover for Store {
 }
 
 impl Store {
-    /// Takes those that `such` says. `bind` gives the values of its places, which begin with `$2`.
+    /// Takes the rows that match `such`, a `WHERE` clause. `bind` binds its parameters, which begin with `$2`.
     async fn take_where(
         &self,
         such: &str,
         bind: impl FnOnce(Query<'static>) -> Query<'static> + Send,
         limit: usize,
     ) -> Result<Vec<Notification>, StoreError> {
-        // Materialized, so that the rows are chosen once: a planner that chose again for each row it deletes
-        // would lock, and delete, more than the limit.
+        // Materialized, so that the rows are chosen only once: a planner that chose again for each deleted row
+        // would lock and delete more than the limit.
         let sql = format!(
             "WITH next AS MATERIALIZED \
              (SELECT seq FROM handover {such} ORDER BY seq LIMIT $1{}) \
@@ -86,14 +92,14 @@ impl Store {
         let mut transaction = self.begin().await?;
         let rows =
             transaction.all(bind(sqlx::query(AssertSqlSafe(sql)).bind(at_most(limit)))).await?;
-        // Read before the commit: what cannot be read stays where it is.
+        // Read before the commit: rows that cannot be read stay in the table.
         let taken = in_order(&rows, notification::read)?;
         transaction.commit().await?;
         Ok(taken)
     }
 }
 
-/// `RETURNING` answers in any order; the column `seq` says in which they came.
+/// Sorts rows by `seq`: `RETURNING` returns them in any order.
 pub(super) fn in_order<T>(
     rows: &[AnyRow],
     read: fn(&AnyRow) -> Result<T, StoreError>,

@@ -1,4 +1,4 @@
-//! Whether writes work: what the latest of them said, and a test write where there was none for a while.
+//! Whether writes work: the result of the latest write, and a test write if there was none for a while.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,43 +12,43 @@ use super::error::{Severity, severity};
 /// A write that worked less than this ago proves that writes work.
 const PROOF: Duration = Duration::from_secs(10);
 
-/// After a test write that failed, the next one comes no sooner than this.
+/// The minimum pause after a failed test write.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// What a test write weighs after a write has failed: more than the largest notification, because on a full
-/// disk a small write may still fit where a large one does not.
+/// The size of a test write after a failed write: larger than the largest notification, because on a full disk a
+/// small write may still fit.
 const BALLAST: usize = 64 * 1024;
 
-/// What is known about the writes of a store. Every write reports here.
+/// The state of a store's writes. Every write reports here.
 #[derive(Debug, Default)]
-pub(crate) struct Health {
+pub(crate) struct WriteHealth {
     latest: Mutex<Latest>,
-    /// Held by whoever makes a test write: one at a time is enough.
+    /// Held during a test write: one at a time is enough.
     testing: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Default)]
 struct Latest {
     worked: Option<Instant>,
-    /// A write has failed since one worked.
+    /// A write has failed since the last one that worked.
     suspect: bool,
-    /// The latest test write, if it failed: when, and why.
+    /// When and why the latest test write failed, if it did.
     refused: Option<(Instant, String)>,
-    /// Connections that are older than this are not used any more.
+    /// Connections that were opened before this are not used any more.
     broke: Option<Instant>,
 }
 
-/// What readiness is to do.
-enum Verdict {
+/// What a readiness check must do.
+enum WriteVerdict {
     Works,
     Refused(String),
-    /// Make a test write of this weight.
+    /// Make a test write of this size.
     Test(usize),
 }
 
-impl Health {
+impl WriteHealth {
     fn latest(&self) -> MutexGuard<'_, Latest> {
-        // Whatever panicked under this lock left a state that the next write corrects.
+        // After a panic under this lock, the next write corrects the state.
         self.latest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -71,12 +71,13 @@ impl Health {
         }
     }
 
-    /// A write was not done, and the database said nothing about it.
+    /// A write was not completed, and the database reported no error.
     pub(super) fn not_done(&self) {
         self.latest().suspect = true;
     }
 
-    /// Whether a connection of this age may be used: not if a write broke connections since it was opened.
+    /// Whether a connection of this age may be used: it must have been opened after the last failure that broke
+    /// connections.
     pub(crate) fn may_use(&self, age: Duration) -> bool {
         let opened = Instant::now().checked_sub(age);
         match (self.latest().broke, opened) {
@@ -85,13 +86,13 @@ impl Health {
         }
     }
 
-    fn verdict(&self) -> Verdict {
+    fn verdict(&self) -> WriteVerdict {
         let latest = self.latest();
         match &latest.refused {
-            Some((at, why)) if at.elapsed() < RETRY => Verdict::Refused(why.clone()),
-            _ if latest.suspect => Verdict::Test(BALLAST),
-            _ if latest.worked.is_some_and(|at| at.elapsed() < PROOF) => Verdict::Works,
-            _ => Verdict::Test(0),
+            Some((at, why)) if at.elapsed() < RETRY => WriteVerdict::Refused(why.clone()),
+            _ if latest.suspect => WriteVerdict::Test(BALLAST),
+            _ if latest.worked.is_some_and(|at| at.elapsed() < PROOF) => WriteVerdict::Works,
+            _ => WriteVerdict::Test(0),
         }
     }
 
@@ -106,15 +107,15 @@ impl Health {
 impl Readiness for Store {
     async fn check(&self) -> Result<(), StoreError> {
         self.same_file()?;
-        // Of a table, so that the file or the server's disk is really looked at: the one that is always
-        // there, whichever others are wanted, and never empty.
+        // Reads a table, so that the file or the server's disk is really accessed: this one always exists and is
+        // never empty.
         self.rows(|| sqlx::query("SELECT version FROM _sqlx_migrations LIMIT 1")).await?;
-        if !matches!(self.health.verdict(), Verdict::Test(_)) {
+        if !matches!(self.health.verdict(), WriteVerdict::Test(_)) {
             return self.answer();
         }
         let _alone = self.health.testing.lock().await;
-        // Whoever had the turn before may have found out.
-        if let Verdict::Test(weight) = self.health.verdict()
+        // The previous test write may have settled it.
+        if let WriteVerdict::Test(weight) = self.health.verdict()
             && let Err(error) = self.test_write(weight).await
         {
             self.health.refused(error.to_string());
@@ -127,12 +128,12 @@ impl Readiness for Store {
 impl Store {
     fn answer(&self) -> Result<(), StoreError> {
         match self.health.verdict() {
-            Verdict::Refused(why) => Err(StoreError::Unavailable(why.into())),
-            Verdict::Works | Verdict::Test(_) => Ok(()),
+            WriteVerdict::Refused(why) => Err(StoreError::Unavailable(why.into())),
+            WriteVerdict::Works | WriteVerdict::Test(_) => Ok(()),
         }
     }
 
-    /// Commits a write of about this weight. The row is the same each time, so nothing grows.
+    /// Commits a write of about this size. The row is the same each time, so nothing grows.
     async fn test_write(&self, weight: usize) -> Result<(), StoreError> {
         let ballast = "x".repeat(weight);
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
@@ -153,27 +154,27 @@ mod tests {
 
     #[test]
     fn connections_that_were_open_when_a_write_broke_are_not_used_again() {
-        let health = Health::default();
+        let health = WriteHealth::default();
         assert!(health.may_use(Duration::MAX));
         health.failed(&sqlx::Error::BeginFailed);
         assert!(!health.may_use(Duration::from_secs(1)));
         health.worked();
-        assert!(!health.may_use(Duration::from_secs(1)), "it is still older");
+        assert!(!health.may_use(Duration::from_secs(1)), "the connection is still older");
         std::thread::sleep(Duration::from_millis(1));
         assert!(health.may_use(Duration::ZERO));
     }
 
     #[test]
     fn a_write_that_worked_needs_no_test_and_one_that_failed_needs_a_heavy_one() {
-        let health = Health::default();
-        assert!(matches!(health.verdict(), Verdict::Test(0)));
+        let health = WriteHealth::default();
+        assert!(matches!(health.verdict(), WriteVerdict::Test(0)));
         health.worked();
-        assert!(matches!(health.verdict(), Verdict::Works));
+        assert!(matches!(health.verdict(), WriteVerdict::Works));
         health.not_done();
-        assert!(matches!(health.verdict(), Verdict::Test(BALLAST)));
+        assert!(matches!(health.verdict(), WriteVerdict::Test(BALLAST)));
         health.refused("full".to_owned());
-        assert!(matches!(health.verdict(), Verdict::Refused(why) if why == "full"));
+        assert!(matches!(health.verdict(), WriteVerdict::Refused(why) if why == "full"));
         health.worked();
-        assert!(matches!(health.verdict(), Verdict::Works));
+        assert!(matches!(health.verdict(), WriteVerdict::Works));
     }
 }

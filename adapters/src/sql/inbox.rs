@@ -1,6 +1,6 @@
 use async_trait::async_trait;
-use doorstep_domain::ports::{EnteredBy, Inbox, InboxItem, StoreError, Which};
-use doorstep_domain::{Notification, NotificationId, Timestamp, UserId};
+use doorstep_domain::ports::{EnteredBy, Inbox, InboxItem, Removed, StoreError, Which};
+use doorstep_domain::{Notification, NotificationId, Timestamp, Topic, UserId};
 use sqlx::any::AnyRow;
 use sqlx::{AssertSqlSafe, Row};
 
@@ -12,10 +12,10 @@ use super::notification::insert;
 use super::run::Write;
 use super::{Store, notification, text};
 
-/// The columns of an item: first those of its notification.
+/// The columns of an item, beginning with those of its notification.
 const ITEM: &str = "id, user_id, kind, topic, payload, created_at, ttl, entered_by, read_at";
 
-/// As many as [`Inbox::mark_read`] answers at most.
+/// The most items that [`Inbox::mark_read`] returns.
 const ANSWERS: i64 = 1_000;
 
 #[async_trait]
@@ -43,7 +43,7 @@ impl Inbox for Store {
         items: &[(UserId, NotificationId)],
         at: Timestamp,
     ) -> Result<(), StoreError> {
-        // In one order for all, so that two who mark the same wait for each other and not in a circle.
+        // In one order for all callers, so that two that mark the same items cannot deadlock.
         let mut items: Vec<_> = items.iter().collect();
         items.sort_unstable_by_key(|(_, id)| *id);
         let mut transaction = self.begin().await?;
@@ -110,6 +110,44 @@ impl Inbox for Store {
         let count: i64 = row.map_or(Ok(0), |row| row.try_get(0)).map_err(failed)?;
         Ok(u64::try_from(count).unwrap_or(0))
     }
+
+    async fn remove(&self, id: NotificationId) -> Result<Option<Removed>, StoreError> {
+        let sql = format!("DELETE FROM inbox WHERE id = $1 RETURNING {ITEM}, delivered_at");
+        let mut transaction = self.begin().await?;
+        let query = sqlx::query(AssertSqlSafe(sql)).bind(id.to_string());
+        let row = transaction.optional(query).await?;
+        // Read before the commit: an item that cannot be read stays.
+        let removed = row.map(|row| -> Result<_, StoreError> {
+            let delivered: Option<i64> = row.try_get("delivered_at").map_err(failed)?;
+            Ok(Removed { item: read_item(&row)?, delivered: delivered.is_some() })
+        });
+        let removed = removed.transpose()?;
+        transaction.commit().await?;
+        Ok(removed)
+    }
+
+    async fn remove_undelivered(
+        &self,
+        user: &UserId,
+        topic: Option<Topic>,
+    ) -> Result<Vec<InboxItem>, StoreError> {
+        let sql = format!(
+            "WITH next AS MATERIALIZED \
+             (SELECT seq FROM inbox WHERE user_id = $1 AND delivered_at IS NULL \
+             AND entered_by = 'policy' AND (CAST($2 AS TEXT) IS NULL OR topic = $2) ORDER BY seq LIMIT $3{}) \
+             DELETE FROM inbox WHERE seq IN (SELECT seq FROM next) RETURNING {ITEM}, seq",
+            self.dialect.for_update
+        );
+        let mut transaction = self.begin().await?;
+        let query = sqlx::query(AssertSqlSafe(sql))
+            .bind(text::kept(&user.to_string()))
+            .bind(topic.map(|topic| topic.as_str().to_owned()))
+            .bind(ANSWERS);
+        let rows = transaction.all(query).await?;
+        let removed = in_order(&rows, read_item)?;
+        transaction.commit().await?;
+        Ok(removed)
+    }
 }
 
 impl Store {
@@ -161,7 +199,7 @@ impl Store {
         let query = sqlx::query(AssertSqlSafe(sql)).bind(at.as_micros()).bind(user).bind(ANSWERS);
         let rows = transaction.all(query).await?;
         let until_now_undelivered = in_order(&rows, read_item)?;
-        // Only what was delivered before: what comes in meanwhile must be answered first.
+        // Only items that were delivered before: those that arrive in the meantime must be returned first.
         let query = sqlx::query(
             "UPDATE inbox SET read_at = $1 \
              WHERE user_id = $2 AND read_at IS NULL AND delivered_at IS NOT NULL",
@@ -173,7 +211,7 @@ impl Store {
     }
 }
 
-/// How the store says by what an item came in.
+/// The word in the column `entered_by`.
 fn word(by: EnteredBy) -> &'static str {
     match by {
         EnteredBy::Policy => "policy",

@@ -1,16 +1,16 @@
 //! The stores behind [`Accounts`], [`Positions`], [`Sessions`], [`Inbox`], [`Handover`], [`Readiness`] and [`Audit`], in SQL.
 //!
-//! Written once, over `sqlx::Any`: one file a port, in statements that SQLite and PostgreSQL both understand.
-//! How to connect, the tuning, the migrations and the few words that differ (a `Dialect`) are in the
-//! folder of each database.
+//! Written once, over `sqlx::Any`: one file per port, in statements that both SQLite and PostgreSQL understand.
+//! Connecting, tuning, migrations and the few statements that differ (a `Dialect`) are in the folder of each
+//! database.
 //!
-//! How things are kept: ids and names as text, money as minor units, moments as microseconds since the Unix
-//! epoch, TTLs as milliseconds. `seq` is the order in which rows came to be.
+//! Representation: ids and names as text, money as minor units, moments as microseconds since the Unix epoch, TTLs
+//! as milliseconds. `seq` is the order in which rows were inserted.
 //!
-//! *Invariant:* a balance changes in the transaction that writes the ledger entry behind it, and nowhere
-//! else (`ledger.rs`). *Invariant:* what is retried by itself is a read, a `BEGIN`, or a write that changes
-//! nothing the second time; a commit never is (`run.rs`). *Invariant:* each write reports how it went
-//! (`health.rs`), because readiness and the choice of connections rest on it.
+//! *Invariant:* a balance changes only in the transaction that writes the ledger entry for it (`money.rs`).
+//! *Invariant:* only a read, a `BEGIN`, or a write that changes nothing the second time is retried automatically;
+//! a commit never is (`run.rs`). *Invariant:* each write reports its result (`health.rs`), because readiness and
+//! the choice of connections depend on it.
 //!
 //! [`Accounts`]: doorstep_domain::ports::Accounts
 //! [`Positions`]: doorstep_domain::ports::Positions
@@ -29,7 +29,7 @@ mod error;
 mod handover;
 mod health;
 mod inbox;
-mod ledger;
+mod money;
 mod notification;
 mod positions;
 mod run;
@@ -46,31 +46,30 @@ use sqlx::AnyPool;
 use crate::sqlite::DatabaseFile;
 
 pub use connect::{ConnectError, Sharing, Tables, connect, connect_to};
-pub(crate) use connect::{Step, migrate, said};
+pub(crate) use connect::{MigrationStep, migrate, said};
 pub(crate) use dialect::Dialect;
-pub(crate) use health::Health;
+pub(crate) use health::WriteHealth;
 
-/// A database that holds everything there is to hold. Cheap to clone; made by [`connect`].
+/// A database with all tables. Cheap to clone; made by [`connect`].
 #[derive(Clone)]
 pub struct Store {
-    /// Connections that may write. One, where the database lets only one write at a time.
+    /// Connections that may write. Only one if the database allows only one write at a time.
     pub(crate) writers: AnyPool,
     /// Connections that only read.
     pub(crate) readers: AnyPool,
-    /// The words that differ between databases.
+    /// The statements that differ between databases.
     pub(crate) dialect: &'static Dialect,
     /// Whether another process may write to it at the same time.
     pub(crate) shared: bool,
     /// Whether writes work.
-    pub(crate) health: Arc<Health>,
-    /// Where the data is one file.
+    pub(crate) health: Arc<WriteHealth>,
+    /// The database file, for SQLite.
     #[cfg(feature = "sqlite")]
     pub(crate) file: Option<Arc<DatabaseFile>>,
 }
 
 impl Store {
-    /// Lets go of every connection, once what is under way is done. Whoever asks afterwards is told that the
-    /// store is unavailable.
+    /// Closes every connection once its work is done. Later calls fail with [`StoreError::Unavailable`].
     pub async fn disconnect(&self) {
         self.readers.close().await;
         self.writers.close().await;
@@ -80,8 +79,8 @@ impl Store {
         }
     }
 
-    /// Fails when the database's file is not the one that was opened: what would be written to that one is
-    /// gone with the process.
+    /// Fails if the database file is not the one that was opened: writes to the old one would be lost with the
+    /// process.
     fn same_file(&self) -> Result<(), StoreError> {
         #[cfg(feature = "sqlite")]
         if let Some(file) = self.file.as_ref().filter(|file| !file.is_there()) {
@@ -94,7 +93,7 @@ impl Store {
 }
 
 impl fmt::Debug for Store {
-    /// Never the URL: it may hold a password.
+    /// Without the URL, which may contain a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Store").field("database", &self.dialect.name).finish_non_exhaustive()
     }

@@ -1,4 +1,4 @@
-//! Notifications as rows; the inbox and the handover keep them alike.
+//! Notifications as rows of the inbox and the handover.
 
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ use super::text;
 /// The columns that [`read`] expects first, in this order.
 pub(super) const COLUMNS: &str = "id, user_id, kind, topic, payload, created_at, ttl";
 
-/// Adds them to the table, in this order, leaving those that are there as they are. A column that the table
-/// has beside those of a notification gets the same value in each row.
+/// Adds the notifications to the table in this order; existing rows stay as they are. `beside` is an additional
+/// column, which gets the same value in each row.
 pub(super) async fn insert(
     transaction: &mut Write,
     table: &'static str,
@@ -51,7 +51,7 @@ pub(super) async fn insert(
     Ok(())
 }
 
-/// Reads one back.
+/// Reads a notification from [`COLUMNS`].
 pub(super) fn read(row: &AnyRow) -> Result<Notification, StoreError> {
     let id: &str = row.try_get(0).map_err(failed)?;
     let bad = |what: &str, why: &dyn std::fmt::Display| {

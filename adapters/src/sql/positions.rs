@@ -14,7 +14,7 @@ use sqlx::{AssertSqlSafe, Row};
 use super::accounts::{at_most, below_if_unknown};
 use super::error::{failed, unreadable};
 use super::run::Write;
-use super::{Store, ledger, text};
+use super::{Store, money, text};
 
 /// The columns that [`read`] expects, in this order.
 const COLUMNS: &str = "id, user_id, symbol, side, quantity, fill_price, stop_loss, take_profit, \
@@ -25,7 +25,7 @@ impl Positions for Store {
     async fn open(&self, opening: &Opening) -> Result<Open, OpenError> {
         let Opening { position, entry, key, max_open } = opening;
         let mut transaction = self.begin().await?;
-        let held = self.hold(&mut transaction, &position.user_id).await?;
+        let held = self.hold_balance(&mut transaction, &position.user_id).await?;
         if let Some(key) = key
             && let Some(before) = take_key(&mut transaction, position, key).await?
         {
@@ -43,7 +43,8 @@ impl Positions for Store {
             return Err(OpenError::TooMany);
         }
         insert(&mut transaction, &user, opening).await?;
-        let grant = ledger::append(&mut transaction, held, &position.reservation(*entry)).await?;
+        let grant =
+            money::move_money(&mut transaction, held, &position.reservation(*entry)).await?;
         only_once(grant, position)?;
         transaction.commit().await?;
         Ok(Open::Opened)
@@ -76,7 +77,7 @@ impl Positions for Store {
         };
         let user = text::kept(&position.user_id.to_string());
         let mut transaction = self.begin().await?;
-        let held = self.hold(&mut transaction, &position.user_id).await?;
+        let held = self.hold_balance(&mut transaction, &position.user_id).await?;
         let sql = "SELECT COALESCE(MAX(close_number), 0) FROM positions WHERE user_id = $1";
         let row = transaction.one(sqlx::query(sql).bind(&user)).await?;
         let number = row.try_get::<i64, _>(0).map_err(failed)? + 1;
@@ -94,7 +95,7 @@ impl Positions for Store {
         if transaction.execute(query).await? == 0 {
             return Ok(Close::AlreadyClosed);
         }
-        let grant = ledger::append(&mut transaction, held, &settlement).await?;
+        let grant = money::move_money(&mut transaction, held, &settlement).await?;
         only_once(grant, position)?;
         transaction.commit().await?;
         let number = u64::try_from(number).ok().and_then(NonZeroU64::new);
@@ -141,7 +142,7 @@ impl Positions for Store {
         after: Option<PositionId>,
         limit: usize,
     ) -> Result<Vec<Position>, StoreError> {
-        // An empty text comes before every id.
+        // An empty string sorts before every id.
         let after = after.map(|id| id.to_string()).unwrap_or_default();
         let sql = format!(
             "SELECT {COLUMNS} FROM positions WHERE closed_at IS NULL AND id > $1 \
@@ -169,7 +170,7 @@ impl Positions for Store {
     }
 }
 
-/// Which positions earn by being closed; `None` if none does.
+/// The condition for positions that earn a reward by being closed; `None` if no position does.
 pub(super) fn earned_sql(by: EarnedBy) -> Option<String> {
     match by {
         EarnedBy::Registering => None,
@@ -178,7 +179,7 @@ pub(super) fn earned_sql(by: EarnedBy) -> Option<String> {
     }
 }
 
-/// The position that was opened with this key - or, if that was too long ago, the key for the new one.
+/// Returns the position that was opened with this key. If that was too long ago, frees the key for the new one.
 async fn take_key(
     transaction: &mut Write,
     new: &Position,
@@ -227,7 +228,7 @@ async fn insert(
     Ok(())
 }
 
-/// A new position, or one that was open until now, has no such entry yet.
+/// Fails if the entry exists: a new position, or one that was open until now, has none yet.
 fn only_once(grant: Grant, position: &Position) -> Result<(), StoreError> {
     match grant {
         Grant::Granted => Ok(()),
@@ -247,7 +248,7 @@ fn read_user(row: &AnyRow) -> Result<UserId, StoreError> {
     text::unkept(user_id).parse().map_err(|e| unreadable("positions, user_id", e))
 }
 
-/// Reads one back.
+/// Reads a position from [`COLUMNS`].
 fn read(row: &AnyRow) -> Result<Position, StoreError> {
     let id = read_id(row)?;
     let bad = |what: &str, why: &dyn std::fmt::Display| {

@@ -1,4 +1,4 @@
-//! How the database is asked: within a time, and again where that is safe.
+//! Running statements: with a deadline, and with retries where they are safe.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -10,20 +10,20 @@ use sqlx::{Any, Transaction};
 
 use super::Store;
 use super::error::{failed, may_be_asked_again};
-use super::health::Health;
+use super::health::WriteHealth;
 
 /// A statement with its values.
 pub(super) type Query<'q> = sqlx::query::Query<'q, Any, AnyArguments>;
 
-/// Longer than the database's own limits on a lock or a statement, so that this one speaks only when nobody
-/// answers at all.
+/// Longer than the database's own limits on locks and statements, so that it only applies when the database does
+/// not answer at all.
 const DEADLINE: Duration = Duration::from_secs(15);
 
-/// When a server restarts, each connection in the pool may be a dead one: one try more than there are.
+/// After a restart of the server, each pooled connection may be dead: one try more than there are connections.
 const TRIES: u32 = 17;
 
 impl Store {
-    /// The rows that a `SELECT` answers.
+    /// Returns the rows of a `SELECT`.
     pub(super) async fn rows(
         &self,
         query: impl Fn() -> Query<'static> + Send + Sync,
@@ -31,7 +31,7 @@ impl Store {
         within(again(|| query().fetch_all(&self.readers))).await.map_err(NotDone::into_error)
     }
 
-    /// The one row that a `SELECT` answers, if it does.
+    /// Returns the row of a `SELECT`, if there is one.
     pub(super) async fn row(
         &self,
         query: impl Fn() -> Query<'static> + Send + Sync,
@@ -39,7 +39,7 @@ impl Store {
         within(again(|| query().fetch_optional(&self.readers))).await.map_err(NotDone::into_error)
     }
 
-    /// Runs one statement **that changes nothing the second time**; says how many rows it changed.
+    /// Runs one statement **that changes nothing the second time**, and returns the number of changed rows.
     pub(super) async fn execute(
         &self,
         query: impl Fn() -> Query<'static> + Send + Sync,
@@ -51,7 +51,7 @@ impl Store {
         Ok(done.rows_affected())
     }
 
-    /// A transaction that will write. Dropped without a commit, it changes nothing.
+    /// Begins a transaction that writes. Dropped without a commit, it changes nothing.
     pub(super) async fn begin(&self) -> Result<Write, StoreError> {
         self.same_file()?;
         let begun = within(again(|| self.writers.begin_with(self.dialect.begin))).await;
@@ -60,27 +60,27 @@ impl Store {
     }
 }
 
-/// A transaction that writes. Whatever goes wrong in it is reported to the store's [`Health`], which decides
-/// what becomes of the connection: there is no other way to a connection that writes in a transaction.
+/// A transaction that writes. Every failure in it is reported to the store's [`WriteHealth`], which decides
+/// whether the connection may be used again: there is no other way to write in a transaction.
 pub(super) struct Write {
     transaction: Transaction<'static, Any>,
-    health: Arc<Health>,
+    health: Arc<WriteHealth>,
 }
 
 impl Write {
-    /// Runs a statement; says how many rows it changed.
+    /// Runs a statement and returns the number of changed rows.
     pub(super) async fn execute(&mut self, query: Query<'_>) -> Result<u64, StoreError> {
         let done = within(query.execute(&mut *self.transaction)).await;
         Ok(self.report(done)?.rows_affected())
     }
 
-    /// The one row that a statement answers.
+    /// Returns the only row of a statement.
     pub(super) async fn one(&mut self, query: Query<'_>) -> Result<AnyRow, StoreError> {
         let done = within(query.fetch_one(&mut *self.transaction)).await;
         self.report(done)
     }
 
-    /// The one row that a statement answers, if it does.
+    /// Returns the row of a statement, if there is one.
     pub(super) async fn optional(
         &mut self,
         query: Query<'_>,
@@ -89,13 +89,13 @@ impl Write {
         self.report(done)
     }
 
-    /// The rows that a statement answers.
+    /// Returns the rows of a statement.
     pub(super) async fn all(&mut self, query: Query<'_>) -> Result<Vec<AnyRow>, StoreError> {
         let done = within(query.fetch_all(&mut *self.transaction)).await;
         self.report(done)
     }
 
-    /// Makes it last.
+    /// Commits the transaction.
     pub(super) async fn commit(self) -> Result<(), StoreError> {
         let done = within(self.transaction.commit()).await;
         done.map_err(|why| why.reported(&self.health))?;
@@ -108,7 +108,7 @@ impl Write {
     }
 }
 
-/// Why a statement was not done, or may not have been.
+/// Why a statement failed, or may have failed.
 enum NotDone {
     Failed(sqlx::Error),
     Late(tokio::time::error::Elapsed),
@@ -122,7 +122,7 @@ impl NotDone {
         }
     }
 
-    fn reported(self, health: &Health) -> StoreError {
+    fn reported(self, health: &WriteHealth) -> StoreError {
         match &self {
             Self::Failed(error) => health.failed(error),
             Self::Late(_) => health.not_done(),
@@ -131,7 +131,7 @@ impl NotDone {
     }
 }
 
-/// Asks until the answer is something else than a broken connection.
+/// Repeats the call while connections are broken.
 async fn again<T, F>(ask: impl Fn() -> F) -> Result<T, sqlx::Error>
 where
     F: Future<Output = Result<T, sqlx::Error>>,
@@ -145,7 +145,7 @@ where
     }
 }
 
-/// Waits for the database, but not for ever: a network may swallow the question or the answer.
+/// Limits the wait for the database: a network may swallow a request or its response.
 async fn within<T>(ask: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, NotDone> {
     match tokio::time::timeout(DEADLINE, ask).await {
         Ok(answer) => answer.map_err(NotDone::Failed),

@@ -7,7 +7,7 @@ use super::error::{failed, unreadable};
 use super::run::Query;
 use super::{Store, text};
 
-/// Sessions forgotten in one statement: so many that it is worth it, so few that nobody waits for it.
+/// Sessions that one statement deletes: enough to be worth it, and few enough to hold up no other write.
 const PURGE: u64 = 5_000;
 
 #[async_trait]
@@ -53,7 +53,7 @@ impl Sessions for Store {
     }
 }
 
-/// Keeps a session; as part of a registration too.
+/// The statement that stores a session, also used by registrations.
 pub(super) fn insert(session: &Session) -> Query<'static> {
     sqlx::query("INSERT INTO sessions (token, user_id, expires_at) VALUES ($1, $2, $3)")
         .bind(session.token.as_bytes().as_slice())

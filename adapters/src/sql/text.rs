@@ -1,9 +1,9 @@
-//! Text that PostgreSQL would not take.
+//! Escaping for text that PostgreSQL does not accept.
 //!
-//! A user id may be any string, so also one with a NUL in it, which PostgreSQL's `TEXT` cannot hold. It is
-//! kept as `\0`, and a backslash as `\\`, so that no two strings become one; all else stays as it is.
+//! A user id may be any string, even one with a NUL, which PostgreSQL's `TEXT` cannot hold. It is stored as `\0`,
+//! and a backslash as `\\`, so that different strings stay different; all other text is stored as it is.
 
-/// As it is kept.
+/// Escapes text for the database.
 pub(super) fn kept(text: &str) -> String {
     if text.contains(['\0', '\\']) {
         text.replace('\\', r"\\").replace('\0', r"\0")
@@ -12,7 +12,7 @@ pub(super) fn kept(text: &str) -> String {
     }
 }
 
-/// As it was.
+/// Undoes [`kept`].
 pub(super) fn unkept(kept: String) -> String {
     if !kept.contains('\\') {
         return kept;
@@ -33,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_text_survives_and_stays_apart_from_the_others() {
+    fn every_text_is_restored_and_different_texts_stay_different() {
         let texts = ["", "customer/42", "zoë", "a\0b", r"a\0b", r"a\\0b", r"\", "\0\0", r"\\"];
         let kept: Vec<_> = texts.iter().map(|text| kept(text)).collect();
         for (text, kept) in texts.iter().zip(&kept) {

@@ -1,4 +1,4 @@
-//! The file behind a SQLite store: whether it is still the one that was opened, and who may serve from it.
+//! The file of a SQLite store: whether it is still the file that was opened, and which process may serve from it.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{Read, Seek, Write};
@@ -7,32 +7,33 @@ use std::time::Duration;
 
 use crate::sql::ConnectError;
 
-/// How often the holder of the lock is looked for: it writes its process id just after it has locked the file.
+/// How often to look for the process id in a lock file: the holder writes it just after it has locked the file.
 const LOOKS: u32 = 50;
 
-/// A database file that is open.
+/// An open database file.
 #[derive(Debug)]
 pub(crate) struct DatabaseFile {
     path: PathBuf,
     identity: Option<Identity>,
-    /// Held where no other process may serve from the file. The operating system lets go of it when the
-    /// process ends, however it ends.
+    /// Held if no other process may serve from the file. The operating system releases it when the process ends,
+    /// in any way.
     lock: Option<File>,
 }
 
-/// Which file it is, whatever its name.
+/// Identifies a file regardless of its name.
 type Identity = (u64, u64);
 
 impl DatabaseFile {
-    /// A file that others may use too.
+    /// A file that other processes may use too.
     pub(super) fn shared(path: &Path) -> Self {
         Self { path: path.to_owned(), identity: identity(path), lock: None }
     }
 
     /// Locks the database file at this path, which may not exist yet, for this process.
     ///
-    /// The lock is on a file beside it, as SQLite's own locks are on the database file itself. That file
-    /// stays: removing it while another process waits for it would let two processes lock two files.
+    /// The lock is on a separate file next to it, because SQLite's own locks are on the database file. That file
+    /// is never removed: if it were removed while another process waits for it, two processes could lock two
+    /// files.
     pub(super) fn lock(path: &Path) -> Result<File, ConnectError> {
         let beside = beside(path);
         let cannot = |e: std::io::Error| ConnectError::NotWritable {
@@ -56,41 +57,41 @@ impl DatabaseFile {
         }
         let written = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
         if let Err(error) = written {
-            // As on a full disk. The lock holds all the same, and only its holder will not be named.
-            tracing::warn!(%error, file = %beside.display(), "the process id was not written");
+            // For example on a full disk. The lock still holds, but its holder cannot be named.
+            tracing::warn!(%error, file = %beside.display(), "could not write the process id");
         }
         Ok(lock)
     }
 
-    /// The file that this lock belongs to, now that it is there.
+    /// The file that this lock belongs to, once it exists.
     pub(super) fn locked(path: &Path, lock: Option<File>) -> Self {
         Self { lock, ..Self::shared(path) }
     }
 
-    /// Whether the path still leads to the file that was opened. SQLite would go on writing into a file that
-    /// was deleted, and all of it would be gone with the process.
+    /// Whether the path still leads to the file that was opened. SQLite would go on writing into a deleted file,
+    /// and all of that would be lost with the process.
     pub(crate) fn is_there(&self) -> bool {
         self.identity.is_none() || identity(&self.path) == self.identity
     }
 
-    /// Its path.
+    /// The path of the file.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Lets another process serve from it.
+    /// Allows another process to serve from the file.
     pub(crate) fn unlock(&self) {
         if let Some(lock) = &self.lock {
-            // It ends with the process at the latest.
+            // The lock ends with the process at the latest.
             lock.unlock().ok();
         }
     }
 }
 
-/// `doorstep.db` is locked by `doorstep.db.lock`, wherever a link to it may lie.
+/// The lock file: `doorstep.db.lock` for `doorstep.db`, also if the path is a link.
 fn beside(path: &Path) -> PathBuf {
     let real = fs::canonicalize(path).or_else(|_| {
-        // Not there yet: its folder is.
+        // The file does not exist yet, but its folder does.
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         let folder = fs::canonicalize(folder.unwrap_or(Path::new(".")))?;
         Ok::<_, std::io::Error>(folder.join(path.file_name().unwrap_or_default()))
@@ -122,7 +123,7 @@ fn identity(path: &Path) -> Option<Identity> {
     fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
 }
 
-/// Elsewhere a file that is open cannot be deleted.
+/// On other systems an open file cannot be deleted.
 #[cfg(not(unix))]
 fn identity(_: &Path) -> Option<Identity> {
     None

@@ -1,11 +1,11 @@
 //! SQLite: the embedded default, one file in the working directory.
 //!
-//! One connection writes, in transactions that take the write lock at their beginning: nobody then finds out
-//! in the middle that somebody else writes. Beside it a few connections read, which in WAL mode neither wait
-//! for the writer nor make it wait. Another process on the same file is waited for, five seconds long.
+//! One connection writes, in transactions that take the write lock when they begin, so that none finds out
+//! half-way that another process writes. A few more connections read; in WAL mode they neither wait for the writer
+//! nor make it wait. Other processes that hold the lock are waited for, up to five seconds.
 //!
-//! *Invariant:* a connection on which a write failed is not used again, and neither is one that believes in a
-//! transaction that has ended (`pool`).
+//! *Invariant:* a connection is not used again after a failed write, or if it assumes a transaction that has ended
+//! (`pool`).
 
 mod file;
 
@@ -16,29 +16,31 @@ use std::time::{Duration, Instant};
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::{AnyConnection, AnyPool, Connection};
 
-use crate::sql::{ConnectError, Dialect, Health, Sharing, Step, Store, Tables, migrate, said};
+use crate::sql::{
+    ConnectError, Dialect, MigrationStep, Sharing, Store, Tables, WriteHealth, migrate, said,
+};
 
 pub(crate) use self::file::DatabaseFile;
 
-/// How many read at the same time.
+/// The number of connections that read.
 const READERS: u32 = 4;
 
-/// How long one waits for the writer's turn before the store counts as unavailable.
+/// How long to wait for the writing connection before the store counts as unavailable.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// First of all the patience with other processes, as what follows needs it. `FULL`: what was committed
-/// survives a power cut too, for it is money. The log file does not stay large once it was.
+/// The busy timeout comes first because the other statements need it. `FULL`: committed data survives a power cut,
+/// because it is money. The log file shrinks again after it has been large.
 const TUNING: &str = "PRAGMA busy_timeout = 5000; \
      PRAGMA journal_mode = WAL; \
      PRAGMA synchronous = FULL; \
      PRAGMA foreign_keys = ON; \
      PRAGMA journal_size_limit = 67108864;";
 
-/// As the above, for those who only read: a reader that wrote would be a mistake of ours.
+/// The same for connections that only read: a write on them would be a bug.
 const READER_TUNING: &str = "PRAGMA busy_timeout = 5000; \
      PRAGMA query_only = ON;";
 
-const STEPS: [Step; 5] = [
+const STEPS: [MigrationStep; 5] = [
     (1, "accounts", include_str!("migrations/0001_accounts.sql")),
     (2, "notifications", include_str!("migrations/0002_notifications.sql")),
     (3, "positions", include_str!("migrations/0003_positions.sql")),
@@ -51,23 +53,23 @@ const DIALECT: Dialect = Dialect {
     begin: "BEGIN IMMEDIATE",
     begin_snapshot: "BEGIN",
     take_your_time: None,
-    // Who writes is alone.
+    // There is only one writer.
     for_update: "",
     for_update_of_free_rows: "",
 };
 
-/// Opens the file, making it if it is missing.
+/// Opens the file, and creates it if it is missing.
 pub(crate) async fn open(
     url: &str,
     tables: Tables,
     sharing: Sharing,
 ) -> Result<Store, ConnectError> {
     sqlx::any::install_default_drivers();
-    let place = Place::read(url)?;
-    let health = Arc::new(Health::default());
+    let place = DatabasePath::read(url)?;
+    let health = Arc::new(WriteHealth::default());
     if place.in_memory {
         let writers = pool(&place, 1, TUNING, &health);
-        // What another connection would open is another, empty database.
+        // Another connection would open another, empty database.
         let mut connection = writers.acquire().await.map_err(|e| place.explain(&e))?;
         migrate(&mut connection, &STEPS, tables).await?;
         let readers = writers.clone();
@@ -86,9 +88,14 @@ pub(crate) async fn open(
     Ok(Store { writers, readers, dialect: &DIALECT, shared, health, file })
 }
 
-/// The connections. Neither idle nor old ones are closed: they cost nothing, and the last one of a database
-/// in memory would take it along.
-fn pool(place: &Place, connections: u32, tuning: &'static str, health: &Arc<Health>) -> AnyPool {
+/// Makes a pool. Neither idle nor old connections are closed: they cost nothing, and closing the last one of an
+/// in-memory database would delete it.
+fn pool(
+    place: &DatabasePath,
+    connections: u32,
+    tuning: &'static str,
+    health: &Arc<WriteHealth>,
+) -> AnyPool {
     let options = AnyPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(PATIENCE)
@@ -109,8 +116,8 @@ fn pool(place: &Place, connections: u32, tuning: &'static str, health: &Arc<Heal
         })
         .after_release(|connection, _| {
             Box::pin(async move {
-                // Until the rollback that a dropped transaction asked for is done. It fails when SQLite has
-                // ended the transaction by itself, and the connection would believe in it for ever.
+                // Waits for the rollback of a dropped transaction. It fails if SQLite has ended the transaction by
+                // itself; the connection would assume the transaction forever.
                 connection.ping().await?;
                 Ok(!connection.is_in_transaction())
             })
@@ -118,25 +125,28 @@ fn pool(place: &Place, connections: u32, tuning: &'static str, health: &Arc<Heal
         .connect_lazy_with(place.again.clone())
 }
 
-/// Makes the file if it is missing and brings its schema up to date, over a connection of its own: what is
-/// wrong with the file is then told as it is, where a pool would try again until it knows only that it
-/// took too long.
-async fn prepare(place: &Place, tables: Tables, sharing: Sharing) -> Result<(), ConnectError> {
+/// Creates the file if it is missing and migrates its schema, over a connection of its own: a pool would retry,
+/// and report a timeout instead of what is wrong with the file.
+async fn prepare(
+    place: &DatabasePath,
+    tables: Tables,
+    sharing: Sharing,
+) -> Result<(), ConnectError> {
     let explain = |e| place.explain(&e);
     let mut connection = AnyConnection::connect_with(&place.options).await.map_err(explain)?;
     let started = Instant::now();
     while let Err(e) = sqlx::raw_sql(TUNING).execute(&mut connection).await {
-        // Turning a new file to WAL does not wait for others who do the same.
+        // Switching a new file to WAL does not wait for other processes that do the same.
         if code(&e) != Some(BUSY) || started.elapsed() > PATIENCE {
             return Err(explain(e));
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    // The write lock, so that of two processes only one makes the schema, and the other finds it made.
+    // Takes the write lock, so that only one of two processes creates the schema, and the other finds it.
     let mut alone = connection.begin_with(DIALECT.begin).await.map_err(explain)?;
     migrate(&mut alone, &STEPS, tables).await?;
     if sharing == Sharing::Alone {
-        // SQLite opens a file for reading where it may not write, and says so at the first write only. Whoever
+        // SQLite opens a read-only file without an error, and reports it only at the first write. A process that
         // serves will write.
         let write = sqlx::query("DELETE FROM readiness WHERE id = 0");
         write.execute(&mut *alone).await.map_err(explain)?;
@@ -145,18 +155,18 @@ async fn prepare(place: &Place, tables: Tables, sharing: Sharing) -> Result<(), 
     connection.close().await.map_err(explain)
 }
 
-/// Where the database is.
-struct Place {
+/// The location of the database.
+struct DatabasePath {
     options: AnyConnectOptions,
-    /// To open it when it is there: a file that was deleted is not made again, and empty, in its place.
+    /// For an existing file: a deleted file is not created again, empty, in its place.
     again: AnyConnectOptions,
     path: PathBuf,
     in_memory: bool,
 }
 
-impl Place {
+impl DatabasePath {
     fn read(url: &str) -> Result<Self, ConnectError> {
-        // Without the slashes of an authority, a file name may hold what a host name may not.
+        // Without the slashes of an authority, a file name may contain characters that a host name may not.
         let rest = url.trim_start_matches("sqlite:");
         let rest = rest.strip_prefix("//").unwrap_or(rest);
         let (file, parameters) = rest.split_once('?').unwrap_or((rest, ""));
@@ -175,7 +185,7 @@ impl Place {
         Ok(Self { options, again, path: file.into(), in_memory })
     }
 
-    /// What went wrong while opening it (sqlite.org/rescode.html).
+    /// Explains an error while opening the file (sqlite.org/rescode.html).
     fn explain(&self, error: &sqlx::Error) -> ConnectError {
         let path = self.path.clone();
         match (code(error), error) {
@@ -191,7 +201,7 @@ impl Place {
     }
 }
 
-/// Somebody else holds the lock.
+/// Another process holds the lock.
 const BUSY: u32 = 5;
 
 /// The primary result code.
@@ -200,7 +210,7 @@ fn code(error: &sqlx::Error) -> Option<u32> {
     Some(code & 0xff)
 }
 
-/// What the database says, without what the driver says around it.
+/// The database's message, without the driver's additions.
 fn said_by_database(error: &sqlx::Error) -> String {
     error.as_database_error().map_or_else(|| said(error), |e| e.message().to_owned())
 }

@@ -16,7 +16,7 @@ use utoipa::OpenApi;
 
 use super::events::Events;
 use super::watch::{EndOfBody, watch};
-use crate::connections::{CloseReason, Connections, Newcomer, Pace, Transport};
+use crate::connections::{Connections, DisconnectReason, Newcomer, Pace, Transport};
 use crate::http::openapi::ProblemBody;
 use crate::http::{Problem, authenticate, bearer_token, client};
 
@@ -25,9 +25,9 @@ use crate::http::{Problem, authenticate, bearer_token, client};
 pub struct SseParts {
     /// Where streams are registered.
     pub connections: Arc<Connections>,
-    /// How often a stream with nothing to say shows that it lives.
+    /// The pause after which an idle stream sends a heartbeat.
     pub heartbeat: Duration,
-    /// What hears of arrivals, departures and acknowledgements; it pushes through `connections`.
+    /// Receives arrivals, departures and acknowledgements; pushes through `connections`.
     pub delivery: Arc<Delivery>,
     /// Recognises tokens.
     pub authenticator: Arc<dyn Authenticator>,
@@ -35,11 +35,11 @@ pub struct SseParts {
     pub clock: Arc<dyn Clock>,
 }
 
-/// The route. The token comes in the `Authorization` header and nowhere else, so no page elsewhere can open
-/// a stream with somebody's credentials, and `Origin` need not be looked at here: such a request is none that
-/// a browser makes for another origin without asking first ([`for_origins`](crate::http::for_origins)).
+/// The route. The token comes only in the `Authorization` header, so no page of another origin can open a stream
+/// with a user's credentials, and `Origin` need not be checked here: a browser does not send such a request to
+/// another origin without a preflight ([`for_origins`](crate::http::for_origins)).
 pub fn router(parts: SseParts) -> Router {
-    // Without the HEAD that comes with `get`: it would be an arrival.
+    // Without the HEAD that comes with `get`: it would count as an arrival.
     let stream = get(stream).head(|| async { Problem::no_head() });
     Router::new().route("/v1/notifications/stream", stream).with_state(parts)
 }
@@ -51,8 +51,9 @@ pub struct Description;
 
 /// Receive notifications as Server-Sent Events
 ///
-/// For where a WebSocket does not pass. Each event's `id` is the notification's; on return, the last one goes
-/// into `Last-Event-ID`. The last event of a stream that the server ends is `closing`, with a WebSocket's code.
+/// For networks that do not let a WebSocket pass. Each event's `id` is the notification's; a client that
+/// reconnects sends the last one in `Last-Event-ID`. The last event of a stream that the server ends is `closing`,
+/// with a WebSocket's code.
 #[utoipa::path(
     get, path = "/v1/notifications/stream", tag = "users", security(("token" = [])),
     responses(
@@ -67,36 +68,36 @@ async fn stream(State(parts): State<SseParts>, request: Request) -> Result<Respo
     let token = bearer_token(request.headers()).ok_or_else(Problem::no_token)?;
     let caller = authenticate(&*authenticator, token).await?;
     let client = client(request.extensions());
-    // A server that does not keep the pace of its sockets cannot tell that one is too slow.
+    // A server that does not track the pace of its sockets cannot tell that one is too slow.
     let pace = request.extensions().get::<Pace>().cloned().unwrap_or_else(Pace::new);
     let newcomer = Newcomer { transport: Transport::Sse, caller: &caller, client, pace };
     let registered = connections
         .register(newcomer, Arc::clone(&delivery))
         .map_err(|refusal| Problem::try_later(&refusal.to_string()))?;
-    let line = registered.line().clone();
+    let link = registered.link().clone();
     if let Some(last) = last_event_id(request.headers()) {
-        line.acknowledged(last);
+        link.acknowledged(last);
     }
-    // Registered first, then announced, and nothing in between that waits: what waited, and what is accepted
-    // from now on, finds this stream, in one order. What it is handed is not written before it runs.
-    line.announce();
+    // Registered first, then announced, with no await in between: waiting notifications and those accepted from
+    // now on reach this stream in one order. Nothing is written before the body is polled.
+    link.announce();
     if connections.session_ends() != session_ends {
-        // Some session was ended in between. If it was this one, nothing else will notice.
+        // A session was ended in between. If it was this one, nothing else will notice.
         if !authenticator.is_alive(&caller).await? {
-            registered.end(CloseReason::SessionEnded);
+            registered.end(DisconnectReason::SessionEnded);
             return Err(Problem::dead_token());
         }
     }
-    tracing::debug!(user = %caller.user_id, connection = line.connection().id, "streaming");
+    tracing::debug!(user = %caller.user_id, connection = link.connection().id, "streaming");
     watch(&connections, registered, Arc::clone(&clock), caller.expires_at);
-    let end = EndOfBody(Arc::clone(line.connection()));
-    let events = Events { line, clock, heartbeat, written: None, end };
+    let end = EndOfBody(Arc::clone(link.connection()));
+    let events = Events { link, clock, heartbeat, written: None, end };
     let mut response = Response::new(Body::from_stream(events.into_body()));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform"));
-    // Tells nginx not to collect a response before it passes it on. `no-transform` (RFC 9111 section 5.2.2.6)
-    // keeps proxies from compressing, and so from holding events back.
+    // Tells nginx not to buffer the response. `no-transform` (RFC 9111 section 5.2.2.6) keeps proxies from
+    // compressing, and so from holding events back.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     Ok(response)
 }

@@ -7,99 +7,103 @@ use doorstep_domain::ports::Clock;
 use futures_util::Stream;
 
 use super::watch::EndOfBody;
-use crate::connections::{CloseReason, Frame, Line};
+use crate::connections::{DeliveryLink, DisconnectReason, Frame, Outgoing};
 
-/// The events of one stream: what makes the next bytes of its body.
+/// The events of one stream; makes the next bytes of its body.
 pub(super) struct Events {
-    pub(super) line: Line,
+    pub(super) link: DeliveryLink,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) heartbeat: Duration,
-    /// Handed to the HTTP connection with the last bytes.
+    /// The event that was handed to the HTTP connection last, not acknowledged yet.
     pub(super) written: Option<NotificationId>,
     pub(super) end: EndOfBody,
 }
 
-/// What comes next.
-enum Next {
+/// What a stream writes next.
+enum StreamOutput {
     Event(Arc<Frame>),
     Heartbeat,
-    End(CloseReason),
+    End(DisconnectReason),
 }
 
-/// How long a browser's `EventSource` waits before it comes back. Sent at once, so that proxies and clients see
-/// that the stream stands.
+/// Tells a browser's `EventSource` how long to wait before it reconnects. Sent at once, so that proxies and
+/// clients see that the stream is open.
 const OPENING: &str = "retry: 1000\n\n";
 const HEARTBEAT: &str = "event: heartbeat\ndata: {}\n\n";
 
 impl Events {
-    /// The body, up to the goodbye. Dropping it is the departure.
+    /// The body, up to the closing event. Dropping it reports the departure.
     pub(super) fn into_body(self) -> impl Stream<Item = Result<Bytes, std::convert::Infallible>> {
-        futures_util::stream::unfold(Stage::Opening(self), |stage| async move {
+        futures_util::stream::unfold(StreamStage::Opening(self), |stage| async move {
             let (text, stage) = match stage {
-                Stage::Opening(events) => (OPENING.into(), Stage::Live(events)),
-                Stage::Live(events) => events.next().await?,
-                Stage::Over => return None,
+                StreamStage::Opening(events) => (OPENING.into(), StreamStage::Live(events)),
+                StreamStage::Live(events) => events.next().await?,
+                StreamStage::Over => return None,
             };
             Some((Ok(Bytes::from(text)), stage))
         })
     }
 
-    async fn next(mut self) -> Option<(String, Stage)> {
+    async fn next(mut self) -> Option<(String, StreamStage)> {
         self.acknowledge_written().await;
         loop {
             match self.wait().await {
-                Next::Event(frame) if self.clock.now() >= frame.deadline => {}
-                Next::Event(frame) => {
+                StreamOutput::Event(frame) if self.clock.now() >= frame.deadline => {}
+                StreamOutput::Event(frame) => {
                     self.written = Some(frame.id);
-                    return Some((event(&frame), Stage::Live(self)));
+                    return Some((event(&frame), StreamStage::Live(self)));
                 }
-                Next::Heartbeat => return Some((HEARTBEAT.into(), Stage::Live(self))),
-                Next::End(reason) => {
+                StreamOutput::Heartbeat => {
+                    return Some((HEARTBEAT.into(), StreamStage::Live(self)));
+                }
+                StreamOutput::End(reason) => {
                     let goodbye = reason
                         .code()
                         .map(|code| format!("event: closing\ndata: {{\"code\":{code}}}\n\n"));
-                    // Dropped here, with the goodbye still to be written: nothing is pushed any more.
-                    return goodbye.map(|goodbye| (goodbye, Stage::Over));
+                    // The stream is dropped here, before the closing event is written: nothing more is pushed to
+                    // it.
+                    return goodbye.map(|goodbye| (goodbye, StreamStage::Over));
                 }
             }
         }
     }
 
-    /// The HTTP connection asked for more. It flushes before it asks a body again that had nothing, so having
-    /// nothing once shows that the last event is not in a buffer of ours any more.
+    /// The HTTP connection asked for more. It flushes before it polls a pending body again, so being pending once
+    /// shows that the last event has left our buffers.
     async fn acknowledge_written(&mut self) {
         if let Some(id) = self.written.take() {
             tokio::task::yield_now().await;
-            self.line.acknowledged(id);
+            self.link.acknowledged(id);
         }
     }
 
-    async fn wait(&self) -> Next {
+    async fn wait(&self) -> StreamOutput {
         let connection = &self.end.0;
         loop {
             tokio::select! {
                 biased;
-                reason = connection.closed() => return Next::End(reason),
+                reason = connection.closed() => return StreamOutput::End(reason),
                 (frame, room) = connection.outbox.next() => {
-                    self.line.report(room);
-                    if let Some(frame) = frame {
-                        return Next::Event(frame);
+                    self.link.report(room);
+                    // A stream is for plain clients: they are not told to take anything away.
+                    if let Some(Outgoing::Notification(frame)) = frame {
+                        return StreamOutput::Event(frame);
                     }
                 }
-                () = tokio::time::sleep(self.heartbeat) => return Next::Heartbeat,
+                () = tokio::time::sleep(self.heartbeat) => return StreamOutput::Heartbeat,
             }
         }
     }
 }
 
-/// A payload may be JSON over several lines. Those breaks are space between its parts (within its strings they
-/// are escaped), and here they would end the event's `data`.
+/// A payload may be JSON over several lines. These line breaks are whitespace between tokens (within strings they
+/// are escaped), and would end the event's `data` here.
 fn event(frame: &Frame) -> String {
     let data = String::from_utf8_lossy(&frame.text).replace(['\n', '\r'], " ");
     format!("id: {}\ndata: {data}\n\n", frame.id)
 }
 
-enum Stage {
+enum StreamStage {
     Opening(Events),
     Live(Events),
     Over,

@@ -1,4 +1,4 @@
-//! A stream without a network: what it says, when it counts as delivered, and how it ends.
+//! A stream without a network: its events, when they count as delivered, and how it ends.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,8 @@ use uuid::Uuid;
 use super::events::Events;
 use super::watch::{EndOfBody, watch};
 use crate::connections::{
-    Connections, Newcomer, Pace, Paced, Refusal, Registered, Settings, Transport,
+    ConnectionRefusal, ConnectionSettings, Connections, Newcomer, Pace, Paced, Registered,
+    Transport,
 };
 use crate::system::SystemClock;
 
@@ -40,7 +41,7 @@ fn caller(expires_at: Timestamp) -> Caller {
 }
 
 impl Rig {
-    fn new(settings: Settings) -> Self {
+    fn new(settings: ConnectionSettings) -> Self {
         let streams = Arc::new(Connections::new(settings));
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
         let delivery =
@@ -58,11 +59,11 @@ impl Rig {
 
     fn open_at(&self, pace: Pace, expires_at: Timestamp) -> BoxStream<'static, String> {
         let registered = self.register(pace, expires_at).unwrap();
-        let line = registered.line().clone();
-        line.announce();
+        let link = registered.link().clone();
+        link.announce();
         watch(&self.streams, registered, self.clock.clone(), expires_at);
-        let (clock, end) = (self.clock.clone(), EndOfBody(line.connection().clone()));
-        let events = Events { line, clock, heartbeat: HEARTBEAT, written: None, end };
+        let (clock, end) = (self.clock.clone(), EndOfBody(link.connection().clone()));
+        let events = Events { link, clock, heartbeat: HEARTBEAT, written: None, end };
         let text = |bytes: Result<axum::body::Bytes, _>| {
             let Ok(bytes) = bytes;
             String::from_utf8(bytes.to_vec()).unwrap()
@@ -70,8 +71,8 @@ impl Rig {
         Box::pin(events.into_body().map(text))
     }
 
-    fn register(&self, pace: Pace, expires_at: Timestamp) -> Result<Registered, Refusal> {
-        let (caller, client) = (caller(expires_at), crate::http::Client::UNKNOWN);
+    fn register(&self, pace: Pace, expires_at: Timestamp) -> Result<Registered, ConnectionRefusal> {
+        let (caller, client) = (caller(expires_at), crate::http::ClientAddress::UNKNOWN);
         let newcomer = Newcomer { transport: Transport::Sse, caller: &caller, client, pace };
         self.streams.register(newcomer, self.delivery.clone())
     }
@@ -91,8 +92,8 @@ impl Rig {
 }
 
 #[tokio::test]
-async fn what_waited_comes_first_and_counts_when_more_is_asked_for() {
-    let rig = Rig::new(Settings::default());
+async fn waiting_events_come_first_and_count_once_the_body_is_polled_again() {
+    let rig = Rig::new(ConnectionSettings::default());
     rig.send(7, "{\n\"two\":\r\n\"lines\"}").await;
     let mut stream = rig.open();
     assert_eq!(stream.next().await.unwrap(), "retry: 1000\n\n");
@@ -107,8 +108,8 @@ async fn what_waited_comes_first_and_counts_when_more_is_asked_for() {
 }
 
 #[tokio::test]
-async fn what_a_stream_took_with_it_comes_again_to_the_next() {
-    let rig = Rig::new(Settings::default());
+async fn events_that_a_dropped_stream_did_not_write_come_again_on_the_next() {
+    let rig = Rig::new(ConnectionSettings::default());
     let mut first = rig.open();
     rig.send(7, "{}").await;
     first.next().await.unwrap();
@@ -122,11 +123,11 @@ async fn what_a_stream_took_with_it_comes_again_to_the_next() {
 
 #[tokio::test]
 async fn each_end_has_the_code_of_a_websocket_s_close() {
-    let rig = Rig::new(Settings::default());
+    let rig = Rig::new(ConnectionSettings::default());
     let expired = rig.open_until(rig.clock.now());
     let signed_out = rig.open();
     rig.streams.ended(&user(), &TokenHash::new([1; 32]));
-    let stopping = Rig::new(Settings::default());
+    let stopping = Rig::new(ConnectionSettings::default());
     let stopped = stopping.open();
     stopping.streams.close_all();
     for (stream, code) in [(expired, 4401), (signed_out, 4401), (stopped, 1012)] {
@@ -140,16 +141,16 @@ async fn each_end_has_the_code_of_a_websocket_s_close() {
         }
     }
     let refused = stopping.register(Pace::new(), Timestamp::MAX);
-    assert_eq!(refused.err(), Some(Refusal::Stopping));
+    assert_eq!(refused.err(), Some(ConnectionRefusal::Stopping));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_stalled_stream_leaves_its_place_although_nothing_is_read_from_it() {
-    let rig = Rig::new(Settings::default());
+    let rig = Rig::new(ConnectionSettings::default());
     let (ours, _theirs) = tokio::io::duplex(1);
     let pace = Pace::new();
     let mut socket = Paced::new(ours, pace.clone());
-    // Never polled, as by a server whose socket is full.
+    // Never polled, like by a server whose socket is full.
     let stalled = rig.open_at(pace, Timestamp::MAX);
     tokio::spawn(async move { socket.write_all(b"full").await });
     tokio::time::sleep(Duration::from_secs(9)).await;
@@ -163,7 +164,7 @@ async fn a_stalled_stream_leaves_its_place_although_nothing_is_read_from_it() {
 
 #[tokio::test]
 async fn a_signed_out_stream_leaves_its_place_although_nothing_is_read_from_it() {
-    let rig = Rig::new(Settings::default());
+    let rig = Rig::new(ConnectionSettings::default());
     let _stalled = rig.open();
     rig.streams.ended(&user(), &TokenHash::new([1; 32]));
     tokio::task::yield_now().await;
@@ -171,8 +172,8 @@ async fn a_signed_out_stream_leaves_its_place_although_nothing_is_read_from_it()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_with_nothing_to_say_shows_that_it_lives() {
-    let rig = Rig::new(Settings::default());
+async fn an_idle_stream_sends_heartbeats() {
+    let rig = Rig::new(ConnectionSettings::default());
     let mut stream = rig.open();
     stream.next().await.unwrap();
     let begun = tokio::time::Instant::now();

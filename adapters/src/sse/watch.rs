@@ -3,10 +3,12 @@ use std::sync::Arc;
 use doorstep_domain::Timestamp;
 use doorstep_domain::ports::Clock;
 
-use crate::connections::{CloseReason, Connection, Connections, Registered, session_over};
+use crate::connections::{
+    Connection, Connections, DisconnectReason, Registered, session_over, too_slow,
+};
 
-/// Ends the stream when its connection is closed, its socket is too slow or its session is over, and frees its
-/// place at once: the body is only polled while the socket takes bytes, so it cannot do this.
+/// Ends the stream when its connection is closed, its socket is too slow or its session has ended, and frees its
+/// place at once. The body cannot do this: it is only polled while the socket takes bytes.
 pub(super) fn watch(
     connections: &Connections,
     registered: Registered,
@@ -15,22 +17,22 @@ pub(super) fn watch(
 ) {
     let too_slow_after = connections.too_slow_after();
     connections.tasks.spawn(async move {
-        let connection = registered.line().connection();
+        let connection = registered.link().connection();
         let reason = tokio::select! {
             biased;
             reason = connection.closed() => reason,
-            () = session_over(&*clock, expires_at) => CloseReason::SessionEnded,
-            () = connection.blocked_for(too_slow_after) => CloseReason::TooSlow,
+            () = session_over(&*clock, expires_at) => DisconnectReason::SessionEnded,
+            reason = too_slow(&connection.pace, too_slow_after) => reason,
         };
         registered.end(reason);
     });
 }
 
-/// Closes the connection when the body is dropped: the client is gone.
+/// Closes the connection when the body is dropped, because the client is gone.
 pub(super) struct EndOfBody(pub(super) Arc<Connection>);
 
 impl Drop for EndOfBody {
     fn drop(&mut self) {
-        self.0.close(CloseReason::Gone);
+        self.0.close(DisconnectReason::Gone);
     }
 }

@@ -9,23 +9,23 @@ use hyper::{Request, StatusCode, Uri};
 use super::WebhookError;
 use crate::https::{self, HttpClient, HttpsError, said};
 
-/// What posts to the receiver.
-pub(super) struct Client {
+/// The HTTP client for the receiver.
+pub(super) struct WebhookClient {
     http: HttpClient,
     url: Uri,
     timeout: Duration,
 }
 
-/// The receiver did not take a message.
+/// The receiver did not accept a message.
 pub(super) struct Untaken {
     pub(super) why: String,
-    /// It answered 410: it wants no more of it, and asking again is no use.
+    /// It answered 410: it wants no more messages, so retries are useless.
     pub(super) unwanted: bool,
-    /// What it said in `Retry-After`: seconds, or a date that is told as this time of day.
+    /// Its `Retry-After`.
     pub(super) retry_after: Option<RetryAfter>,
 }
 
-/// When a receiver wants to be asked again (RFC 9110 section 10.2.3).
+/// When the receiver wants the next request (RFC 9110 section 10.2.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RetryAfter {
     In(Duration),
@@ -33,18 +33,18 @@ pub(super) enum RetryAfter {
 }
 
 impl RetryAfter {
-    /// `None` for what is neither seconds nor a date.
+    /// Parses the header's value; `None` if it is neither seconds nor a date.
     fn parse(value: &HeaderValue) -> Option<Self> {
         let text = value.to_str().ok()?.trim();
         if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
-            // Too many digits for a number are a very long time.
+            // A number with too many digits means a very long time.
             return Some(Self::In(Duration::from_secs(text.parse().unwrap_or(u64::MAX))));
         }
         let at = jiff::fmt::rfc2822::parse(text).ok()?;
         Some(Self::At(Timestamp::from_micros(at.timestamp().as_microsecond())))
     }
 
-    /// How long that is from this time of day on.
+    /// The time to wait, from this time of day.
     pub(super) fn from(self, now: Timestamp) -> Duration {
         match self {
             Self::In(wait) => wait,
@@ -53,9 +53,9 @@ impl RetryAfter {
     }
 }
 
-impl Client {
-    /// A client for this URL. Over TLS it trusts the authorities in `authorities` (PEM), or else those that
-    /// this machine trusts.
+impl WebhookClient {
+    /// A client for this URL. Over TLS it trusts the authorities in `authorities` (PEM), or else those of this
+    /// machine.
     pub(super) fn new(
         url: &str,
         authorities: Option<&[u8]>,

@@ -1,9 +1,10 @@
-//! Tells a backend how notifications ended: batches of outcomes, posted to its URL, signed as the
+//! Tells a backend how notifications ended: batches of outcomes, posted to its URL and signed according to the
 //! [Standard Webhooks](https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md)
-//! specification has it.
+//! specification.
 //!
-//! *Invariant:* delivery never waits for it. An end goes into a bounded queue, and when that is full the oldest
-//! is lost, counted and logged. At least once: a batch whose answer was lost comes again, with the same id.
+//! *Invariant:* delivery never waits for the webhook. Outcomes go into a bounded queue; when it is full, the
+//! oldest is lost, counted and logged. Delivery to the receiver is at least once: a batch whose response was lost
+//! is sent again with the same id.
 
 mod client;
 mod queue;
@@ -22,38 +23,38 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use self::client::{Client, Untaken};
-use self::queue::Queue;
+use self::client::{Untaken, WebhookClient};
+use self::queue::OutcomeQueue;
 pub use self::sign::{Secret, SecretError};
 use crate::http::rfc3339;
 
-/// Where outcomes go, and with how much patience.
+/// Where outcomes are sent, and how often it is tried.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct WebhookSettings {
     /// The receiver: an `http://` or `https://` URL.
     pub url: String,
-    /// Whom to trust over TLS, as certificates in PEM; if nobody is named, whom the machine trusts.
+    /// The certificate authorities to trust over TLS, in PEM; `None` for those of this machine.
     pub authorities: Option<Vec<u8>>,
-    /// What signs.
+    /// The secret that signs the requests.
     pub secret: Secret,
-    /// So many outcomes at most in one request.
+    /// The most outcomes in one request.
     pub batch: usize,
-    /// So long an outcome waits for others to share its request.
+    /// How long an outcome waits for others to share its request.
     pub linger: Duration,
-    /// So long the receiver may take to answer.
+    /// How long the receiver may take to respond.
     pub timeout: Duration,
-    /// The pause after a batch's first failure; it doubles with each further one.
+    /// The pause after the first failure of a batch; it doubles with each further failure.
     pub first_pause: Duration,
     /// The longest pause.
     pub longest_pause: Duration,
-    /// So often a batch is tried before it is lost.
+    /// How often a batch is tried before it is lost.
     pub attempts: u32,
-    /// So many outcomes may wait; beyond them the oldest is lost.
+    /// How many outcomes may wait; beyond that the oldest is lost.
     pub queue: usize,
 }
 
-impl Settings {
-    /// Some 15 minutes of patience with a receiver that is away, and room for a hundred thousand outcomes.
+impl WebhookSettings {
+    /// The defaults: a receiver may be away for some 15 minutes, and a hundred thousand outcomes may wait.
     pub fn new(url: String, secret: Secret) -> Self {
         Self {
             url,
@@ -70,10 +71,9 @@ impl Settings {
     }
 }
 
-impl Settings {
-    /// The pause after so many failures of one batch. `dice`, from 0 to 1, shortens it by up to half, so that
-    /// many nodes do not come back in one moment. It is not shorter than what the receiver asked for, which
-    /// counts up to the longest pause.
+impl WebhookSettings {
+    /// The pause after this many failures of one batch. `dice`, from 0 to 1, shortens it by up to half, so that
+    /// many nodes do not come back at once. It is at least what the receiver asked for, up to the longest pause.
     fn pause(&self, failures: u32, dice: f64, asked_for: Option<Duration>) -> Duration {
         let doubled = 2_u32.saturating_pow(failures.saturating_sub(1));
         let pause = self.first_pause.saturating_mul(doubled).min(self.longest_pause);
@@ -82,40 +82,41 @@ impl Settings {
     }
 }
 
-/// Why there is no webhook.
+/// Why a webhook cannot be started.
 #[derive(Debug, thiserror::Error)]
 pub enum WebhookError {
-    /// The URL is none that can be posted to.
+    /// The URL cannot be posted to.
     #[error("it must be an http:// or https:// URL, without a user or a password in it")]
     Url,
-    /// What is to be trusted cannot be read.
+    /// The certificate authorities cannot be read.
     #[error(
-        "whom to trust must be certificates in PEM: they begin with -----BEGIN CERTIFICATE-----"
+        "the certificate authorities must be certificates in PEM, which begin with -----BEGIN CERTIFICATE-----"
     )]
     Authorities,
-    /// There is no TLS in which anybody would have to be trusted.
-    #[error("only an https:// URL needs certificates of whom to trust")]
+    /// Authorities were given for a URL without TLS.
+    #[error("certificate authorities are only for https:// URLs")]
     AuthoritiesWithoutTls,
-    /// Nobody is to be trusted.
-    #[error("this machine trusts nobody: install its CA certificates, or name some of your own")]
+    /// This machine has no certificate authorities.
+    #[error("this machine has no CA certificates: install them, or name some of your own")]
     NoAuthorities,
-    /// No client could be made.
-    #[error("no HTTP client for the webhook: {0}")]
+    /// No HTTP client could be made.
+    #[error("cannot make an HTTP client for the webhook: {0}")]
     Client(String),
 }
 
-/// The webhook at work.
+/// A running webhook.
 pub struct Webhook {
-    queue: Arc<Queue>,
+    queue: Arc<OutcomeQueue>,
     stopping: CancellationToken,
     worker: std::sync::Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Webhook {
     /// Starts its task. Must be called inside a tokio runtime.
-    pub fn start(settings: Settings, clock: Arc<dyn Clock>) -> Result<Self, WebhookError> {
-        let client = Client::new(&settings.url, settings.authorities.as_deref(), settings.timeout)?;
-        let queue = Arc::new(Queue::new(settings.queue));
+    pub fn start(settings: WebhookSettings, clock: Arc<dyn Clock>) -> Result<Self, WebhookError> {
+        let client =
+            WebhookClient::new(&settings.url, settings.authorities.as_deref(), settings.timeout)?;
+        let queue = Arc::new(OutcomeQueue::new(settings.queue));
         let stopping = CancellationToken::new();
         let (taken, stop) = (queue.clone(), stopping.clone());
         let worker = Worker { settings, client, clock, queue: taken, stopping: stop };
@@ -123,12 +124,13 @@ impl Webhook {
         Ok(Self { queue, stopping, worker })
     }
 
-    /// How many outcomes were lost: the receiver was away for too long, or too slow.
+    /// The number of lost outcomes: the receiver was away for too long, or too slow.
     pub fn lost(&self) -> u64 {
         self.queue.lost()
     }
 
-    /// Tries once more to send what waits, for at most so long. Call it when nothing ends any more.
+    /// Tries once more to send the waiting outcomes, for at most `within`. Call it after the last notification has
+    /// ended.
     pub async fn stop(&self, within: Duration) {
         self.stopping.cancel();
         let worker = self.worker.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
@@ -139,7 +141,7 @@ impl Webhook {
         }
         let left = self.queue.give_up();
         if left > 0 {
-            tracing::warn!(outcomes = left, "the webhook was not told of all outcomes");
+            tracing::warn!(outcomes = left, "some outcomes were not sent to the webhook");
         }
     }
 }
@@ -157,16 +159,16 @@ impl Drop for Webhook {
     }
 }
 
-/// The body of a request.
+/// The body of a request to the receiver.
 #[derive(Serialize)]
-struct Message {
+struct WebhookMessage {
     r#type: &'static str,
     timestamp: String,
-    data: Data,
+    data: WebhookData,
 }
 
 #[derive(Serialize)]
-struct Data {
+struct WebhookData {
     notifications: Vec<EndedBody>,
 }
 
@@ -194,15 +196,15 @@ impl From<Ended> for EndedBody {
 }
 
 struct Worker {
-    settings: Settings,
-    client: Client,
+    settings: WebhookSettings,
+    client: WebhookClient,
     clock: Arc<dyn Clock>,
-    queue: Arc<Queue>,
+    queue: Arc<OutcomeQueue>,
     stopping: CancellationToken,
 }
 
 impl Worker {
-    /// Sends batch after batch, until it is to stop and nothing is left.
+    /// Sends batch after batch until the webhook stops and nothing is left.
     async fn run(self) {
         loop {
             tokio::select! {
@@ -221,15 +223,15 @@ impl Worker {
         }
     }
 
-    /// Posts one batch until the receiver has taken it, or it is given up.
+    /// Posts one batch until the receiver takes it, or the attempts are used up.
     async fn deliver(&self, batch: Vec<Ended>) {
         let count = batch.len();
-        let message = Message {
+        let message = WebhookMessage {
             r#type: "notifications.ended",
             timestamp: rfc3339(self.clock.wall()),
-            data: Data { notifications: batch.into_iter().map(EndedBody::from).collect() },
+            data: WebhookData { notifications: batch.into_iter().map(EndedBody::from).collect() },
         };
-        // Strings and numbers have a JSON form.
+        // Strings and numbers always have a JSON form.
         let body = bytes::Bytes::from(serde_json::to_vec(&message).unwrap_or_default());
         let id = format!("msg_{}", Uuid::now_v7().simple());
         for attempt in 1.. {
@@ -238,15 +240,15 @@ impl Worker {
             let last = attempt >= self.settings.attempts || self.stopping.is_cancelled();
             if last || unwanted {
                 self.queue.count_lost(count);
-                tracing::error!(%id, outcomes = count, error = %why, attempt, "the webhook did not take a batch; it is lost");
+                tracing::error!(%id, outcomes = count, error = %why, attempt, "the webhook did not accept a batch; it is lost");
                 return;
             }
             let asked_for = retry_after.map(|when| when.from(self.clock.wall()));
             let pause = self.settings.pause(attempt, fastrand::f64(), asked_for);
-            tracing::warn!(%id, error = %why, attempt, retry_in = ?pause, "the webhook did not take a batch");
+            tracing::warn!(%id, error = %why, attempt, retry_in = ?pause, "the webhook did not accept a batch");
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
-                // One more try, at once.
+                // One more try, immediately.
                 () = self.stopping.cancelled() => {}
             }
         }

@@ -5,15 +5,15 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use doorstep_domain::Ended;
 use tokio::sync::Notify;
 
-/// Outcomes that wait to be sent. Whoever puts some in never waits; what is too much pushes out the oldest.
-pub(super) struct Queue {
+/// Outcomes that wait to be sent. Adding to it never waits; when it is full, the oldest outcomes are dropped.
+pub(super) struct OutcomeQueue {
     waiting: Mutex<VecDeque<Ended>>,
     most: usize,
     bell: Notify,
     lost: AtomicU64,
 }
 
-impl Queue {
+impl OutcomeQueue {
     pub(super) fn new(most: usize) -> Self {
         let (waiting, bell) = (Mutex::default(), Notify::new());
         Self { waiting, most: most.max(1), bell, lost: AtomicU64::new(0) }
@@ -32,7 +32,7 @@ impl Queue {
         self.bell.notify_one();
         if over > 0 {
             let before = self.count_lost(over);
-            // Not a line for each: the first, and then every thousandth.
+            // Logs the first loss, and then every thousandth.
             if before == 0 || before / 1000 < self.lost() / 1000 {
                 tracing::warn!(
                     lost = self.lost(),
@@ -42,7 +42,7 @@ impl Queue {
         }
     }
 
-    /// Waits until there is something. For one waiter.
+    /// Waits until the queue is not empty. Only one task may wait.
     pub(super) async fn filled(&self) {
         while self.waiting().is_empty() {
             self.bell.notified().await;
@@ -63,14 +63,14 @@ impl Queue {
         self.waiting().len()
     }
 
-    /// Loses what is left; says how much that was.
+    /// Drops the rest; returns its number.
     pub(super) fn give_up(&self) -> usize {
         let left = self.take(usize::MAX).len();
         self.count_lost(left);
         left
     }
 
-    /// Answers how many had been lost before.
+    /// Returns how many had been lost before.
     pub(super) fn count_lost(&self, count: usize) -> u64 {
         self.lost.fetch_add(u64::try_from(count).unwrap_or(u64::MAX), Relaxed)
     }

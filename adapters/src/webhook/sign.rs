@@ -5,22 +5,22 @@ use base64ct::{Base64, Encoding as _};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
-/// What signs the messages: `whsec_` and 24 to 64 bytes in base64. Never printed.
+/// The secret that signs messages: `whsec_` and 24 to 64 bytes in base64. Never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Vec<u8>);
 
 /// The text is not a [`Secret`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a webhook's secret is written whsec_ and 24 to 64 bytes in base64")]
+#[error("a webhook's secret is whsec_ followed by 24 to 64 bytes in base64")]
 pub struct SecretError;
 
 impl Secret {
     const PREFIX: &str = "whsec_";
 
-    /// The value of `webhook-signature` for a message of this id, sent at this time (seconds since the Unix
+    /// The value of `webhook-signature` for a message with this id, sent at this time (seconds since the Unix
     /// epoch).
     pub fn sign(&self, id: &str, timestamp: i64, body: &[u8]) -> String {
-        // HMAC takes a key of any length.
+        // HMAC accepts a key of any length.
         let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.0) else { return String::new() };
         mac.update(format!("{id}.{timestamp}.").as_bytes());
         mac.update(body);
@@ -48,7 +48,7 @@ impl fmt::Debug for Secret {
 mod tests {
     use super::*;
 
-    /// The example that the libraries of the specification's authors test themselves with.
+    /// The example from the tests of the specification's own libraries.
     #[test]
     fn the_known_example_has_its_known_signature() {
         let secret: Secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".parse().unwrap();
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_short_or_not_base64_is_no_secret() {
+    fn a_secret_that_is_too_short_or_not_base64_is_refused() {
         for text in ["", "whsec_", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_AAAA", "whsec_%%%%"] {
             assert_eq!(text.parse::<Secret>(), Err(SecretError), "{text:?}");
         }

@@ -15,13 +15,13 @@ const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 #[derive(Debug, Clone, Copy)]
 enum Does {
     Answers(u16),
-    /// Says when to come back.
+    /// Responds with `Retry-After`.
     Postpones(u16, &'static str),
     Hangs,
     HangsUp,
 }
 
-/// A request as it came.
+/// A received request.
 struct Received {
     head: String,
     body: String,
@@ -41,7 +41,7 @@ impl Received {
     }
 }
 
-/// A receiver that does these things in turn, and then answers 204; every request can be looked at.
+/// A receiver that does these things in turn, and then responds with 204; the test can look at every request.
 async fn receiver(does: Vec<Does>) -> (String, mpsc::UnboundedReceiver<Received>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/hook", listener.local_addr().unwrap());
@@ -89,16 +89,16 @@ async fn read(stream: &mut TcpStream) -> Option<Received> {
 }
 
 fn start(url: &str) -> Webhook {
-    start_with(Settings {
+    start_with(WebhookSettings {
         linger: Duration::from_millis(1),
         timeout: Duration::from_secs(2),
         first_pause: Duration::from_millis(1),
         longest_pause: Duration::from_millis(2),
-        ..Settings::new(url.to_owned(), SECRET.parse().unwrap())
+        ..WebhookSettings::new(url.to_owned(), SECRET.parse().unwrap())
     })
 }
 
-fn start_with(settings: Settings) -> Webhook {
+fn start_with(settings: WebhookSettings) -> Webhook {
     let mut clock = MockClock::new();
     clock.expect_now().return_const(Timestamp::from_micros(1_614_265_330_000_000));
     Webhook::start(settings, Arc::new(clock)).unwrap()
@@ -138,7 +138,7 @@ async fn a_message_is_signed_over_its_id_its_time_and_its_body() {
 }
 
 #[tokio::test]
-async fn one_that_hangs_fails_or_hangs_up_is_told_again_under_the_same_id() {
+async fn a_receiver_that_hangs_fails_or_hangs_up_gets_the_batch_again_with_the_same_id() {
     let does = vec![Does::Answers(500), Does::Hangs, Does::HangsUp, Does::Answers(302)];
     let times = does.len();
     let (url, mut received) = receiver(does).await;
@@ -157,7 +157,7 @@ async fn one_that_hangs_fails_or_hangs_up_is_told_again_under_the_same_id() {
 }
 
 #[tokio::test]
-async fn one_that_is_gone_is_given_up_and_the_next_batch_gets_its_turn() {
+async fn a_receiver_that_is_gone_is_given_up_and_the_next_batch_is_sent() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     drop(listener);
@@ -172,16 +172,16 @@ async fn one_that_is_gone_is_given_up_and_the_next_batch_gets_its_turn() {
 #[tokio::test]
 async fn delivery_never_waits_and_memory_is_bounded() {
     let (url, mut received) = receiver(vec![Does::Hangs]).await;
-    let webhook = start_with(Settings {
+    let webhook = start_with(WebhookSettings {
         queue: 10,
         batch: 5,
         linger: Duration::ZERO,
         timeout: Duration::from_hours(1),
-        ..Settings::new(url, SECRET.parse().unwrap())
+        ..WebhookSettings::new(url, SECRET.parse().unwrap())
     });
     webhook.ended(vec![ended(0)]).await;
     assert_eq!(received.recv().await.unwrap().ids(), [id(0)]);
-    // The receiver has it and does not answer. What ends meanwhile is taken without a moment's wait.
+    // The receiver has the request and does not answer. New outcomes are still queued without a wait.
     for n in 1..=100 {
         let put = futures_util::FutureExt::now_or_never(webhook.ended(vec![ended(n)]));
         assert!(put.is_some());
@@ -190,11 +190,11 @@ async fn delivery_never_waits_and_memory_is_bounded() {
 }
 
 #[tokio::test]
-async fn a_stop_sends_what_is_left_and_waits_no_longer_than_it_may() {
+async fn a_stop_sends_the_rest_and_waits_no_longer_than_it_may() {
     let (url, mut received) = receiver(vec![]).await;
-    let webhook = start_with(Settings {
+    let webhook = start_with(WebhookSettings {
         linger: Duration::from_hours(1),
-        ..Settings::new(url, SECRET.parse().unwrap())
+        ..WebhookSettings::new(url, SECRET.parse().unwrap())
     });
     webhook.ended((0..1200).map(ended).collect()).await;
     webhook.stop(Duration::from_mins(1)).await;
@@ -205,15 +205,15 @@ async fn a_stop_sends_what_is_left_and_waits_no_longer_than_it_may() {
     assert_eq!((sizes, webhook.lost()), (vec![500, 500, 200], 0));
 
     let (url, _received) = receiver(vec![Does::Hangs]).await;
-    let webhook = start_with(Settings::new(url, SECRET.parse().unwrap()));
+    let webhook = start_with(WebhookSettings::new(url, SECRET.parse().unwrap()));
     webhook.ended(vec![ended(1)]).await;
     webhook.stop(Duration::from_millis(1)).await;
 }
 
 #[test]
-fn only_what_can_be_posted_to_is_taken() {
+fn only_urls_that_can_be_posted_to_are_accepted() {
     for url in ["", "hook", "ftp://example.com", "https://", "http://u:s3cret@example.com"] {
-        let settings = Settings::new(url.to_owned(), SECRET.parse().unwrap());
+        let settings = WebhookSettings::new(url.to_owned(), SECRET.parse().unwrap());
         let refused = Webhook::start(settings, Arc::new(MockClock::new())).map(drop).unwrap_err();
         assert!(matches!(refused, WebhookError::Url), "{url:?}");
         assert!(!format!("{refused} {refused:?}").contains("s3cret"));
@@ -222,7 +222,7 @@ fn only_what_can_be_posted_to_is_taken() {
 
 #[test]
 fn the_pauses_double_up_to_the_longest_and_are_a_quarter_of_an_hour_in_all() {
-    let settings = Settings::new("http://example.com".to_owned(), SECRET.parse().unwrap());
+    let settings = WebhookSettings::new("http://example.com".to_owned(), SECRET.parse().unwrap());
     let pauses = |dice| -> Vec<f64> {
         (1..settings.attempts).map(|n| settings.pause(n, dice, None).as_secs_f64()).collect()
     };
@@ -233,7 +233,7 @@ fn the_pauses_double_up_to_the_longest_and_are_a_quarter_of_an_hour_in_all() {
     let minutes = pauses(0.5).iter().sum::<f64>() / 60.0;
     assert!((10.0..20.0).contains(&minutes), "{minutes}");
     assert_eq!(settings.pause(u32::MAX, 1.0, None), settings.longest_pause);
-    // What the receiver asks for counts, and cannot silence the webhook.
+    // The receiver's request counts, but cannot silence the webhook.
     let secs = Duration::from_secs;
     assert_eq!(settings.pause(1, 1.0, Some(secs(90))), secs(90));
     assert_eq!(settings.pause(9, 1.0, Some(secs(90))), secs(256), "no sooner than without it");
@@ -241,7 +241,7 @@ fn the_pauses_double_up_to_the_longest_and_are_a_quarter_of_an_hour_in_all() {
 }
 
 #[tokio::test]
-async fn one_that_answers_410_is_not_asked_again() {
+async fn a_receiver_that_answers_410_is_not_asked_again() {
     let (url, mut received) = receiver(vec![Does::Answers(410)]).await;
     let webhook = start(&url);
     webhook.ended(vec![ended(1)]).await;
@@ -252,16 +252,16 @@ async fn one_that_answers_410_is_not_asked_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_says_when_to_come_back_is_left_alone_until_then() {
-    // A minute from the test's time of day.
+async fn a_receiver_that_sends_retry_after_is_left_alone_until_then() {
+    // One minute after the test's time of day.
     let date = "Thu, 25 Feb 2021 15:03:10 GMT";
     let does = vec![Does::Postpones(429, "50"), Does::Postpones(503, date)];
     let (url, mut received) = receiver(does).await;
-    let webhook = start_with(Settings {
+    let webhook = start_with(WebhookSettings {
         linger: Duration::ZERO,
         timeout: Duration::from_hours(24),
         first_pause: Duration::from_millis(1),
-        ..Settings::new(url, SECRET.parse().unwrap())
+        ..WebhookSettings::new(url, SECRET.parse().unwrap())
     });
     let begun = tokio::time::Instant::now();
     webhook.ended(vec![ended(1)]).await;

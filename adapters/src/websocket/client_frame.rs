@@ -1,16 +1,18 @@
 use doorstep_domain::NotificationId;
 use serde::Deserialize;
 
-/// What a client says.
+/// A message from a client.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum FromClient {
-    /// It has this notification.
+    /// The client has this notification.
     Ack(NotificationId),
-    /// Something well-formed that this version does not know.
+    /// The user closed this notification.
+    Dismiss(NotificationId),
+    /// A well-formed message of a type that this version does not know.
     Unknown,
 }
 
-/// The message is not a JSON object, or is an ack of nothing.
+/// The message is not a JSON object, or is an ack without an id.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Malformed;
 
@@ -23,19 +25,21 @@ impl FromClient {
             #[serde(default)]
             id: Option<serde_json::Value>,
         }
-        // A type that is no string is not one we know, and that alone is nothing to close a connection for.
+        // A `type` that is not a string is unknown, and no reason to close the connection.
         let Ok(message) = serde_json::from_str::<Message<'_>>(text) else {
             return match serde_json::from_str(text) {
                 Ok(serde_json::Value::Object(_)) => Ok(Self::Unknown),
                 _ => Err(Malformed),
             };
         };
-        if message.kind.as_deref() != Some("ack") {
-            return Ok(Self::Unknown);
-        }
+        let of = match message.kind.as_deref() {
+            Some("ack") => Self::Ack,
+            Some("dismiss") => Self::Dismiss,
+            _ => return Ok(Self::Unknown),
+        };
         let id = message.id.as_ref().and_then(serde_json::Value::as_str).ok_or(Malformed)?;
-        // An id that none of ours can have is acknowledged by nobody, like any other unknown one.
-        Ok(id.parse().map_or(Self::Unknown, Self::Ack))
+        // An id in another format cannot be one of ours; it is ignored like any unknown id.
+        Ok(id.parse().map_or(Self::Unknown, of))
     }
 }
 
@@ -46,13 +50,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn clients_say_acks_and_things_we_do_not_know() {
+    fn acks_are_read_and_unknown_messages_are_ignored() {
         let id = NotificationId::new(Uuid::from_u128(7));
         let cases = [
             (format!(r#"{{"type":"ack","id":"{id}"}}"#), Ok(FromClient::Ack(id))),
             (format!(r#"{{"type":"ack","id":"{id}","more":[1]}}"#), Ok(FromClient::Ack(id))),
             (format!(r#"{{"type":"\u0061ck","id":"{id}"}}"#), Ok(FromClient::Ack(id))),
             (r#"{"type":"ack","id":"nobody's"}"#.into(), Ok(FromClient::Unknown)),
+            (format!(r#"{{"type":"dismiss","id":"{id}"}}"#), Ok(FromClient::Dismiss(id))),
+            (r#"{"type":"dismiss"}"#.into(), Err(Malformed)),
             (r#"{"type":"hello"}"#.into(), Ok(FromClient::Unknown)),
             (r#"{"type":7}"#.into(), Ok(FromClient::Unknown)),
             ("{}".into(), Ok(FromClient::Unknown)),

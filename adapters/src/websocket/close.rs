@@ -3,22 +3,23 @@ use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
-use crate::connections::CloseReason;
+use crate::connections::DisconnectReason;
 
-/// The close frame for a reason, if the client can still be told.
-pub(super) fn close_frame(reason: CloseReason) -> Option<CloseFrame> {
+/// The close frame for a reason; `None` if the client cannot be told any more.
+pub(super) fn close_frame(reason: DisconnectReason) -> Option<CloseFrame> {
     let code = CloseCode::from(reason.code()?);
     Some(CloseFrame { code, reason: reason.text().into() })
 }
 
-/// What a failed read says about the client.
-pub(super) fn of_error(error: &Error) -> CloseReason {
+/// Why a connection ends whose read failed with this error.
+pub(super) fn of_error(error: &Error) -> DisconnectReason {
     match error {
-        Error::Utf8(_) => CloseReason::Malformed,
-        Error::Capacity(CapacityError::MessageTooLong { .. }) => CloseReason::TooLarge,
-        // A socket that ends without a goodbye is reported like this; it is not the client's fault.
-        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => CloseReason::Gone,
-        Error::Protocol(_) => CloseReason::Protocol,
-        _ => CloseReason::Gone,
+        Error::Utf8(_) => DisconnectReason::Malformed,
+        Error::Capacity(CapacityError::MessageTooLong { .. }) => DisconnectReason::TooLarge,
+        // A socket that ends without a close frame is reported like this; it is not a protocol error of the
+        // client.
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => DisconnectReason::Gone,
+        Error::Protocol(_) => DisconnectReason::Protocol,
+        _ => DisconnectReason::Gone,
     }
 }

@@ -9,21 +9,23 @@ use tokio::sync::Notify;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{Bytes, Error, Message, Utf8Bytes};
 
-use super::Settings;
+use super::WebSocketSettings;
 use super::client_frame::FromClient;
 use super::close::{close_frame, of_error};
-use crate::connections::{CloseReason, Frame, Line, Registered, session_over};
+use crate::connections::{
+    DeliveryLink, DisconnectReason, Frame, Outgoing, Registered, session_over, too_slow,
+};
 
-/// Whether a client says what it has received.
+/// Whether the client acknowledges notifications.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
-    /// `doorstep.v1`: the client does.
+    /// `doorstep.v1`: the client acknowledges.
     Acknowledging,
-    /// `doorstep.plain.v1`: writing the frame has to do.
+    /// `doorstep.plain.v1`: a written frame counts as delivered.
     Plain,
 }
 
-/// Sent with each ping to a client that acknowledges: a browser hides pings from its page.
+/// Sent with each ping to a client that acknowledges, because a browser hides pings from its page.
 const HEARTBEAT: Utf8Bytes = Utf8Bytes::from_static(r#"{"type":"heartbeat"}"#);
 
 /// A WebSocket from its registration to its end.
@@ -37,33 +39,36 @@ pub(super) struct Conversation<'a> {
 }
 
 impl Conversation<'_> {
-    /// Lives until something ends it, and says what.
+    /// Runs until the connection ends, and returns the reason.
     ///
-    /// Reading, writing, pinging and expiring go on beside each other in one task: a socket that takes no
-    /// more bytes holds up none of the rest.
-    pub(super) async fn run<S>(self, socket: WebSocketStream<S>, settings: &Settings) -> CloseReason
+    /// Reading, writing, pinging and expiry run concurrently in one task, so that a socket that takes no bytes
+    /// holds up nothing else.
+    pub(super) async fn run<S>(
+        self,
+        socket: WebSocketStream<S>,
+        settings: &WebSocketSettings,
+    ) -> DisconnectReason
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let Self { mode, expires_at, registered, clock, too_slow_after } = self;
-        let line = registered.line();
+        let link = registered.link();
         let (ping, heard) = (Notify::new(), AtomicBool::new(true));
         let (mut sink, mut stream) = socket.split();
         let reason = {
-            let reader = Reader { mode, line, heard: &heard };
-            let writer = Writer { mode, line, clock, ping: &ping, too_slow_after };
+            let reader = SocketReader { mode, link, heard: &heard };
+            let writer = SocketWriter { mode, link, clock, ping: &ping, too_slow_after };
             tokio::select! {
-                reason = line.connection().closed() => reason,
+                reason = link.connection().closed() => reason,
                 reason = reader.run(&mut stream, settings.max_client_bytes) => reason,
                 reason = writer.run(&mut sink) => reason,
                 reason = heartbeat(&ping, &heard, settings) => reason,
-                () = session_over(clock, expires_at) => CloseReason::SessionEnded,
+                () = session_over(clock, expires_at) => DisconnectReason::SessionEnded,
             }
         };
-        // Before the goodbye, which may take its time: from here on nothing is pushed to this connection,
-        // and delivery pushes what this one has not acknowledged to others, or later.
+        // Before the closing handshake, which may take a while: from here on nothing is pushed to this connection,
+        // and delivery pushes unacknowledged notifications to other connections, or later.
         registered.end(reason);
-        // The two are halves of one socket.
         if let Ok(socket) = stream.reunite(sink) {
             close(socket, reason, settings).await;
         }
@@ -71,18 +76,18 @@ impl Conversation<'_> {
     }
 }
 
-struct Reader<'a> {
+struct SocketReader<'a> {
     mode: Mode,
-    line: &'a Line,
+    link: &'a DeliveryLink,
     heard: &'a AtomicBool,
 }
 
-impl Reader<'_> {
+impl SocketReader<'_> {
     async fn run(
         self,
         stream: &mut (impl Stream<Item = Result<Message, Error>> + Unpin),
         max_bytes: usize,
-    ) -> CloseReason {
+    ) -> DisconnectReason {
         while let Some(message) = stream.next().await {
             // Any message shows that the client is there.
             self.heard.store(true, Ordering::Relaxed);
@@ -90,40 +95,44 @@ impl Reader<'_> {
                 Ok(Message::Text(text)) if text.len() <= max_bytes => {
                     match FromClient::parse(&text) {
                         Ok(FromClient::Ack(id)) if self.mode == Mode::Acknowledging => {
-                            self.line.acknowledged(id);
+                            self.link.acknowledged(id);
                         }
-                        // For a plain connection the writer acknowledges.
-                        Ok(FromClient::Ack(_) | FromClient::Unknown) => {}
-                        Err(_) => return CloseReason::Malformed,
+                        Ok(FromClient::Dismiss(id)) if self.mode == Mode::Acknowledging => {
+                            self.link.dismissed(id);
+                        }
+                        // On a plain connection the writer acknowledges.
+                        Ok(FromClient::Ack(_) | FromClient::Dismiss(_) | FromClient::Unknown) => {}
+                        Err(_) => return DisconnectReason::Malformed,
                     }
                 }
-                Ok(Message::Text(_)) => return CloseReason::TooLarge,
-                Ok(Message::Binary(_)) => return CloseReason::Binary,
-                Ok(Message::Close(_)) => return CloseReason::Gone,
+                Ok(Message::Text(_)) => return DisconnectReason::TooLarge,
+                Ok(Message::Binary(_)) => return DisconnectReason::Binary,
+                Ok(Message::Close(_)) => return DisconnectReason::Gone,
                 Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => {}
                 Err(error) => return of_error(&error),
             }
         }
-        CloseReason::Gone
+        DisconnectReason::Gone
     }
 }
 
-struct Writer<'a> {
+struct SocketWriter<'a> {
     mode: Mode,
-    line: &'a Line,
+    link: &'a DeliveryLink,
     clock: &'a dyn Clock,
     ping: &'a Notify,
     too_slow_after: Duration,
 }
 
-impl Writer<'_> {
-    async fn run(self, sink: &mut (impl Sink<Message> + Unpin)) -> CloseReason {
+impl SocketWriter<'_> {
+    async fn run(self, sink: &mut (impl Sink<Message> + Unpin)) -> DisconnectReason {
         loop {
             let written = tokio::select! {
-                (frame, room) = self.line.connection().outbox.next() => {
-                    self.line.report(room);
+                (frame, room) = self.link.connection().outbox.next() => {
+                    self.link.report(room);
                     match frame {
-                        Some(frame) => self.write(sink, &frame).await,
+                        Some(Outgoing::Notification(frame)) => self.write(sink, &frame).await,
+                        Some(Outgoing::Retract(text)) => self.retract(sink, text).await,
                         None => Ok(()),
                     }
                 }
@@ -135,21 +144,35 @@ impl Writer<'_> {
         }
     }
 
-    /// Frame by frame, each flushed: only so is it known which of them a plain client has been written.
+    /// Each frame is flushed on its own: only then is it known which frames a plain client has been written.
     async fn write(
         &self,
         sink: &mut (impl Sink<Message> + Unpin),
         frame: &Frame,
-    ) -> Result<(), CloseReason> {
+    ) -> Result<(), DisconnectReason> {
         if self.clock.now() >= frame.deadline {
             return Ok(());
         }
         let Ok(text) = Utf8Bytes::try_from(frame.text.clone()) else { return Ok(()) };
         self.unless_too_slow(async { sink.send(Message::Text(text)).await.is_ok() }).await?;
         if self.mode == Mode::Plain {
-            self.line.acknowledged(frame.id);
+            self.link.acknowledged(frame.id);
         }
         Ok(())
+    }
+
+    /// Only clients that acknowledge know what to do with it.
+    async fn retract(
+        &self,
+        sink: &mut (impl Sink<Message> + Unpin),
+        text: Bytes,
+    ) -> Result<(), DisconnectReason> {
+        match Utf8Bytes::try_from(text) {
+            Ok(text) if self.mode == Mode::Acknowledging => {
+                self.unless_too_slow(async { sink.send(Message::Text(text)).await.is_ok() }).await
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The heartbeat and the ping, in one write.
@@ -160,19 +183,25 @@ impl Writer<'_> {
         sink.send(Message::Ping(Bytes::new())).await.is_ok()
     }
 
-    /// Waits for a write, unless the socket takes no byte for too long.
-    async fn unless_too_slow(&self, write: impl Future<Output = bool>) -> Result<(), CloseReason> {
+    /// Waits for a write, but gives up when the connection is too slow.
+    async fn unless_too_slow(
+        &self,
+        write: impl Future<Output = bool>,
+    ) -> Result<(), DisconnectReason> {
         tokio::select! {
             biased;
-            written = write => if written { Ok(()) } else { Err(CloseReason::Gone) },
-            () = self.line.connection().blocked_for(self.too_slow_after) => Err(CloseReason::TooSlow),
+            written = write => if written { Ok(()) } else { Err(DisconnectReason::Gone) },
+            reason = too_slow(&self.link.connection().pace, self.too_slow_after) => Err(reason),
         }
     }
 }
 
-/// Pings, and ends when a ping has not been answered in time. It does so too when the ping could not even
-/// be written.
-async fn heartbeat(ping: &Notify, heard: &AtomicBool, settings: &Settings) -> CloseReason {
+/// Pings, and returns when a ping has not been answered in time, even if the ping could not be written.
+async fn heartbeat(
+    ping: &Notify,
+    heard: &AtomicBool,
+    settings: &WebSocketSettings,
+) -> DisconnectReason {
     let pause = settings.ping_interval.saturating_sub(settings.pong_timeout);
     tokio::time::sleep(settings.ping_interval).await;
     loop {
@@ -180,39 +209,39 @@ async fn heartbeat(ping: &Notify, heard: &AtomicBool, settings: &Settings) -> Cl
         ping.notify_one();
         tokio::time::sleep(settings.pong_timeout).await;
         if !heard.load(Ordering::Relaxed) {
-            return CloseReason::Unanswered;
+            return DisconnectReason::Unanswered;
         }
         tokio::time::sleep(pause).await;
     }
 }
 
-/// Says goodbye: the close frame, then the end of our side, then reading on until the client has ended its
-/// own. Closing with something unread would reset the connection, and take the close frame with it.
+/// Closes: sends the close frame, ends our side, and reads on until the client has ended its side. Closing a
+/// socket with unread data would reset the connection and lose the close frame.
 pub(super) async fn close<S>(
     mut socket: WebSocketStream<S>,
-    reason: CloseReason,
-    settings: &Settings,
+    reason: DisconnectReason,
+    settings: &WebSocketSettings,
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    if reason == CloseReason::Unanswered {
+    if reason == DisconnectReason::Unanswered {
         return;
     }
     let goodbye = async {
-        // Where the client has said goodbye first, its frame has been answered, and this only fails.
+        // If the client closed first, its close frame has been answered already, and this only fails.
         let _ = socket.close(close_frame(reason)).await;
         let _ = socket.flush().await;
-        // From here on past the WebSocket layer: after a frame that is too large or makes no sense, it no
-        // longer knows where the next one begins.
+        // From here on without the WebSocket layer: after an invalid frame it no longer knows where the next one
+        // begins.
         let socket = socket.get_mut();
         let _ = socket.shutdown().await;
         let mut unread = [0; 1024];
         while socket.read(&mut unread).await.is_ok_and(|read| read > 0) {}
     };
-    // A client that does not read does not hold its connection open any longer than this. One that was too slow
-    // must first read what its socket holds already.
+    // A client that does not read cannot hold its connection open for longer. A client that was too slow must
+    // first read what is in its socket already.
     let grace = match reason {
-        CloseReason::TooSlow => settings.slow_close_grace,
+        DisconnectReason::TooSlow => settings.slow_close_grace,
         _ => settings.close_grace,
     };
     let _ = tokio::time::timeout(grace, goodbye).await;

@@ -5,23 +5,23 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use super::conversation::Mode;
 use crate::http::{Problem, bearer_token};
 
-/// The client acknowledges.
+/// The subprotocol of clients that acknowledge.
 const ACKNOWLEDGING: &str = "doorstep.v1";
-/// The client does not.
+/// The subprotocol of clients that do not.
 const PLAIN: &str = "doorstep.plain.v1";
-/// In a browser, which cannot set headers, the token comes as one more offered subprotocol.
+/// A browser cannot set headers, so its token comes as one more offered subprotocol.
 const TOKEN_PREFIX: &str = "bearer.";
 
-/// The token that the client shows, in a header or as a subprotocol.
+/// The client's token, from a header or a subprotocol.
 pub(super) fn token(headers: &HeaderMap) -> Option<&str> {
     bearer_token(headers)
         .or_else(|| offered(headers).find_map(|name| name.strip_prefix(TOKEN_PREFIX)))
 }
 
-/// How the client wants to talk, and which of the offered subprotocols that is.
+/// The client's mode, and the subprotocol to select.
 ///
 /// A client that offers subprotocols and gets none of them must end the connection (RFC 6455 section 4.1, and
-/// browsers do); what was written to it would be lost. So an offer without one of ours is refused.
+/// browsers do); frames written to it would be lost. Therefore an offer without one of ours is refused.
 pub(super) fn mode(headers: &HeaderMap) -> Result<(Mode, Option<&'static str>), Problem> {
     let offers = |wanted: &str| offered(headers).any(|name| name == wanted);
     if offers(ACKNOWLEDGING) {
@@ -29,8 +29,8 @@ pub(super) fn mode(headers: &HeaderMap) -> Result<(Mode, Option<&'static str>), 
     } else if offers(PLAIN) {
         Ok((Mode::Plain, Some(PLAIN)))
     } else if headers.contains_key(header::SEC_WEBSOCKET_PROTOCOL) {
-        let detail = "none of the offered subprotocols is spoken here: offer `doorstep.v1` (the client \
-                      acknowledges) or `doorstep.plain.v1` (it does not), beside `bearer.TOKEN`";
+        let detail = "none of the offered subprotocols is supported: offer `doorstep.v1` (the client \
+                      acknowledges) or `doorstep.plain.v1` (it does not), in addition to `bearer.TOKEN`";
         Err(Problem::new(StatusCode::BAD_REQUEST, detail))
     } else {
         Ok((Mode::Plain, None))
@@ -42,7 +42,7 @@ fn offered(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).map(str::trim)
 }
 
-/// The answer to an opening handshake (RFC 6455 section 4.2), if it is one.
+/// Returns the response to an opening handshake (RFC 6455 section 4.2), or the problem with it.
 pub(super) fn answer(
     method: &Method,
     version: Version,
@@ -68,7 +68,7 @@ pub(super) fn answer(
     }
     let mut versions = headers.get_all(header::SEC_WEBSOCKET_VERSION).iter();
     if versions.next().is_none_or(|version| version != "13") || versions.next().is_some() {
-        return Err(required(StatusCode::UPGRADE_REQUIRED, "WebSocket version 13 is spoken here"));
+        return Err(required(StatusCode::UPGRADE_REQUIRED, "WebSocket version 13 is required"));
     }
     let mut keys = headers.get_all(header::SEC_WEBSOCKET_KEY).iter();
     let (Some(key), None) = (keys.next().filter(|key| is_key(key)), keys.next()) else {
@@ -88,7 +88,8 @@ pub(super) fn answer(
     Ok(response)
 }
 
-/// 16 bytes in Base64 (RFC 6455 section 4.2.1): 22 characters, of which the last carries two bits, and the padding.
+/// Whether this is 16 bytes in Base64 (RFC 6455 section 4.2.1): 22 characters, the last of which carries two bits,
+/// and the padding.
 fn is_key(key: &HeaderValue) -> bool {
     let [sixteen_bytes @ .., b'=', b'='] = key.as_bytes() else { return false };
     let [whole @ .., last] = sixteen_bytes else { return false };

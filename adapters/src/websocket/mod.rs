@@ -1,8 +1,8 @@
 //! `GET /v1/ws`: notifications over WebSocket (RFC 6455).
 //!
-//! Each connection is first registered in [`Connections`](crate::connections::Connections) and then announced as
-//! arrived; at its end it is first removed and then announced as departed, for whatever reason it ended. Each
-//! connection has a task and an outbox of its own.
+//! Each connection has a task and an outbox of its own. It is registered in
+//! [`Connections`](crate::connections::Connections) before it is announced as arrived, and removed before it is
+//! announced as departed, for whatever reason it ends.
 
 mod client_frame;
 mod close;
@@ -13,5 +13,5 @@ mod settings;
 mod tests;
 mod upgrade;
 
-pub use settings::Settings;
+pub use settings::WebSocketSettings;
 pub use upgrade::{Description, WebSocketParts, router};

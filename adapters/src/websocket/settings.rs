@@ -2,24 +2,24 @@ use std::time::Duration;
 
 use crate::http::AllowedOrigins;
 
-/// How WebSocket connections are treated.
+/// The settings of WebSocket connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
+pub struct WebSocketSettings {
     /// How often the server pings.
     pub ping_interval: Duration,
-    /// How long a client has for an answer to a ping; less than the interval.
+    /// How long a client may take to answer a ping; less than the interval.
     pub pong_timeout: Duration,
-    /// How long a closing connection has for its last frame and the client's goodbye.
+    /// How long a closing connection may take for its last frame and the client's close frame.
     pub close_grace: Duration,
-    /// The same for a client that was too slow, and may read on late.
+    /// The same for a client that was too slow and may read on late.
     pub slow_close_grace: Duration,
     /// The largest message from a client, in bytes.
     pub max_client_bytes: usize,
-    /// Origins of web pages that may connect besides the server's own.
+    /// Origins of web pages that may connect, in addition to the server's own.
     pub allowed_origins: AllowedOrigins,
 }
 
-impl Default for Settings {
+impl Default for WebSocketSettings {
     fn default() -> Self {
         Self {
             ping_interval: Duration::from_secs(25),

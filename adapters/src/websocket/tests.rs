@@ -1,18 +1,15 @@
-//! Connections in virtual time, over a pipe instead of a socket: what only shows after seconds, or an hour.
+//! Connections in virtual time, over a pipe instead of a socket: behaviour that takes seconds or hours to show.
+
+mod sessions;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use doorstep_application::delivery::{Delivery, Receipt};
-use doorstep_application::sign_ins::{SessionEnd, SignInParts, SignIns};
 use doorstep_application::{Caller, LetInBy};
-use doorstep_domain::ports::{
-    Attempt, Clock, MockAccounts, MockPasswordHasher, MockTokens, Presence as _, Pushed,
-    Pusher as _, Sessions, StoreError,
-};
+use doorstep_domain::ports::{Attempt, Clock, Presence as _, Pushed, Pusher as _};
 use doorstep_domain::{
-    Kind, Notification, NotificationId, Outcome, Payload, Session, Timestamp, TokenHash, UserId,
+    Kind, Notification, NotificationId, Outcome, Payload, Timestamp, TokenHash, UserId,
 };
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::io::{AsyncReadExt as _, DuplexStream};
@@ -23,14 +20,13 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;
 use uuid::Uuid;
 
+use super::WebSocketSettings;
 use super::conversation::{Conversation, Mode};
-use super::upgrade::live;
-use super::{Settings, WebSocketParts};
 use crate::connections::{
-    self, CloseReason, Connections, Newcomer, Pace, Paced, Registered, Transport,
+    self, Connections, DisconnectReason, Newcomer, Pace, Paced, Registered, Transport,
 };
 
-/// Tells tokio's time, which in these tests only moves while everybody waits.
+/// Returns tokio's time, which in these tests only advances while all tasks wait.
 struct VirtualClock(Instant);
 
 impl Clock for VirtualClock {
@@ -43,17 +39,17 @@ struct Node {
     connections: Arc<Connections>,
     delivery: Arc<Delivery>,
     clock: Arc<dyn Clock>,
-    settings: Arc<Settings>,
+    settings: Arc<WebSocketSettings>,
 }
 
 type Client = WebSocketStream<DuplexStream>;
 
 impl Node {
     fn new() -> Self {
-        Self::with(connections::Settings::default())
+        Self::with(connections::ConnectionSettings::default())
     }
 
-    fn with(limits: connections::Settings) -> Self {
+    fn with(limits: connections::ConnectionSettings) -> Self {
         let connections = Arc::new(Connections::new(limits));
         let clock: Arc<dyn Clock> = Arc::new(VirtualClock(Instant::now()));
         let delivery =
@@ -62,8 +58,12 @@ impl Node {
         Self { connections, delivery, clock, settings: Arc::default() }
     }
 
-    fn register(&self, caller: &Caller, pace: Pace) -> Result<Registered, connections::Refusal> {
-        let client = crate::http::Client::UNKNOWN;
+    fn register(
+        &self,
+        caller: &Caller,
+        pace: Pace,
+    ) -> Result<Registered, connections::ConnectionRefusal> {
+        let client = crate::http::ClientAddress::UNKNOWN;
         let newcomer = Newcomer { transport: Transport::WebSocket, caller, client, pace };
         self.connections.register(newcomer, self.delivery.clone())
     }
@@ -74,14 +74,14 @@ impl Node {
         caller: &Caller,
         mode: Mode,
         pipe_bytes: usize,
-    ) -> (Client, JoinHandle<CloseReason>) {
+    ) -> (Client, JoinHandle<DisconnectReason>) {
         let (ours, theirs) = tokio::io::duplex(pipe_bytes);
         let pace = Pace::new();
         let ours = Paced::new(ours, pace.clone());
         let server = WebSocketStream::from_raw_socket(ours, Role::Server, None).await;
         let client = WebSocketStream::from_raw_socket(theirs, Role::Client, None).await;
         let registered = self.register(caller, pace).unwrap();
-        registered.line().announce();
+        registered.link().announce();
         let (settings, clock) = (Arc::clone(&self.settings), Arc::clone(&self.clock));
         let (expires_at, too_slow_after) = (caller.expires_at, self.connections.too_slow_after());
         let task = tokio::spawn(async move {
@@ -143,34 +143,19 @@ async fn a_client_that_answers_pings_stays_and_one_that_does_not_goes() {
     let node = Node::new();
     let (mut lively, lively_task) = node.connect(&ada(), Mode::Plain, 1024).await;
     let (dead, dead_task) = node.connect(&ada(), Mode::Plain, 1024).await;
-    // Reading is what answers pings.
+    // The client answers pings while it reads.
     let reading = tokio::spawn(async move { while lively.next().await.is_some() {} });
-    assert_eq!(dead_task.await.unwrap(), CloseReason::Unanswered);
+    assert_eq!(dead_task.await.unwrap(), DisconnectReason::Unanswered);
     assert_eq!(node.clock.now(), Timestamp::from_micros(35_000_000), "25 s, and 10 s of patience");
     drop(dead);
     tokio::time::sleep(Duration::from_hours(1)).await;
     assert!(!lively_task.is_finished() && node.connections.is_online(&ada().user_id).await);
     reading.abort();
-    assert_eq!(lively_task.await.unwrap(), CloseReason::Gone);
+    assert_eq!(lively_task.await.unwrap(), DisconnectReason::Gone);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_session_that_expires_takes_its_connection_along() {
-    let node = Node::new();
-    let expires_at = Timestamp::from_micros(0) + Duration::from_mins(150);
-    let (mut client, task) = node.connect(&Caller { expires_at, ..ada() }, Mode::Plain, 1024).await;
-    let code = loop {
-        if let Message::Close(frame) = client.next().await.unwrap().unwrap() {
-            break u16::from(frame.unwrap().code);
-        }
-    };
-    assert_eq!((code, node.clock.now()), (4401, expires_at));
-    drop(client);
-    assert_eq!(task.await.unwrap(), CloseReason::SessionEnded);
-}
-
-#[tokio::test(start_paused = true)]
-async fn written_is_delivered_to_a_plain_client_and_not_to_one_that_acknowledges() {
+async fn a_written_frame_is_delivered_to_a_plain_client_and_not_to_one_that_acknowledges() {
     let node = Node::new();
     let (mut plain, _task) = node.connect(&ada(), Mode::Plain, 1024).await;
     assert_eq!(node.send(1).await.outcome().await, Some(Outcome::Delivered));
@@ -182,16 +167,16 @@ async fn written_is_delivered_to_a_plain_client_and_not_to_one_that_acknowledges
     let receipt = node.send(2).await;
     assert_eq!(id_in(&text(&mut acking).await), 2);
     tokio::time::sleep(Duration::from_secs(1)).await;
-    assert_eq!(node.delivery.ended(Outcome::Delivered), 1, "it has not said anything yet");
+    assert_eq!(node.delivery.ended(Outcome::Delivered), 1, "it has not acknowledged yet");
     let ack = format!(r#"{{"type":"ack","id":"{}"}}"#, Uuid::from_u128(2));
     acking.send(Message::text(ack)).await.unwrap();
     assert_eq!(receipt.outcome().await, Some(Outcome::Delivered));
     drop(acking);
-    assert_eq!(task.await.unwrap(), CloseReason::Gone);
+    assert_eq!(task.await.unwrap(), DisconnectReason::Gone);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_not_acknowledged_in_time_is_shown_again_on_the_same_connection() {
+async fn unacknowledged_notifications_are_pushed_again_on_the_same_connection() {
     let node = Node::new();
     let (mut client, _task) = node.connect(&ada(), Mode::Acknowledging, 1024).await;
     let _receipt = node.send(1).await;
@@ -199,7 +184,7 @@ async fn what_is_not_acknowledged_in_time_is_shown_again_on_the_same_connection(
         assert_eq!(id_in(&text(&mut client).await), 1);
         assert_eq!(node.clock.now().as_millis() / 1000, at, "10 s, and doubled with each repeat");
     }
-    // To a new connection it is new.
+    // A new connection gets it at once.
     let (mut other, _other) = node.connect(&ada(), Mode::Acknowledging, 1024).await;
     for at in [30, 40] {
         assert_eq!(id_in(&text(&mut other).await), 1);
@@ -208,7 +193,7 @@ async fn what_is_not_acknowledged_in_time_is_shown_again_on_the_same_connection(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_frame_whose_time_is_up_is_not_written() {
+async fn a_frame_is_not_written_after_its_deadline() {
     let node = Node::new();
     // Room for less than one frame: the first is being written, the others wait behind it.
     let (mut client, _task) = node.connect(&ada(), Mode::Plain, 64).await;
@@ -228,8 +213,11 @@ async fn a_frame_whose_time_is_up_is_not_written() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_full_connection_is_there_and_a_dead_slow_one_is_gone_after_the_grace() {
-    let limits = connections::Settings { outbox_frames: 4, ..connections::Settings::default() };
+async fn a_full_connection_is_present_and_one_that_is_too_slow_is_gone_after_the_grace() {
+    let limits = connections::ConnectionSettings {
+        outbox_frames: 4,
+        ..connections::ConnectionSettings::default()
+    };
     let node = Node::with(limits);
     let (client, task) = node.connect(&ada(), Mode::Plain, 64).await;
     let begun = Instant::now();
@@ -237,7 +225,7 @@ async fn a_full_connection_is_there_and_a_dead_slow_one_is_gone_after_the_grace(
         let n = node.notification(number, Duration::from_mins(1));
         node.connections.push(&n, Attempt::FIRST, Timestamp::MAX).await.unwrap()
     };
-    // The first leaves the outbox for the pipe, and fills it.
+    // The first frame leaves the outbox and fills the pipe.
     assert_eq!(push(1).await, Pushed::InFlight);
     tokio::time::sleep(Duration::from_millis(1)).await;
     for number in 2..=5 {
@@ -248,19 +236,19 @@ async fn a_full_connection_is_there_and_a_dead_slow_one_is_gone_after_the_grace(
     assert!(node.connections.is_online(&ada).await && node.connections.is_reading(&ada).await);
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert!(node.connections.is_online(&ada).await && !node.connections.is_reading(&ada).await);
-    assert_eq!(push(7).await, Pushed::Full, "never `Nobody` while it is there");
+    assert_eq!(push(7).await, Pushed::Full, "never `Nobody` while it is present");
     tokio::time::sleep(Duration::from_secs(5)).await;
-    assert!(!node.connections.is_online(&ada).await, "absent before its goodbye");
+    assert!(!node.connections.is_online(&ada).await, "absent before its close frame");
     assert_eq!((push(8).await, node.connections.count()), (Pushed::Nobody, 0));
-    assert_eq!(task.await.unwrap(), CloseReason::TooSlow);
+    assert_eq!(task.await.unwrap(), DisconnectReason::TooSlow);
     let gone_after = Duration::from_secs(10) + node.settings.slow_close_grace;
     assert_eq!(begun.elapsed().as_secs(), gone_after.as_secs(), "it never read");
-    assert_eq!(node.connections.ended_by(CloseReason::TooSlow), 1);
+    assert_eq!(node.connections.ended_by(DisconnectReason::TooSlow), 1);
     drop(client);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_byte_now_and_then_is_enough_to_stay() {
+async fn a_byte_now_and_then_keeps_a_connection_open() {
     let node = Node::new();
     let (client, task) = node.connect(&ada(), Mode::Plain, 1).await;
     let (mut client, receipt) = (client.into_inner(), node.send(1).await);
@@ -284,7 +272,7 @@ async fn a_heartbeat_goes_out_with_each_ping_to_clients_that_acknowledge() {
     }
 }
 
-/// Reads what one client is shown, and acknowledges each at once.
+/// Reads notifications and acknowledges each at once.
 async fn read_all(client: &mut Client, count: usize) -> Vec<u128> {
     let mut seen = Vec::new();
     while seen.len() < count {
@@ -327,14 +315,15 @@ async fn a_connection_that_does_not_read_holds_up_no_other_and_gets_the_rest_if_
     let (mut stuck, _stuck) = node.connect(&ada(), Mode::Acknowledging, 64).await;
     let _first = node.send(0).await;
     assert_eq!(id_in(&text(&mut reads).await), 0);
-    // Its socket takes nothing for a second: from then on the other is not held up.
+    // Its socket takes nothing for a second: from then on it does not hold up the other one.
     tokio::time::sleep(Duration::from_secs(2)).await;
     let count = 600;
     for number in 1..count {
         drop(node.send(number).await);
         assert_eq!(id_in(&text(&mut reads).await), number);
     }
-    // What the other had acknowledged while this one was full is delivered; the outbox held the first ones.
+    // Notifications that the other one acknowledged while this one was full are delivered; its outbox held the
+    // first ones.
     let mut seen = Vec::new();
     while let Ok(text) = tokio::time::timeout(Duration::from_secs(1), text(&mut stuck)).await {
         seen.push(id_in(&text));
@@ -346,7 +335,7 @@ async fn a_connection_that_does_not_read_holds_up_no_other_and_gets_the_rest_if_
 }
 
 #[tokio::test(start_paused = true)]
-async fn however_a_connections_task_ends_its_place_is_left_and_what_was_in_flight_waits_again() {
+async fn a_dropped_connection_frees_its_place_and_its_notifications_wait_again() {
     let node = Node::new();
     let (mut client, task) = node.connect(&ada(), Mode::Acknowledging, 1024).await;
     let _receipt = node.send(1).await;
@@ -359,92 +348,4 @@ async fn however_a_connections_task_ends_its_place_is_left_and_what_was_in_fligh
     assert_eq!(node.delivery.held().waiting, 1);
     let (mut client, _task) = node.connect(&ada(), Mode::Acknowledging, 1024).await;
     assert_eq!(id_in(&text(&mut client).await), 1);
-}
-
-#[tokio::test(start_paused = true)]
-async fn only_the_ended_sessions_connections_close() {
-    let node = Node::new();
-    let other = Caller { session: TokenHash::new([2; 32]), ..ada() };
-    let (first, first_task) = node.connect(&ada(), Mode::Plain, 1024).await;
-    let (_second, second_task) = node.connect(&other, Mode::Plain, 1024).await;
-    let before = node.connections.session_ends();
-    node.connections.ended(&ada().user_id, &ada().session);
-    assert_ne!(node.connections.session_ends(), before);
-    assert_eq!(first_task.await.unwrap(), CloseReason::SessionEnded);
-    drop(first);
-    assert!(!second_task.is_finished() && node.connections.is_online(&ada().user_id).await);
-}
-
-/// A store with one session, if any, that takes a moment to find it. By then what waited has been handed over.
-struct OneSession(Arc<Connections>, Option<Session>);
-
-#[async_trait]
-impl Sessions for OneSession {
-    async fn find(&self, _: &TokenHash, _: Timestamp) -> Result<Option<Session>, StoreError> {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-        let queued = self.0.traffic(Transport::WebSocket).frames_queued;
-        assert_eq!(queued, 1, "asked before the arrival was announced");
-        Ok(self.1.clone())
-    }
-
-    async fn open(&self, _: &Session) -> Result<(), StoreError> {
-        Ok(())
-    }
-
-    async fn close(&self, _: &TokenHash) -> Result<(), StoreError> {
-        Ok(())
-    }
-
-    async fn purge(&self, _: Timestamp) -> Result<u64, StoreError> {
-        Ok(0)
-    }
-}
-
-fn sign_ins(node: &Node, session: Option<Session>) -> SignIns {
-    let sessions = OneSession(node.connections.clone(), session);
-    SignIns::new(SignInParts {
-        accounts: Arc::new(MockAccounts::new()),
-        sessions: Arc::new(sessions),
-        passwords: Arc::new(MockPasswordHasher::new()),
-        tokens: Arc::new(MockTokens::new()),
-        clock: Arc::clone(&node.clock),
-        session_end: Arc::clone(&node.connections) as Arc<dyn SessionEnd>,
-        session_ttl: Duration::from_hours(1),
-    })
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_session_that_ends_between_the_look_at_its_token_and_the_registration_is_noticed() {
-    let alive =
-        Session { token: ada().session, user_id: ada().user_id, expires_at: Timestamp::MAX };
-    for (session, stays) in [(None, false), (Some(alive), true)] {
-        let node = Node::new();
-        let before_the_look = node.connections.session_ends();
-        // Finds no connection to close: there is none yet.
-        node.connections.ended(&ada().user_id, &ada().session);
-        let _receipt = node.send(1).await;
-        let (ours, theirs) = tokio::io::duplex(1024);
-        let parts = WebSocketParts {
-            connections: node.connections.clone(),
-            settings: node.settings.clone(),
-            delivery: node.delivery.clone(),
-            authenticator: sign_ins(&node, session).into(),
-            clock: node.clock.clone(),
-        };
-        let unknown = crate::http::Client::UNKNOWN;
-        tokio::spawn(live(parts, ours, ada(), before_the_look, unknown, Mode::Plain));
-        let mut client = WebSocketStream::from_raw_socket(theirs, Role::Client, None).await;
-        match client.next().await.unwrap().unwrap() {
-            Message::Text(_) => assert!(stays),
-            Message::Close(frame) => {
-                assert_eq!((u16::from(frame.unwrap().code), stays), (4401, false));
-                assert_eq!(
-                    node.delivery.held().waiting,
-                    1,
-                    "nothing was shown to the dead session"
-                );
-            }
-            other => panic!("{other:?}"),
-        }
-    }
 }

@@ -18,19 +18,19 @@ use tracing::Instrument as _;
 use utoipa::OpenApi;
 
 use super::conversation::{Conversation, Mode, close};
-use super::{Settings, handshake};
-use crate::connections::{CloseReason, Connections, Newcomer, Pace, Paced, Transport};
+use super::{WebSocketSettings, handshake};
+use crate::connections::{Connections, DisconnectReason, Newcomer, Pace, Paced, Transport};
 use crate::http::openapi::ProblemBody;
-use crate::http::{Client, Problem, authenticate, client, origin_may_connect};
+use crate::http::{ClientAddress, Problem, authenticate, client, origin_may_connect};
 
 /// What the endpoint is built from.
 #[derive(Clone)]
 pub struct WebSocketParts {
     /// Where connections are registered.
     pub connections: Arc<Connections>,
-    /// How they are treated.
-    pub settings: Arc<Settings>,
-    /// What hears of arrivals, departures and acknowledgements; it pushes through `connections`.
+    /// How WebSocket connections behave.
+    pub settings: Arc<WebSocketSettings>,
+    /// Receives arrivals, departures and acknowledgements; pushes through `connections`.
     pub delivery: Arc<Delivery>,
     /// Recognises tokens.
     pub authenticator: Arc<dyn Authenticator>,
@@ -40,8 +40,8 @@ pub struct WebSocketParts {
 
 /// The route.
 ///
-/// The opening handshake is answered here and not by axum's extractor: a goodbye that reliably carries its
-/// code needs the bare socket under the WebSocket, which axum keeps to itself.
+/// The opening handshake is answered here and not by axum's extractor: a close frame that reliably arrives needs
+/// the bare socket under the WebSocket, which axum does not expose.
 pub fn router(parts: WebSocketParts) -> Router {
     Router::new().route("/v1/ws", get(connect)).with_state(parts)
 }
@@ -53,19 +53,19 @@ pub struct Description;
 
 /// Receive notifications
 ///
-/// A WebSocket. The token comes in `Authorization`, or as an offered subprotocol `bearer.TOKEN`; beside it
+/// A WebSocket. The token comes in `Authorization`, or as an offered subprotocol `bearer.TOKEN`. In addition,
 /// `doorstep.v1` (the client acknowledges) or `doorstep.plain.v1` (it does not) may be offered.
 #[utoipa::path(
     get, path = "/v1/ws", tag = "users", security(("token" = [])),
     responses(
         (status = 101, description = "The connection is a WebSocket now."),
-        (status = 400, description = "It is not an opening handshake, or offers no subprotocol that is spoken here.",
+        (status = 400, description = "It is not an opening handshake, or offers no supported subprotocol.",
             body = ProblemBody, content_type = "application/problem+json"),
         (status = 403, description = "Pages of this origin may not connect.",
             body = ProblemBody, content_type = "application/problem+json"),
         (status = 426, description = "This is a WebSocket, version 13.",
             body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "Who it is cannot be looked up now.",
+        (status = 503, description = "The caller cannot be looked up now.",
             body = ProblemBody, content_type = "application/problem+json"),
     ),
 )]
@@ -92,21 +92,21 @@ async fn connect(
             Ok(upgraded) => {
                 live(parts, TokioIo::new(upgraded), caller, session_ends, client, mode).await;
             }
-            // The client went away between its request and our answer.
-            Err(error) => tracing::debug!(%error, "an upgrade came to nothing"),
+            // The client went away between its request and our response.
+            Err(error) => tracing::debug!(%error, "an upgrade failed"),
         }
     });
     Ok(answer)
 }
 
-/// From the end of the handshake to the end of the connection. `session_ends` is from before the look at
-/// the caller's token.
+/// Runs a connection from the end of the handshake to its end. `session_ends` was read before the caller's token
+/// was checked.
 pub(super) async fn live<S>(
     parts: WebSocketParts,
     io: S,
     caller: Caller,
     session_ends: u64,
-    client: Client,
+    client: ClientAddress,
     mode: Mode,
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -124,18 +124,18 @@ pub(super) async fn live<S>(
             return close(socket, refusal.into(), settings).await;
         }
     };
-    // Registered first, then announced, and nothing in between: what waited, and what is accepted from now
-    // on, finds this connection, in one order. What it is handed is not written before it runs.
-    registered.line().announce();
+    // Registered first, then announced, with nothing in between: waiting notifications and those accepted from now
+    // on reach this connection in one order. Nothing is written before the connection runs.
+    registered.link().announce();
     if connections.session_ends() != session_ends {
-        // Some session was ended in between. If it was this one, nothing else will notice.
+        // A session was ended in between. If it was this one, nothing else will notice.
         let alive = authenticator.is_alive(&caller).await;
         if !matches!(alive, Ok(true)) {
-            registered.end(CloseReason::SessionEnded);
-            return close(socket, CloseReason::SessionEnded, settings).await;
+            registered.end(DisconnectReason::SessionEnded);
+            return close(socket, DisconnectReason::SessionEnded, settings).await;
         }
     }
-    let id = registered.line().connection().id;
+    let id = registered.link().connection().id;
     tracing::debug!(user = %caller.user_id, connection = id, ?mode, "connected");
     let span = tracing::info_span!("connection", user = %caller.user_id, connection = id);
     let conversation = Conversation {
@@ -148,10 +148,10 @@ pub(super) async fn live<S>(
     conversation.run(socket, settings).instrument(span).await;
 }
 
-fn config(settings: &Settings) -> WebSocketConfig {
-    /// What is read at once. The default of 128 KiB is allocated for every connection, used or not.
+fn config(settings: &WebSocketSettings) -> WebSocketConfig {
+    /// The read buffer. The default of 128 KiB is allocated for every connection, used or not.
     const READ_BUFFER: usize = 4 * 1024;
-    /// Room for the largest notification and what a stuck socket may hold up before it.
+    /// Room for the largest notification and for what a blocked socket may hold up before it.
     const WRITE_BUFFER: usize = 128 * 1024;
     WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER)

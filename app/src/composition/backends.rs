@@ -1,4 +1,4 @@
-//! What other backends need of this node: the publish API, their users' tokens, and the webhook.
+//! The parts for other backends: the publish API, the tokens of their users, and the webhook.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use doorstep_adapters::publish::{self, PublishParts};
 use doorstep_adapters::security::RandomTokens;
 use doorstep_adapters::webhook::{self, Webhook, WebhookError};
 use doorstep_application::publishing::{
-    Book, DraftBounds, KeyRing, Publishing, PublishingParts, ServiceKeys,
+    DraftBounds, KeyRing, PublishedRecords, Publishing, PublishingParts, ServiceKeys,
 };
 use doorstep_application::{AnyOf, Authenticator};
 use doorstep_domain::Ttl;
@@ -21,9 +21,9 @@ use super::outbox::{Outbox, RunningOutbox};
 use super::{Core, Routes};
 use crate::config::{self, Config, ConfigError};
 
-/// All of it.
+/// The parts for other backends.
 pub(crate) struct Backends {
-    book: Arc<Book>,
+    records: Arc<PublishedRecords>,
     keys: Arc<ServiceKeys>,
     jwts: Arc<Jwts>,
     webhook: Option<Arc<Webhook>>,
@@ -31,9 +31,9 @@ pub(crate) struct Backends {
 }
 
 impl Backends {
-    /// Reads the keys, and starts the webhook if there is one.
-    pub(crate) fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
-        let config::Backends { max_ttl, remember, jwt, .. } = &config.backends;
+    /// Reads the keys, and starts the webhook if one is configured.
+    pub(crate) fn start(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Self> {
+        let config::BackendsConfig { max_ttl, remember, jwt, .. } = &config.backends;
         let expected = Expected {
             issuer: jwt.issuer.text(),
             audience: jwt.audience.text(),
@@ -46,27 +46,28 @@ impl Backends {
         let provider = jwt.jwks_url.text().map(|url| provider(&url, &expected)).transpose()?;
         let jwts = Arc::new(Jwts::new(token_keys, provider, expected, clock.clone()));
         let keys = Arc::new(ServiceKeys::new(Arc::new(RandomTokens), ring(config)));
-        let webhook = start_webhook(config, &clock)?.map(Arc::new);
-        let book = Arc::new(Book::new(Book::KEEP, remember.get(), clock.clone()));
-        Ok(Self { book, keys, jwts, webhook, max_ttl: *max_ttl })
+        let webhook = start_webhook(config, clock)?.map(Arc::new);
+        let records =
+            Arc::new(PublishedRecords::new(PublishedRecords::KEEP, remember.get(), clock.clone()));
+        Ok(Self { records, keys, jwts, webhook, max_ttl: *max_ttl })
     }
 
-    /// What hears of outcomes: the memory of what was published, and the webhook.
+    /// The observers of outcomes: the records of published notifications, and the webhook.
     pub(crate) fn observers(&self) -> Vec<Arc<dyn Outcomes>> {
-        let mut observers: Vec<Arc<dyn Outcomes>> = vec![self.book.clone()];
+        let mut observers: Vec<Arc<dyn Outcomes>> = vec![self.records.clone()];
         if let Some(webhook) = &self.webhook {
             observers.push(webhook.clone());
         }
         observers
     }
 
-    /// Lets the figures show what the webhook has lost.
+    /// Adds the number of outcomes that the webhook lost to the metrics.
     pub(crate) fn measure(&self, metrics: &Metrics) -> Result<(), MetricsError> {
         let Some(webhook) = self.webhook.clone() else { return Ok(()) };
         metrics.webhook(move || webhook.lost())
     }
 
-    /// Who users are: those with a session, where there are sessions, and those with a token of their backend.
+    /// Recognises users by a session, where there are sessions, or by a token of their backend.
     pub(crate) fn authenticator(
         &self,
         sessions: Option<Arc<dyn Authenticator>>,
@@ -79,7 +80,8 @@ impl Backends {
         Publishing::new(PublishingParts {
             delivery: core.delivery.clone(),
             presence: core.connections.clone(),
-            book: self.book.clone(),
+            control: core.connections.clone(),
+            records: self.records.clone(),
             clock: core.clock.clone(),
             ids: core.ids.clone(),
             stopping: core.stopping.clone(),
@@ -107,14 +109,14 @@ impl Backends {
         Routes::described(router, publish::Description::openapi())
     }
 
-    /// Takes over what can be changed while serving: the service keys and the tokens' keys.
+    /// Replaces what can be changed while serving: the service keys, and the keys that verify tokens.
     pub(crate) fn reload(&self, config: &Config) -> anyhow::Result<()> {
-        // All of the new is there before any of the old goes.
+        // All new keys are read before any old key is removed.
         let (token_keys, ring) = (token_keys(config)?, ring(config));
         let (service_keys, token_key_count) = (ring.len(), token_keys.len());
         self.jwts.replace_keys(token_keys);
         self.keys.replace(ring);
-        // Only now: who reads it may rely on it.
+        // Logged last, because operators rely on this line.
         tracing::info!(
             service_keys,
             token_keys = token_key_count,
@@ -123,7 +125,7 @@ impl Backends {
         Ok(())
     }
 
-    /// Tells the webhook what it has not heard, for at most so long.
+    /// Sends the remaining outcomes to the webhook, for at most this long.
     pub(crate) async fn stop(&self, within: Duration) {
         if let Some(webhook) = &self.webhook {
             webhook.stop(within).await;
@@ -136,10 +138,10 @@ fn ring(config: &Config) -> KeyRing {
     keys.iter().map(|(name, hash)| (hash.0, name.as_str().into())).collect()
 }
 
-/// What must be in a token says that tokens are to be taken, and nobody could come in. A reload may take the last
-/// key away all the same: that is how all tokens are revoked.
-fn refuse_without_keys(jwt: &config::backends::Jwt) -> Result<(), ConfigError> {
-    let problem = |(name, value): (&str, &config::value::Given)| {
+/// Refuses an issuer or audience without a key: tokens are expected, and none could be accepted. A reload may still
+/// remove the last key, which revokes all tokens.
+fn refuse_without_keys(jwt: &config::backends::JwtConfig) -> Result<(), ConfigError> {
+    let problem = |(name, value): (&str, &config::value::OptionalText)| {
         (!value.0.is_empty()).then(|| {
             format!("jwt.{name}: no key could verify a token: add a [jwt.keys.ID], or jwt.jwks_url")
         })
@@ -153,7 +155,7 @@ fn provider(url: &str, expected: &Expected) -> Result<Jwks, ConfigError> {
     let provider = Jwks::new(url).map_err(|e| wrong(format!("jwt.jwks_url: {e}")))?;
     if expected.audience.is_none() {
         tracing::warn!(
-            "jwt.audience is not set: a token that the provider made for another service is taken too"
+            "jwt.audience is not set: tokens that the provider made for other services are accepted too"
         );
     }
     provider.begin();
@@ -161,15 +163,16 @@ fn provider(url: &str, expected: &Expected) -> Result<Jwks, ConfigError> {
 }
 
 fn start_webhook(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Option<Webhook>> {
-    let config::backends::Webhook { url, secret, ca_file } = &config.backends.webhook;
+    let config::backends::WebhookConfig { url, secret, ca_file } = &config.backends.webhook;
     if url.0.is_empty() && secret.0.is_empty() && ca_file.0.is_empty() {
         return Ok(None);
     }
     let secret = secret.0.parse().map_err(|e| wrong(format!("webhook.secret: {e}")))?;
     let authorities = ca_file.text().map(|file| read(&file)).transpose();
     let authorities = authorities.map_err(|e| wrong(format!("webhook.ca_file: {e}")))?;
-    let defaults = webhook::Settings::new(url.0.clone(), secret);
-    let webhook = Webhook::start(webhook::Settings { authorities, ..defaults }, clock.clone());
+    let defaults = webhook::WebhookSettings::new(url.0.clone(), secret);
+    let webhook =
+        Webhook::start(webhook::WebhookSettings { authorities, ..defaults }, clock.clone());
     let setting = |e: &WebhookError| match e {
         WebhookError::Authorities | WebhookError::AuthoritiesWithoutTls => "webhook.ca_file",
         _ => "webhook.url",
@@ -193,7 +196,7 @@ fn token_key(id: &str, key: &config::backends::JwtKey) -> Result<Key, String> {
         None => key.key.0.clone().into_bytes(),
         Some(file) => {
             let bytes = read(&file)?;
-            // An editor ends a file with a line break, which is no part of the secret.
+            // Editors end a file with a line break, which is not part of the secret.
             bytes.trim_ascii_end().to_vec()
         }
     };

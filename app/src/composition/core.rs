@@ -1,3 +1,5 @@
+//! The core: what every node has, with or without the simulation.
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,69 +11,69 @@ use doorstep_adapters::http::{self, AllowedOrigins};
 use doorstep_adapters::metrics::{Metrics, MetricsError};
 use doorstep_adapters::sse::{self, SseParts};
 use doorstep_adapters::websocket::{self, WebSocketParts};
-use doorstep_application::delivery::{Delivery, Limits, Rules};
+use doorstep_application::delivery::{Builder, Delivery, Limits, Rules};
 use doorstep_application::inbox::InboxViews;
-use doorstep_application::{Announce, Authenticator};
+use doorstep_application::{Authenticator, OutcomeAnnouncer};
 use doorstep_domain::ports::{Clock, EventPublisher, Handover, Ids, Inbox, Outcomes, Readiness};
 use tokio_util::sync::CancellationToken;
 
 use super::Routes;
 
-/// How often a stream of Server-Sent Events with nothing to say shows that it lives.
+/// How often an idle stream of Server-Sent Events sends a heartbeat.
 const STREAM_HEARTBEAT: Duration = Duration::from_secs(25);
 
-/// What the core is made of.
+/// The parts of a [`Core`].
 pub struct CoreParts {
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
     /// Makes ids.
     pub ids: Arc<dyn Ids>,
-    /// Where the inbox is kept, if there is one.
+    /// The store of the inbox, if there is one.
     pub inbox: Option<Arc<dyn Inbox>>,
-    /// Where a stopping node leaves what waits, if it does.
+    /// Where a stopping node leaves its waiting notifications, if it does.
     pub handover: Option<Arc<dyn Handover>>,
-    /// Whether this node can serve.
+    /// Reports whether this node can serve.
     pub readiness: Arc<dyn Readiness>,
-    /// Observers of outcomes besides the core's own.
+    /// Observers of outcomes, in addition to those of the core.
     pub observers: Vec<Arc<dyn Outcomes>>,
-    /// Which rule governs which kind.
+    /// The delivery rule of each kind.
     pub rules: Rules,
-    /// How much may wait.
+    /// How much may wait on this node.
     pub limits: Limits,
-    /// How many connections there may be.
-    pub connections: connections::Settings,
-    /// How WebSocket connections are treated.
-    pub websocket: websocket::Settings,
-    /// Pages of other origins that may receive notifications here.
+    /// The limits on live connections.
+    pub connections: connections::ConnectionSettings,
+    /// Settings of WebSocket connections.
+    pub websocket: websocket::WebSocketSettings,
+    /// The origins whose web pages may receive notifications here.
     pub allowed_origins: AllowedOrigins,
 }
 
-/// What every node has, whatever stands on top of it: live connections, the delivery that pushes through
-/// them, the event bus, figures, and the routes by which clients receive.
+/// What every node has: live connections, the delivery that pushes through them, the event bus, metrics, and the
+/// routes on which clients receive.
 pub struct Core {
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
     /// Makes ids.
     pub ids: Arc<dyn Ids>,
-    /// Who is connected.
+    /// The registry of live connections.
     pub connections: Arc<Connections>,
-    /// Delivers to them.
+    /// Delivers notifications to them.
     pub delivery: Arc<Delivery>,
-    /// Where domain events are raised.
+    /// Publishes domain events.
     pub events: Arc<dyn EventPublisher>,
-    /// What the node counts.
+    /// The counters of the node.
     pub metrics: Arc<Metrics>,
-    /// Cancelled when the node stops.
+    /// Cancelled when the node begins to stop.
     pub stopping: CancellationToken,
-    /// Where the inbox is kept, if there is one.
+    /// The store of the inbox, if there is one.
     pub inbox: Option<Arc<dyn Inbox>>,
     readiness: Arc<dyn Readiness>,
-    websocket: Arc<websocket::Settings>,
+    websocket: Arc<websocket::WebSocketSettings>,
     allowed_origins: AllowedOrigins,
 }
 
 impl Core {
-    /// Puts the core together. The second part takes the handlers of events, and starts the bus.
+    /// Puts the core together. The second value takes the handlers of events, and starts the bus.
     pub fn new(parts: CoreParts) -> anyhow::Result<(Self, Wiring)> {
         let CoreParts { clock, ids, inbox, handover, .. } = parts;
         let connections = Arc::new(Connections::new(parts.connections));
@@ -88,10 +90,12 @@ impl Core {
         if let Some(handover) = handover {
             delivery = delivery.handover(handover);
         }
-        // All of them are told of an end at once. Only the last may have to wait, for a full queue of the bus.
+        // Every observer is told of an end at once. `OutcomeAnnouncer` is last, because only it may wait, for a full queue of the
+        // bus.
         let observers = [metrics.outcomes()].into_iter().chain(parts.observers);
-        let observers = observers.chain([Arc::new(Announce::new(events.clone())) as Arc<_>]);
-        let delivery = observers.fold(delivery, |delivery, observer| delivery.outcomes(observer));
+        let observers =
+            observers.chain([Arc::new(OutcomeAnnouncer::new(events.clone())) as Arc<_>]);
+        let delivery = observers.fold(delivery, Builder::outcomes);
         let core = Self {
             delivery: Arc::new(delivery.start()?),
             stopping: CancellationToken::new(),
@@ -108,14 +112,14 @@ impl Core {
         Ok((core, wiring))
     }
 
-    /// Lets the metrics read what the parts count.
+    /// Adds the counters of the parts to the metrics.
     pub fn measure(&self, bus: &Bus) -> Result<(), MetricsError> {
         self.metrics.delivery(self.delivery.clone())?;
         self.metrics.connections(self.connections.clone())?;
         self.metrics.bus(bus.clone())
     }
 
-    /// The probes, and everything by which a client receives: WebSocket, streams, its inbox, and the JavaScript
+    /// The health probes, and all routes on which a client receives: WebSocket, event streams, inbox, and the JavaScript
     /// client. Pages of allowed origins may use all but the probes.
     pub fn receiving(&self, client: &[Asset], authenticator: Arc<dyn Authenticator>) -> Routes {
         let sockets = websocket::router(WebSocketParts {

@@ -1,21 +1,21 @@
-//! The composition root: which adapter stands behind which port, and who hears of what.
+//! The composition root: which adapter implements which port, and which handlers hear of which events.
 //!
-//! The door alone is the [`core`](Core); the full service is the core with the [`simulation`] on top. Read
-//! [`start_with`] from top to bottom and you have seen the whole service.
+//! The door alone is the [`core`](Core); the full service is the core with the `simulation` on top. `start_with`
+//! shows the whole service from top to bottom.
 //!
 //! | file | what |
 //! | --- | --- |
-//! | `core` | what every node is made of: connections, delivery, the bus, figures, the receiving routes |
+//! | `core` | what every node has: connections, delivery, the bus, metrics, the receiving routes |
 //! | `routes` | endpoint families with their descriptions |
-//! | `backends` | what other backends need: the publish API, their users' tokens, the webhook |
-//! | `simulation` | users, money and the market, and the events that they raise |
-//! | `outbox` | the outbox of a backend that this node consumes |
-//! | `figures` | where the metrics are served |
+//! | `backends` | the parts for other backends: the publish API, the tokens of their users, the webhook |
+//! | `simulation` | users, money and the market, with the handlers of their events |
+//! | `outbox` | consumes the outbox of a backend |
+//! | `metrics_endpoint` | where `/metrics` is served |
 //! | `node`, `stop` | a running service, and the order in which it stops |
 
 mod backends;
 mod core;
-mod figures;
+mod metrics_endpoint;
 mod node;
 mod outbox;
 mod routes;
@@ -37,16 +37,16 @@ use crate::page;
 
 use self::backends::Backends;
 pub use self::core::{Core, CoreParts};
-use self::figures::Figures;
-pub(crate) use self::node::Node;
+use self::metrics_endpoint::MetricsEndpoint;
+pub(crate) use self::node::RunningNode;
 use self::outbox::Outbox;
 pub use self::routes::Routes;
-use self::simulation::Simulation;
+use self::simulation::TradingSimulation;
 
-/// What can be left out, because nothing else rests on it.
+/// Parts that can be left out, because nothing depends on them.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Options {
-    /// Nobody is notified of anything; users and money are as ever.
+    /// No handler makes notifications from events; users and money work as usual.
     pub(crate) without_notifications: bool,
 }
 
@@ -55,11 +55,11 @@ pub(crate) async fn start(
     config: &Config,
     listener: impl Into<Listener> + Send,
     options: Options,
-) -> anyhow::Result<Node> {
+) -> anyhow::Result<RunningNode> {
     start_with(config, open_store(config).await?, listener, options).await
 }
 
-/// Opens what everything durable is kept in, if anything is. Dropping this half-way leaves nothing behind.
+/// Opens the store, if any part needs one. Dropping the future before it completes leaves nothing behind.
 pub(crate) async fn open_store(config: &Config) -> anyhow::Result<Option<Arc<sql::Store>>> {
     if !config.needs_store() {
         return Ok(None);
@@ -68,29 +68,29 @@ pub(crate) async fn open_store(config: &Config) -> anyhow::Result<Option<Arc<sql
     Ok(Some(Arc::new(sql::connect_to(config.database.as_str(), tables, Sharing::Alone).await?)))
 }
 
-/// Puts the parts together and serves. When it returns, what an earlier process left is taken up.
+/// Puts the parts together and serves. When it returns, everything that an earlier process left has been taken up.
 ///
-/// Not to be dropped half-way: what has been taken up is in memory only.
+/// Do not drop the future before it completes: what it has taken up is in memory only.
 pub(crate) async fn start_with(
     config: &Config,
     store: Option<Arc<sql::Store>>,
     listener: impl Into<Listener> + Send,
     options: Options,
-) -> anyhow::Result<Node> {
+) -> anyhow::Result<RunningNode> {
     let listener = listener.into();
     let address = listener.address()?;
-    let figures = Figures::bind(config).await?;
+    let metrics_endpoint = MetricsEndpoint::bind(config).await?;
 
     // The core, and the simulation on top.
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
-    let backends = Backends::start(config, clock.clone())?;
+    let backends = Backends::start(config, &clock)?;
     let outbox = Outbox::open(config).await?;
     let mut parts = core_parts(config, store.as_ref(), clock, &backends)?;
     parts.observers.extend(outbox.as_ref().map(Outbox::observer));
     let (core, wiring) = Core::new(parts)?;
     let mut simulation = match &store {
         Some(store) if config.trading.enabled => {
-            Some(Simulation::new(config, &core, store, options)?)
+            Some(TradingSimulation::new(config, &core, store, options)?)
         }
         _ => None,
     };
@@ -98,34 +98,33 @@ pub(crate) async fn start_with(
     core.measure(&bus)?;
     backends.measure(&core.metrics)?;
 
-    // What an earlier process could not finish, before anybody can connect.
+    // Finish the work of an earlier process before anybody can connect.
     if let Err(error) = take_up(&core, simulation.as_mut()).await {
-        // It goes back to where it was taken from.
+        // Hand back what was taken up.
         core.delivery.stop(config.server.stop_within.0).await;
         return Err(error);
     }
 
-    // What can be asked for, and by whom.
-    let sessions = simulation.as_ref().map(Simulation::sessions);
+    // The routes, and who may use them.
+    let sessions = simulation.as_ref().map(TradingSimulation::sessions);
     let authenticator = backends.authenticator(sessions);
     let routes = core
         .receiving(&page::CLIENT, authenticator)
-        .merge(figures.routes(config, &core))
+        .merge(metrics_endpoint.routes(config, &core))
         .merge(backends.routes(&core));
-    let (routes, market) = match simulation {
-        Some(simulation) => simulation.serve(config, &core, routes),
-        None => {
-            if !config.backends.jwt.has_keys() {
-                tracing::warn!(
-                    "nobody can connect: there is neither a simulation nor a key for tokens"
-                );
-            }
-            (routes.merge(Routes::hidden(api::assets::router(&[page::BARE]))), None)
+    let (routes, market) = if let Some(simulation) = simulation {
+        simulation.serve(config, &core, routes)
+    } else {
+        if !config.backends.jwt.has_keys() {
+            tracing::warn!(
+                "nobody can connect: there is neither a simulation nor a key for tokens"
+            );
         }
+        (routes.merge(Routes::hidden(api::assets::router(&[page::BARE]))), None)
     };
     let outbox = outbox.map(|outbox| backends.consume(outbox, &core)).transpose()?;
     let served = http::serve(listener, routes.into_router(), config.http(), core.stopping.clone());
-    Ok(Node {
+    Ok(RunningNode {
         address,
         store,
         bus,
@@ -138,7 +137,7 @@ pub(crate) async fn start_with(
     })
 }
 
-/// What is configured of the core.
+/// The parts of the core, as configured.
 fn core_parts(
     config: &Config,
     store: Option<&Arc<sql::Store>>,
@@ -164,12 +163,12 @@ fn core_parts(
     })
 }
 
-fn start_bus(wiring: bus::Wiring, simulation: Option<&Simulation>) -> bus::Bus {
-    let handlers = simulation.map(Simulation::handlers).unwrap_or_default();
+fn start_bus(wiring: bus::Wiring, simulation: Option<&TradingSimulation>) -> bus::Bus {
+    let handlers = simulation.map(TradingSimulation::handlers).unwrap_or_default();
     handlers.into_iter().fold(wiring, bus::Wiring::handler).start()
 }
 
-async fn take_up(core: &Core, simulation: Option<&mut Simulation>) -> anyhow::Result<()> {
+async fn take_up(core: &Core, simulation: Option<&mut TradingSimulation>) -> anyhow::Result<()> {
     let notifications = core.delivery.take_up().await?;
     let (rewards, open_positions) = match simulation {
         Some(simulation) => simulation.take_up().await?,

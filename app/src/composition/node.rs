@@ -1,3 +1,5 @@
+//! A running service. The order of its stop is in `stop`.
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,40 +14,40 @@ use super::backends::Backends;
 use super::outbox::RunningOutbox;
 use crate::config::Config;
 
-/// One running service. `stop` ends it in order.
-pub(crate) struct Node {
+/// A running service. [`stop`](Self::stop) ends it in order.
+pub(crate) struct RunningNode {
     pub(super) address: Address,
-    /// None where nothing is kept.
+    /// `None` when no part needs a store.
     pub(super) store: Option<Arc<sql::Store>>,
     pub(super) core: Core,
     pub(super) bus: Bus,
     pub(super) backends: Backends,
-    /// None where none is configured.
+    /// `None` when no outbox is configured.
     pub(super) outbox: Option<RunningOutbox>,
-    /// None without the simulation.
+    /// `None` without the simulation.
     pub(super) market: Option<RunningMarket>,
     pub(super) http: JoinHandle<()>,
     pub(super) stop_within: Duration,
 }
 
-/// The task that takes prices and settles what they cross.
+/// The task that takes prices and settles the positions whose triggers they cross.
 pub(super) struct RunningMarket {
     pub(super) prices: JoinHandle<()>,
     pub(super) closing: CancellationToken,
 }
 
-impl Node {
-    /// Where it serves.
+impl RunningNode {
+    /// The address on which it serves.
     pub(crate) fn address(&self) -> &Address {
         &self.address
     }
 
-    /// How often delivery has looked whether a user is there.
+    /// How often delivery has checked whether a user is online.
     pub(crate) fn presence_checks(&self) -> u64 {
         self.core.delivery.presence_checks()
     }
 
-    /// Takes over what can be changed while serving.
+    /// Applies the settings that can change while serving.
     pub(crate) fn reload(&self, config: &Config) -> anyhow::Result<()> {
         self.backends.reload(config)
     }

@@ -1,3 +1,5 @@
+//! Routes together with their descriptions.
+
 use doorstep_adapters::http::openapi::Document;
 use doorstep_adapters::http::{self, Router};
 
@@ -9,30 +11,30 @@ pub struct Routes {
 }
 
 impl Routes {
-    /// A family and its description.
+    /// An endpoint family with its description.
     pub fn described(router: Router, description: Document) -> Self {
         Self { router, descriptions: vec![description] }
     }
 
-    /// Files and the like, which are not part of the API.
+    /// Routes that are not part of the API, such as files.
     pub fn hidden(router: Router) -> Self {
         Self { router, descriptions: Vec::new() }
     }
 
-    /// These and those.
+    /// Combines two sets of routes.
     #[must_use]
     pub fn merge(mut self, others: Self) -> Self {
         self.descriptions.extend(others.descriptions);
         Self { router: self.router.merge(others.router), descriptions: self.descriptions }
     }
 
-    /// The same routes behind this layer.
+    /// Wraps the routes in a layer.
     #[must_use]
     pub fn map(self, layer: impl FnOnce(Router) -> Router) -> Self {
         Self { router: layer(self.router), descriptions: self.descriptions }
     }
 
-    /// What the server serves: all families, `/openapi.json`, and what all of them share.
+    /// The server's router: all families, `/openapi.json`, and the layers that all of them share.
     pub fn into_router(self) -> Router {
         http::with_shared_layers(self.router.merge(http::openapi::router(self.descriptions)))
     }

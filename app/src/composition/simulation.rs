@@ -11,7 +11,7 @@ use doorstep_adapters::sql;
 use doorstep_application::Authenticator;
 use doorstep_application::accounts::AccountViews;
 use doorstep_application::demo::Demo;
-use doorstep_application::notifications::Notifications;
+use doorstep_application::events_to_notifications::Notifier;
 use doorstep_application::registration::{Registration, RegistrationParts};
 use doorstep_application::rewards::{RewardParts, Rewards};
 use doorstep_application::sign_ins::{SignInParts, SignIns};
@@ -21,24 +21,24 @@ use tokio_util::sync::CancellationToken;
 
 use super::node::RunningMarket;
 use super::{Core, Options, Routes};
-use crate::config::{self, Config, Source};
+use crate::config::{self, Config, PriceSource};
 use crate::{housekeeping, page};
 
-/// Its parts.
-pub(super) struct Simulation {
+/// The parts of the simulation.
+pub(super) struct TradingSimulation {
     prices: Box<dyn PriceFeed>,
     market: Arc<Market>,
     trading: Trading,
     watcher: Arc<Watcher>,
     rewards: Rewards,
-    notifications: Option<Notifications>,
+    notifications: Option<Notifier>,
     demo: Option<Demo>,
     registration: Registration,
     sign_ins: SignIns,
     views: AccountViews,
 }
 
-impl Simulation {
+impl TradingSimulation {
     pub(super) fn new(
         config: &Config,
         core: &Core,
@@ -59,7 +59,7 @@ impl Simulation {
             max_open: config.trading.max_open_per_user,
         });
 
-        // What follows from what happens. None of these knows another.
+        // The handlers of events. None of them knows another.
         let watcher = Arc::new(Watcher::new(trading.clone()));
         let rewards = Rewards::new(RewardParts {
             accounts: store.clone(),
@@ -70,7 +70,7 @@ impl Simulation {
             rules: config.rewards.rules(),
         });
         let notifications = (!options.without_notifications).then(|| {
-            Notifications::new(delivery.clone(), clock.clone(), ids.clone())
+            Notifier::new(delivery.clone(), clock.clone(), ids.clone())
                 .position_closed(config.position_closed())
         });
         let demo =
@@ -112,7 +112,7 @@ impl Simulation {
         })
     }
 
-    /// What hears of events. Leave one out, and everything else works on.
+    /// The handlers of events. The others keep working when one is left out.
     pub(super) fn handlers(&self) -> Vec<Arc<dyn EventHandler>> {
         let mut handlers: Vec<Arc<dyn EventHandler>> =
             vec![Arc::new(self.rewards.clone()), self.watcher.clone()];
@@ -125,13 +125,13 @@ impl Simulation {
         handlers
     }
 
-    /// Grants the rewards that an earlier process owed, and watches the positions that it left open. Returns how
-    /// many of each.
+    /// Grants the rewards that an earlier process still owed, and watches the positions that it left open. Returns the
+    /// number of each.
     pub(super) async fn take_up(&mut self) -> anyhow::Result<(u64, u64)> {
         Ok((self.rewards.reconcile().await?, self.watcher.take_up().await?))
     }
 
-    /// Recognises the tokens of sessions.
+    /// The authenticator for session tokens.
     pub(super) fn sessions(&self) -> Arc<dyn Authenticator> {
         self.sign_ins.clone().into()
     }
@@ -143,7 +143,7 @@ impl Simulation {
         core: &Core,
         routes: Routes,
     ) -> (Routes, Option<RunningMarket>) {
-        // Stopped later than the rest: what a price has crossed is settled at that price.
+        // A token of its own, because it is cancelled later: triggers that a price has crossed are settled at that price.
         let closing = CancellationToken::new();
         let prices = tokio::spawn(self.watcher.run(self.prices, closing.clone()));
         let sign_ins = self.sign_ins;
@@ -170,13 +170,13 @@ impl Simulation {
     }
 }
 
-/// Where prices come from.
+/// The configured source of prices.
 fn price_feed(
-    config: &config::Market,
+    config: &config::MarketConfig,
     clock: &Arc<dyn Clock>,
 ) -> anyhow::Result<Box<dyn PriceFeed>> {
     Ok(match (config.source, &config.file.0) {
-        (Source::Replay, Some(file)) => {
+        (PriceSource::Replay, Some(file)) => {
             Box::new(market::Replay::open(file, config.replay_speed.get(), clock.clone())?)
         }
         _ => Box::new(market::Simulation::new(&config.simulation(), clock.clone())),

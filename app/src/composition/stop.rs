@@ -1,22 +1,23 @@
-//! The order of a stop, from the outside in: nobody new; connections are told to come back; requests end; prices
-//! stop; the events under way are handled; what waits is handed over; the last events and the webhook; the store.
+//! The order of a stop, from the outside in: accept nobody new; tell clients to reconnect; finish requests; stop
+//! prices; handle pending events; hand over waiting notifications; handle the last events and send the last outcomes
+//! to the webhook; disconnect the store.
 
 use futures_util::future::join;
 use tokio::time::{Instant, timeout_at};
 
-use super::Node;
+use super::RunningNode;
 use super::node::RunningMarket;
 
-impl Node {
-    /// Stops without losing what waits. Takes no longer than configured; each step leaves time for those after
-    /// it. Returns how many notifications were lost, because nothing took them.
+impl RunningNode {
+    /// Stops without losing what waits, within `server.stop_within`: each step leaves time for the steps after it.
+    /// Returns how many notifications were lost because the store did not take them.
     pub(crate) async fn stop(self) -> usize {
         let begun = Instant::now();
         let share = self.stop_within / 10;
         self.core.stopping.cancel();
         let left = self.core.connections.stop(share * 2).await;
         if left > 0 {
-            tracing::warn!(connections = left, "did not say goodbye in time");
+            tracing::warn!(connections = left, "connections did not close in time");
         }
         if timeout_at(begun + share * 4, self.http).await.is_err() {
             tracing::warn!("requests were cut short");
@@ -30,7 +31,9 @@ impl Node {
             }
         }
         if timeout_at(begun + share * 6, self.bus.quiet()).await.is_err() {
-            tracing::warn!("events were left; the next start reconciles what follows from them");
+            tracing::warn!(
+                "events were not handled in time; the next start reconciles their rewards"
+            );
         }
         let end = begun + self.stop_within;
         let patience = (end - share).saturating_duration_since(Instant::now());
@@ -38,7 +41,7 @@ impl Node {
         if let Some(outbox) = self.outbox {
             outbox.stop(share).await;
         }
-        // Last, because what the stop has ended is told too: as an event, and by the webhook.
+        // After delivery, because the outcomes of its stop become events and webhook messages too.
         let (events, ()) = join(timeout_at(end, self.bus.stop()), self.backends.stop(share)).await;
         if events.is_err() {
             tracing::warn!("handlers were still busy");

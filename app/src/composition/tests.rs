@@ -8,7 +8,7 @@ use super::*;
 use crate::config::DatabaseUrl;
 
 #[derive(Deserialize)]
-struct Registered {
+struct CreatedUser {
     user: RegisteredUser,
 }
 
@@ -17,8 +17,8 @@ struct RegisteredUser {
     id: UserId,
 }
 
-/// Registers a user with a node that is composed so, lets all events be handled, and answers what the user
-/// then has and how many notifications the registration has made.
+/// Registers a user at a node with these options, waits until all events are handled, and returns the user's balance
+/// and the number of notifications that the registration made.
 async fn check_registration(options: Options) -> (String, usize) {
     let dir = tempfile::tempdir().unwrap();
     let mut config = Config::defaults();
@@ -35,7 +35,7 @@ async fn check_registration(options: Options) -> (String, usize) {
         .await
         .unwrap();
     assert_eq!(response.status(), 201);
-    let registered: Registered = response.json().await.unwrap();
+    let registered: CreatedUser = response.json().await.unwrap();
     node.bus.stop().await;
 
     let balance = node.store.as_ref().unwrap().balance(&registered.user.id).await.unwrap().unwrap();

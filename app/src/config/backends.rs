@@ -1,47 +1,47 @@
-//! What other backends are let do, and how: `[publish]`, `[keys]`, `[jwt]`, `[webhook]`.
+//! The settings for other backends: `[publish]`, `[keys]`, `[jwt]`, `[webhook]`.
 
 use std::num::NonZeroUsize;
 
 use doorstep_domain::{TokenHash, Ttl};
 
-use super::reader::Reader;
-use super::value::{Given, Secret, Span, Value, words};
+use super::reader::SettingReader;
+use super::value::{OptionalText, SecretText, SettingValue, Span, words};
 
-/// How backends publish, and who their users are.
+/// How backends publish, and how their users are recognised.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Backends {
-    /// The longest TTL that is taken.
+pub(crate) struct BackendsConfig {
+    /// The longest TTL of a published notification.
     pub(crate) max_ttl: Ttl,
-    /// So many published notifications are remembered.
+    /// How many published notifications are remembered.
     pub(crate) remember: NonZeroUsize,
-    /// The service keys by their names.
+    /// The hashes of the service keys, by name.
     pub(crate) keys: Vec<(String, KeyHash)>,
-    pub(crate) jwt: Jwt,
-    pub(crate) webhook: Webhook,
+    pub(crate) jwt: JwtConfig,
+    pub(crate) webhook: WebhookConfig,
 }
 
-/// Which tokens are taken for users'.
+/// Which tokens identify users.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Jwt {
-    pub(crate) issuer: Given,
-    pub(crate) audience: Given,
+pub(crate) struct JwtConfig {
+    pub(crate) issuer: OptionalText,
+    pub(crate) audience: OptionalText,
     pub(crate) leeway: Span,
-    /// Where a provider publishes its keys, if it does.
-    pub(crate) jwks_url: Given,
+    /// Where an identity provider publishes its keys.
+    pub(crate) jwks_url: OptionalText,
     pub(crate) keys: Vec<(String, JwtKey)>,
 }
 
-/// What verifies tokens. Exactly one of the two places of its material is given.
+/// A key that verifies tokens. Either `key` or `key_file` is given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct JwtKey {
-    pub(crate) algorithm: Algorithm,
-    pub(crate) key: Secret,
-    pub(crate) key_file: Given,
+    pub(crate) algorithm: AlgorithmChoice,
+    pub(crate) key: SecretText,
+    pub(crate) key_file: OptionalText,
 }
 
 words! {
-    /// How tokens are signed.
-    Algorithm, "HS256, RS256, RS384, RS512, PS256, ES256, ES384 or EdDSA", {
+    /// The algorithm with which tokens are signed.
+    AlgorithmChoice, "HS256, RS256, RS384, RS512, PS256, ES256, ES384 or EdDSA", {
         Hs256 = "HS256",
         Rs256 = "RS256",
         Rs384 = "RS384",
@@ -53,36 +53,42 @@ words! {
     }
 }
 
-/// Where outcomes are posted, if anywhere.
+/// Where outcomes are posted. Empty: nowhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Webhook {
-    pub(crate) url: Secret,
-    pub(crate) secret: Secret,
-    /// Certificates of whom to trust over TLS, instead of whom the machine trusts.
-    pub(crate) ca_file: Given,
+pub(crate) struct WebhookConfig {
+    pub(crate) url: SecretText,
+    pub(crate) secret: SecretText,
+    /// Certificates of the authorities to trust over TLS, instead of the machine's.
+    pub(crate) ca_file: OptionalText,
 }
 
 const REMEMBER: NonZeroUsize = NonZeroUsize::new(1_000_000).unwrap();
 
-impl Backends {
-    pub(super) fn read(reader: &mut Reader) -> Self {
+impl BackendsConfig {
+    pub(super) fn read(reader: &mut SettingReader) -> Self {
         let max_ttl = reader.read(&["publish", "max_ttl"], Ttl::MAX);
         let remember = reader.read(&["publish", "remember"], REMEMBER);
         let mut keys = Vec::new();
         for name in reader.names(&["keys"]) {
             if is_key_name(&name) {
-                // Refused where it is no hash; what stands in for it is nobody's.
+                // A value that is not a hash is refused. The placeholder is the hash of no key.
                 let hash = reader.read(&["keys", &name], KeyHash(TokenHash::new([0; 32])));
                 keys.push((name, hash));
             } else {
                 reader.refuse(format!("keys.{name:?}: a key's name is {KEY_NAME}"));
             }
         }
-        Self { max_ttl, remember, keys, jwt: Jwt::read(reader), webhook: Webhook::read(reader) }
+        Self {
+            max_ttl,
+            remember,
+            keys,
+            jwt: JwtConfig::read(reader),
+            webhook: WebhookConfig::read(reader),
+        }
     }
 }
 
-/// What a name must be, so that every key has an environment form.
+/// The form of a service key's name, so that each has an environment form.
 pub(crate) const KEY_NAME: &str = "1 to 64 lower-case letters, digits and underscores";
 
 /// Whether a service key may have this name.
@@ -91,19 +97,19 @@ pub(crate) fn is_key_name(name: &str) -> bool {
     (1..=64).contains(&name.len()) && name.bytes().all(letter) && !name.contains("__")
 }
 
-impl Jwt {
-    fn read(reader: &mut Reader) -> Self {
-        let issuer = reader.read(&["jwt", "issuer"], Given::default());
-        let audience = reader.read(&["jwt", "audience"], Given::default());
+impl JwtConfig {
+    fn read(reader: &mut SettingReader) -> Self {
+        let issuer = reader.read(&["jwt", "issuer"], OptionalText::default());
+        let audience = reader.read(&["jwt", "audience"], OptionalText::default());
         let leeway = reader.read(&["jwt", "leeway"], Span::from_secs(60));
-        let jwks_url = reader.read(&["jwt", "jwks_url"], Given::default());
+        let jwks_url = reader.read(&["jwt", "jwks_url"], OptionalText::default());
         let mut keys = Vec::new();
         for id in reader.tables(&["jwt", "keys"]) {
             let key = |name| ["jwt", "keys", &id, name];
             let one = JwtKey {
-                algorithm: reader.read(&key("algorithm"), Algorithm::Hs256),
-                key: reader.read(&key("key"), Secret::default()),
-                key_file: reader.read(&key("key_file"), Given::default()),
+                algorithm: reader.read(&key("algorithm"), AlgorithmChoice::Hs256),
+                key: reader.read(&key("key"), SecretText::default()),
+                key_file: reader.read(&key("key_file"), OptionalText::default()),
             };
             if one.key.0.is_empty() == one.key_file.0.is_empty() {
                 let which = "give either its key or its key_file";
@@ -115,18 +121,18 @@ impl Jwt {
     }
 }
 
-impl Jwt {
-    /// Whether there is a key that could verify a token.
+impl JwtConfig {
+    /// Whether any key could verify a token.
     pub(crate) fn has_keys(&self) -> bool {
         !self.keys.is_empty() || !self.jwks_url.0.is_empty()
     }
 }
 
-impl Webhook {
-    fn read(reader: &mut Reader) -> Self {
-        let url = reader.read(&["webhook", "url"], Secret::default());
-        let secret = reader.read(&["webhook", "secret"], Secret::default());
-        let ca_file = reader.read(&["webhook", "ca_file"], Given::default());
+impl WebhookConfig {
+    fn read(reader: &mut SettingReader) -> Self {
+        let url = reader.read(&["webhook", "url"], SecretText::default());
+        let secret = reader.read(&["webhook", "secret"], SecretText::default());
+        let ca_file = reader.read(&["webhook", "ca_file"], OptionalText::default());
         Self { url, secret, ca_file }
     }
 }
@@ -139,7 +145,7 @@ impl KeyHash {
     const PREFIX: &str = "sha256:";
 }
 
-impl Value for KeyHash {
+impl SettingValue for KeyHash {
     const EXPECTED: &'static str =
         "\"sha256:\" and 64 hexadecimal digits, as `doorstep key new NAME` prints it";
 

@@ -1,27 +1,27 @@
-//! Which database, and how to name it without telling its password.
+//! The URL of the database, and how to print it without its password.
 
 use std::fmt;
 
-use super::value::Value;
+use super::value::SettingValue;
 
 /// A database's URL. Printed without its password.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct DatabaseUrl(String);
 
 impl DatabaseUrl {
-    /// SQLite in the working directory: what needs nothing else.
+    /// A SQLite file in the working directory, because it needs no server.
     pub(crate) const DEFAULT: &'static str = "sqlite://doorstep.db";
 
     pub(crate) fn new(url: String) -> Self {
         Self(url)
     }
 
-    /// The URL as it is, password and all: for the store, never for a log.
+    /// The URL with its password: for the store, never for a log.
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The file, where the database is one that is kept in a file.
+    /// The path, if the database is a file.
     pub(crate) fn file(&self) -> Option<&str> {
         let path = self.0.strip_prefix("sqlite:")?;
         let path = path.strip_prefix("//").unwrap_or(path);
@@ -30,7 +30,7 @@ impl DatabaseUrl {
     }
 }
 
-impl Value for DatabaseUrl {
+impl SettingValue for DatabaseUrl {
     const EXPECTED: &'static str =
         "\"sqlite://FILE\" or \"postgres://USER:PASSWORD@HOST:PORT/DATABASE\"";
 
@@ -61,15 +61,14 @@ impl fmt::Debug for DatabaseUrl {
     }
 }
 
-/// The text with what stands where a URL has its password replaced by stars. Text that is no URL is left as
-/// it is.
+/// Replaces the password of a URL with stars. Text that is not a URL is returned unchanged.
 pub(crate) fn hide_password(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
     let (before_query, query) = match rest.split_once('?') {
         Some((before, query)) => (before, Some(query)),
         None => (rest, None),
     };
-    // The last @: a password that was not percent-encoded may hold one, and must be hidden all the same.
+    // The last @, because a password that is not percent-encoded may contain one.
     let shown = match before_query.rsplit_once('@') {
         Some((userinfo, place)) => match userinfo.split_once(':') {
             Some((user, _)) => format!("{user}:***@{place}"),

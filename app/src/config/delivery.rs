@@ -1,4 +1,4 @@
-//! The `[delivery]` table: DESIGN calls it the delivery part of the file, and its keys are a contract.
+//! The `[delivery]` table: one rule for all kinds of notifications, and rules for single kinds.
 
 use std::num::NonZeroUsize;
 
@@ -6,38 +6,38 @@ use bytesize::ByteSize;
 use doorstep_application::delivery;
 use doorstep_domain::{Kind, Ttl};
 
-use super::reader::Reader;
-use super::value::{Span, Value, words};
+use super::reader::SettingReader;
+use super::value::{SettingValue, Span, words};
 
 /// How notifications are delivered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Delivery {
-    /// For every kind that has no rule of its own.
-    pub(crate) default: Rule,
-    /// For these kinds; what a kind's table does not say is as in the default.
-    pub(crate) kinds: Vec<(Kind, Rule)>,
+pub(crate) struct DeliveryConfig {
+    /// The rule for each kind that has no rule of its own.
+    pub(crate) default: RuleConfig,
+    /// The rules of single kinds. A setting that a kind's table leaves out is as in the default.
+    pub(crate) kinds: Vec<(Kind, RuleConfig)>,
 }
 
-/// What can be said for all kinds or for one.
+/// A rule, for all kinds or for one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Rule {
-    pub(crate) policy: Policy,
-    pub(crate) strategy: Strategy,
+pub(crate) struct RuleConfig {
+    pub(crate) policy: PolicyChoice,
+    pub(crate) strategy: StrategyChoice,
     pub(crate) poll_interval: Span,
     pub(crate) ttl: Ttl,
-    pub(crate) on_expiry: OnExpiry,
+    pub(crate) on_expiry: OnExpiryChoice,
     pub(crate) ack_timeout: Span,
     pub(crate) max_per_user: PerUser,
-    pub(crate) overflow: Overflow,
-    /// The most that wait on the node: of all kinds together, or of one.
+    pub(crate) overflow: OverflowChoice,
+    /// How many may wait on the node: of all kinds together, or of one.
     pub(crate) max_pending: NonZeroUsize,
-    /// The most they may weigh.
+    /// How many bytes their payloads may have together.
     pub(crate) max_pending_bytes: ByteSize,
 }
 
 words! {
-    /// What becomes of a notification for an absent user.
-    Policy, "immediate, deferred or inbox", {
+    /// What happens to a notification for an absent user.
+    PolicyChoice, "immediate, deferred or inbox", {
         Immediate = "immediate",
         Deferred = "deferred",
         Inbox = "inbox",
@@ -46,15 +46,15 @@ words! {
 
 words! {
     /// How a deferred notification waits.
-    Strategy, "wake or poll", {
+    StrategyChoice, "wake or poll", {
         Wake = "wake",
         Poll = "poll",
     }
 }
 
 words! {
-    /// What becomes of a notification whose TTL ends.
-    OnExpiry, "drop or inbox", {
+    /// What happens to a notification whose TTL ends.
+    OnExpiryChoice, "drop or inbox", {
         Drop = "drop",
         Inbox = "inbox",
     }
@@ -62,7 +62,7 @@ words! {
 
 words! {
     /// What gives way when a mailbox is full.
-    Overflow, "drop_oldest or reject", {
+    OverflowChoice, "drop_oldest or reject", {
         DropOldest = "drop_oldest",
         Reject = "reject",
     }
@@ -72,7 +72,7 @@ words! {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PerUser(pub(crate) NonZeroUsize);
 
-impl Value for PerUser {
+impl SettingValue for PerUser {
     const EXPECTED: &'static str = "a whole number from 1 to 60000";
     const BARE: bool = true;
 
@@ -86,35 +86,49 @@ impl Value for PerUser {
     }
 }
 
-const MAX_PER_USER: PerUser = PerUser(NonZeroUsize::new(100).unwrap());
-const MAX_PENDING: NonZeroUsize = NonZeroUsize::new(1_000_000).unwrap();
-const MAX_PENDING_BYTES: ByteSize = ByteSize::mib(512);
-
-impl Default for Rule {
+impl Default for RuleConfig {
+    /// The defaults of [`delivery::Rule`] and [`delivery::Limits`] (`application/src/delivery/policy.rs`).
     fn default() -> Self {
+        let (rule, limits) = (delivery::Rule::default(), delivery::Limits::default());
+        let at_least_1 = |number| NonZeroUsize::new(number).unwrap_or(NonZeroUsize::MIN);
         Self {
-            policy: Policy::Deferred,
-            strategy: Strategy::Wake,
-            poll_interval: Span::from_millis(500),
-            ttl: Ttl::from_secs(60),
-            on_expiry: OnExpiry::Drop,
-            ack_timeout: Span::from_secs(10),
-            max_per_user: MAX_PER_USER,
-            overflow: Overflow::DropOldest,
-            max_pending: MAX_PENDING,
-            max_pending_bytes: MAX_PENDING_BYTES,
+            policy: match rule.policy {
+                delivery::Policy::Immediate => PolicyChoice::Immediate,
+                delivery::Policy::Deferred(_) => PolicyChoice::Deferred,
+                delivery::Policy::Inbox => PolicyChoice::Inbox,
+            },
+            strategy: match rule.policy {
+                delivery::Policy::Deferred(delivery::Strategy::Poll) => StrategyChoice::Poll,
+                _ => StrategyChoice::Wake,
+            },
+            poll_interval: Span(rule.poll_interval),
+            ttl: rule.ttl,
+            on_expiry: match rule.on_expiry {
+                delivery::OnExpiry::Drop => OnExpiryChoice::Drop,
+                delivery::OnExpiry::Inbox => OnExpiryChoice::Inbox,
+            },
+            ack_timeout: Span(rule.ack_timeout),
+            max_per_user: PerUser(at_least_1(rule.max_per_user)),
+            overflow: match rule.overflow {
+                delivery::Overflow::DropOldest => OverflowChoice::DropOldest,
+                delivery::Overflow::Reject => OverflowChoice::Reject,
+            },
+            max_pending: at_least_1(limits.max_pending),
+            max_pending_bytes: ByteSize(
+                u64::try_from(limits.max_pending_bytes).unwrap_or(u64::MAX),
+            ),
         }
     }
 }
 
-impl Delivery {
-    pub(super) fn read(reader: &mut Reader) -> Self {
-        let default = Rule::read(reader, &["delivery"], Rule::default());
+impl DeliveryConfig {
+    pub(super) fn read(reader: &mut SettingReader) -> Self {
+        let default = RuleConfig::read(reader, &["delivery"], RuleConfig::default());
         let mut kinds = Vec::new();
         for name in reader.tables(&["delivery", "kinds"]) {
             match name.parse() {
                 Ok(kind) => {
-                    let rule = Rule::read(reader, &["delivery", "kinds", &name], default);
+                    let rule = RuleConfig::read(reader, &["delivery", "kinds", &name], default);
                     kinds.push((kind, rule));
                 }
                 Err(e) => reader.refuse(format!("delivery.kinds.{name:?}: {e}")),
@@ -124,8 +138,8 @@ impl Delivery {
     }
 }
 
-impl Rule {
-    fn read(reader: &mut Reader, table: &[&str], otherwise: Self) -> Self {
+impl RuleConfig {
+    fn read(reader: &mut SettingReader, table: &[&str], otherwise: Self) -> Self {
         let key = |name| [table, &[name]].concat();
         Self {
             policy: reader.read(&key("policy"), otherwise.policy),

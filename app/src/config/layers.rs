@@ -1,5 +1,5 @@
-//! Gathers what was given: the file, the environment over it, the flags over both. Nothing is interpreted
-//! here; each setting stays text with the place that it came from.
+//! Merges the layers of the configuration: the file, the environment over it, the flags over both. Values are not
+//! interpreted here; each setting stays text, with its origin.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -9,18 +9,18 @@ use std::path::{Path, PathBuf};
 
 use super::ConfigError;
 
-/// A setting's place in the tree. A kind such as `position.closed` is one segment, points and all.
+/// The path of a setting in the tree. A kind such as `position.closed` is one segment.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Key(pub(crate) Vec<String>);
+pub(crate) struct SettingKey(pub(crate) Vec<String>);
 
-impl Key {
+impl SettingKey {
     pub(crate) fn new(segments: &[&str]) -> Self {
         Self(segments.iter().map(|&s| s.to_owned()).collect())
     }
 }
 
-/// As TOML spells a dotted key, so that it can be copied into the file.
-impl fmt::Display for Key {
+/// Writes a dotted key of TOML, which can be copied into the file.
+impl fmt::Display for SettingKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, segment) in self.0.iter().enumerate() {
             if i > 0 {
@@ -37,10 +37,10 @@ impl fmt::Display for Key {
     }
 }
 
-/// Where a setting came from.
+/// The layer in which a setting was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Origin {
-    /// Nobody gave it.
+pub(crate) enum SettingOrigin {
+    /// It was not given.
     Default,
     /// The configuration file.
     File(PathBuf),
@@ -50,7 +50,7 @@ pub(crate) enum Origin {
     Flag(&'static str),
 }
 
-impl fmt::Display for Origin {
+impl fmt::Display for SettingOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => f.write_str("default"),
@@ -61,47 +61,47 @@ impl fmt::Display for Origin {
     }
 }
 
-/// What somebody wrote for a setting.
+/// The value of a setting, as it was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Text {
+pub(crate) enum SettingText {
     /// Text, a whole number or a truth value.
     Plain(String),
     /// An array of strings.
     List(Vec<String>),
-    /// Something that no setting is written as: its TOML type.
+    /// A TOML type that no setting has, by name.
     Other(&'static str),
 }
 
-/// Every setting that was given, the strongest layer's.
-pub(crate) type Given = BTreeMap<Key, (Text, Origin)>;
+/// All settings that were given, each from its strongest layer.
+pub(crate) type GivenSettings = BTreeMap<SettingKey, (SettingText, SettingOrigin)>;
 
-/// Where settings come from, apart from the file: injected, so that tests need not touch the process.
+/// The layers apart from the file. Passed in, so that tests need not change the process.
 #[derive(Clone)]
 pub(crate) struct Sources {
     /// The environment.
     pub(crate) environment: Vec<(String, String)>,
-    /// What flags said: the key, the flag's name, its value.
-    pub(crate) flags: Vec<(Key, &'static str, String)>,
+    /// From flags: the key, the flag's name, the value.
+    pub(crate) flags: Vec<(SettingKey, &'static str, String)>,
     /// `--config`.
     pub(crate) file: Option<PathBuf>,
 }
 
-/// All layers in one.
+/// The merged layers.
 pub(crate) struct Gathered {
-    pub(crate) given: Given,
-    /// Environment variables that look like ours and are not.
+    pub(crate) given: GivenSettings,
+    /// Environment variables with our prefix that are not settings.
     pub(crate) strangers: Vec<String>,
     pub(crate) file: Option<ReadFile>,
 }
 
-/// The configuration file that there was.
+/// The configuration file that was read.
 #[derive(Debug, Clone)]
 pub(crate) struct ReadFile {
     pub(crate) path: PathBuf,
     pub(crate) says_nothing: bool,
 }
 
-/// Environment variables with a name of their own; all others are spelled from the key.
+/// Environment variables with a name of their own. All other names are derived from the key.
 const NAMED: [(&str, &[&str]); 4] = [
     ("DOORSTEP_LISTEN", &["listen"]),
     ("DATABASE_URL", &["database"]),
@@ -109,16 +109,16 @@ const NAMED: [(&str, &[&str]); 4] = [
     ("RUST_LOG", &["log", "filter"]),
     ("DOORSTEP_LOG", &["log", "filter"]),
 ];
-/// Ours, but not part of the file.
+/// Variables of ours that are not settings.
 const NOT_SETTINGS: [&str; 2] = ["DOORSTEP_CONFIG", "DOORSTEP_TOKEN"];
 const PREFIX: &str = "DOORSTEP_";
-/// Read when no file is named and this one is there.
+/// Read if it exists and no other file is named.
 const DEFAULT_FILE: &str = "doorstep.toml";
 
-/// Reads all layers. Answers also what looks like ours in the environment but is not: worth a warning, but
-/// no refusal, because orchestrators put names like `DOORSTEP_SERVICE_HOST` there on their own.
+/// Reads and merges all layers. Variables with our prefix that are not settings are returned, to be warned of and not
+/// refused: orchestrators set names like `DOORSTEP_SERVICE_HOST` by themselves.
 pub(crate) fn gather(sources: Sources) -> Result<Gathered, ConfigError> {
-    let mut given = Given::new();
+    let mut given = GivenSettings::new();
     let mut strangers = Vec::new();
     let variable = |name: &str| {
         sources.environment.iter().find(|(n, _)| n == name).map(|(_, value)| value.clone())
@@ -130,12 +130,12 @@ pub(crate) fn gather(sources: Sources) -> Result<Gathered, ConfigError> {
     let mut read = None;
     if let Some(table) = read_file(&file, must_exist)? {
         read = Some(ReadFile { path: file.clone(), says_nothing: table.is_empty() });
-        flatten(&mut given, &mut Vec::new(), table, &Origin::File(file));
+        flatten(&mut given, &mut Vec::new(), table, &SettingOrigin::File(file));
     }
     for (name, key) in NAMED {
         if let Some(value) = variable(name) {
-            let origin = Origin::Environment(name.to_owned());
-            given.insert(Key::new(key), (Text::Plain(value), origin));
+            let origin = SettingOrigin::Environment(name.to_owned());
+            given.insert(SettingKey::new(key), (SettingText::Plain(value), origin));
         }
     }
     let port = variable("PORT").filter(|port| !port.is_empty());
@@ -145,22 +145,34 @@ pub(crate) fn gather(sources: Sources) -> Result<Gathered, ConfigError> {
         let Some(rest) = name.strip_prefix(PREFIX) else { continue };
         if rest.contains("__") {
             let key = environment_key(rest, &given);
-            given.insert(key, (Text::Plain(value), Origin::Environment(name)));
+            given.insert(key, (SettingText::Plain(value), SettingOrigin::Environment(name)));
         } else if !NAMED.iter().any(|(n, _)| *n == name) && !NOT_SETTINGS.contains(&name.as_str()) {
             strangers.push(name);
         }
     }
     for (key, flag, value) in sources.flags {
-        given.insert(key, (Text::Plain(value), Origin::Flag(flag)));
+        given.insert(key, (SettingText::Plain(value), SettingOrigin::Flag(flag)));
     }
-    // What hosting platforms give, where everything else is silent: the port, for whatever address there is.
+    // Hosting platforms give the port as PORT. It counts only where no layer gives `listen`.
     if let Some(port) = port
-        && let Entry::Vacant(listen) = given.entry(Key::new(&["listen"]))
+        && let Entry::Vacant(listen) = given.entry(SettingKey::new(&["listen"]))
     {
-        let origin = Origin::Environment("PORT".to_owned());
-        listen.insert((Text::Plain(format!("0.0.0.0:{port}")), origin));
+        let origin = SettingOrigin::Environment("PORT".to_owned());
+        listen.insert((SettingText::Plain(format!("0.0.0.0:{port}")), origin));
     }
     Ok(Gathered { given, strangers, file: read })
+}
+
+/// The environment variables that set this, the strongest first.
+#[cfg(test)]
+pub(super) fn environment_names(key: &SettingKey) -> Vec<String> {
+    let named = NAMED.iter().rev().filter(|(_, segments)| SettingKey::new(segments) == *key);
+    let named: Vec<_> = named.map(|(name, _)| (*name).to_owned()).collect();
+    if !named.is_empty() {
+        return named;
+    }
+    let shell_form = key.0.join("__").to_ascii_uppercase().replace(['.', '-', '/'], "_");
+    vec![format!("{PREFIX}{shell_form}")]
 }
 
 fn read_file(path: &Path, must_exist: bool) -> Result<Option<toml::Table>, ConfigError> {
@@ -175,7 +187,12 @@ fn read_file(path: &Path, must_exist: bool) -> Result<Option<toml::Table>, Confi
     }
 }
 
-fn flatten(given: &mut Given, path: &mut Vec<String>, table: toml::Table, origin: &Origin) {
+fn flatten(
+    given: &mut GivenSettings,
+    path: &mut Vec<String>,
+    table: toml::Table,
+    origin: &SettingOrigin,
+) {
     for (name, value) in table {
         path.push(name);
         let text = match value {
@@ -184,34 +201,35 @@ fn flatten(given: &mut Given, path: &mut Vec<String>, table: toml::Table, origin
                 path.pop();
                 continue;
             }
-            toml::Value::String(text) => Text::Plain(text),
-            toml::Value::Integer(number) => Text::Plain(number.to_string()),
-            toml::Value::Boolean(truth) => Text::Plain(truth.to_string()),
+            toml::Value::String(text) => SettingText::Plain(text),
+            toml::Value::Integer(number) => SettingText::Plain(number.to_string()),
+            toml::Value::Boolean(truth) => SettingText::Plain(truth.to_string()),
             toml::Value::Array(items) => {
                 let strings = items.into_iter().map(|item| match item {
                     toml::Value::String(text) => Some(text),
                     _ => None,
                 });
-                strings.collect::<Option<_>>().map_or(Text::Other("array"), Text::List)
+                strings
+                    .collect::<Option<_>>()
+                    .map_or(SettingText::Other("array"), SettingText::List)
             }
-            other => Text::Other(other.type_str()),
+            other => SettingText::Other(other.type_str()),
         };
-        given.insert(Key(path.clone()), (text, origin.clone()));
+        given.insert(SettingKey(path.clone()), (text, origin.clone()));
         path.pop();
     }
 }
 
-/// `DELIVERY__TTL` is `delivery.ttl`. A kind may have points, which a shell's variables may not:
-/// `DELIVERY__KINDS__POSITION_CLOSED__POLICY` means the kind that the file spells `position.closed`, and
-/// where the file has no such kind, an underscore stands for a point - or, in the name of an instrument, which
-/// is in capitals, for a hyphen.
-fn environment_key(rest: &str, given: &Given) -> Key {
+/// `DELIVERY__TTL` is `delivery.ttl`. Kinds may contain points, which names of variables may not:
+/// `DELIVERY__KINDS__POSITION_CLOSED__POLICY` means the kind that the file spells `position.closed`. If the file has no
+/// such kind, an underscore stands for a point, or for a hyphen in the name of an instrument, which is in capitals.
+fn environment_key(rest: &str, given: &GivenSettings) -> SettingKey {
     let mut segments: Vec<String> = rest.split("__").map(str::to_ascii_lowercase).collect();
     if let [table, names, name, _] = segments.as_mut_slice() {
         let spell: fn(&str) -> String = match (table.as_str(), names.as_str()) {
             ("delivery", "kinds") => |kind| kind.replace('_', "."),
             ("market", "instruments") => |symbol| symbol.to_ascii_uppercase().replace('_', "-"),
-            _ => return Key(segments),
+            _ => return SettingKey(segments),
         };
         let shell_form = |name: &str| name.to_ascii_lowercase().replace(['.', '-', '/'], "_");
         let in_file = given.keys().find_map(|key| match key.0.as_slice() {
@@ -222,5 +240,5 @@ fn environment_key(rest: &str, given: &Given) -> Key {
         });
         *name = in_file.cloned().unwrap_or_else(|| spell(name));
     }
-    Key(segments)
+    SettingKey(segments)
 }

@@ -1,52 +1,54 @@
+//! The `[market]` table: where prices come from.
+
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use doorstep_domain::{Price, Symbol};
 
-use super::reader::Reader;
-use super::value::{Span, Value, words};
+use super::reader::SettingReader;
+use super::value::{SettingValue, Span, words};
 
 /// Where prices come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Market {
-    pub(crate) source: Source,
-    /// Of the simulation: the same seed, the same prices.
+pub(crate) struct MarketConfig {
+    pub(crate) source: PriceSource,
+    /// For the simulation: the same seed gives the same prices.
     pub(crate) seed: u64,
-    /// Of the simulation: every instrument gets a price so often.
+    /// For the simulation: how often each instrument gets a price.
     pub(crate) tick_interval: Span,
-    /// The simulated market's time passes so many times as fast as ours.
+    /// How many times faster than real time the simulated market runs.
     pub(crate) speed: NonZeroU32,
-    /// Of the simulation.
-    pub(crate) instruments: Vec<Instrument>,
-    /// What is replayed.
+    /// For the simulation.
+    pub(crate) instruments: Vec<InstrumentConfig>,
+    /// The prices to replay.
     pub(crate) file: CsvFile,
-    /// So many times as fast as it was recorded.
+    /// How many times faster than recorded the file is replayed.
     pub(crate) replay_speed: NonZeroU32,
 }
 
 words! {
-    /// Who makes the prices.
-    Source, "simulation or replay", {
-        /// They are made up.
+    /// The source of prices.
+    PriceSource, "simulation or replay", {
+        /// They are simulated.
         Simulation = "simulation",
-        /// They are in a file.
+        /// They are replayed from a file.
         Replay = "replay",
     }
 }
 
 /// One simulated instrument.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Instrument {
+pub(crate) struct InstrumentConfig {
     pub(crate) symbol: Symbol,
-    /// At which it begins.
+    /// The first price.
     pub(crate) price: Price,
-    /// The growth to be expected in a year of the market's time, as a logarithm.
+    /// The expected growth per year of the market's time, as a logarithm.
     pub(crate) drift: Ratio,
-    /// The standard deviation of the same.
+    /// The standard deviation of that growth.
     pub(crate) volatility: Ratio,
 }
 
-/// A number with up to six places, in millionths.
+/// A number with up to six decimal places, in millionths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ratio(i64);
 
@@ -55,14 +57,14 @@ impl Ratio {
         Self(percent * 10_000)
     }
 
-    /// For the simulation, which alone reckons with such numbers.
+    /// For the simulation, the only part that computes with floating point numbers.
     #[expect(clippy::cast_precision_loss, reason = "below 2^53 by far")]
     pub(crate) fn to_float(self) -> f64 {
         self.0 as f64 / 1_000_000.0
     }
 }
 
-impl Value for Ratio {
+impl SettingValue for Ratio {
     const EXPECTED: &'static str = "a number from -100 to 100 in quotes, like \"0.6\"";
 
     fn from_text(text: &str) -> Option<Self> {
@@ -84,7 +86,7 @@ impl Value for Ratio {
     }
 }
 
-impl Value for Price {
+impl SettingValue for Price {
     const EXPECTED: &'static str = "a price above 0 in quotes, like \"64000.00\"";
 
     fn from_text(text: &str) -> Option<Self> {
@@ -96,11 +98,11 @@ impl Value for Price {
     }
 }
 
-/// A file of prices; an empty name is none.
+/// A file of prices. An empty name means no file.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct CsvFile(pub(crate) Option<PathBuf>);
 
-impl Value for CsvFile {
+impl SettingValue for CsvFile {
     const EXPECTED: &'static str = "a file of symbol,time,price, with a name that ends in .csv";
 
     fn from_text(text: &str) -> Option<Self> {
@@ -115,7 +117,7 @@ impl Value for CsvFile {
     }
 }
 
-/// Symbol, first price, drift and volatility in per cent a year.
+/// Symbol, first price, drift and volatility in per cent per year.
 const INSTRUMENTS: [(&str, &str, i64, i64); 5] = [
     ("ACME", "120.00", 8, 45),
     ("BTC-USD", "64000.00", 20, 65),
@@ -126,27 +128,27 @@ const INSTRUMENTS: [(&str, &str, i64, i64); 5] = [
 
 const AN_HOUR_A_MINUTE: NonZeroU32 = NonZeroU32::new(60).unwrap();
 
-impl Market {
-    pub(super) fn read(reader: &mut Reader) -> Self {
+impl MarketConfig {
+    pub(super) fn read(reader: &mut SettingReader) -> Self {
         let key = |name| ["market", name];
         let market = Self {
-            source: reader.read(&key("source"), Source::Simulation),
+            source: reader.read(&key("source"), PriceSource::Simulation),
             seed: reader.read(&key("seed"), 1),
             tick_interval: reader.read(&key("tick_interval"), Span::from_secs(1)),
             speed: reader.read(&key("speed"), AN_HOUR_A_MINUTE),
             file: reader.read(&key("file"), CsvFile::default()),
             replay_speed: reader.read(&key("replay_speed"), NonZeroU32::MIN),
-            // Last, as these are tables of their own.
+            // Last, because each instrument is a table of its own.
             instruments: Self::read_instruments(reader),
         };
-        if market.source == Source::Replay && market.file.0.is_none() {
+        if market.source == PriceSource::Replay && market.file.0.is_none() {
             reader.refuse("market.source = \"replay\" needs a market.file".to_owned());
         }
         market
     }
 
-    /// Those that there are anyway, and those that were given beside them.
-    fn read_instruments(reader: &mut Reader) -> Vec<Instrument> {
+    /// The built-in instruments, and those that were added.
+    fn read_instruments(reader: &mut SettingReader) -> Vec<InstrumentConfig> {
         let mut names = reader.tables(&["market", "instruments"]);
         names.extend(INSTRUMENTS.iter().map(|(name, ..)| (*name).to_owned()));
         names.sort();
@@ -154,7 +156,7 @@ impl Market {
         let mut instruments = Vec::new();
         for name in names {
             match name.parse() {
-                Ok(symbol) => instruments.push(Instrument::read(reader, symbol)),
+                Ok(symbol) => instruments.push(InstrumentConfig::read(reader, symbol)),
                 Err(e) => reader.refuse(format!("market.instruments.{name:?}: {e}")),
             }
         }
@@ -162,11 +164,11 @@ impl Market {
     }
 }
 
-impl Instrument {
-    fn read(reader: &mut Reader, symbol: Symbol) -> Self {
+impl InstrumentConfig {
+    fn read(reader: &mut SettingReader, symbol: Symbol) -> Self {
         let built_in = INSTRUMENTS.iter().find(|(name, ..)| *name == symbol.as_str());
         let &(_, price, drift, volatility) = built_in.unwrap_or(&INSTRUMENTS[0]);
-        // The prices above are prices.
+        // Every built-in price parses.
         let price = price.parse().unwrap_or(Price::MIN);
         let table = symbol.clone();
         let key = |name| ["market", "instruments", table.as_str(), name];

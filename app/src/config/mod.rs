@@ -1,10 +1,16 @@
-//! The configuration: a tree, one node a subsystem. A flag beats the environment, which beats the file,
-//! which beats the default; an unknown key or a value that is not allowed is refused, all of them at once,
-//! each with the place it came from.
+//! The configuration: a tree, one node per subsystem. A flag beats the environment, which beats the file, which beats
+//! the default. Unknown keys and values that are not allowed are refused, all of them at once, each with its origin.
 //!
-//! It is read setting by setting instead of into one deserialised structure, because three things are
-//! wanted of each that a structure cannot carry: where it came from, what would have been allowed, and a
-//! spelling in the environment also for kinds that have points in their names.
+//! It is read setting by setting instead of into one deserialised structure, because each setting needs three things
+//! that a structure cannot carry: its origin, what is allowed, and an environment form even for kinds with points in
+//! their names.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `layers` | merges file, environment and flags; nothing is interpreted |
+//! | `reader`, `value` | reads a typed setting from the merged layers; how each type is written |
+//! | `server`, `delivery`, `notifications`, `market`, `backends`, `database` | the settings by subsystem; the small tables are here |
+//! | `settings` | the name and meaning of every setting, from which docs/settings.md is made |
 
 pub(crate) mod backends;
 mod database;
@@ -16,6 +22,8 @@ mod outbox;
 mod reader;
 mod server;
 #[cfg(test)]
+mod settings;
+#[cfg(test)]
 mod tests;
 pub(crate) mod value;
 
@@ -26,64 +34,66 @@ use std::path::PathBuf;
 use doorstep_adapters::api::demo::Reach;
 use doorstep_domain::{Money, RewardRules};
 
-pub(crate) use backends::Backends;
+pub(crate) use backends::BackendsConfig;
 pub(crate) use database::DatabaseUrl;
-pub(crate) use delivery::{Delivery, OnExpiry, Overflow, Policy, Rule, Strategy};
+pub(crate) use delivery::{
+    DeliveryConfig, OnExpiryChoice, OverflowChoice, PolicyChoice, RuleConfig, StrategyChoice,
+};
 use layers::{Gathered, ReadFile};
-pub(crate) use layers::{Key, Sources};
-pub(crate) use market::{Market, Source};
-pub(crate) use notifications::{Notifications, PolicyOrKind};
+pub(crate) use layers::{SettingKey, Sources};
+pub(crate) use market::{MarketConfig, PriceSource};
+pub(crate) use notifications::{NotificationsConfig, PolicyOrKind};
 pub(crate) use outbox::OutboxConfig;
-use reader::{Line, Reader};
+use reader::{SettingLine, SettingReader};
 pub(crate) use server::Listen;
-use server::{OwnAddress, Server};
+use server::{OwnAddress, ServerConfig};
 pub(crate) use value::Span;
 use value::words;
 
-/// Everything that can be set.
+/// All settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Config {
     /// Where HTTP is served.
     pub(crate) listen: Listen,
-    /// Where everything durable is kept.
+    /// Where durable data is kept.
     pub(crate) database: DatabaseUrl,
-    pub(crate) server: Server,
-    pub(crate) delivery: Delivery,
-    pub(crate) notifications: Notifications,
-    pub(crate) market: Market,
-    pub(crate) trading: Trading,
-    pub(crate) rewards: Rewards,
-    pub(crate) sessions: Sessions,
-    pub(crate) limits: Limits,
-    pub(crate) demo: Demo,
-    /// Keeping notifications until they are read.
-    pub(crate) inbox: Part,
-    /// Leaving what waits at a stop to the node that starts next.
-    pub(crate) handover: Part,
-    pub(crate) backends: Backends,
+    pub(crate) server: ServerConfig,
+    pub(crate) delivery: DeliveryConfig,
+    pub(crate) notifications: NotificationsConfig,
+    pub(crate) market: MarketConfig,
+    pub(crate) trading: TradingConfig,
+    pub(crate) rewards: RewardsConfig,
+    pub(crate) sessions: SessionsConfig,
+    pub(crate) limits: LimitsConfig,
+    pub(crate) demo: DemoConfig,
+    /// Keeps notifications until they are read.
+    pub(crate) inbox: PartConfig,
+    /// Leaves the waiting notifications of a stopping node to the next node.
+    pub(crate) handover: PartConfig,
+    pub(crate) backends: BackendsConfig,
     pub(crate) outbox: OutboxConfig,
-    pub(crate) metrics: Metrics,
-    pub(crate) log: Log,
+    pub(crate) metrics: MetricsConfig,
+    pub(crate) log: LogConfig,
 }
 
-/// The node's figures.
+/// The node's metrics.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Metrics {
-    /// Where they are served, instead of beside everything else.
+pub(crate) struct MetricsConfig {
+    /// A separate address on which they are served.
     pub(crate) listen: OwnAddress,
 }
 
-/// How much strangers may grow.
+/// Limits on what strangers may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Limits {
+pub(crate) struct LimitsConfig {
     /// Live connections of this node.
     pub(crate) connections: NonZeroUsize,
     pub(crate) connections_per_user: NonZeroUsize,
     pub(crate) connections_per_address: NonZeroUsize,
-    /// HTTP connections of this node, those of streams included, those of WebSockets not.
+    /// HTTP connections of this node, including event streams, excluding `WebSocket`s.
     pub(crate) http_connections: NonZeroUsize,
     pub(crate) http_connections_per_address: NonZeroUsize,
-    /// For each address, in the long run; 0 is no limit.
+    /// Per address, in the long run; 0 means no limit.
     pub(crate) registrations_per_second: u32,
     /// As for registrations.
     pub(crate) sign_ins_per_second: u32,
@@ -95,8 +105,8 @@ const CONNECTIONS_PER_ADDRESS: NonZeroUsize = NonZeroUsize::new(1000).unwrap();
 const HTTP_CONNECTIONS: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 const PER_SECOND: u32 = 50;
 
-impl Limits {
-    fn read(reader: &mut Reader) -> Self {
+impl LimitsConfig {
+    fn read(reader: &mut SettingReader) -> Self {
         let key = |name| ["limits", name];
         Self {
             connections: reader.read(&key("connections"), CONNECTIONS),
@@ -112,30 +122,30 @@ impl Limits {
     }
 }
 
-/// What is given for what.
+/// The rewards.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Rewards {
-    /// To every new user; `"0.00"` gives nothing, here and below.
+pub(crate) struct RewardsConfig {
+    /// For each new user. `"0.00"` gives nothing, here and below.
     pub(crate) welcome_gift: Money,
-    /// For the first position that a user closes, or the price does for them.
+    /// For a user's first closed position, whoever closed it.
     pub(crate) first_close: Money,
-    /// For every so many of them.
+    /// For every `milestone_every`-th closed position.
     pub(crate) close_milestone: Money,
-    /// How many that is.
+    /// How many closed positions make a milestone.
     pub(crate) milestone_every: NonZeroU64,
 }
 
-/// What users may do with their money.
+/// The trading simulation.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Trading {
-    /// Whether there is a simulation at all, with its users and their ledger.
+pub(crate) struct TradingConfig {
+    /// Whether there is a simulation, with its users and their ledger.
     pub(crate) enabled: bool,
-    /// Positions that a user may have open.
+    /// Open positions per user.
     pub(crate) max_open_per_user: NonZeroUsize,
 }
 
-impl Rewards {
-    fn read(reader: &mut Reader) -> Self {
+impl RewardsConfig {
+    fn read(reader: &mut SettingReader) -> Self {
         let key = |name| ["rewards", name];
         let money = |units: i64| Money::from_minor(units * Money::SCALE);
         Self {
@@ -149,16 +159,16 @@ impl Rewards {
 
 const MAX_OPEN: NonZeroUsize = NonZeroUsize::new(1000).unwrap();
 
-/// Who stays signed in.
+/// Sessions of users.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Sessions {
-    /// For how long a token is good.
+pub(crate) struct SessionsConfig {
+    /// How long a token is valid.
     pub(crate) ttl: Span,
 }
 
-/// What the page needs to show the policies side by side: users may send notifications to themselves.
+/// The demonstration on the page, for which users may send notifications to themselves.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Demo {
+pub(crate) struct DemoConfig {
     pub(crate) enabled: DemoEnabled,
 }
 
@@ -171,28 +181,28 @@ words! {
     }
 }
 
-/// Something that can be left out.
+/// A part that can be left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Part {
+pub(crate) struct PartConfig {
     pub(crate) enabled: bool,
 }
 
-impl Part {
-    fn read(reader: &mut Reader, table: &str) -> Self {
+impl PartConfig {
+    fn read(reader: &mut SettingReader, table: &str) -> Self {
         Self { enabled: reader.read(&[table, "enabled"], true) }
     }
 }
 
-/// What goes to standard error.
+/// The log on standard error.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Log {
+pub(crate) struct LogConfig {
     /// In the syntax of `RUST_LOG`.
     pub(crate) filter: LogFilter,
     pub(crate) format: LogFormat,
 }
 
 words! {
-    /// For whom logs are written.
+    /// The format of log lines.
     LogFormat, "human or json", {
         Human = "human",
         Json = "json",
@@ -203,7 +213,7 @@ words! {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LogFilter(pub(crate) String);
 
-impl value::Value for LogFilter {
+impl value::SettingValue for LogFilter {
     const EXPECTED: &'static str = "a log filter, like \"info\" or \"warn,doorstep=debug\"";
 
     fn from_text(text: &str) -> Option<Self> {
@@ -215,15 +225,15 @@ impl value::Value for LogFilter {
     }
 }
 
-/// The configuration and how it came to be.
+/// The configuration, and the origin of each setting.
 #[derive(Debug)]
 pub(crate) struct Loaded {
     pub(crate) config: Config,
-    /// Environment variables that look like ours and mean nothing.
+    /// Environment variables with our prefix that are not settings.
     pub(crate) strangers: Vec<String>,
     /// The file that was read.
     file: Option<ReadFile>,
-    lines: Vec<Line>,
+    lines: Vec<SettingLine>,
 }
 
 /// Why there is no configuration.
@@ -235,7 +245,7 @@ pub(crate) enum ConfigError {
     /// The file is not TOML.
     #[error("the configuration file {} is not TOML:\n{cause}", path.display())]
     NotToml { path: PathBuf, cause: toml::de::Error },
-    /// The file of a process that serves has nothing in it any more.
+    /// The file of a serving process has become empty.
     #[error("the configuration file {} is empty", path.display())]
     Empty { path: PathBuf },
     /// Settings are unknown or not allowed.
@@ -244,10 +254,10 @@ pub(crate) enum ConfigError {
 }
 
 impl Config {
-    /// Whether the page may show the policies side by side. Without an inbox there is nothing to compare.
+    /// Whether there is a demonstration. Without an inbox there is nothing to compare.
     pub(crate) fn has_demo(&self) -> bool {
         let wanted = match self.demo.enabled {
-            // Behind a proxy everybody seems to be on this machine.
+            // Behind a proxy, every client seems to be on this machine.
             DemoEnabled::Auto => {
                 matches!(self.listen, Listen::Tcp(address) if address.ip().is_loopback())
                     && self.server.trusted_proxies.0.is_empty()
@@ -266,7 +276,7 @@ impl Config {
         }
     }
 
-    /// Whether anything that is wanted needs a database.
+    /// Whether any enabled part needs a database.
     pub(crate) fn needs_store(&self) -> bool {
         self.trading.enabled || self.inbox.enabled || self.handover.enabled
     }
@@ -274,7 +284,7 @@ impl Config {
     /// Reads file, environment and flags.
     pub(crate) fn load(sources: Sources) -> Result<Loaded, ConfigError> {
         let Gathered { given, strangers, file } = layers::gather(sources)?;
-        let mut reader = Reader::new(given);
+        let mut reader = SettingReader::new(given);
         let config = Self::read(&mut reader);
         if !config.inbox.enabled && config.delivery.rules().use_inbox() {
             let what =
@@ -282,15 +292,15 @@ impl Config {
             reader.refuse(what.to_owned());
         }
         if !config.needs_store() {
-            // It is there for the application beside this node, and nobody opens it here.
-            reader.forgive(&Key::new(&["database"]), "DATABASE_URL");
+            // DATABASE_URL may belong to another application; this node does not open it.
+            reader.forgive(&SettingKey::new(&["database"]), "DATABASE_URL");
         }
         let lines = reader.finish().map_err(ConfigError::Wrong)?;
         Ok(Loaded { config, strangers, file, lines })
     }
 
-    /// Reads everything once more, for a process that serves. A file that has gone, or in which nothing is left, is
-    /// an accident: by what it does not say, every key would be revoked.
+    /// Reads everything again, for a serving process. A missing or empty file is an error, because it would revoke every
+    /// key by accident.
     pub(crate) fn load_again(before: &Loaded, sources: Sources) -> Result<Loaded, ConfigError> {
         let file = before.file.as_ref().map(|file| file.path.clone());
         let loaded = Self::load(Sources { file: sources.file.clone().or(file), ..sources })?;
@@ -300,36 +310,38 @@ impl Config {
         }
     }
 
-    /// What holds when nobody says anything.
+    /// The defaults.
     pub(crate) fn defaults() -> Self {
-        Self::read(&mut Reader::new(layers::Given::new()))
+        Self::read(&mut SettingReader::new(layers::GivenSettings::new()))
     }
 
-    fn read(reader: &mut Reader) -> Self {
+    fn read(reader: &mut SettingReader) -> Self {
         let database = DatabaseUrl::new(DatabaseUrl::DEFAULT.to_owned());
         Self {
             listen: reader.read(&["listen"], Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 3000)))),
             database: reader.read(&["database"], database),
-            server: Server::read(reader),
-            metrics: Metrics { listen: reader.read(&["metrics", "listen"], OwnAddress::default()) },
-            delivery: Delivery::read(reader),
-            notifications: Notifications::read(reader),
-            market: Market::read(reader),
-            trading: Trading {
+            server: ServerConfig::read(reader),
+            metrics: MetricsConfig {
+                listen: reader.read(&["metrics", "listen"], OwnAddress::default()),
+            },
+            delivery: DeliveryConfig::read(reader),
+            notifications: NotificationsConfig::read(reader),
+            market: MarketConfig::read(reader),
+            trading: TradingConfig {
                 enabled: reader.read(&["trading", "enabled"], true),
                 max_open_per_user: reader.read(&["trading", "max_open_per_user"], MAX_OPEN),
             },
-            rewards: Rewards::read(reader),
-            sessions: Sessions {
+            rewards: RewardsConfig::read(reader),
+            sessions: SessionsConfig {
                 ttl: reader.read(&["sessions", "ttl"], Span::from_secs(30 * 24 * 60 * 60)),
             },
-            limits: Limits::read(reader),
-            demo: Demo { enabled: reader.read(&["demo", "enabled"], DemoEnabled::Auto) },
-            inbox: Part::read(reader, "inbox"),
-            handover: Part::read(reader, "handover"),
-            backends: Backends::read(reader),
+            limits: LimitsConfig::read(reader),
+            demo: DemoConfig { enabled: reader.read(&["demo", "enabled"], DemoEnabled::Auto) },
+            inbox: PartConfig::read(reader, "inbox"),
+            handover: PartConfig::read(reader, "handover"),
+            backends: BackendsConfig::read(reader),
             outbox: OutboxConfig::read(reader),
-            log: Log {
+            log: LogConfig {
                 filter: reader.read(&["log", "filter"], LogFilter("info".to_owned())),
                 format: reader.read(&["log", "format"], LogFormat::Human),
             },
@@ -338,16 +350,16 @@ impl Config {
 }
 
 impl Loaded {
-    /// All settings as a configuration file, each with the place it came from. Passwords are not in it.
+    /// All settings as a configuration file, each with its origin, without passwords.
     pub(crate) fn to_toml(&self) -> String {
         let mut lines = Vec::new();
         let mut table: &[String] = &[];
-        // Kinds are read after their parent's own keys, so that each table comes in one piece.
-        for Line { key, value, origin } in &self.lines {
+        // Kinds are read after the settings of their parent, so each table is in one piece.
+        for SettingLine { key, value, origin } in &self.lines {
             let Some((name, parent)) = key.0.split_last() else { continue };
             if parent != table {
                 table = parent;
-                lines.push(format!("\n[{}]", Key(parent.to_vec())));
+                lines.push(format!("\n[{}]", SettingKey(parent.to_vec())));
             }
             let setting = format!("{name} = {value}");
             lines.push(format!("{setting:<40} # {origin}"));

@@ -1,17 +1,19 @@
+//! The `[notifications]` table: exceptions to the rules of `[delivery]`.
+
 use doorstep_domain::CloseReason;
 
-use super::reader::Reader;
+use super::reader::SettingReader;
 use super::value::words;
 
-/// Where one kind of notification is treated differently from time to time.
+/// Policies for single notifications of a kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Notifications {
-    pub(crate) position_closed: PositionClosed,
+pub(crate) struct NotificationsConfig {
+    pub(crate) position_closed: PositionClosedConfig,
 }
 
-/// By which policy `position.closed` is delivered, by the reason for which the position was closed.
+/// The policy for `position.closed`, by the reason for which the position was closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct PositionClosed {
+pub(crate) struct PositionClosedConfig {
     pub(crate) user: PolicyOrKind,
     pub(crate) stop_loss: PolicyOrKind,
     pub(crate) take_profit: PolicyOrKind,
@@ -19,7 +21,7 @@ pub(crate) struct PositionClosed {
 }
 
 words! {
-    /// A policy, or that of the kind.
+    /// A policy, or the policy of the kind.
     PolicyOrKind, "kind (as delivery.kinds says), immediate, deferred or inbox", {
         Kind = "kind",
         Immediate = "immediate",
@@ -28,14 +30,14 @@ words! {
     }
 }
 
-impl Notifications {
-    pub(super) fn read(reader: &mut Reader) -> Self {
+impl NotificationsConfig {
+    pub(super) fn read(reader: &mut SettingReader) -> Self {
         let mut read = |reason: CloseReason, default| {
             reader.read(&["notifications", "position_closed", reason.as_str()], default)
         };
         Self {
-            position_closed: PositionClosed {
-                // Who closes it is there; who is closed by the price is probably away.
+            position_closed: PositionClosedConfig {
+                // A user who closes a position is online; a user whose position the price closes is probably not.
                 user: read(CloseReason::User, PolicyOrKind::Kind),
                 stop_loss: read(CloseReason::StopLoss, PolicyOrKind::Inbox),
                 take_profit: read(CloseReason::TakeProfit, PolicyOrKind::Inbox),

@@ -1,8 +1,8 @@
 //! `[outbox]`: the outbox of a backend that this node consumes.
 
 use super::database::hide_password;
-use super::reader::Reader;
-use super::value::Value;
+use super::reader::SettingReader;
+use super::value::SettingValue;
 
 /// Which outbox is consumed, if any.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,7 +11,7 @@ pub(crate) struct OutboxConfig {
 }
 
 impl OutboxConfig {
-    pub(super) fn read(reader: &mut Reader) -> Self {
+    pub(super) fn read(reader: &mut SettingReader) -> Self {
         Self { url: reader.read(&["outbox", "url"], OutboxUrl::default()) }
     }
 
@@ -25,7 +25,7 @@ impl OutboxConfig {
 #[derive(Clone, PartialEq, Eq, Default)]
 struct OutboxUrl(String);
 
-impl Value for OutboxUrl {
+impl SettingValue for OutboxUrl {
     const EXPECTED: &'static str = "\"postgres://USER:PASSWORD@HOST:PORT/DATABASE\"";
 
     fn from_text(text: &str) -> Option<Self> {

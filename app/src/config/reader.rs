@@ -1,51 +1,50 @@
-//! Takes settings out of what was given, one by one, and notes what is wrong with them - all of it, so that
-//! nobody has to fix a file one start at a time.
+//! Reads typed settings from the merged layers, one by one. It collects all problems, so that one start reports every
+//! mistake in a file.
 
 use super::database::hide_password;
-use super::layers::{Given, Key, Origin, Text};
-use super::value::Value;
+use super::layers::{GivenSettings, SettingKey, SettingOrigin, SettingText};
+use super::value::SettingValue;
 
 /// Reads typed settings.
-pub(crate) struct Reader {
-    given: Given,
-    lines: Vec<Line>,
-    /// With the setting that it is about, where it is one.
-    problems: Vec<(Option<Key>, String)>,
+pub(crate) struct SettingReader {
+    given: GivenSettings,
+    lines: Vec<SettingLine>,
+    /// Each with the setting that it is about, if it is about one.
+    problems: Vec<(Option<SettingKey>, String)>,
 }
 
-/// One setting as it took effect.
+/// A setting in effect.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Line {
-    pub(crate) key: Key,
+pub(crate) struct SettingLine {
+    pub(crate) key: SettingKey,
     /// As TOML.
     pub(crate) value: String,
-    pub(crate) origin: Origin,
+    pub(crate) origin: SettingOrigin,
 }
 
-impl Reader {
-    pub(crate) fn new(given: Given) -> Self {
+impl SettingReader {
+    pub(crate) fn new(given: GivenSettings) -> Self {
         Self { given, lines: Vec::new(), problems: Vec::new() }
     }
 
-    /// The setting at this place, or its default: also when what was given is not allowed, so that the rest
-    /// can be looked at too.
-    pub(crate) fn read<T: Value>(&mut self, key: &[&str], default: T) -> T {
-        let key = Key::new(key);
+    /// Returns the setting, or its default. A value that is not allowed is noted as a problem, and the default is
+    /// returned so that the other settings are checked too.
+    pub(crate) fn read<T: SettingValue>(&mut self, key: &[&str], default: T) -> T {
+        let key = SettingKey::new(key);
         let (setting, origin) = match self.given.remove(&key) {
-            None => (default, Origin::Default),
+            None => (default, SettingOrigin::Default),
             Some((text, origin)) => {
                 let setting = match &text {
-                    Text::Plain(text) => T::from_text(text),
-                    Text::List(items) if T::LIST => T::from_text(&items.join(",")),
-                    Text::List(_) => None,
-                    Text::Other(_) => None,
+                    SettingText::Plain(text) => T::from_text(text),
+                    SettingText::List(items) if T::LIST => T::from_text(&items.join(",")),
+                    SettingText::List(_) | SettingText::Other(_) => None,
                 };
                 let setting = setting.unwrap_or_else(|| {
                     let shown = match text {
-                        Text::Plain(text) => format!("{:?}", hide_password(&text)),
-                        Text::List(items) if T::LIST => format!("{items:?}"),
-                        Text::List(_) => "a TOML array".to_owned(),
-                        Text::Other(toml_type) => format!("a TOML {toml_type}"),
+                        SettingText::Plain(text) => format!("{:?}", hide_password(&text)),
+                        SettingText::List(items) if T::LIST => format!("{items:?}"),
+                        SettingText::List(_) => "a TOML array".to_owned(),
+                        SettingText::Other(toml_type) => format!("a TOML {toml_type}"),
                     };
                     let expected = T::EXPECTED;
                     let problem = format!("{key} = {shown} ({origin}): expected {expected}");
@@ -57,13 +56,13 @@ impl Reader {
         };
         let text = setting.to_text();
         let value = if T::BARE { text } else { format!("{text:?}") };
-        self.lines.push(Line { key, value, origin });
+        self.lines.push(SettingLine { key, value, origin });
         setting
     }
 
-    /// The tables under this place that hold something, such as the kinds under `delivery.kinds`.
+    /// The names of the non-empty tables under this path, such as the kinds under `delivery.kinds`.
     pub(crate) fn tables(&self, under: &[&str]) -> Vec<String> {
-        let inside = |key: &&Key| {
+        let inside = |key: &&SettingKey| {
             key.0.len() > under.len() + 1 && key.0.iter().zip(under).all(|(a, b)| a == b)
         };
         let mut names: Vec<String> =
@@ -72,34 +71,34 @@ impl Reader {
         names
     }
 
-    /// The settings straight under this place, such as the names under `keys`.
+    /// The names of the settings directly under this path, such as the service keys under `keys`.
     pub(crate) fn names(&self, under: &[&str]) -> Vec<String> {
-        let inside = |key: &&Key| {
+        let inside = |key: &&SettingKey| {
             key.0.len() == under.len() + 1 && key.0.iter().zip(under).all(|(a, b)| a == b)
         };
         self.given.keys().filter(inside).map(|key| key.0[under.len()].clone()).collect()
     }
 
-    /// Notes something wrong with a key as a whole.
+    /// Notes a problem that is not about one value.
     pub(crate) fn refuse(&mut self, problem: String) {
         self.problems.push((None, problem));
     }
 
-    /// Takes the default for a setting that is wrong, if it came from this environment variable.
-    pub(crate) fn forgive(&mut self, key: &Key, variable: &str) {
-        let ours = Origin::Environment(variable.to_owned());
+    /// Replaces a setting that is not allowed by its default, if it came from this environment variable.
+    pub(crate) fn forgive(&mut self, key: &SettingKey, variable: &str) {
+        let ours = SettingOrigin::Environment(variable.to_owned());
         let Some(line) = self.lines.iter_mut().find(|line| line.key == *key) else { return };
         let before = self.problems.len();
         if line.origin == ours {
             self.problems.retain(|(about, _)| about.as_ref() != Some(key));
         }
         if self.problems.len() < before {
-            line.origin = Origin::Default;
+            line.origin = SettingOrigin::Default;
         }
     }
 
-    /// Every setting that took effect - or everything that was wrong, keys that nobody read among it.
-    pub(crate) fn finish(mut self) -> Result<Vec<Line>, Vec<String>> {
+    /// Returns every setting in effect, or every problem. Keys that were not read are unknown, which is a problem.
+    pub(crate) fn finish(mut self) -> Result<Vec<SettingLine>, Vec<String>> {
         for (key, (_, origin)) in &self.given {
             let parent = &key.0[..key.0.len() - 1];
             let known = self.known_under(parent);

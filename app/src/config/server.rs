@@ -1,4 +1,4 @@
-//! How the process behaves towards the network: where it listens, which proxies stand before it, whose pages may
+//! How the process behaves towards the network: where it listens, which proxies it trusts, which web pages may
 //! connect.
 
 use std::net::SocketAddr;
@@ -6,26 +6,26 @@ use std::path::PathBuf;
 
 use doorstep_adapters::http::{AllowedOrigins, HeaderName, TrustedProxy};
 
-use super::reader::Reader;
-use super::value::{Span, Value};
+use super::reader::SettingReader;
+use super::value::{SettingValue, Span};
 
-/// How the process behaves.
+/// The `[server]` table.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Server {
-    /// A graceful stop that takes longer is cut short.
+pub(crate) struct ServerConfig {
+    /// The longest that a stop may take.
     pub(crate) stop_within: Span,
-    /// Web pages of these origins may receive notifications here, besides this server's own.
+    /// Web pages of these origins may receive notifications here, in addition to the server's own.
     pub(crate) allowed_origins: AllowedOrigins,
-    /// The proxies whose word about the client's address counts.
+    /// The proxies whose header about the client's address is believed.
     pub(crate) trusted_proxies: Proxies,
-    /// The header in which they say it.
+    /// The header in which trusted proxies give the client's address.
     pub(crate) client_address_header: HeaderName,
-    /// How long an idle connection is kept open for another request.
+    /// How long an idle connection stays open for another request.
     pub(crate) keep_alive: Span,
 }
 
-impl Server {
-    pub(super) fn read(reader: &mut Reader) -> Self {
+impl ServerConfig {
+    pub(super) fn read(reader: &mut SettingReader) -> Self {
         let key = |name| ["server", name];
         let header = HeaderName::from_static("x-forwarded-for");
         Self {
@@ -46,7 +46,7 @@ pub(crate) enum Listen {
     Unix(PathBuf),
 }
 
-impl Value for Listen {
+impl SettingValue for Listen {
     const EXPECTED: &'static str = "an address and a port, like \"127.0.0.1:3000\" (port 0 picks a free one), or the \
          path of a Unix socket, like \"unix:/run/doorstep.sock\"";
 
@@ -66,11 +66,11 @@ impl Value for Listen {
     }
 }
 
-impl Value for SocketAddr {
+impl SettingValue for SocketAddr {
     const EXPECTED: &'static str = "an address and a port, like \"127.0.0.1:9100\"";
 
     fn from_text(text: &str) -> Option<Self> {
-        // The one name that means the same on every machine.
+        // The only host name that means the same on every machine.
         let text = match text.strip_prefix("localhost:") {
             Some(port) => format!("127.0.0.1:{port}"),
             None => text.to_owned(),
@@ -83,12 +83,12 @@ impl Value for SocketAddr {
     }
 }
 
-/// An address to listen at, if one is given; empty where it is not.
+/// An address to listen on; empty means none.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct OwnAddress(pub(crate) Option<SocketAddr>);
 
-impl Value for OwnAddress {
-    const EXPECTED: &'static str = <SocketAddr as Value>::EXPECTED;
+impl SettingValue for OwnAddress {
+    const EXPECTED: &'static str = <SocketAddr as SettingValue>::EXPECTED;
 
     fn from_text(text: &str) -> Option<Self> {
         if text.is_empty() {
@@ -102,11 +102,11 @@ impl Value for OwnAddress {
     }
 }
 
-/// Trusted proxies; none is nobody.
+/// Trusted proxies. An empty list trusts nobody.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Proxies(pub(crate) Vec<TrustedProxy>);
 
-impl Value for Proxies {
+impl SettingValue for Proxies {
     const EXPECTED: &'static str = "a list of addresses, networks and \"unix\", like [\"10.0.0.0/8\", \"unix\"] or \"10.0.0.0/8,unix\"";
     const LIST: bool = true;
 
@@ -121,7 +121,7 @@ impl Value for Proxies {
     }
 }
 
-impl Value for HeaderName {
+impl SettingValue for HeaderName {
     const EXPECTED: &'static str =
         "the name of a header, like \"X-Forwarded-For\", \"Forwarded\" or \"CF-Connecting-IP\"";
 
@@ -134,7 +134,7 @@ impl Value for HeaderName {
     }
 }
 
-impl Value for AllowedOrigins {
+impl SettingValue for AllowedOrigins {
     const EXPECTED: &'static str = "a list of origins without a path, like [\"https://app.example.com\", \
          \"https://*.example.com\", \"capacitor://localhost\"], or the same in one string with commas";
     const LIST: bool = true;

@@ -3,8 +3,8 @@ use std::time::Duration;
 
 use super::*;
 
-/// Loads from a file's text, an environment and flags; a failure is its message.
-fn load(
+/// Loads from the text of a file, an environment and flags. Returns the message of a failure.
+pub(super) fn load(
     file: &str,
     environment: &[(&str, &str)],
     flags: &[(&str, &str)],
@@ -13,13 +13,14 @@ fn load(
     let path = dir.path().join("doorstep.toml");
     std::fs::write(&path, file).unwrap();
     let pairs = environment.iter().map(|&(n, v)| (n.to_owned(), v.to_owned()));
-    let flags = flags.iter().map(|&(key, value)| (Key::new(&[key]), "--flag", value.to_owned()));
+    let flags =
+        flags.iter().map(|&(key, value)| (SettingKey::new(&[key]), "--flag", value.to_owned()));
     let sources =
         Sources { environment: pairs.collect(), flags: flags.collect(), file: Some(path.clone()) };
     Config::load(sources).map_err(|e| e.to_string().replace(path.to_str().unwrap(), "FILE"))
 }
 
-/// Checks that each part is in the message with which this is refused.
+/// Checks that this configuration is refused with a message that contains each part.
 fn check_refused(file: &str, environment: &[(&str, &str)], parts: &[&str]) {
     let message = load(file, environment, &[]).unwrap_err();
     for part in parts {
@@ -27,7 +28,7 @@ fn check_refused(file: &str, environment: &[(&str, &str)], parts: &[&str]) {
     }
 }
 
-/// The contract's file, as DESIGN section 5 has it.
+/// The `[delivery]` table with every default written out, and one kind.
 const CONTRACT: &str = r#"
 [delivery]
 policy = "deferred"
@@ -49,7 +50,7 @@ policy = "inbox"
 fn the_contract_s_file_is_the_defaults_and_one_kind() {
     let config = load(CONTRACT, &[], &[]).unwrap().config;
     let mut expected = Config::defaults();
-    let rule = Rule { policy: Policy::Inbox, ..expected.delivery.default };
+    let rule = RuleConfig { policy: PolicyChoice::Inbox, ..expected.delivery.default };
     expected.delivery.kinds.push(("position.closed".parse().unwrap(), rule));
     assert_eq!(config, expected);
 }
@@ -70,19 +71,13 @@ fn flag_beats_environment_beats_file_beats_default() {
 
 #[test]
 fn every_key_has_an_environment_form() {
-    // Take every setting there is from the listing itself, so that a new one cannot be forgotten.
+    // The settings come from the listing, so that a new one cannot be forgotten.
     let listing = load(CONTRACT, &[], &[]).unwrap();
     for line in &listing.lines {
-        let name = match line.key.to_string().as_str() {
-            "database" => "DATABASE_URL".to_owned(),
-            "listen" => "DOORSTEP_LISTEN".to_owned(),
-            _ => {
-                format!("DOORSTEP_{}", line.key.0.join("__").to_ascii_uppercase().replace('.', "_"))
-            }
-        };
+        let name = layers::environment_names(&line.key).remove(0);
         let message = match load(CONTRACT, &[(&name, "?[")], &[]) {
             Err(message) => message,
-            // Free text, judged by whoever takes it.
+            // Any text is allowed here; the part that uses it judges it.
             Ok(loaded) => {
                 let listing = loaded.to_toml();
                 assert!(listing.contains(&format!("# environment {name}")), "{listing}");
@@ -98,12 +93,12 @@ fn every_key_has_an_environment_form() {
 fn a_kind_can_come_from_the_environment_alone_and_from_both() {
     let ttl = ("DOORSTEP_DELIVERY__KINDS__POSITION_CLOSED__TTL", "5s");
     let kinds = |file| load(file, &[ttl], &[]).unwrap().config.delivery.kinds;
-    for (file, policy) in [("", Policy::Deferred), (CONTRACT, Policy::Inbox)] {
+    for (file, policy) in [("", PolicyChoice::Deferred), (CONTRACT, PolicyChoice::Inbox)] {
         let [(kind, rule)] = &kinds(file)[..] else { panic!("one kind") };
         assert_eq!((kind.as_str(), rule.policy), ("position.closed", policy));
         assert_eq!(rule.ttl.as_duration(), Duration::from_secs(5));
     }
-    // The file's spelling wins: its kind is the one that is meant.
+    // The file's spelling wins.
     let [(kind, _)] = &kinds("[delivery.kinds.position_closed]\npolicy = \"inbox\"")[..] else {
         panic!("one kind")
     };
@@ -206,7 +201,7 @@ fn the_listing_is_a_file_that_says_the_same() {
 fn a_port_means_every_address_where_no_address_is_given() {
     let port = ("PORT", "8080");
     let listen = |file, environment: &[_], flags: &[_]| {
-        value::Value::to_text(&load(file, environment, flags).unwrap().config.listen)
+        value::SettingValue::to_text(&load(file, environment, flags).unwrap().config.listen)
     };
     assert_eq!(listen("", &[port], &[]), "0.0.0.0:8080");
     assert_eq!(listen("", &[("PORT", "")], &[]), "127.0.0.1:3000");

@@ -1,5 +1,5 @@
-//! How one value is read from text, and written as text. A file's `ttl = "5s"`, an environment's
-//! `DOORSTEP_DELIVERY__TTL=5s` and a flag go the same way, so they are refused in the same words.
+//! How a value is read from text and written as text. The file's `ttl = "5s"`, the variable `DOORSTEP_DELIVERY__TTL=5s`
+//! and a flag are read by the same code, so they are refused with the same words.
 
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::time::Duration;
@@ -7,25 +7,25 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use doorstep_domain::{Money, Ttl};
 
-/// A setting's type.
-pub(crate) trait Value: Sized {
-    /// What is allowed, to complete the sentence "expected ...".
+/// The type of a setting.
+pub(crate) trait SettingValue: Sized {
+    /// What is allowed, as the end of the sentence "expected ...".
     const EXPECTED: &'static str;
 
-    /// Whether it is written bare in TOML (a number, a truth value) rather than in quotes.
+    /// Whether TOML has it without quotes: a number or a truth value.
     const BARE: bool = false;
 
-    /// Whether it may be written as an array of strings too, which means the same as one string with commas.
+    /// Whether it may also be an array of strings, which means the same as one string with commas.
     const LIST: bool = false;
 
-    /// Reads it; `None` when it is not allowed.
+    /// Reads a value. `None` if it is not allowed.
     fn from_text(text: &str) -> Option<Self>;
 
-    /// Writes it, so that it can be read again - or, for a secret, so that it can be shown.
+    /// Writes a value so that it can be read again. A secret is written as stars.
     fn to_text(&self) -> String;
 }
 
-/// A word out of a list, as in `policy = "deferred"`.
+/// A setting that is one word of a list, as in `policy = "deferred"`.
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident, $expected:literal, { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+ }) => {
         $(#[$doc])*
@@ -34,7 +34,7 @@ macro_rules! words {
             $($(#[$variant_doc])* $variant,)+
         }
 
-        impl $crate::config::value::Value for $name {
+        impl $crate::config::value::SettingValue for $name {
             const EXPECTED: &'static str = $expected;
 
             fn from_text(text: &str) -> Option<Self> {
@@ -55,24 +55,20 @@ macro_rules! words {
 }
 pub(crate) use words;
 
-/// A duration that is not zero: for what would spin, or never let anybody in, if it were.
+/// A duration above zero, for intervals and timeouts that would not work with zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Span(pub(crate) Duration);
 
 impl Span {
-    /// The longest: ten years. Longer is a slip of the pen.
+    /// The longest: ten years. A longer one is a typing error.
     const MAX: Duration = Duration::from_hours(10 * 365 * 24);
-
-    pub(crate) const fn from_millis(millis: u64) -> Self {
-        Self(Duration::from_millis(millis))
-    }
 
     pub(crate) const fn from_secs(secs: u64) -> Self {
         Self(Duration::from_secs(secs))
     }
 }
 
-impl Value for Span {
+impl SettingValue for Span {
     const EXPECTED: &'static str = "a duration above zero, like \"500ms\", \"10s\" or \"2h\"";
 
     fn from_text(text: &str) -> Option<Self> {
@@ -85,18 +81,18 @@ impl Value for Span {
     }
 }
 
-/// Text that may be given; empty where it is not.
+/// Optional text; empty if it is not given.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Given(pub(crate) String);
+pub(crate) struct OptionalText(pub(crate) String);
 
-impl Given {
-    /// The text, if it was given.
+impl OptionalText {
+    /// Returns the text, if it is given.
     pub(crate) fn text(&self) -> Option<String> {
         (!self.0.is_empty()).then(|| self.0.clone())
     }
 }
 
-impl Value for Given {
+impl SettingValue for OptionalText {
     const EXPECTED: &'static str = "text";
 
     fn from_text(text: &str) -> Option<Self> {
@@ -108,11 +104,11 @@ impl Value for Given {
     }
 }
 
-/// As [`Given`], but never shown. What it must be is judged by whoever takes it, so that no message repeats it.
+/// Optional text that is never printed. The part that uses it judges its form, so that no message repeats it.
 #[derive(Clone, PartialEq, Eq, Default)]
-pub(crate) struct Secret(pub(crate) String);
+pub(crate) struct SecretText(pub(crate) String);
 
-impl Value for Secret {
+impl SettingValue for SecretText {
     const EXPECTED: &'static str = "text";
 
     fn from_text(text: &str) -> Option<Self> {
@@ -124,13 +120,13 @@ impl Value for Secret {
     }
 }
 
-impl std::fmt::Debug for Secret {
+impl std::fmt::Debug for SecretText {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.to_text())
     }
 }
 
-impl Value for bool {
+impl SettingValue for bool {
     const EXPECTED: &'static str = "true or false";
     const BARE: bool = true;
 
@@ -143,13 +139,13 @@ impl Value for bool {
     }
 }
 
-impl Value for Ttl {
+impl SettingValue for Ttl {
     const EXPECTED: &'static str =
         "a duration up to 24 hours, like \"60s\" or \"500ms\" (\"0s\": now or never)";
 
     fn from_text(text: &str) -> Option<Self> {
         let duration = humantime::parse_duration(text).ok()?;
-        // Anything between zero and a millisecond would silently become 'now or never'.
+        // A value between zero and a millisecond would become zero, which means now or never.
         let lost = !duration.is_zero() && duration < Duration::from_millis(1);
         if lost { None } else { Self::new(duration) }
     }
@@ -162,7 +158,7 @@ impl Value for Ttl {
 /// Whole numbers of different sizes.
 macro_rules! whole_numbers {
     ($($number:ty: $expected:literal,)+) => {$(
-        impl Value for $number {
+        impl SettingValue for $number {
             const EXPECTED: &'static str = $expected;
             const BARE: bool = true;
 
@@ -185,7 +181,7 @@ whole_numbers! {
     NonZeroUsize: "a whole number from 1",
 }
 
-impl Value for ByteSize {
+impl SettingValue for ByteSize {
     const EXPECTED: &'static str = "a size of at least one byte, like \"512MiB\"";
 
     fn from_text(text: &str) -> Option<Self> {
@@ -193,7 +189,7 @@ impl Value for ByteSize {
     }
 
     fn to_text(&self) -> String {
-        // Whole units read best; what is not whole is written in bytes, so that nothing is rounded away.
+        // In the largest unit that needs no rounding.
         for (unit, name) in [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")] {
             if self.as_u64().is_multiple_of(unit) {
                 return format!("{}{name}", self.as_u64() / unit);
@@ -203,7 +199,7 @@ impl Value for ByteSize {
     }
 }
 
-impl Value for Money {
+impl SettingValue for Money {
     const EXPECTED: &'static str = "an amount of at least 0.00 in quotes, like \"1000.00\"";
 
     fn from_text(text: &str) -> Option<Self> {
@@ -221,7 +217,7 @@ mod tests {
 
     #[test]
     fn what_is_written_can_be_read() {
-        assert_eq!(Span::from_text("500ms"), Some(Span::from_millis(500)));
+        assert_eq!(Span::from_text("500ms"), Some(Span(Duration::from_millis(500))));
         assert_eq!(Span::from_text(&Span::from_secs(90).to_text()), Some(Span::from_secs(90)));
         assert_eq!(Ttl::from_text("0s"), Some(Ttl::ZERO));
         assert_eq!(Ttl::from_text(&Ttl::MAX.to_text()), Some(Ttl::MAX));

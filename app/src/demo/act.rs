@@ -12,47 +12,47 @@ use tokio::task::JoinSet;
 
 use super::client::{self, Manner, Story};
 use crate::composition::{self, Options};
-use crate::config::{Config, DatabaseUrl, Policy, Strategy};
+use crate::config::{Config, DatabaseUrl, PolicyChoice, StrategyChoice};
 
 /// A policy to show.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Act {
     pub(super) name: &'static str,
-    policy: Policy,
-    strategy: Strategy,
+    policy: PolicyChoice,
+    strategy: StrategyChoice,
     manner: Manner,
 }
 
-/// What came of it.
+/// The result of an act.
 pub(super) struct Played {
     pub(super) act: Act,
     pub(super) stories: Vec<Story>,
     pub(super) presence_checks: u64,
 }
 
-/// What everybody is given, and must have in the end.
+/// The welcome gift, which must be every client's final balance.
 pub(super) const GIFT: Money = Money::from_minor(1000 * Money::SCALE);
 
 impl Act {
     pub(super) fn all() -> [Self; 5] {
         let act = |name, policy, strategy| Self { name, policy, strategy, manner: Manner::Plain };
-        let wake = act("deferred, wake", Policy::Deferred, Strategy::Wake);
+        let wake = act("deferred, wake", PolicyChoice::Deferred, StrategyChoice::Wake);
         let cut = Self { name: "deferred, wake; cut before its ack", manner: Manner::Cut, ..wake };
         [
-            act("immediate", Policy::Immediate, Strategy::Wake),
-            act("deferred, poll", Policy::Deferred, Strategy::Poll),
+            act("immediate", PolicyChoice::Immediate, StrategyChoice::Wake),
+            act("deferred, poll", PolicyChoice::Deferred, StrategyChoice::Poll),
             wake,
             cut,
-            act("inbox", Policy::Inbox, Strategy::Wake),
+            act("inbox", PolicyChoice::Inbox, StrategyChoice::Wake),
         ]
     }
 
-    /// Whether the popup of a client that comes late must be seen.
+    /// Whether a late client must see its popup.
     pub(super) fn promises_popup(self) -> bool {
-        self.policy != Policy::Immediate
+        self.policy != PolicyChoice::Immediate
     }
 
-    /// Starts a server with this policy, and sends it clients that come late.
+    /// Starts a server with this policy, and lets late clients connect to it.
     pub(super) async fn play(
         self,
         database: &Path,
@@ -88,7 +88,7 @@ impl Act {
         let mut clients = JoinSet::new();
         for run in 1..=runs {
             bar.set_message(format!("{}: client {run} of {runs} registers", self.name));
-            // One after the other: what is measured is the wait for the popup, not the hashing of passwords.
+            // One after the other, because the wait for the popup is measured, not the hashing of passwords.
             let client = client::register(server, &format!("visitor-{run}")).await?;
             clients.spawn(client.come_late(connect_after + spread(run, runs), self.manner));
         }
@@ -108,15 +108,15 @@ impl Act {
     }
 }
 
-/// Clients come evenly spread over one interval of `poll`: if all came just before a look, or just after, the
-/// figures would be luck.
+/// Clients connect evenly spread over one interval of `poll`. If all of them connected just before or just after a look,
+/// the results would be luck.
 fn spread(run: u16, runs: u16) -> Duration {
     const POLL_INTERVAL: Duration = Duration::from_millis(500);
     POLL_INTERVAL.mul_f64((f64::from(run) - 0.5) / f64::from(runs))
 }
 
 impl Played {
-    /// What was promised and did not happen.
+    /// The promises that were not kept.
     pub(super) fn broken_promises(&self) -> Vec<String> {
         let name = self.act.name;
         let mut broken = Vec::new();

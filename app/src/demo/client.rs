@@ -1,4 +1,4 @@
-//! A client that comes late, as front ends do.
+//! A client that connects late, as front ends do.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,59 +10,59 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::cli::Token;
-use crate::client::{Connection, Frame, Protocol, Received, websocket_uri};
+use crate::client::{ClientConnection, Protocol, ServerFrame, ServerMessage, websocket_uri};
 
-/// So long a connected client waits for a popup before it is called lost: four looks of `poll`.
+/// How long a connected client waits before its popup counts as lost: four intervals of `poll`.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// The popup that is waited for.
+/// The kind of the popup.
 const POPUP: &str = "reward.granted";
 
-/// Somebody who has just registered.
-pub(super) struct Client {
+/// A user who has just registered.
+pub(super) struct LateClient {
     server: SocketAddr,
     token: Token,
     registered: Instant,
 }
 
-/// How a client behaves once it is there.
+/// How a client behaves once it is connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Manner {
-    /// It does not acknowledge: what is written to it is delivered.
+    /// It does not acknowledge: a notification that is written to it counts as delivered.
     Plain,
-    /// It acknowledges - but the first time its line goes dead between the popup and the ack, so that the
-    /// popup must come again.
+    /// It acknowledges, but its first connection breaks between the popup and the acknowledgement, so the popup must come
+    /// again.
     Cut,
 }
 
 /// What a client saw.
 pub(super) struct Story {
-    /// From connected to the popup; `None` when it did not come. Of a line that was cut: from connected
-    /// again to the popup again.
+    /// From the connection to the popup, or `None` if it did not come. If the connection was cut: from the second
+    /// connection to the second popup.
     pub(super) popup: Option<Duration>,
-    /// What the ledger says.
+    /// The final balance.
     pub(super) balance: Money,
 }
 
 #[derive(Deserialize)]
-struct Registered {
+struct NewUserAnswer {
     token: String,
 }
 
 #[derive(Deserialize)]
-struct Me {
+struct AccountAnswer {
     balance: Money,
 }
 
 /// Registers over HTTP.
-pub(super) async fn register(server: SocketAddr, username: &str) -> anyhow::Result<Client> {
+pub(super) async fn register(server: SocketAddr, username: &str) -> anyhow::Result<LateClient> {
     let body = serde_json::json!({ "username": username, "password": "correct horse battery" });
     let request = reqwest::Client::new().post(format!("http://{server}/v1/users")).json(&body);
-    let Registered { token } = answer(request).await.context("registering")?;
-    Ok(Client { server, token: Token::from(token), registered: Instant::now() })
+    let NewUserAnswer { token } = answer(request).await.context("registering")?;
+    Ok(LateClient { server, token: Token::from(token), registered: Instant::now() })
 }
 
-impl Client {
-    /// Is busy until so long after the registration, connects, waits for the popup, and looks at its money.
+impl LateClient {
+    /// Waits until this long after the registration, connects, waits for the popup, and reads the balance.
     pub(super) async fn come_late(
         self,
         connect_after: Duration,
@@ -74,9 +74,9 @@ impl Client {
             Manner::Cut => {
                 let mut connection = self.connect(Protocol::Acks).await?;
                 let id = popup(&mut connection).await?;
-                // Without a word: neither an ack nor a goodbye.
+                // Without an acknowledgement or a close frame.
                 drop(connection);
-                (Protocol::Acks, Some(id.context("no popup came that could have been cut off")?))
+                (Protocol::Acks, Some(id.context("no popup came before the cut")?))
             }
         };
         let mut connection = self.connect(protocol).await?;
@@ -92,33 +92,35 @@ impl Client {
         let request = reqwest::Client::new()
             .get(format!("http://{}/v1/me", self.server))
             .bearer_auth(&self.token.0);
-        let Me { balance } = answer(request).await.context("looking at the balance")?;
+        let AccountAnswer { balance } = answer(request).await.context("reading the balance")?;
         Ok(Story { popup: waited, balance })
     }
 
-    async fn connect(&self, protocol: Protocol) -> anyhow::Result<Connection> {
+    async fn connect(&self, protocol: Protocol) -> anyhow::Result<ClientConnection> {
         let uri = websocket_uri(&format!("ws://{}", self.server))?;
-        Ok(Connection::open(&uri, &self.token, protocol).await?)
+        Ok(ClientConnection::open(&uri, &self.token, protocol).await?)
     }
 }
 
-/// Waits for the popup and answers its id; `None` when it does not come.
-async fn popup(connection: &mut Connection) -> anyhow::Result<Option<String>> {
+/// Waits for the popup and returns its id, or `None` if it does not come.
+async fn popup(connection: &mut ClientConnection) -> anyhow::Result<Option<String>> {
     match timeout(PATIENCE, next_popup(connection)).await {
         Ok(id) => id.map(Some),
         Err(_) => Ok(None),
     }
 }
 
-async fn next_popup(connection: &mut Connection) -> anyhow::Result<String> {
+async fn next_popup(connection: &mut ClientConnection) -> anyhow::Result<String> {
     loop {
         match connection.next().await {
-            Received::Frame(Frame::Notification(shown)) if shown.kind == POPUP => {
+            ServerMessage::Frame(ServerFrame::Notification(shown)) if shown.kind == POPUP => {
                 return Ok(shown.id);
             }
-            Received::Frame(_) | Received::Beat => {}
-            Received::Closed(frame) => anyhow::bail!("the server closed the connection: {frame:?}"),
-            Received::Broken(why) => anyhow::bail!("the connection broke: {why}"),
+            ServerMessage::Frame(_) | ServerMessage::Beat => {}
+            ServerMessage::Closed(frame) => {
+                anyhow::bail!("the server closed the connection: {frame:?}")
+            }
+            ServerMessage::Broken(why) => anyhow::bail!("the connection broke: {why}"),
         }
     }
 }

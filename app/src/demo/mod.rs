@@ -1,6 +1,6 @@
-//! `doorstep demo`: the story of the late client, played for real. For each delivery policy a server of its
-//! own on a free port, with a database that is thrown away; clients that register over HTTP, are busy for a
-//! while, and open their WebSocket too late. Then one table, and a verdict.
+//! `doorstep demo`: the story of the late client, with real servers and clients. Each delivery policy gets a server of
+//! its own on a free port, with a temporary database. Its clients register over HTTP and open their WebSocket too late.
+//! Then the demo prints one table and a conclusion. (The same story on the page is `app/web/story.js`.)
 
 mod act;
 mod client;
@@ -14,7 +14,7 @@ use crate::cli::DemoArgs;
 use crate::output;
 use act::{Act, Played};
 
-/// Plays all acts and prints the table; fails when a policy broke its promise.
+/// Plays all acts and prints the table. Fails if a policy broke its promise.
 pub(crate) async fn run(args: DemoArgs, stop: CancellationToken) -> anyhow::Result<()> {
     output::line(format_args!(
         "A client registers, and needs {} and up to half a second more until its\n\
@@ -31,13 +31,13 @@ pub(crate) async fn run(args: DemoArgs, stop: CancellationToken) -> anyhow::Resu
     output::line(table::LEGEND)?;
     let broken: Vec<String> = played.iter().flat_map(Played::broken_promises).collect();
     anyhow::ensure!(broken.is_empty(), "a promise was broken:\n  {}", broken.join("\n  "));
-    output::line(format_args!("\n{}", table::moral(&played)))?;
+    output::line(format_args!("\n{}", table::conclusion(&played)))?;
     Ok(())
 }
 
-/// All acts at the same time, as each has a server of its own; in the order in which they were listed.
+/// Plays all acts at the same time, each with its own server. Returns them in their order.
 async fn play_all(args: &DemoArgs) -> anyhow::Result<Vec<Played>> {
-    let stage = tempfile::tempdir().context("no directory for the demo's databases")?;
+    let stage = tempfile::tempdir().context("cannot create a directory for the databases")?;
     let progress = indicatif::MultiProgress::new();
     let mut acts = JoinSet::new();
     for (position, act) in Act::all().into_iter().enumerate() {

@@ -1,4 +1,4 @@
-//! What the demo prints in the end.
+//! The table that the demo prints at the end.
 
 use std::time::Duration;
 
@@ -6,15 +6,15 @@ use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, Wi
 
 use super::act::Played;
 
-/// So wide is a terminal that nobody has made wider.
+/// The usual width of a terminal.
 const WIDTH: u16 = 80;
 
-/// So wide is the column of the names, at least.
+/// The least width of the first column.
 const POLICY: u16 = 28;
 
-/// What the figures are.
+/// The meaning of the columns.
 pub(super) const LEGEND: &str =
-    "median, max: ms from the open WebSocket to the popup; checks: looks at presence";
+    "median, max: ms from the open WebSocket to the popup; checks: presence checks";
 
 /// One row per policy.
 pub(super) fn of(played: &[Played]) -> Table {
@@ -27,7 +27,7 @@ pub(super) fn of(played: &[Played]) -> Table {
         column.set_padding((0, 1));
     }
     for column in table.column_iter_mut().take(1) {
-        // Names are broken after a word that tells them apart.
+        // Wide enough that names wrap after the word by which they differ.
         column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(POLICY)));
     }
     for row in played {
@@ -57,7 +57,7 @@ fn millis(wait: &Duration) -> String {
     format!("{:.1}", wait.as_secs_f64() * 1000.0)
 }
 
-/// The one balance that all clients have - or every different one.
+/// The balance of all clients, or all balances if they differ.
 fn balances(row: &Played) -> String {
     let mut balances: Vec<_> = row.stories.iter().map(|story| story.balance).collect();
     balances.sort();
@@ -65,13 +65,13 @@ fn balances(row: &Played) -> String {
     balances.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// What is to be learnt from it, said only as far as it was seen.
-pub(super) fn moral(played: &[Played]) -> String {
+/// The conclusion, if the results show it.
+pub(super) fn conclusion(played: &[Played]) -> String {
     let lost = played.iter().any(|row| row.stories.iter().any(|story| story.popup.is_none()));
     if lost {
-        "A lost popup is not lost money: the reward was on the ledger before its popup\nwas thought of."
+        "A lost popup is not lost money: the reward was in the ledger before its popup\nwas made."
     } else {
-        "This time every client was fast enough; try --connect-after 3s."
+        "Every client connected in time; try --connect-after 3s."
     }
     .to_owned()
 }

@@ -1,3 +1,5 @@
+//! The HTTP requests of a simulated user.
+
 use std::collections::BTreeMap;
 
 use anyhow::{Context, ensure};
@@ -9,45 +11,45 @@ use serde_json::{Value, json};
 
 use crate::cli::Token;
 
-/// What a user does over HTTP.
+/// The HTTP API, as one user uses it.
 #[derive(Clone)]
-pub(super) struct Api {
+pub(super) struct PlayerApi {
     http: reqwest::Client,
     url: String,
     pub(super) token: Token,
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct Entry {
+pub(super) struct LedgerRow {
     pub(super) kind: String,
     pub(super) amount: Money,
     pub(super) reference: String,
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct Position {
+pub(super) struct PositionRow {
     pub(super) id: String,
     pub(super) cost: Money,
     pub(super) realised_pnl: Option<Money>,
 }
 
 #[derive(Deserialize)]
-struct Registered {
+struct RegistrationAnswer {
     token: String,
 }
 
 #[derive(Deserialize)]
-struct Instruments {
-    instruments: Vec<Instrument>,
+struct InstrumentPrices {
+    instruments: Vec<InstrumentPrice>,
 }
 
 #[derive(Deserialize)]
-struct Instrument {
+struct InstrumentPrice {
     symbol: String,
     price: String,
 }
 
-/// One page of either.
+/// A page of the ledger or of positions.
 #[derive(Deserialize)]
 struct Page<T> {
     #[serde(alias = "entries", alias = "positions")]
@@ -55,7 +57,7 @@ struct Page<T> {
     next: Option<String>,
 }
 
-impl Api {
+impl PlayerApi {
     pub(super) async fn register(url: &str, username: &str) -> anyhow::Result<Self> {
         let http = reqwest::Client::new();
         let token = Token::from(String::new());
@@ -64,22 +66,22 @@ impl Api {
         let (status, text) = api.send(Method::POST, "/v1/users", Some(&body)).await?;
         ensure!(
             status != StatusCode::NOT_FOUND,
-            "{url} has no users to simulate: is it a doorstep, and is its trading.enabled true?"
+            "{url} has no users to simulate: is it a Doorstep node with trading.enabled = true?"
         );
         ensure!(status == StatusCode::CREATED, "registering was answered with {status}: {text}");
-        api.token = Token::from(serde_json::from_str::<Registered>(&text)?.token);
+        api.token = Token::from(serde_json::from_str::<RegistrationAnswer>(&text)?.token);
         Ok(api)
     }
 
-    /// The prices of the moment, by symbol.
+    /// The current prices, by symbol.
     pub(super) async fn prices(&self) -> anyhow::Result<BTreeMap<String, Price>> {
-        let market: Instruments = self.get("/v1/instruments").await?;
-        let price = |quote: Instrument| Ok((quote.symbol, quote.price.parse()?));
+        let market: InstrumentPrices = self.get("/v1/instruments").await?;
+        let price = |quote: InstrumentPrice| Ok((quote.symbol, quote.price.parse()?));
         market.instruments.into_iter().map(price).collect()
     }
 
-    /// The position, or `None` if the order was refused.
-    pub(super) async fn open(&self, order: &Value) -> anyhow::Result<Option<Position>> {
+    /// Opens a position. `None` if the order was refused.
+    pub(super) async fn open(&self, order: &Value) -> anyhow::Result<Option<PositionRow>> {
         let (status, text) = self.send(Method::POST, "/v1/positions", Some(order)).await?;
         match status {
             StatusCode::CREATED => Ok(Some(serde_json::from_str(&text)?)),
@@ -88,7 +90,7 @@ impl Api {
         }
     }
 
-    /// Whether it was this that closed it.
+    /// Closes a position. False if it was closed before.
     pub(super) async fn close(&self, id: &str) -> anyhow::Result<bool> {
         let path = format!("/v1/positions/{id}/close");
         let (status, text) = self.send(Method::POST, &path, None).await?;
@@ -101,18 +103,18 @@ impl Api {
 
     pub(super) async fn balance(&self) -> anyhow::Result<Money> {
         #[derive(Deserialize)]
-        struct Me {
+        struct BalanceAnswer {
             balance: Money,
         }
-        let me: Me = self.get("/v1/me").await?;
+        let me: BalanceAnswer = self.get("/v1/me").await?;
         Ok(me.balance)
     }
 
-    pub(super) async fn ledger(&self) -> anyhow::Result<Vec<Entry>> {
+    pub(super) async fn ledger(&self) -> anyhow::Result<Vec<LedgerRow>> {
         self.all("/v1/ledger?limit=100").await
     }
 
-    pub(super) async fn positions(&self, status: &str) -> anyhow::Result<Vec<Position>> {
+    pub(super) async fn positions(&self, status: &str) -> anyhow::Result<Vec<PositionRow>> {
         self.all(&format!("/v1/positions?limit=100&status={status}")).await
     }
 
@@ -153,18 +155,18 @@ impl Api {
     }
 }
 
-/// What a library's error means to whoever typed the URL.
+/// Describes a library's error to the person who typed the URL.
 fn plainly(error: &reqwest::Error) -> String {
     let first: &(dyn std::error::Error + 'static) = error;
     let mut chain = std::iter::successors(Some(first), |error| error.source());
     match chain.find_map(|error| error.downcast_ref::<std::io::Error>()) {
         Some(e) => crate::client::unreachable(e),
         None if error.is_connect() => "it cannot be reached".to_owned(),
-        None => "what answers there does not speak HTTP".to_owned(),
+        None => "the server there does not speak HTTP".to_owned(),
     }
 }
 
-/// The server's address from what a person types.
+/// Checks a typed URL and removes the trailing slash.
 pub(super) fn server_url(typed: &str) -> anyhow::Result<String> {
     let url = typed.trim_end_matches('/');
     let parsed = reqwest::Url::parse(url).ok();

@@ -1,26 +1,28 @@
+//! Compares a user's ledger, positions and balance with each other, and lists the popups that must have come.
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use doorstep_domain::Money;
 
-use super::api::{Entry, Position};
+use super::api::{LedgerRow, PositionRow};
 
-/// What a popup was or must be about.
+/// The event behind a popup, as text.
 pub(super) type Fact = String;
 
-/// The facts that a user must have been told of, from what their ledger and their closed positions say.
-pub(super) fn facts(ledger: &[Entry], closed: &[Position]) -> BTreeSet<Fact> {
+/// The facts for which a user must have seen a popup, from their ledger and their closed positions.
+pub(super) fn facts(ledger: &[LedgerRow], closed: &[PositionRow]) -> BTreeSet<Fact> {
     let rewards = ledger.iter().filter(|entry| !entry.kind.starts_with("position_"));
     let rewards = rewards.map(|entry| format!("reward.granted {} {}", entry.kind, entry.reference));
     let closed = closed.iter().map(|position| format!("position.closed {}", position.id));
     rewards.chain(closed).chain(["welcome".to_owned()]).collect()
 }
 
-/// What is wrong with a user's books, as far as the user can see it.
+/// The inconsistencies in a user's ledger and positions that the user can see.
 pub(super) fn findings(
     balance: Money,
-    ledger: &[Entry],
-    open: &[Position],
-    closed: &[Position],
+    ledger: &[LedgerRow],
+    open: &[PositionRow],
+    closed: &[PositionRow],
 ) -> Vec<String> {
     let mut wrong = Vec::new();
     let sum = ledger.iter().try_fold(Money::ZERO, |sum, entry| sum.checked_add(entry.amount));
@@ -36,7 +38,7 @@ pub(super) fn findings(
             wrong.push(format!("{} entries of the kind {kind} for {reference}", amounts.len()));
         }
     }
-    let one = |kind, position: &Position| {
+    let one = |kind, position: &PositionRow| {
         entries.get(&(kind, position.id.as_str())).and_then(|amounts| amounts.first()).copied()
     };
     for position in open.iter().chain(closed) {

@@ -1,6 +1,14 @@
-//! `doorstep simulate`: a life in a running server. Users with mixed habits register, connect fast or late,
-//! come and go, keep several tabs open, and trade; prices close what they leave open. In the end each of them
-//! looks at their ledger and names every popup that is missing.
+//! `doorstep simulate`: simulated users of a running server. Users with mixed habits register, connect fast or late,
+//! come and go, keep several tabs open, and trade; prices close positions that they leave open. At the end, each user
+//! compares their ledger with the popups that they saw, and reports every missing one.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `player` | one user with their tabs, from the registration to the final check |
+//! | `habit` | how users connect and disconnect |
+//! | `api` | their HTTP requests |
+//! | `books` | which popups must have come; whether ledger and positions agree |
+//! | `tally`, `outcomes`, `table` | what all users saw; what the server counted; the final table |
 
 mod api;
 mod books;
@@ -21,16 +29,16 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::{Settings, SimulateArgs};
+use crate::cli::{SettingFlags, SimulateArgs};
 use crate::config::Config;
 use crate::output;
-use player::{Player, Verdict};
+use player::{Player, PlayerVerdict};
 use tally::Tally;
 
-/// Plays, prints the table, and fails when something was lost or the books are wrong.
+/// Runs the simulation, prints the table, and fails if a popup was lost or a ledger is wrong.
 pub(crate) async fn run(
     args: SimulateArgs,
-    settings: Settings,
+    settings: SettingFlags,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let length = Duration::from_secs_f64(args.minutes * 60.0);
@@ -40,10 +48,10 @@ pub(crate) async fn run(
     let bar =
         ProgressBar::new_spinner().with_style(ProgressStyle::with_template("{spinner} {msg}")?);
     let (began, over) = (Instant::now(), CancellationToken::new());
-    // As many a second as one address may register, and some room: they come one after the other anyway.
+    // Somewhat fewer registrations per second than one address may make.
     let mut pace = interval(Duration::from_millis(25));
     let mut players = JoinSet::new();
-    let mut verdicts: Vec<Verdict> = Vec::new();
+    let mut verdicts: Vec<PlayerVerdict> = Vec::new();
     let mut tick = interval(Duration::from_millis(250));
     let mut coming = 0..args.users;
     while !coming.is_empty() || !players.is_empty() {
@@ -60,7 +68,7 @@ pub(crate) async fn run(
                 let remaining = length.saturating_sub(began.elapsed());
                 if remaining.is_zero() && !over.is_cancelled() {
                     over.cancel();
-                    // Those that did not come in time do not come at all.
+                    // Users that have not registered by now do not take part.
                     coming = 0..0;
                 }
                 bar.set_message(tally.line(remaining));
@@ -84,14 +92,14 @@ pub(crate) async fn run(
     for what in verdicts.iter().flat_map(|verdict| &verdict.lost).chain(&wrong).take(20) {
         output::line(format_args!("  {what}"))?;
     }
-    ensure!(!verdicts.is_empty(), "nobody came");
+    ensure!(!verdicts.is_empty(), "no user took part");
     ensure!(lost == 0, "{lost} popups were lost");
     ensure!(wrong.is_empty(), "the books are wrong: {} findings", wrong.len());
     Ok(())
 }
 
-/// The server's own audit. What is under way while it looks is no finding, so it may look again.
-async fn audit(settings: Settings) -> anyhow::Result<Vec<String>> {
+/// The server's own audit. It is repeated, because events in progress can cause temporary findings.
+async fn audit(settings: SettingFlags) -> anyhow::Result<Vec<String>> {
     let config = Config::load(settings.into_sources())?.config;
     let store = sql::connect(config.database.as_str()).await?;
     let mut findings = Vec::new();

@@ -1,13 +1,15 @@
+//! The outcomes that the server counts in `/metrics`.
+
 use std::collections::BTreeMap;
 
-/// How the server's notifications have ended since its start, by outcome; `None` where it does not say.
+/// The number of notifications per outcome since the server's start. `None` without `/metrics`.
 pub(super) async fn of(url: &str) -> Option<BTreeMap<String, u64>> {
     let response = reqwest::get(format!("{url}/metrics")).await.ok()?;
     let text = response.error_for_status().ok()?.text().await.ok()?;
     Some(read(&text))
 }
 
-/// Out of Prometheus' text format.
+/// Parses the text format of Prometheus.
 fn read(text: &str) -> BTreeMap<String, u64> {
     let mut outcomes = BTreeMap::new();
     for line in text.lines() {
@@ -23,7 +25,7 @@ fn read(text: &str) -> BTreeMap<String, u64> {
     outcomes
 }
 
-/// What has come since.
+/// Describes the difference between two readings.
 pub(super) fn since(
     before: Option<BTreeMap<String, u64>>,
     after: Option<BTreeMap<String, u64>>,

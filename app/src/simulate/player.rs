@@ -1,3 +1,5 @@
+//! A simulated user and the tabs of their browser.
+
 use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -10,13 +12,15 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tokio_tungstenite::tungstenite::http::Uri;
 use tokio_util::sync::CancellationToken;
 
-use super::api::Api;
+use super::api::PlayerApi;
 use super::books::{self, Fact};
 use super::habit::Habit;
 use super::tally::{Tally, count};
-use crate::client::{Connection, Frame, Notification, Protocol, Received, websocket_uri};
+use crate::client::{
+    ClientConnection, Protocol, ServerFrame, ServerMessage, ShownNotification, websocket_uri,
+};
 
-/// So long everybody waits in the end for what they were not told of yet.
+/// How long a user waits at the end for missing popups.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// One simulated user.
@@ -29,27 +33,27 @@ pub(super) struct Player {
     over: CancellationToken,
 }
 
-/// What a user says in the end.
+/// The result of a user's final check.
 #[derive(Default)]
-pub(super) struct Verdict {
-    /// What happened and has to be told: of those, this many.
+pub(super) struct PlayerVerdict {
+    /// The number of facts for which a popup must have come.
     pub(super) facts: usize,
-    /// What they were never told.
+    /// The facts without a popup.
     pub(super) lost: Vec<String>,
-    /// What is wrong with their books.
+    /// What is wrong with the ledger and the positions.
     pub(super) wrong: Vec<String>,
 }
 
-/// What a user has been shown, on whichever connection.
+/// The popups that a user has seen, on any connection.
 #[derive(Default)]
-struct Seen {
+struct ShownPopups {
     ids: HashSet<String>,
     facts: BTreeSet<Fact>,
 }
 
-type Shown = Arc<Mutex<Seen>>;
+type SharedPopups = Arc<Mutex<ShownPopups>>;
 
-fn lock(shown: &Shown) -> MutexGuard<'_, Seen> {
+fn lock(shown: &SharedPopups) -> MutexGuard<'_, ShownPopups> {
     shown.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -61,7 +65,7 @@ impl Player {
         tally: Arc<Tally>,
         over: CancellationToken,
     ) -> Self {
-        // Names of another run on the same server must not be in the way.
+        // Names differ from those of another run on the same server.
         let run = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_millis() % 1_000_000_000;
         Self {
             name: format!("sim-{run}-{number}"),
@@ -73,11 +77,11 @@ impl Player {
         }
     }
 
-    /// Registers, lives until it is over, and counts up.
-    pub(super) async fn play(mut self) -> anyhow::Result<Verdict> {
-        let api = Api::register(&self.url, &self.name).await?;
+    /// Registers, trades until `over`, and makes the final check.
+    pub(super) async fn play(mut self) -> anyhow::Result<PlayerVerdict> {
+        let api = PlayerApi::register(&self.url, &self.name).await?;
         count(&self.tally.users);
-        let shown = Shown::default();
+        let shown = SharedPopups::default();
         let uri = websocket_uri(&self.url)?;
         let mut tabs = JoinSet::new();
         for _ in 0..self.habit.tabs {
@@ -98,7 +102,7 @@ impl Player {
         self.count_up(&api, uri, shown).await
     }
 
-    async fn trade(&mut self, api: &Api) -> anyhow::Result<()> {
+    async fn trade(&mut self, api: &PlayerApi) -> anyhow::Result<()> {
         let mut open: Vec<String> = Vec::new();
         while !self.over.is_cancelled() {
             let pause = Duration::from_millis(self.dice.u64(300..1500));
@@ -119,15 +123,20 @@ impl Player {
                     count(&self.tally.opened);
                     open.push(position.id);
                 }
-                // No money yet, or the price has moved over a trigger meanwhile.
+                // Not enough money yet, or the price has crossed a trigger since.
                 None => count(&self.tally.refused),
             }
         }
         Ok(())
     }
 
-    /// Closes what is open, waits on one last connection for what is still to come, and says what is missing.
-    async fn count_up(&mut self, api: &Api, uri: Uri, shown: Shown) -> anyhow::Result<Verdict> {
+    /// Closes open positions, waits on a last connection for the remaining popups, and reports the missing ones.
+    async fn count_up(
+        &mut self,
+        api: &PlayerApi,
+        uri: Uri,
+        shown: SharedPopups,
+    ) -> anyhow::Result<PlayerVerdict> {
         let over = CancellationToken::new();
         let tab = Tab {
             api: api.clone(),
@@ -156,8 +165,12 @@ impl Player {
         Ok(verdict)
     }
 
-    async fn verdict(&self, api: &Api, shown: &Shown) -> anyhow::Result<Verdict> {
-        // The balance is looked at on both sides of the ledger: if it moved meanwhile, neither belongs to it.
+    async fn verdict(
+        &self,
+        api: &PlayerApi,
+        shown: &SharedPopups,
+    ) -> anyhow::Result<PlayerVerdict> {
+        // The balance is read before and after the ledger: if the two differ, neither belongs to this ledger.
         let before = api.balance().await?;
         let (ledger, closed) = (api.ledger().await?, api.positions("closed").await?);
         let open = api.positions("open").await?;
@@ -167,14 +180,14 @@ impl Player {
             facts.difference(&lock(shown).facts).map(|fact| format!("lost: {fact}")).collect();
         let mut wrong = books::findings(balance, &ledger, &open, &closed);
         if before != balance {
-            wrong.push("the balance does not come to rest".to_owned());
+            wrong.push("the balance keeps changing".to_owned());
         }
         let wrong = wrong.into_iter().map(|what| format!("{}: {what}", self.name)).collect();
-        Ok(Verdict { facts: facts.len(), lost: missing, wrong })
+        Ok(PlayerVerdict { facts: facts.len(), lost: missing, wrong })
     }
 }
 
-/// About ten in money, with triggers so near that the price soon crosses one.
+/// An order for about ten in money, with triggers so close that the price soon crosses one.
 fn order(symbol: &str, price: Price, dice: &mut fastrand::Rng) -> Value {
     let micros = price.as_micros();
     let near = micros / 1000 * dice.i64(1..8) / 2;
@@ -193,11 +206,11 @@ fn order(symbol: &str, price: Price, dice: &mut fastrand::Rng) -> Value {
 
 /// One tab of a user's browser.
 struct Tab {
-    api: Api,
+    api: PlayerApi,
     uri: Uri,
     habit: Habit,
     dice: fastrand::Rng,
-    shown: Shown,
+    shown: SharedPopups,
     tally: Arc<Tally>,
 }
 
@@ -206,7 +219,7 @@ impl Tab {
         let mut away = self.habit.connect_after;
         while over.run_until_cancelled(sleep(away)).await.is_some() {
             let mut connection =
-                Connection::open(&self.uri, &self.api.token, self.habit.protocol).await?;
+                ClientConnection::open(&self.uri, &self.api.token, self.habit.protocol).await?;
             let since = SystemTime::now();
             count(&self.tally.connections);
             count(&self.tally.connected);
@@ -221,40 +234,40 @@ impl Tab {
         Ok(())
     }
 
-    /// Somewhere between half of it and half as much again.
+    /// A random duration from half to one and a half of `time`.
     fn about(&mut self, time: Duration) -> Duration {
         time / 2 + time.mul_f64(self.dice.f64())
     }
 
     async fn listen(
         &self,
-        connection: &mut Connection,
+        connection: &mut ClientConnection,
         since: SystemTime,
         until: Instant,
     ) -> anyhow::Result<()> {
         while let Ok(received) = timeout_at(until, connection.next()).await {
             match received {
-                Received::Frame(Frame::Notification(notification)) => {
+                ServerMessage::Frame(ServerFrame::Notification(notification)) => {
                     self.show(&notification, since);
                     if self.habit.protocol == Protocol::Acks {
                         connection.acknowledge(&notification.id).await;
                     }
                 }
-                Received::Frame(_) | Received::Beat => {}
-                Received::Closed(frame) => {
+                ServerMessage::Frame(_) | ServerMessage::Beat => {}
+                ServerMessage::Closed(frame) => {
                     anyhow::bail!("the server closed a connection: {frame:?}")
                 }
-                Received::Broken(why) => anyhow::bail!("a connection broke: {why}"),
+                ServerMessage::Broken(why) => anyhow::bail!("a connection broke: {why}"),
             }
         }
         Ok(())
     }
 
-    fn show(&self, notification: &Notification, since: SystemTime) {
+    fn show(&self, notification: &ShownNotification, since: SystemTime) {
         let now = SystemTime::now();
         let mut seen = lock(&self.shown);
         if !seen.ids.insert(notification.id.clone()) {
-            // In another tab, or on an earlier connection that ended before the acknowledgement got through.
+            // It was seen in another tab, or on a connection that ended before its acknowledgement arrived.
             count(&self.tally.repeated);
             return;
         }
@@ -267,8 +280,8 @@ impl Tab {
     }
 }
 
-/// What the popup is about.
-fn fact(notification: &Notification) -> Fact {
+/// The fact that a popup is about.
+fn fact(notification: &ShownNotification) -> Fact {
     let payload: Value = serde_json::from_str(notification.payload.get()).unwrap_or_default();
     let text = |name: &str| payload[name].as_str().unwrap_or_default().to_owned();
     match notification.kind.as_str() {

@@ -1,15 +1,17 @@
+//! The table that the simulation prints at the end.
+
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use comfy_table::{ContentArrangement, Table, presets};
 
-use super::player::Verdict;
+use super::player::PlayerVerdict;
 use super::tally::Tally;
 
-/// What came of it all.
+/// The results of all users.
 pub(super) fn of(
     tally: &Tally,
-    verdicts: &[Verdict],
+    verdicts: &[PlayerVerdict],
     outcomes: String,
     lost: usize,
     wrong: &[String],
@@ -17,7 +19,7 @@ pub(super) fn of(
 ) -> Table {
     let mut table = Table::new();
     table.load_style(presets::UTF8_BORDERS_ONLY);
-    // As wide as a terminal that nobody has made wider.
+    // The usual width of a terminal.
     table.set_content_arrangement(ContentArrangement::Dynamic).set_width(80);
     let mut row = |name: &str, value: String| {
         table.add_row([name.to_owned(), value]);
@@ -41,7 +43,7 @@ pub(super) fn of(
     table
 }
 
-/// Of sorted durations.
+/// The percentiles of sorted durations.
 fn percentiles(sorted: &[Duration]) -> String {
     let at = |percent: usize| {
         let place = (sorted.len() * percent / 100).min(sorted.len().saturating_sub(1));

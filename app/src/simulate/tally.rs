@@ -1,8 +1,10 @@
+//! What all simulated users together have seen.
+
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-/// What all users together have seen so far.
+/// Counters over all users.
 #[derive(Default)]
 pub(super) struct Tally {
     pub(super) users: AtomicU64,
@@ -12,9 +14,9 @@ pub(super) struct Tally {
     pub(super) closed: AtomicU64,
     pub(super) refused: AtomicU64,
     pub(super) repeated: AtomicU64,
-    /// From the notification's making to its popup, of those who were there.
+    /// From the creation of a notification to its popup, for users who were online.
     live: Mutex<Vec<Duration>>,
-    /// From the connection to the popup, of those who came after it was made.
+    /// From the connection to the popup, for users who connected later.
     waited: Mutex<Vec<Duration>>,
 }
 
@@ -29,7 +31,7 @@ impl Tally {
         waits.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(took);
     }
 
-    /// Sorted: those who were there, those who came later.
+    /// Both kinds of durations, sorted: users who were online, users who connected later.
     pub(super) fn popups(&self) -> [Vec<Duration>; 2] {
         [&self.live, &self.waited].map(|waits| {
             let mut waits = waits.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();

@@ -6,7 +6,7 @@ use tokio::runtime::Handle;
 
 use super::Delivery;
 use super::capacity::Capacity;
-use super::claims::Claims;
+use super::claimer::Claimer;
 use super::context::Context;
 use super::endings::Endings;
 use super::policy::{Limits, Rules};
@@ -14,7 +14,7 @@ use super::poll::Poll;
 use super::tasks::Tasks;
 use super::wake::Wake;
 
-/// What a [`Delivery`] is made of.
+/// Collects the parts of a [`Delivery`] and starts it.
 pub struct Builder {
     presence: Arc<dyn Presence>,
     pusher: Arc<dyn Pusher>,
@@ -30,8 +30,8 @@ pub struct Builder {
 /// Why a delivery cannot start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum StartError {
-    /// A rule writes to the inbox, by its policy or when a TTL ends, and no inbox was given: what should be kept
-    /// would be dropped.
+    /// A rule writes to the inbox, by its policy or when a TTL ends, and no inbox was given: notifications that
+    /// should be kept would be dropped.
     #[error("a rule keeps notifications in the inbox (policy or on_expiry), and there is no inbox")]
     NoInbox,
     /// There is no tokio runtime here for the background work.
@@ -58,39 +58,39 @@ impl Builder {
         }
     }
 
-    /// Which rule governs which kind; by default all wait for up to 60 s, strategy `wake`.
+    /// The rule for each kind; the default is [`Rule::default`](super::Rule::default) for all kinds.
     #[must_use]
     pub fn rules(self, rules: Rules) -> Self {
         Self { rules, ..self }
     }
 
-    /// How much may wait on this node.
+    /// The limits of this node.
     #[must_use]
     pub fn limits(self, limits: Limits) -> Self {
         Self { limits, ..self }
     }
 
-    /// Where the inbox is kept: needed when a rule uses one.
+    /// The inbox: required if a rule uses it.
     #[must_use]
     pub fn inbox(self, inbox: Arc<dyn Inbox>) -> Self {
         Self { inbox: Some(inbox), ..self }
     }
 
-    /// Where a stopping node leaves what waits; without it a stop drops that.
+    /// The store in which a stopping node leaves the notifications that wait. Without it, a stop drops them.
     #[must_use]
     pub fn handover(self, handover: Arc<dyn Handover>) -> Self {
         Self { handover: Some(handover), ..self }
     }
 
-    /// Somebody who is told how each notification ended.
+    /// Adds an observer, which is told how each notification ended.
     #[must_use]
     pub fn outcomes(mut self, outcomes: Arc<dyn Outcomes>) -> Self {
         self.outcomes.push(outcomes);
         self
     }
 
-    /// Fixes how users are spread over the shards, so that a simulation plays the same schedule again. Not
-    /// for a service: who knows the seed can choose user ids that all meet in one place.
+    /// Fixes how users are spread over the shards, so that a simulation repeats the same schedule. Not for a
+    /// service: with a known seed, user ids can be chosen that all fall into one shard.
     #[must_use]
     pub fn hash_seed(self, seed: u64) -> Self {
         Self { hash_seed: Some(seed), ..self }
@@ -115,17 +115,17 @@ impl Builder {
         });
         let wake = Wake::new(cx.clone(), self.inbox, self.hash_seed);
         wake.start();
-        let claims =
-            self.handover.clone().map(|store| Claims::new(cx.clone(), wake.clone(), store));
-        if let Some(claims) = &claims {
-            claims.start();
+        let claimer =
+            self.handover.clone().map(|store| Claimer::new(cx.clone(), wake.clone(), store));
+        if let Some(claimer) = &claimer {
+            claimer.start();
         }
         Ok(Delivery {
             poll: Poll::new(cx.clone()),
             wake,
             cx,
             handover: self.handover,
-            claims,
+            claimer,
             kept_elsewhere: OnceLock::new(),
         })
     }

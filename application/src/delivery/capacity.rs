@@ -5,14 +5,14 @@ use doorstep_domain::Kind;
 
 use super::policy::{Limits, Rules};
 
-/// How much this node holds, and whether it takes more. Every notification that is held is counted here
-/// once, whichever strategy holds it, and once more for its kind if that has its own limits.
+/// How much this node holds, and whether it takes more. **Every notification that the node holds is counted
+/// here once**, under either strategy, and once more for its kind if the kind has its own limits.
 pub(super) struct Capacity {
     node: Count,
     kinds: HashMap<Kind, Count>,
 }
 
-/// Something counted, in number and in bytes of payload, against a limit.
+/// Notifications and bytes of payload, counted against limits.
 struct Count {
     pending: AtomicUsize,
     bytes: AtomicUsize,
@@ -33,7 +33,7 @@ impl Capacity {
         }
     }
 
-    /// Counts one more of this kind and of so many bytes, if the limits allow it.
+    /// Counts one more notification of this kind, with this many bytes, if the limits allow it.
     pub(super) fn enter(&self, kind: &Kind, bytes: usize) -> bool {
         if !self.node.enter(bytes) {
             return false;
@@ -50,13 +50,13 @@ impl Capacity {
         self.node.has_room(bytes) && self.kinds.get(kind).is_none_or(|own| own.has_room(bytes))
     }
 
-    /// Takes back what [`enter`](Self::enter) counted.
+    /// Undoes one [`enter`](Self::enter).
     pub(super) fn leave(&self, kind: &Kind, bytes: usize) {
         self.node.leave(1, bytes);
         self.leave_kind(kind, bytes);
     }
 
-    /// The kind's part of [`leave`](Self::leave) alone.
+    /// Undoes only the kind's part of [`enter`](Self::enter).
     pub(super) fn leave_kind(&self, kind: &Kind, bytes: usize) {
         if let Some(own) = self.kinds.get(kind) {
             own.leave(1, bytes);
@@ -64,31 +64,31 @@ impl Capacity {
     }
 
     /// Whether the kind has limits of its own.
-    pub(super) fn minds(&self, kind: &Kind) -> bool {
+    pub(super) fn has_own_limits(&self, kind: &Kind) -> bool {
         self.kinds.contains_key(kind)
     }
 
-    /// Counts so many more on the node, limits or not: what is in the inbox may always be shown to who is
-    /// there.
+    /// Counts this many more on the node, even above its limits: items of the inbox are always loaded for a user
+    /// who is online.
     pub(super) fn force(&self, count: usize, bytes: usize) {
         self.node.pending.fetch_add(count, Relaxed);
         self.node.bytes.fetch_add(bytes, Relaxed);
     }
 
-    /// Counts so many less on the node.
+    /// Counts this many fewer on the node.
     pub(super) fn release(&self, count: usize, bytes: usize) {
         self.node.leave(count, bytes);
     }
 
-    /// How many more would still be taken, bytes permitting.
-    pub(super) fn room(&self) -> usize {
+    /// How many more notifications the node takes; 0 if the limit of bytes is reached.
+    pub(super) fn free(&self) -> usize {
         if self.node.bytes.load(Relaxed) >= self.node.max_bytes {
             return 0;
         }
         self.node.max_pending.saturating_sub(self.node.pending.load(Relaxed))
     }
 
-    /// What is counted now: notifications, and bytes of payload.
+    /// The current counts: notifications, and bytes of payload.
     pub(super) fn load(&self) -> (usize, usize) {
         (self.node.pending.load(Relaxed), self.node.bytes.load(Relaxed))
     }
@@ -100,7 +100,7 @@ impl Count {
     }
 
     fn enter(&self, bytes: usize) -> bool {
-        // Add first, look after: two that race for the last place may both be refused, but never both enter.
+        // Add first, then check: two that race for the last place may both be refused, but never both enter.
         let pending = self.pending.fetch_add(1, Relaxed);
         let before = self.bytes.fetch_add(bytes, Relaxed);
         let fits = pending < self.max_pending && before.saturating_add(bytes) <= self.max_bytes;
@@ -160,6 +160,6 @@ mod tests {
         assert_eq!(capacity.load(), (3, 4));
         capacity.leave(&rare, 1);
         assert!(capacity.enter(&rare, 1));
-        assert!(capacity.minds(&rare) && !capacity.minds(&kind("any")));
+        assert!(capacity.has_own_limits(&rare) && !capacity.has_own_limits(&kind("any")));
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use doorstep_domain::ports::{Attempt, Clock, Presence, PushError, Pushed, Pusher, StoreError};
-use doorstep_domain::{Ended, Notification, Outcome, Timestamp, UserId};
+use doorstep_domain::{Ended, Notification, NotificationId, Outcome, Timestamp, UserId};
 use futures_util::FutureExt;
 
 use super::Refused;
@@ -13,7 +13,7 @@ use super::endings::Endings;
 use super::policy::{Limits, Rules};
 use super::tasks::{Tasks, at_once};
 
-/// What every policy and strategy works with.
+/// The ports, settings and counters that every policy and strategy shares.
 ///
 /// **No code behind a port can break delivery**: each call of a port is made here or through
 /// [`guarded`](Self::guarded), and a panic in it counts as a failure of that call.
@@ -30,13 +30,13 @@ pub(super) struct Context {
 }
 
 impl Context {
-    /// Whether the user is there. A presence that panics cannot know; then the push finds out.
+    /// Whether the user is there. If the port panics, returns true: the push then finds out.
     pub(super) async fn is_online(&self, user: &UserId) -> bool {
         self.presence_checks.fetch_add(1, Relaxed);
         self.unless_panic("presence", self.presence_of(user)).await.unwrap_or(true)
     }
 
-    /// Whether the user is there, if that is known without waiting.
+    /// Whether the user is there; `None` if the port cannot say without waiting.
     pub(super) fn is_online_at_once(&self, user: &UserId) -> Option<bool> {
         self.presence_checks.fetch_add(1, Relaxed);
         let presence = self.unless_panic("presence", self.presence_of(user));
@@ -53,13 +53,13 @@ impl Context {
         self.unless_panic("presence", reading).await.unwrap_or(false)
     }
 
-    /// A notification from outside, with `created_at` moved to the clock's timeline. Everything within delivery
-    /// is on it, so that a step of the wall clock neither ends nor revives what waits.
+    /// Converts a notification from outside: moves `created_at` to the clock's timeline. Every time within
+    /// delivery is on it, so a step of the wall clock neither ends nor revives a notification that waits.
     pub(super) fn taken_in(&self, n: Notification) -> Notification {
         Notification { created_at: self.clock.moment_of(n.created_at), ..n }
     }
 
-    /// A notification as others see it: with the time of day in `created_at`.
+    /// Converts a notification for the ports: with the time of day in `created_at`.
     pub(super) fn shown<'a>(&self, n: &'a Notification) -> Cow<'a, Notification> {
         let created_at = self.clock.wall_of(n.created_at);
         if created_at == n.created_at {
@@ -68,12 +68,12 @@ impl Context {
         Cow::Owned(Notification { created_at, ..n.clone() })
     }
 
-    /// A batch of notifications as others see them.
+    /// [`shown`](Self::shown) for a batch.
     pub(super) fn all_shown(&self, batch: &[Notification]) -> Vec<Notification> {
         batch.iter().map(|n| self.shown(n).into_owned()).collect()
     }
 
-    /// Pushes, and never waits longer than the limit for it.
+    /// Pushes, and waits no longer than [`Limits::push_timeout`].
     pub(super) async fn push(
         &self,
         notification: &Notification,
@@ -96,7 +96,13 @@ impl Context {
         }
     }
 
-    /// Calls a store. One that panics is unavailable.
+    /// Tells connections to take a notification away.
+    pub(super) async fn retract(&self, user: &UserId, id: NotificationId) {
+        let retract = async { self.pusher.retract(user, id).await };
+        self.unless_panic("pusher", retract).await;
+    }
+
+    /// Calls a store. A panic counts as [`StoreError::Unavailable`].
     pub(super) async fn guarded<T>(
         &self,
         store: &'static str,
@@ -115,7 +121,7 @@ impl Context {
         result.map_err(|_| self.tasks.panicked(port)).ok()
     }
 
-    /// Counts a new notification against the limits of the node and of its kind, or rejects it.
+    /// Counts a new notification against the limits of the node and of its kind; rejects it if there is no room.
     pub(super) fn admit(self: &Arc<Self>, n: &Notification) -> Result<(), Refused> {
         if self.capacity.enter(&n.kind, n.payload.as_str().len()) {
             return Ok(());
@@ -129,7 +135,7 @@ impl Context {
         self.tell_later(vec![self.endings.end(n, Outcome::Rejected)]);
     }
 
-    /// Tells the observers, without making the caller wait for them.
+    /// Tells the observers; the caller does not wait for them.
     pub(super) fn tell_later(self: &Arc<Self>, ended: Vec<Ended>) {
         if ended.is_empty() || !self.endings.has_observers() {
             return;

@@ -5,7 +5,7 @@ use doorstep_domain::{Notification, Outcome};
 
 use super::Delivery;
 
-/// How a store that panics is called in its error.
+/// The store's name in errors and logs.
 pub(super) const HANDOVER: &str = "handover store";
 /// The largest write to the store.
 pub(super) const BATCH: usize = 1000;
@@ -14,40 +14,43 @@ const PROGRESS: usize = 10_000;
 /// The pause after a write that failed.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// What became of what waited when the node stopped.
+/// What became of the notifications that waited when the node stopped.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Stopped {
     /// Left in the store for the next node.
     pub handed_over: usize,
-    /// Ended as `dropped`: there was no store to leave it in, or it did not take it in time.
+    /// Ended as `dropped`: there was no store, or it did not take them in time.
     pub dropped: usize,
 }
 
 impl Delivery {
-    /// Takes up what a stopped node left, with the TTL that is left. Call it once, before anybody can
-    /// connect. Takes no more than this node has room for; the rest stays for others, and for users who arrive.
+    /// Takes up what a stopped node left, with the remaining TTL. Call it once, before anybody can connect. Takes
+    /// no more than this node has room for; the rest stays for other nodes, and for users who arrive.
     ///
-    /// What another node leaves later is claimed while this one runs: when its user arrives here or is here,
-    /// and when its TTL has ended.
+    /// While this node runs, it also claims what other nodes leave: for a user who arrives or is here, and when a
+    /// TTL has ended.
     pub async fn take_up(&self) -> Result<usize, StoreError> {
-        let (Some(store), Some(claims)) = (&self.handover, &self.claims) else { return Ok(0) };
+        let (Some(store), Some(claimer)) = (&self.handover, &self.claimer) else { return Ok(0) };
         let mut count = 0;
         loop {
-            let limit = self.cx.capacity.room().min(BATCH);
+            let limit = self.cx.capacity.free().min(BATCH);
             if limit == 0 {
-                tracing::warn!(count, "this node is full; it takes up no more of what was left");
-                claims.something_is_left();
+                tracing::warn!(count, "this node is full; the rest stays in the handover store");
+                claimer.something_is_left();
                 break;
             }
             let batch = self.cx.guarded(HANDOVER, store.take(limit)).await?;
             let got = batch.len();
-            let all = claims.put_in(batch).await;
+            let all = claimer.put_in(batch).await;
             count += got;
             if count > 0 && (got < limit || count.is_multiple_of(PROGRESS)) {
-                tracing::info!(count, "taken up what an earlier node left");
+                tracing::info!(count, "took up what an earlier node left");
             }
             if !all {
-                tracing::warn!(count, "this node has no room for some of what was left");
+                tracing::warn!(
+                    count,
+                    "this node has no room for some of it; the rest stays in the handover store"
+                );
             }
             if !all || got < limit {
                 break;
@@ -56,23 +59,25 @@ impl Delivery {
         Ok(count)
     }
 
-    /// Stops: accepts nothing more, lets pushes that are under way come to an end, and hands over what
-    /// waits. Takes at most about `patience`, of which a store that fails gets all that is left.
+    /// Stops: accepts nothing more, lets current pushes finish, and hands over what waits. Takes about `patience`
+    /// at most; a store that fails is retried until then.
     ///
-    /// Stop the transports first, so that nobody arrives any more.
+    /// Stop the transports first, so that nobody arrives during the stop.
     pub async fn stop(&self, patience: Duration) -> Stopped {
         let deadline = tokio::time::Instant::now() + patience;
         self.cx.tasks.stop().cancel();
         if tokio::time::timeout(patience / 5, self.cx.tasks.ended()).await.is_err() {
             tracing::warn!(
-                "some pushes did not come to an end in time; what they push is handed over"
+                "some pushes did not finish in time; their notifications are handed over"
             );
         }
-        if let Some(claims) = &self.claims {
-            claims.close();
+        if let Some(claimer) = &self.claimer {
+            claimer.close();
         }
-        if let Ok(Err(error)) = tokio::time::timeout(patience / 5, self.wake.clear_trays()).await {
-            tracing::warn!(%error, "the inbox does not answer; what it should have is handed over");
+        if let Ok(Err(error)) =
+            tokio::time::timeout(patience / 5, self.wake.drain_inbox_queues()).await
+        {
+            tracing::warn!(%error, "the inbox failed; what it did not take is handed over");
         }
         let mut stopped = Stopped::default();
         let total = self.held().waiting + self.held().in_flight;
@@ -122,13 +127,13 @@ impl Delivery {
                 let ended = batch.iter().map(end).collect();
                 let told = tokio::time::timeout_at(deadline, self.cx.tell(ended)).await;
                 if told.is_err() {
-                    tracing::warn!("who hears of outcomes did not take them before the stop");
+                    tracing::warn!("an observer did not take all outcomes before the stop");
                 }
             }
         }
     }
 
-    /// Writes a batch, trying again until the deadline.
+    /// Writes a batch; retries until the deadline.
     async fn leave_batch(&self, batch: &[Notification], deadline: tokio::time::Instant) -> bool {
         let Some(store) = self.handover.clone() else { return false };
         let batch = &self.cx.all_shown(batch);

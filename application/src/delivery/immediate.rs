@@ -7,8 +7,8 @@ use super::Refused;
 use super::context::Context;
 use super::endings::Acceptance;
 
-/// The policy `immediate`, and every TTL of 0 (RFC 8030 section 5.2): what a connection takes now is
-/// delivered, and everything else has expired.
+/// The policy `immediate`, and every TTL of 0 (RFC 8030 section 5.2): the notification is delivered if a
+/// connection takes it now, and otherwise expires.
 pub(super) fn now_or_never(cx: &Arc<Context>, n: Notification) -> Result<Acceptance, Refused> {
     cx.admit(&n)?;
     let here = cx.clone();

@@ -1,7 +1,7 @@
-//! The same delivery under a model checker: every lock is a place where another thread may come in between.
+//! Delivery under a model checker: at every lock, another thread may run in between.
 //!
-//! `cargo test -p doorstep-application --features shuttle --lib interleavings`. The pure mailroom is held
-//! to its promises elsewhere; here it is the sharded map and the flush around it, under four races.
+//! `cargo test -p doorstep-application --features shuttle --lib interleavings`. The pure mailroom has its own
+//! tests; these test the sharded map and the flush around it, in four races.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use super::sync::Mutex;
 use super::tasks::Tasks;
 use super::wake::Wake;
 
-/// So many schedules a race: at random, and by the probabilistic scheduler that goes for deep bugs.
+/// Schedules per race: random ones, and those of the probabilistic scheduler, which looks for deep bugs.
 const RANDOM: usize = 20_000;
 const DEEP: usize = 5_000;
 
@@ -34,7 +34,7 @@ fn check(race: fn()) {
     shuttle::check_pct(race, DEEP, 3);
 }
 
-/// A door with connections, which acknowledge or do not, and a clock that stands still until it is moved.
+/// A door with connections, which may acknowledge, and a clock that stands still until it is moved.
 struct World {
     door: Mutex<Door>,
     now: AtomicI64,
@@ -42,7 +42,7 @@ struct World {
 
 #[derive(Default)]
 struct Door {
-    /// What each connection was handed.
+    /// What each connection received; `None` once it is closed.
     connections: Vec<Option<Vec<NotificationId>>>,
     acks: bool,
     ended: Vec<(NotificationId, Outcome)>,
@@ -223,7 +223,7 @@ fn departure_against_acknowledgement() {
         );
         assert_eq!(world.ended(), [(popup(1).id, Outcome::Delivered)]);
         assert_eq!((wake.held().waiting, wake.held().in_flight), (1, 0));
-        // Whatever came first, the other is pushed to the next connection.
+        // In either order, the other notification is pushed to the next connection.
         arrive(&world, &wake);
         wake.acknowledged(&ada(), popup(2).id);
         all_delivered(&world, &wake, &[1, 2]);
@@ -247,7 +247,7 @@ fn expiry_against_flush() {
             },
         );
         let handed = world.door.lock().connections.iter().flatten().any(|h| !h.is_empty());
-        // The flush may have held it when the timer looked; the timer looks again.
+        // The flush may have held it at the first check; the timer checks again.
         shuttle::future::block_on(wake.end_what_is_due());
         let ended = world.ended();
         let outcome = if handed { Outcome::Delivered } else { Outcome::Expired };

@@ -1,26 +1,27 @@
 //! The delivery policy: what happens to a notification whose user is not there.
 //!
-//! It needs two ports, [`Presence`] and [`Pusher`], and its transport makes three calls: [`Delivery::arrived`],
-//! [`Delivery::departed`], [`Delivery::acknowledged`] (and a fourth, [`Delivery::ready`], if its connections can
-//! be full). It knows neither accounts nor trading.
+//! It needs two ports, [`Presence`] and [`Pusher`], and the transport makes three calls: [`Delivery::arrived`],
+//! [`Delivery::departed`] and [`Delivery::acknowledged`] (and a fourth, [`Delivery::ready`], if its connections
+//! can be full). It knows neither accounts nor trading.
 //!
-//! | file | what |
+//! | file | contents |
 //! | --- | --- |
-//! | `builder` | how a delivery is made |
-//! | `policy` | the rules by which a kind of notification is treated, and the node's limits |
-//! | `capacity` | the node's limits, kept |
-//! | `mailbox/` | the mailboxes, pure: no async, no clock; and their shards under locks |
-//! | `wake/` | the strategy `wake`: the flush, the one task that keeps time, the inbox |
+//! | `builder` | builds a delivery |
+//! | `policy` | the rule per kind of notification, the node's limits, and their defaults |
+//! | `capacity` | counts what the node holds against its limits |
+//! | `mailbox/` | the mailboxes: pure, without async or clock; and their shards under locks |
+//! | `wake/` | the strategy `wake`: the flush, the timer task, the inbox |
 //! | `poll` | the strategy `poll`, for comparison |
 //! | `immediate` | the policy `immediate`, and a TTL of 0 |
-//! | `handover` | what a stopping node leaves, and what a starting one takes up |
-//! | `claims` | what a running node takes up of it |
-//! | `endings/` | how each end is made known; receipts |
-//! | `context`, `tasks`, `sync` | the guarded calls of the ports; background work; the one lock |
+//! | `handover` | a stopping node hands over, a starting node takes up |
+//! | `recall` | a sender takes back what it sent |
+//! | `claimer` | a running node takes up what others handed over |
+//! | `endings/` | reports each end; receipts |
+//! | `context`, `tasks`, `sync` | guarded calls of the ports; background work; the lock |
 
 mod builder;
 mod capacity;
-mod claims;
+mod claimer;
 mod context;
 mod endings;
 mod handover;
@@ -30,6 +31,7 @@ mod interleavings;
 mod mailbox;
 mod policy;
 mod poll;
+mod recall;
 mod sync;
 mod tasks;
 mod wake;
@@ -40,7 +42,7 @@ use std::sync::{Arc, OnceLock};
 use doorstep_domain::ports::{Clock, Handover, Presence, Pusher, StoreError, Which};
 use doorstep_domain::{Kind, Notification, NotificationId, Outcome, UserId};
 
-use self::claims::Claims;
+use self::claimer::Claimer;
 use self::context::Context;
 use self::immediate::now_or_never;
 use self::poll::Poll;
@@ -51,48 +53,49 @@ pub use self::endings::{Acceptance, Receipt};
 pub use self::handover::Stopped;
 pub use self::mailbox::Held;
 pub use self::policy::{Limits, OnExpiry, Overflow, Policy, Rule, Rules, Strategy};
+pub use self::recall::Recall;
 
 /// Delivers notifications to users, now or when they arrive.
 ///
-/// Made by [`Delivery::builder`], inside a tokio runtime. Dropping it ends its background work and loses
-/// what waits; [`stop`](Self::stop) hands it over first.
+/// Built by [`Delivery::builder`], inside a tokio runtime. Dropping it ends its background work and loses the
+/// notifications that wait; [`stop`](Self::stop) hands them over first.
 pub struct Delivery {
     cx: Arc<Context>,
     wake: Arc<Wake>,
     poll: Arc<Poll>,
     handover: Option<Arc<dyn Handover>>,
-    /// There is one where there is a handover.
-    claims: Option<Arc<Claims>>,
-    /// Tells what the next node finds without a handover.
+    /// Present exactly when `handover` is.
+    claimer: Option<Arc<Claimer>>,
+    /// Knows which notifications another store keeps.
     kept_elsewhere: OnceLock<Arc<KeptElsewhere>>,
 }
 
 /// Tells of a notification whether another store keeps it until it ends.
 type KeptElsewhere = dyn Fn(NotificationId) -> bool + Send + Sync;
 
-/// Why a notification was not accepted. Its outcome, `rejected`, has been counted and told.
+/// Why a notification was not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
-    /// Its user's mailbox is full, and the rule of its kind is to refuse.
+    /// The user's mailbox is full, and the rule of the kind is to refuse. The outcome is `rejected`.
     #[error("the user's mailbox is full")]
     MailboxFull,
-    /// The node holds as many notifications, or bytes, as it may, of all kinds or of this one: try another
-    /// node, or later.
-    #[error("this node holds as many notifications as it may")]
+    /// The node holds as many notifications, or bytes, as it may, of all kinds or of this one. The outcome is
+    /// `rejected`. Try another node, or later.
+    #[error("this node is full")]
     NodeFull,
-    /// It belongs into the inbox, and none is configured.
-    #[error("the notification belongs into the inbox, and no inbox is configured")]
+    /// The policy is `inbox`, and no inbox is configured.
+    #[error("the notification's policy is inbox, and no inbox is configured")]
     NoInbox,
-    /// It belongs into the inbox, and the store did not take it: try later, with the same id.
+    /// The inbox could not be written. Try later, with the same id.
     #[error("the notification could not be written to the inbox")]
     Store(#[source] StoreError),
-    /// The node is stopping: try another.
+    /// The node is stopping. Try another.
     #[error("this node is stopping")]
     Stopping,
 }
 
 impl Delivery {
-    /// Delivery needs the two ports, and the time.
+    /// Starts a builder with the two required ports and the clock.
     pub fn builder(
         presence: Arc<dyn Presence>,
         pusher: Arc<dyn Pusher>,
@@ -101,21 +104,21 @@ impl Delivery {
         Builder::new(presence, pusher, clock)
     }
 
-    /// Accepts a notification: pushes it now if its user is there, else does as the rule of its kind says.
+    /// Accepts a notification: pushes it now if its user is there, and otherwise applies the rule of its kind.
     ///
-    /// Its user needs no session, channel or subscription made beforehand. Waits only for the inbox (where the
-    /// policy is `inbox`) and, when the user's mailbox is full, for the answer whether the user reads; never for
-    /// a connection.
+    /// The user needs no session, channel or subscription beforehand. The call waits only for the inbox (if the
+    /// policy is `inbox`) and, if the user's mailbox is full, for [`Presence::is_reading`]; never for a
+    /// connection.
     pub async fn send(&self, notification: Notification) -> Result<Receipt, Refused> {
         let policy = self.rule_of(&notification.kind).policy;
         self.send_by(policy, notification).await
     }
 
-    /// As [`send`](Self::send), by this policy instead of that of the kind's rule; all else stays as the rule
-    /// says. For a kind that is more urgent at one time than at another.
+    /// Like [`send`](Self::send), with this policy instead of the one in the kind's rule; the rest of the rule
+    /// applies unchanged. For a kind whose urgency varies.
     ///
-    /// What is deferred by it is still deferred when another node takes it up after a stop, whatever its
-    /// kind's rule says there.
+    /// A notification deferred this way stays deferred when another node takes it up after a stop, whatever
+    /// the kind's rule says there.
     pub async fn send_by(
         &self,
         policy: Policy,
@@ -126,14 +129,14 @@ impl Delivery {
         }
         let rule = self.rule_of(&notification.kind);
         let receipt = self.cx.endings.receipts.open(notification.id);
-        // What is written to the inbox first is loaded from there, and converted then.
+        // A notification for the inbox is converted when it is loaded from there.
         let notification = match policy {
             Policy::Inbox => notification,
             Policy::Immediate | Policy::Deferred(_) => self.cx.taken_in(notification),
         };
         let no_time = notification.ttl.unwrap_or(rule.ttl).is_zero();
         let so_far = match policy {
-            Policy::Inbox => self.wake.keep(notification).await?,
+            Policy::Inbox => self.wake.write_to_inbox(notification).await?,
             Policy::Immediate => now_or_never(&self.cx, notification)?,
             Policy::Deferred(_) if no_time => now_or_never(&self.cx, notification)?,
             Policy::Deferred(Strategy::Wake) => self.wake.accept(notification, rule).await?,
@@ -153,26 +156,26 @@ impl Delivery {
         self.kept_elsewhere.set(Arc::new(keeps)).ok();
     }
 
-    /// The rule that governs a kind.
+    /// The rule for a kind.
     pub fn rule_of(&self, kind: &Kind) -> &Rule {
         self.cx.rules.of(kind)
     }
 
-    /// Whether a notification that waits in this node's memory is in flight now; `None` if it is not there.
+    /// Whether a notification in this node's memory waits or is in flight; `None` if it is not in memory.
     pub fn state_of(&self, user: &UserId, id: NotificationId) -> Option<Acceptance> {
         let state = self.wake.rooms.with(user, |room| room.state(user, id))?;
-        let in_flight = matches!(state, mailbox::State::InFlight);
+        let in_flight = matches!(state, mailbox::EntryState::InFlight);
         Some(if in_flight { Acceptance::InFlight } else { Acceptance::Waiting })
     }
 
     /// A connection of this user has begun. Call it after [`Presence`] and [`Pusher`] know the connection.
     ///
     /// This call and the next three return at once and call no port: the work happens in tasks of the runtime
-    /// in which delivery was started. So they may be called from any thread, inside or outside of a runtime,
-    /// and while you hold a lock that your ports take too.
+    /// in which delivery was started. They may be called from any thread, inside or outside a runtime, and
+    /// while the caller holds a lock that its ports take too.
     pub fn arrived(&self, user: &UserId) {
-        match &self.claims {
-            Some(claims) => claims.arrived(user),
+        match &self.claimer {
+            Some(claimer) => claimer.arrived(user),
             None => self.wake.arrived(user),
         }
     }
@@ -182,10 +185,11 @@ impl Delivery {
         self.wake.departed(user);
     }
 
-    /// A connection of this user acknowledged this notification or, if its client does not acknowledge, was
-    /// written it. Ids that are unknown, another user's or were acknowledged before change nothing.
-    pub fn acknowledged(&self, user: &UserId, id: NotificationId) {
-        self.wake.acknowledged(user, id);
+    /// A connection of this user acknowledged this notification, or its client does not acknowledge and the
+    /// notification was written to it. An id that is unknown, another user's, or acknowledged before changes
+    /// nothing. Returns whether this acknowledgement was the first.
+    pub fn acknowledged(&self, user: &UserId, id: NotificationId) -> bool {
+        self.wake.acknowledged(user, id)
     }
 
     /// A connection of this user that was full has room again. Only for a pusher that returned
@@ -195,29 +199,43 @@ impl Delivery {
         self.wake.ready(user);
     }
 
-    /// The user read one item of their inbox, or all. False if there is no such item.
+    /// The user read one item of their inbox, or all of them. Returns false if there is no such item.
     pub async fn read(&self, user: &UserId, which: Which) -> Result<bool, StoreError> {
         self.wake.read(user, which).await
     }
 
-    /// What this node holds now.
+    /// How many of this user's notifications wait and are in flight on this node.
+    pub fn held_for(&self, user: &UserId) -> (usize, usize) {
+        let (waiting, in_flight) = self.wake.rooms.with(user, |room| room.held_for(user));
+        (waiting + self.poll.waiting_for(user), in_flight)
+    }
+
+    /// How many unread items the user has in the inbox; none without an inbox.
+    pub async fn unread(&self, user: &UserId) -> Result<u64, StoreError> {
+        match self.wake.inbox() {
+            Some(store) => self.cx.guarded(wake::INBOX, store.unread(user)).await,
+            None => Ok(0),
+        }
+    }
+
+    /// The notifications that this node holds now.
     pub fn held(&self) -> Held {
         let held = self.wake.held();
         let (_, bytes) = self.cx.capacity.load();
         Held { waiting: held.waiting + self.poll.waiting(), bytes, ..held }
     }
 
-    /// How many notifications have ended so since the start.
+    /// How many notifications have ended with this outcome since the start.
     pub fn ended(&self, outcome: Outcome) -> u64 {
         self.cx.endings.count(outcome)
     }
 
-    /// How many panics of ports were caught since the start: faults in the code behind them.
+    /// How many panics were caught since the start: faults in the code behind the ports.
     pub fn panics(&self) -> u64 {
         self.cx.tasks.panics()
     }
 
-    /// How often a user's presence was asked for since the start: the cost of `poll` that `wake` does not have.
+    /// How many times a user's presence was checked since the start: the cost of `poll` that `wake` avoids.
     pub fn presence_checks(&self) -> u64 {
         self.cx.presence_checks.load(Relaxed)
     }

@@ -3,12 +3,12 @@ use std::time::Duration;
 
 use doorstep_domain::{Kind, Ttl};
 
-/// Which rule governs which kind of notification.
+/// The rule for each kind of notification.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rules {
-    /// For every kind that has no rule of its own.
+    /// For every kind without a rule of its own.
     pub default: Rule,
-    /// For these kinds.
+    /// The kinds that have their own rule.
     pub kinds: HashMap<Kind, Rule>,
 }
 
@@ -18,42 +18,44 @@ impl Rules {
         self.kinds.get(kind).unwrap_or(&self.default)
     }
 
-    /// Whether any kind may end up in the inbox.
+    /// Whether any rule writes to the inbox.
     pub fn use_inbox(&self) -> bool {
         let mut all = self.kinds.values().chain([&self.default]);
         all.any(|rule| rule.policy == Policy::Inbox || rule.on_expiry == OnExpiry::Inbox)
     }
 }
 
-/// What happens to a notification of some kind whose user is not there.
+/// What happens to notifications of a kind whose user is not there.
+///
+/// Its `Default` is the one place for the defaults, such as that of the TTL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rule {
-    /// Drop it, keep it a while, or keep it for good.
+    /// Drop the notification, keep it for a while, or keep it for good.
     pub policy: Policy,
-    /// How long it may wait, where the notification itself does not say.
+    /// How long it may wait, unless the notification has its own TTL.
     pub ttl: Ttl,
-    /// How often [`Strategy::Poll`] looks whether the user is there.
+    /// How often [`Strategy::Poll`] checks whether the user is there.
     pub poll_interval: Duration,
-    /// What happens when its TTL ends before the user came.
+    /// What happens when the TTL ends before the user arrives.
     pub on_expiry: OnExpiry,
     /// How long an acknowledgement may take before the notification is pushed again. Doubles with each repeat
     /// to the same connections.
     pub ack_timeout: Duration,
     /// How many of a user's notifications may wait at once while the user is absent or does not read; from 1 to
-    /// [`Rule::MOST_PER_USER`]. What is in flight does not count, and nothing gives way while the user reads
+    /// [`Rule::MOST_PER_USER`]. Notifications in flight do not count, and none is dropped while the user reads
     /// ([`Presence::is_reading`](doorstep_domain::ports::Presence::is_reading)).
     pub max_per_user: usize,
-    /// What gives way when that many wait.
+    /// Which notification is given up when that many wait.
     pub overflow: Overflow,
-    /// How many of a kind may wait on this node at once, beside [`Limits::max_pending`] for all kinds together.
-    /// Counts in the rule of a kind, not in the default.
+    /// How many notifications of the kind may wait on this node at once, in addition to
+    /// [`Limits::max_pending`] for all kinds together. Ignored in [`Rules::default`](Rules#structfield.default).
     pub max_pending: usize,
-    /// The same of their payloads in bytes, beside [`Limits::max_pending_bytes`].
+    /// The same limit for their payloads, in bytes, in addition to [`Limits::max_pending_bytes`].
     pub max_pending_bytes: usize,
 }
 
 impl Rule {
-    /// The largest `max_per_user`. A larger one is taken as this.
+    /// The largest `max_per_user`; a larger value counts as this one.
     pub const MOST_PER_USER: usize = 60_000;
 }
 
@@ -76,7 +78,7 @@ impl Default for Rule {
 /// What is done with a notification for an absent user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Policy {
-    /// Now or never: the bug, kept so that it can be shown.
+    /// It is pushed now or expires: the original bug, kept for demonstration.
     Immediate,
     /// It waits in memory until its TTL ends.
     Deferred(Strategy),
@@ -84,12 +86,12 @@ pub enum Policy {
     Inbox,
 }
 
-/// How a deferred notification learns that its user has come.
+/// How delivery learns that the user of a deferred notification has arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Strategy {
     /// The arrival itself flushes the user's mailbox.
     Wake,
-    /// A task a notification looks every [`Rule::poll_interval`]: the honest original.
+    /// One task per notification checks every [`Rule::poll_interval`]: the original solution.
     Poll,
 }
 
@@ -98,31 +100,31 @@ pub enum Strategy {
 pub enum OnExpiry {
     /// It ends as `expired`.
     Drop,
-    /// It is written to the inbox and ends, for the mailbox, as `promoted`.
+    /// It is written to the inbox and leaves the mailbox as `promoted`.
     Inbox,
 }
 
-/// What gives way when a mailbox is full.
+/// Which notification is given up when a mailbox is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Overflow {
-    /// The oldest makes room; it ends as `dropped`.
+    /// The oldest ends as `dropped`.
     DropOldest,
     /// The new one is `rejected`, and the sender is told.
     Reject,
 }
 
-/// How much may wait on this node.
+/// The limits of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Notifications; beyond it new ones are `rejected`.
+    /// How many notifications may wait; above it, new ones are `rejected`.
     pub max_pending: usize,
-    /// Bytes of payload; beyond it new ones are `rejected`.
+    /// How many bytes of payload may wait; above it, new ones are `rejected`.
     pub max_pending_bytes: usize,
     /// How long one push may take before it counts as failed.
     pub push_timeout: Duration,
-    /// How soon a failed push is tried again while the user may be there.
+    /// How soon a failed push is repeated while the user may be there.
     pub push_retry: Duration,
-    /// How long the inbox may take to answer before an arriving user gets what waits in memory first.
+    /// How long an arriving user waits for the inbox; after that, notifications in memory are pushed first.
     pub inbox_patience: Duration,
 }
 

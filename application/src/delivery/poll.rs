@@ -1,4 +1,4 @@
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use doorstep_domain::ports::{Attempt, Pushed};
@@ -10,21 +10,23 @@ use super::endings::Acceptance;
 use super::policy::{Overflow, Rule};
 use super::sync::Mutex;
 
-/// The strategy `poll`: the honest original. One light task a notification looks whether the user is there,
-/// every so often, pushes when they are, and gives up when the TTL ends.
+/// The strategy `poll`: the original solution. One light task per notification checks at intervals whether the
+/// user is there, pushes if so, and gives up when the TTL ends.
 ///
-/// Kept simple on purpose and for comparison: it takes what a connection took as delivered, without waiting
-/// for acknowledgements, and keeps no order between notifications.
+/// Kept for comparison, and simple on purpose: a notification counts as delivered when a connection takes it,
+/// without an acknowledgement, and there is no order between notifications.
 pub(super) struct Poll {
     cx: Arc<Context>,
-    /// Who waits, oldest first, so that a full mailbox knows its oldest. Whoever takes a notification out
-    /// of here ends it.
+    /// The notifications that wait, oldest first per user, so that a full mailbox can drop its oldest.
+    /// **The caller that takes a notification out ends it.**
     waiting: Mutex<HashMap<UserId, VecDeque<Arc<Notification>>>>,
+    /// Those of them that were handed to the pusher, which may have handed them to a connection.
+    tried: Mutex<HashSet<NotificationId>>,
 }
 
 impl Poll {
     pub(super) fn new(cx: Arc<Context>) -> Arc<Self> {
-        Arc::new(Self { cx, waiting: Mutex::default() })
+        Arc::new(Self { cx, waiting: Mutex::default(), tried: Mutex::default() })
     }
 
     pub(super) fn accept(
@@ -61,18 +63,19 @@ impl Poll {
             }
         }
         let (this, rule) = (self.clone(), *rule);
-        self.cx.tasks.now_or_later(async move { this.spin(n, rule).await });
+        self.cx.tasks.now_or_later(async move { this.run(n, rule).await });
         Ok(Acceptance::Waiting)
     }
 
-    /// Looks, pushes, sleeps; until it is delivered, over, or somebody else ended it.
-    async fn spin(&self, n: Arc<Notification>, rule: Rule) {
+    /// Checks, pushes and sleeps until the notification is delivered, its TTL ends, or another caller ended it.
+    async fn run(&self, n: Arc<Notification>, rule: Rule) {
         let deadline = n.created_at + n.ttl.unwrap_or(rule.ttl).as_duration();
         let outcome = loop {
             if self.cx.clock.now() >= deadline {
                 break Outcome::Expired;
             }
             if self.cx.is_online(&n.user_id).await
+                && self.trying(&n)
                 && let Ok(Pushed::Written | Pushed::InFlight) =
                     self.cx.push(&n, Attempt::FIRST, deadline).await
             {
@@ -98,11 +101,43 @@ impl Poll {
         self.waiting.lock().get(user).is_some_and(|queue| queue.iter().any(|n| n.id == id))
     }
 
+    /// Notes that a push is about to be made. Returns false if the notification has ended.
+    fn trying(&self, n: &Notification) -> bool {
+        // Under the lock that a recall takes, so that it learns of this push or prevents it.
+        let waiting = self.waiting.lock();
+        let waits = waiting.get(&n.user_id).is_some_and(|queue| queue.iter().any(|o| o.id == n.id));
+        if waits {
+            self.tried.lock().insert(n.id);
+        }
+        waits
+    }
+
+    /// Takes out what `such` says, with whether a connection may have been handed it.
+    pub(super) fn recall(
+        &self,
+        such: impl Fn(&Notification) -> bool,
+    ) -> Vec<(Arc<Notification>, bool)> {
+        let mut taken = Vec::new();
+        let mut waiting = self.waiting.lock();
+        waiting.retain(|_, queue| {
+            queue.retain(|n| {
+                let goes = such(n);
+                if goes {
+                    taken.push((n.clone(), self.tried.lock().remove(&n.id)));
+                }
+                !goes
+            });
+            !queue.is_empty()
+        });
+        taken
+    }
+
     fn take(&self, user: &UserId, id: NotificationId) -> bool {
         let mut waiting = self.waiting.lock();
         let Some(queue) = waiting.get_mut(user) else { return false };
         let Some(position) = queue.iter().position(|n| n.id == id) else { return false };
         queue.remove(position);
+        self.tried.lock().remove(&id);
         if queue.is_empty() {
             waiting.remove(user);
         }
@@ -115,7 +150,12 @@ impl Poll {
     /// Takes out everything that waits.
     pub(super) fn drain(&self) -> Vec<Notification> {
         let all = std::mem::take(&mut *self.waiting.lock());
+        self.tried.lock().clear();
         all.into_values().flatten().map(Arc::unwrap_or_clone).collect()
+    }
+
+    pub(super) fn waiting_for(&self, user: &UserId) -> usize {
+        self.waiting.lock().get(user).map_or(0, VecDeque::len)
     }
 
     pub(super) fn waiting(&self) -> usize {

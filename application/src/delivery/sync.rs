@@ -7,7 +7,7 @@ use shuttle::sync::{Mutex as Inner, MutexGuard};
 #[cfg(not(feature = "shuttle"))]
 use std::sync::{Mutex as Inner, MutexGuard};
 
-/// A mutex that is held for moments, never across an await.
+/// A mutex that is held briefly, never across an await.
 #[derive(Default)]
 pub(super) struct Mutex<T>(Inner<T>);
 
@@ -16,8 +16,8 @@ impl<T> Mutex<T> {
         Self(Inner::new(value))
     }
 
-    /// A panic under the lock is a bug in a pure function; the state it leaves is still sound enough to end
-    /// what waits, which beats ending the process.
+    /// Ignores poisoning. A panic under the lock is a bug in a pure function; the state that it leaves is sound
+    /// enough to end the waiting notifications, which is better than ending the process.
     pub(super) fn lock(&self) -> MutexGuard<'_, T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -11,14 +11,14 @@ use tokio_util::sync::CancellationToken;
 #[cfg(not(feature = "shuttle"))]
 use tokio_util::task::TaskTracker;
 
-/// The pause before a loop that panicked goes on: a fault that repeats must not take a whole core.
+/// The pause before a loop that panicked is restarted: a repeated fault must not take a whole core.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// The background work of one delivery: counted, so that a stop can wait for it.
 pub(super) struct Tasks {
     #[cfg(not(feature = "shuttle"))]
     tracker: TaskTracker,
-    /// Where the work runs, so that it may be asked for from outside of a runtime. None under the model checker.
+    /// Where the work runs, so that it can be requested from outside a runtime. `None` under the model checker.
     runtime: Option<Handle>,
     stop: CancellationToken,
     panics: AtomicU64,
@@ -50,13 +50,13 @@ impl Tasks {
         drop(shuttle::future::spawn(work));
     }
 
-    /// Does the work here and now as far as it goes without waiting, and the rest in the background. The
-    /// usual case needs no task, and no caller waits for another user's socket. Returns true if it is done.
+    /// Runs the work on the caller's stack until it has to wait, and the rest in the background. Usually this
+    /// needs no task, and no caller waits for another user's socket. Returns true if the work is done.
     pub(super) fn now_or_later(&self, work: impl Future<Output = ()> + Send + 'static) -> bool {
         let mut work: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(work);
-        // The caller may be on a thread without a runtime, where timers could not be made.
+        // The caller's thread may have no runtime, and timers need one.
         let entered = self.runtime.as_ref().map(Handle::enter);
-        // The task that takes the work over polls it again, so this first poll needs no waker.
+        // This first poll needs no waker, because the task that takes over polls again.
         let done = work.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
         drop(entered);
         if !done {
@@ -65,7 +65,7 @@ impl Tasks {
         done
     }
 
-    /// Runs a loop until it returns, also after it has panicked.
+    /// Runs a loop until it returns; restarts it after a panic.
     pub(super) async fn keep_going<F>(&self, name: &'static str, work: impl Fn() -> F)
     where
         F: Future<Output = ()>,
@@ -101,7 +101,7 @@ impl Tasks {
     }
 }
 
-/// The future's value if it has one at once.
+/// The future's value, if the first poll returns it.
 pub(super) fn at_once<F: Future + Unpin>(mut future: F) -> Option<F::Output> {
     match Pin::new(&mut future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(value) => Some(value),

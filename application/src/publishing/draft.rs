@@ -1,28 +1,28 @@
 use doorstep_domain::{Kind, NotificationId, Payload, Topic, Ttl, UserId};
 
-/// What a backend sends, before it is a notification.
+/// A backend's request to send a notification.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Draft {
-    /// Whom it is for.
+    /// The user whom it is for.
     pub user_id: UserId,
-    /// What happened; chooses the rule by which it is treated.
+    /// What happened; selects the delivery rule.
     pub kind: Kind,
     /// What the client shows.
     pub payload: Payload,
-    /// Which earlier one it supersedes while that still waits.
+    /// It replaces a waiting notification of the same topic.
     pub topic: Option<Topic>,
-    /// How long it may wait, where the rule of its kind is not wanted.
+    /// How long it may wait; `None` uses the rule of its kind.
     pub ttl: Option<Ttl>,
-    /// The delivery policy, where that of its kind is not wanted.
+    /// The delivery policy; `None` uses the rule of its kind.
     pub policy: Option<WantedPolicy>,
-    /// Its name, and with it the key by which it is recognised when it is sent again.
+    /// Its id, by which a repeat is recognised; `None` makes a new id.
     pub id: Option<NotificationId>,
 }
 
-/// A delivery policy as a backend names it. How a deferred one waits is this node's business.
+/// A delivery policy as a backend names it. The node decides the strategy of a deferred notification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum WantedPolicy {
-    /// Now or never.
+    /// It is pushed now or expires.
     Immediate,
     /// It waits until its TTL ends.
     Deferred,
@@ -31,7 +31,7 @@ pub enum WantedPolicy {
 }
 
 impl WantedPolicy {
-    /// The words for them.
+    /// The words on the wire.
     pub const WORDS: [(&'static str, Self); 3] =
         [("immediate", Self::Immediate), ("deferred", Self::Deferred), ("inbox", Self::Inbox)];
 }

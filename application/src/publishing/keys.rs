@@ -4,36 +4,35 @@ use std::sync::{Arc, PoisonError, RwLock};
 use doorstep_domain::TokenHash;
 use doorstep_domain::ports::Tokens;
 
-/// The service keys that are good, by their hashes: a name for each.
+/// The names of the valid service keys, by the keys' hashes.
 pub type KeyRing = HashMap<TokenHash, Arc<str>>;
 
-/// Who may publish. The ring can be replaced while it is in use: a key that is not in the new one is refused
-/// from then on.
+/// The service keys that may publish. The ring can be replaced at any time: from then on, a key that is not in
+/// the new one is refused.
 pub struct ServiceKeys {
     tokens: Arc<dyn Tokens>,
     ring: RwLock<KeyRing>,
 }
 
 impl ServiceKeys {
-    /// What every key begins with, so that it can be told from a user's token, also by those who search a
-    /// repository for secrets.
+    /// The prefix of every key. It tells a key from a user's token, and secret scanners can search for it.
     pub const PREFIX: &str = "dsk_";
 
-    /// The keys of this ring.
+    /// Accepts the keys of this ring.
     pub fn new(tokens: Arc<dyn Tokens>, ring: KeyRing) -> Self {
         Self { tokens, ring: RwLock::new(ring) }
     }
 
-    /// A new key, to be shown once, and the hash under which it is configured.
+    /// Makes a new key, to be shown once, and the hash under which it is configured.
     pub fn mint(tokens: &dyn Tokens) -> (String, TokenHash) {
         let key = format!("{}{}", Self::PREFIX, tokens.mint());
         let hash = tokens.hash(&key);
         (key, hash)
     }
 
-    /// Whose key this is, if it is one that is good now.
+    /// Returns the name of this key, if it is valid now.
     pub fn name_of(&self, key: &str) -> Option<Arc<str>> {
-        // Anything longer is not worth hashing.
+        // A longer text is not hashed: it is no key.
         if !key.starts_with(Self::PREFIX) || key.len() > 128 {
             return None;
         }
@@ -41,7 +40,7 @@ impl ServiceKeys {
         self.ring.read().unwrap_or_else(PoisonError::into_inner).get(&hash).cloned()
     }
 
-    /// From now on the keys of this ring, and no others.
+    /// Accepts only the keys of this ring from now on.
     pub fn replace(&self, ring: KeyRing) {
         *self.ring.write().unwrap_or_else(PoisonError::into_inner) = ring;
     }
@@ -54,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_good_until_it_is_taken_off_the_ring() {
+    fn a_key_is_valid_until_it_is_taken_off_the_ring() {
         let mut tokens = MockTokens::new();
         tokens.expect_mint().returning(|| "secret".into());
         tokens.expect_hash().returning(|key| TokenHash::new([u8::from(key == "dsk_secret"); 32]));

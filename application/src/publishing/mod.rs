@@ -1,84 +1,104 @@
-//! Publishing: how a backend that is not in this process hands notifications over, asks what became of them,
-//! and who is there.
+//! Publishing: a backend in another process sends notifications, and asks for their outcomes and for a user's
+//! presence.
 //!
-//! | file | what |
+//! | file | contents |
 //! | --- | --- |
-//! | `draft` | what a backend sends, before it is a notification |
-//! | `book` | what is remembered of each: its first answer, and how it ended |
-//! | `judge` | what its fields must be |
-//! | `keys` | who may publish |
+//! | `draft` | the request of a backend to send a notification |
+//! | `judge` | what the fields of a draft must be |
+//! | `records` | what was published and what became of it |
+//! | `keys` | the service keys, which may publish |
 
-mod book;
 mod draft;
 mod judge;
 mod keys;
+mod records;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use doorstep_domain::ports::{Clock, Ids, Presence};
-use doorstep_domain::{Notification, NotificationId, Outcome, Ttl, UserId};
+use doorstep_domain::ports::{Clock, ConnectionControl, Ids, Presence, StoreError};
+use doorstep_domain::{Notification, NotificationId, Outcome, Topic, Ttl, UserId};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio_util::sync::CancellationToken;
 
-use crate::delivery::{Acceptance, Delivery, Policy, Refused, Strategy};
+use crate::delivery::{Acceptance, Delivery, Policy, Recall, Refused, Strategy};
 
-use self::book::Begun;
-pub use self::book::{Book, Progress, Record};
 pub use self::draft::{Draft, WantedPolicy};
 pub use self::judge::DraftBounds;
 pub use self::keys::{KeyRing, ServiceKeys};
+use self::records::Begun;
+pub use self::records::{Progress, PublishedRecord, PublishedRecords};
 
-/// What a backend can do. Cheap to clone.
+/// The operations of a backend. Cheap to clone.
 #[derive(Clone)]
 pub struct Publishing {
     parts: PublishingParts,
 }
 
-/// What publishing is built from.
+/// The parts of [`Publishing`].
 #[derive(Clone)]
 pub struct PublishingParts {
-    /// Where notifications go.
+    /// Delivers the notifications.
     pub delivery: Arc<Delivery>,
-    /// Who is there.
+    /// Knows which users are there.
     pub presence: Arc<dyn Presence>,
-    /// Remembers; it must be among the outcomes' observers of `delivery`.
-    pub book: Arc<Book>,
-    /// Tells the time.
+    /// Counts and ends the connections of one user.
+    pub control: Arc<dyn ConnectionControl>,
+    /// What was published. **It must be an observer of `delivery`.**
+    pub records: Arc<PublishedRecords>,
+    /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// Names what comes without a name.
+    /// Makes ids for drafts without one.
     pub ids: Arc<dyn Ids>,
-    /// Cancelled when the node stops: nobody is kept waiting for outcomes then.
+    /// Cancelled when the node stops; ends every wait for outcomes.
     pub stopping: CancellationToken,
 }
 
-/// What became of one draft at once.
+/// How long a recall waits for an outcome that is being told at this moment.
+const ENDING: Duration = Duration::from_secs(2);
+
+/// What a node knows of one user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Overview {
+    /// The user has a connection.
+    pub online: bool,
+    /// How many connections.
+    pub connections: usize,
+    /// Notifications that wait in memory.
+    pub waiting: usize,
+    /// Notifications whose acknowledgement is awaited.
+    pub in_flight: usize,
+    /// Unread items of the inbox.
+    pub unread: u64,
+}
+
+/// The immediate result for one draft.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Published {
     /// The notification's id: the draft's, or a new one.
     pub id: NotificationId,
-    /// What had happened when it was accepted, or why it was not.
+    /// The state when it was accepted, or why it was not accepted.
     pub state: Result<Acceptance, Rejection>,
 }
 
 /// Why a notification was not accepted. The same draft may be sent again later, with the same id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Rejection {
-    /// Its user's mailbox is full.
+    /// The user's mailbox is full.
     MailboxFull,
     /// The node is full.
     NodeFull,
-    /// There is no inbox here.
+    /// The node has no inbox.
     NoInbox,
-    /// The inbox cannot be written to at the moment.
+    /// The inbox cannot be written now.
     InboxAway,
     /// The node is stopping.
     Stopping,
 }
 
 impl Rejection {
-    /// The word for it on the wire.
+    /// The word on the wire.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::MailboxFull => "mailbox_full",
@@ -103,16 +123,16 @@ impl From<Refused> for Rejection {
 }
 
 impl Publishing {
-    /// The longest that an answer is held back until an outcome is known.
+    /// The longest wait for an outcome.
     pub const MAX_WAIT: Duration = Duration::from_mins(1);
 
-    /// Puts the parts together.
+    /// Builds it from its parts.
     pub fn new(parts: PublishingParts) -> Self {
         Self { parts }
     }
 
-    /// Sends what the draft says. A draft whose id was accepted before is not sent again: it gets the answer
-    /// that the first one got, for as long as that is remembered.
+    /// Sends a draft. A draft whose id was accepted before is not sent again: it gets the result of the first one,
+    /// for as long as that is remembered.
     pub async fn publish(&self, draft: Draft) -> Published {
         self.publish_late(draft, Duration::ZERO).await
     }
@@ -120,19 +140,19 @@ impl Publishing {
     /// As [`publish`](Self::publish), for a draft that is this old already: its TTL counts from its beginning. One
     /// that is too old ends at once, as the rule of its kind says of those whose TTL ends.
     pub async fn publish_late(&self, draft: Draft, age: Duration) -> Published {
-        let PublishingParts { delivery, book, clock, ids, .. } = &self.parts;
+        let PublishingParts { delivery, records, clock, ids, .. } = &self.parts;
         let id = draft.id.unwrap_or_else(|| NotificationId::new(ids.next()));
         let now = clock.now();
         let entry = loop {
-            match book.begin(id, &draft.user_id, now) {
+            match records.begin(id, &draft.user_id, now) {
                 Begun::New(entry) => break entry,
                 Begun::Known(answer) => return Published { id, state: Ok(answer) },
-                // Somebody else is sending the same at this moment, and will know in another one.
+                // Another caller is sending the same id now; wait for its result.
                 Begun::Busy(answered) => drop(answered.await),
             }
         };
-        // It may wait here without being in the book: taken up from a node that stopped, or begun so long ago
-        // that the book has no room for it any more.
+        // It may wait here without a record: taken up from a node that stopped, or so old that its record was
+        // removed to make room.
         if let Some(so_far) = draft.id.and_then(|id| delivery.state_of(&draft.user_id, id)) {
             entry.accepted(so_far, now);
             return Published { id, state: Ok(so_far) };
@@ -141,7 +161,7 @@ impl Publishing {
         let Draft { user_id, kind, topic, payload, mut ttl, .. } = draft;
         let rule_ttl = ttl.unwrap_or(delivery.rule_of(&kind).ttl);
         if policy != Policy::Inbox && is_too_old(rule_ttl, age) {
-            // Its end is told by the one who keeps time, and nobody is pushed it before.
+            // The timer ends it, and nobody is pushed it before.
             policy = Policy::Deferred(Strategy::Wake);
             ttl = Some(rule_ttl.max(OVER));
         }
@@ -154,9 +174,9 @@ impl Publishing {
                 Ok(so_far)
             }
             Err(refused) => {
-                // Those two are outcomes; the others are as if it had never been sent.
+                // These two are outcomes. After the others, it counts as never sent.
                 if matches!(refused, Refused::MailboxFull | Refused::NodeFull) {
-                    book.end(id, Outcome::Rejected, clock.now());
+                    records.end(id, Outcome::Rejected, clock.now());
                 }
                 Err(refused.into())
             }
@@ -181,15 +201,15 @@ impl Publishing {
         self.parts.delivery.has_room(&draft.kind, draft.payload.as_str().len())
     }
 
-    /// What is known of a notification that was published here; `None` if nothing, or no longer.
-    pub fn look_up(&self, id: NotificationId) -> Option<Record> {
+    /// Returns the record of a notification that was published here; `None` if there is none, or none any more.
+    pub fn look_up(&self, id: NotificationId) -> Option<PublishedRecord> {
         let clock = &self.parts.clock;
-        let mut record = self.parts.book.look_up(id, clock.now())?;
+        let mut record = self.parts.records.look_up(id, clock.now())?;
         record.created_at = clock.wall_of(record.created_at);
         if let Progress::Ended(_, at) = &mut record.progress {
             *at = clock.wall_of(*at);
         }
-        // What was answered at first may have changed since; where it is in memory, memory knows.
+        // The recorded state may be out of date. If the notification is in memory, its current state is known.
         if let Progress::Open(state) = &mut record.progress
             && let Some(now) = self.parts.delivery.state_of(&record.user_id, id)
         {
@@ -198,11 +218,11 @@ impl Publishing {
         Some(record)
     }
 
-    /// Waits until all of these have ended, at most so long ([`Publishing::MAX_WAIT`] at most), and no longer
-    /// than this node serves.
+    /// Waits until all of these have ended, or `at_most` (no longer than [`Publishing::MAX_WAIT`]) has passed, or
+    /// the node stops.
     pub async fn wait_for(&self, ids: impl IntoIterator<Item = NotificationId>, at_most: Duration) {
         let ended: FuturesUnordered<_> =
-            ids.into_iter().map(|id| self.parts.book.ended(id)).collect();
+            ids.into_iter().map(|id| self.parts.records.wait_until_ended(id)).collect();
         tokio::select! {
             biased;
             () = ended.for_each(async |()| {}) => {}
@@ -211,15 +231,61 @@ impl Publishing {
         }
     }
 
+    /// Takes back one notification, and returns what is known of it: that it is recalled now, or the outcome that
+    /// it had before. `None` if nothing is known. A repeat gets the same.
+    pub async fn recall(&self, id: NotificationId) -> Result<Option<Recall>, StoreError> {
+        let PublishingParts { delivery, records, clock, .. } = &self.parts;
+        if let Some(recall) = delivery.recall(id).await? {
+            records.recalled(id, recall.pushed);
+            return Ok(Some(recall));
+        }
+        let known = records.look_up(id, clock.now());
+        if known.is_some_and(|record| matches!(record.progress, Progress::Open(_))) {
+            // It is ending at this moment.
+            self.wait_for([id], ENDING).await;
+        }
+        let known = records.look_up(id, clock.now());
+        Ok(known.and_then(|record| match record.progress {
+            Progress::Ended(outcome, _) => {
+                let pushed = outcome != Outcome::Rejected && records.was_pushed(id);
+                Some(Recall { outcome, pushed })
+            }
+            Progress::Open(_) => None,
+        }))
+    }
+
+    /// Takes back everything of this user that has not ended, or everything of one topic. Returns how many.
+    pub async fn recall_all(
+        &self,
+        user: &UserId,
+        topic: Option<&Topic>,
+    ) -> Result<usize, StoreError> {
+        self.parts.delivery.recall_all(user, topic).await
+    }
+
+    /// What this node knows of a user.
+    pub async fn overview(&self, user: &UserId) -> Result<Overview, StoreError> {
+        let (waiting, in_flight) = self.parts.delivery.held_for(user);
+        let connections = self.parts.control.count_of(user);
+        let online = connections > 0 || self.is_online(user).await;
+        let unread = self.parts.delivery.unread(user).await?;
+        Ok(Overview { online, connections, waiting, in_flight, unread })
+    }
+
+    /// Closes all connections of a user, and returns how many.
+    pub fn disconnect(&self, user: &UserId) -> usize {
+        self.parts.control.disconnect(user)
+    }
+
     /// Whether a user has a live connection, as far as this node knows.
     pub async fn is_online(&self, user: &UserId) -> bool {
         self.parts.presence.is_online(user).await
     }
 }
 
-/// A TTL that is over when it is so old.
+/// A TTL that is over when a draft is so old.
 const OVER: Ttl = Ttl::from_secs(1);
-/// 'Now or never' allows for the way here.
+/// 'Now or never' allows this long for the way here.
 const ON_ITS_WAY: Duration = Duration::from_secs(10);
 
 fn is_too_old(ttl: Ttl, age: Duration) -> bool {

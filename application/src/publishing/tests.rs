@@ -1,11 +1,13 @@
 use doorstep_domain::Timestamp;
-use doorstep_domain::ports::{MockClock, MockIds, MockPresence, MockPusher, Pushed};
+use doorstep_domain::ports::{
+    MockClock, MockConnectionControl, MockIds, MockPresence, MockPusher, Pushed,
+};
 use uuid::Uuid;
 
 use super::*;
 use crate::delivery::{Limits, Overflow, Rule, Rules};
 
-/// Publishing to a node where nobody is, or (`here`) everybody, and pushes are written at once.
+/// Publishing to a node where nobody is online, or (`here`) everybody; pushes are written at once.
 fn publishing(here: bool, limits: Limits, rule: Rule) -> Publishing {
     let clock = || {
         let mut clock = MockClock::new();
@@ -18,19 +20,22 @@ fn publishing(here: bool, limits: Limits, rule: Rule) -> Publishing {
     let presence = Arc::new(presence);
     let mut pusher = MockPusher::new();
     pusher.expect_push().times(0..=1).returning(|_, _, _| Ok(Pushed::Written));
-    let book = Arc::new(Book::new(Book::KEEP, 1000, clock()));
+    let records = Arc::new(PublishedRecords::new(PublishedRecords::KEEP, 1000, clock()));
     let delivery = Delivery::builder(presence.clone(), Arc::new(pusher), clock())
         .rules(Rules { default: rule, ..Rules::default() })
         .limits(limits)
-        .outcomes(book.clone())
+        .outcomes(records.clone())
         .start()
         .unwrap();
     let mut ids = MockIds::new();
     ids.expect_next().returning(Uuid::now_v7);
+    let mut control = MockConnectionControl::new();
+    control.expect_count_of().return_const(usize::from(here));
     Publishing::new(PublishingParts {
+        control: Arc::new(control),
         delivery: Arc::new(delivery),
         presence,
-        book,
+        records,
         clock: clock(),
         ids: Arc::new(ids),
         stopping: CancellationToken::new(),
@@ -51,7 +56,7 @@ fn draft(id: u128) -> Draft {
 
 #[tokio::test]
 async fn a_repeat_gets_the_first_answer_and_is_not_pushed() {
-    // The pusher takes one push and would fail the test at a second.
+    // The pusher takes one push, and a second one fails the test.
     let publishing = publishing(true, Limits::default(), Rule::default());
     let first = publishing.publish(draft(1)).await;
     assert_eq!(first.state, Ok(Acceptance::Ended(Outcome::Delivered)));
@@ -61,7 +66,7 @@ async fn a_repeat_gets_the_first_answer_and_is_not_pushed() {
 }
 
 #[tokio::test]
-async fn a_repeat_of_what_waits_does_not_wait_twice() {
+async fn a_repeat_of_a_waiting_notification_does_not_wait_twice() {
     let publishing = publishing(false, Limits::default(), Rule::default());
     let first = publishing.publish(draft(1)).await;
     assert_eq!(first.state, Ok(Acceptance::Waiting));
@@ -70,7 +75,7 @@ async fn a_repeat_of_what_waits_does_not_wait_twice() {
 }
 
 #[tokio::test]
-async fn what_is_full_says_so_and_takes_the_same_later() {
+async fn a_full_mailbox_rejects_and_takes_the_same_id_later() {
     let rule = Rule { max_per_user: 1, overflow: Overflow::Reject, ..Rule::default() };
     let publishing = publishing(false, Limits::default(), rule);
     assert!(publishing.publish(draft(1)).await.state.is_ok());
@@ -100,7 +105,7 @@ async fn waiting_ends_with_the_outcome_the_time_or_the_node() {
     publishing.wait_for([id], Duration::from_secs(5)).await;
     assert_eq!(begun.elapsed(), Duration::from_secs(5), "the time");
     let waiting = publishing.wait_for([id], Duration::from_secs(5));
-    let end = async { publishing.parts.book.end(id, Outcome::Replaced, Timestamp::MAX) };
+    let end = async { publishing.parts.records.end(id, Outcome::Replaced, Timestamp::MAX) };
     tokio::join!(waiting, end);
     assert_eq!(begun.elapsed(), Duration::from_secs(5), "the outcome");
     publishing.wait_for([id], Duration::from_secs(5)).await;
@@ -111,9 +116,9 @@ async fn waiting_ends_with_the_outcome_the_time_or_the_node() {
 }
 
 #[tokio::test]
-async fn what_waits_here_without_being_in_the_book_is_recognised() {
+async fn a_notification_that_waits_here_without_a_record_is_recognised() {
     let publishing = publishing(false, Limits::default(), Rule::default());
-    // As it is taken up from a node that stopped.
+    // As if it were taken up from a node that stopped.
     let Draft { user_id, kind, topic, payload, ttl, id, .. } = draft(1);
     let (id, created_at) = (id.unwrap(), Timestamp::from_micros(5));
     let taken_up = Notification { id, user_id, kind, topic, payload, created_at, ttl };
@@ -124,7 +129,7 @@ async fn what_waits_here_without_being_in_the_book_is_recognised() {
         assert_eq!(publishing.parts.delivery.held().waiting, 1);
     }
     assert_eq!(publishing.look_up(id).unwrap().progress, Progress::Open(Acceptance::Waiting));
-    // Another user's of the same id is another notification.
+    // Another user's notification with the same id is a different one.
     let theirs = Draft { user_id: "bob".parse().unwrap(), ..draft(2) };
     assert!(publishing.publish(theirs).await.state.is_ok());
     assert_eq!(publishing.parts.delivery.held().waiting, 2);

@@ -1,17 +1,18 @@
-//! Trading: users open and close positions at the price of the moment, and prices close what they cross.
+//! Trading: users open and close positions at the current price, and prices close the positions whose triggers
+//! they cross.
 //!
-//! | file | what |
+//! | file | contents |
 //! | --- | --- |
-//! | `mod` | opening, closing, looking: the use cases |
-//! | `market` | what everything costs now |
-//! | `book` | the triggers of one instrument, ordered by price; pure |
-//! | `watcher` | takes one price after the other, and closes what each crosses |
+//! | `mod` | the use cases: opening, closing and listing positions |
+//! | `market` | the current prices |
+//! | `trigger_index` | the triggers of one instrument, ordered by price; pure |
+//! | `watcher` | takes one price after the other, and closes the positions that each crosses |
 //!
-//! It knows neither rewards nor notifications: it raises `PositionOpened` and `PositionClosed`, and who hears
-//! of them is no business of it.
+//! It knows neither rewards nor notifications: it raises `PositionOpened` and `PositionClosed`, and does not know
+//! the handlers of these events.
 
-mod book;
 mod market;
+mod trigger_index;
 mod watcher;
 
 use std::num::NonZeroUsize;
@@ -25,8 +26,8 @@ use doorstep_domain::{
     CloseReason, DomainEvent, EntryId, Order, OrderFault, Position, PositionId, Price, UserId,
 };
 
-pub use book::Book;
 pub use market::Market;
+pub use trigger_index::TriggerIndex;
 pub use watcher::Watcher;
 
 /// Opens, closes and shows positions.
@@ -40,37 +41,37 @@ pub struct Trading {
     max_open: NonZeroUsize,
 }
 
-/// What trading is built from.
+/// The parts of [`Trading`].
 #[derive(Clone)]
 pub struct TradingParts {
-    /// Where positions are kept and settled.
+    /// Stores and settles positions.
     pub positions: Arc<dyn Positions>,
-    /// At which prices.
+    /// The current prices.
     pub market: Arc<Market>,
-    /// Hears of what was opened and closed.
+    /// Takes the events.
     pub events: Arc<dyn EventPublisher>,
-    /// Tells the time.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// Names positions and ledger entries.
+    /// Makes the ids of positions and ledger entries.
     pub ids: Arc<dyn Ids>,
     /// How many positions a user may have open.
     pub max_open: NonZeroUsize,
 }
 
-/// Why an order was not filled. Nothing changed, unless the store says otherwise.
+/// Why an order was not filled. Nothing changed, except perhaps after a store error.
 #[derive(Debug, thiserror::Error)]
 pub enum OrderError {
-    /// Nothing of that name is traded.
-    #[error("there is no instrument of this name")]
+    /// There is no instrument with this symbol.
+    #[error("there is no instrument with this symbol")]
     UnknownSymbol,
-    /// It makes no position at the price of the moment.
+    /// The order is invalid at the current price.
     #[error(transparent)]
     Fault(#[from] OrderFault),
     /// The cost is more than the balance.
     #[error("the balance does not cover the cost")]
     NotEnough,
-    /// The user has as many open positions as they may.
-    #[error("there are as many open positions as there may be")]
+    /// The user has the maximum number of open positions.
+    #[error("the user has the maximum number of open positions")]
     TooMany,
     /// The idempotency key was used for another order.
     #[error("the idempotency key was used for another order")]
@@ -90,24 +91,24 @@ impl From<OpenError> for OrderError {
     }
 }
 
-/// Why a position was not closed. Nothing changed, unless the store says otherwise.
+/// Why a position was not closed. Nothing changed, except perhaps after a store error.
 #[derive(Debug, thiserror::Error)]
 pub enum CloseError {
     /// This user has no such position.
     #[error("there is no such position")]
     NoSuchPosition,
-    /// It is closed: by this user, or by the price.
+    /// It is closed already, by the user or by the price.
     #[error("the position is closed already")]
     AlreadyClosed,
-    /// Its instrument has no price now.
-    #[error("its instrument is not traded at the moment")]
+    /// Its instrument has no price.
+    #[error("the instrument has no price now")]
     NotTraded,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// A stretch of a user's positions, opened last first.
+/// A page of a user's positions, newest first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PositionPage {
     /// The positions.
@@ -117,29 +118,29 @@ pub struct PositionPage {
 }
 
 impl Trading {
-    /// The most positions that a page has.
+    /// The largest number of positions per page.
     pub const MAX_PAGE: usize = 100;
-    /// How many positions a user may have open, unless set otherwise.
+    /// The default for [`TradingParts::max_open`].
     pub const MAX_OPEN: NonZeroUsize = NonZeroUsize::new(1000).unwrap();
 
-    /// Puts the parts together.
+    /// Builds it from its parts.
     pub fn new(parts: TradingParts) -> Self {
         let TradingParts { positions, market, events, clock, ids, max_open } = parts;
         Self { positions, market, events, clock, ids, max_open }
     }
 
-    /// Fills an order at the price of the moment.
+    /// Fills an order at the current price.
     ///
-    /// With a key that this user sent with the same order before (for as long as it is
-    /// [kept](IdempotencyKey::KEPT)), the answer is that of then, and nothing changes; an order that was not
-    /// filled leaves its key unused. From the commit on, dropping the future changes nothing.
+    /// If this user sent the same order with this key before (within [`IdempotencyKey::KEPT`]), returns the result
+    /// of that order and changes nothing. An order that was not filled leaves its key unused. Dropping the future
+    /// after the commit has begun changes nothing.
     pub async fn open(
         &self,
         user: UserId,
         order: Order,
         key: Option<IdempotencyKey>,
     ) -> Result<Position, OrderError> {
-        // The time before the price: what the price does from this moment on concerns the position.
+        // The time is read before the price: every price from this time on concerns the position.
         let now = self.clock.wall();
         if let Some(key) = &key
             && let Some(before) = self.positions.opened_with(&user, key, now).await?
@@ -167,9 +168,9 @@ impl Trading {
         .await
     }
 
-    /// Closes a user's position at the price of the moment.
+    /// Closes a user's position at the current price.
     ///
-    /// From the commit on, dropping the future changes nothing.
+    /// Dropping the future after the commit has begun changes nothing.
     pub async fn close(&self, user: &UserId, id: PositionId) -> Result<Position, CloseError> {
         let position = self.positions.find(user, id).await?.ok_or(CloseError::NoSuchPosition)?;
         if position.closed.is_some() {
@@ -184,7 +185,7 @@ impl Trading {
         .await
     }
 
-    /// The user's positions before `before`, opened last first: at most `limit`, and never more than
+    /// Returns the user's positions before `before`, newest first: at most `limit`, and never more than
     /// [`Trading::MAX_PAGE`].
     pub async fn page(
         &self,
@@ -194,7 +195,7 @@ impl Trading {
         limit: usize,
     ) -> Result<PositionPage, StoreError> {
         let limit = limit.clamp(1, Self::MAX_PAGE);
-        // One more than is shown tells whether there is a next page.
+        // One extra position tells whether there is a next page.
         let mut positions = self.positions.page(user, status, before, limit + 1).await?;
         let more = positions.len() > limit;
         positions.truncate(limit);
@@ -202,8 +203,7 @@ impl Trading {
         Ok(PositionPage { positions, next })
     }
 
-    /// Closes an open position at this price, and says so on the bus; `None` if somebody else has closed it
-    /// before.
+    /// Closes an open position at this price and publishes the event. Returns `None` if it was closed already.
     async fn settle(
         &self,
         open: Position,
@@ -223,13 +223,13 @@ impl Trading {
     async fn announce(&self, event: DomainEvent) {
         let name = event.name();
         if let Err(error) = self.events.publish(event).await {
-            // It is in the database, and that is the answer; the next start reconciles what follows from it.
-            tracing::warn!(event = name, %error, "a trade was not announced");
+            // The trade is in the database, so this is a success; the next start reconciles the rewards.
+            tracing::warn!(event = name, %error, "could not publish the event of a trade");
         }
     }
 }
 
-/// The answer to an order whose key was used before: what it was then, open, whatever happened since.
+/// The result for an order whose key was used before: the position as it was opened then.
 fn as_before(before: Position, order: &Order) -> Result<Position, OrderError> {
     if before.order == *order {
         Ok(Position { closed: None, ..before })
@@ -238,8 +238,8 @@ fn as_before(before: Position, order: &Order) -> Result<Position, OrderError> {
     }
 }
 
-/// A client that hangs up drops its request's future, wherever that is. What must not end between the commit
-/// and the event runs as a task of its own.
+/// Runs the work in a task of its own, so that it does not end between the commit and the event when a client
+/// hangs up and drops the request's future.
 async fn in_one_piece<T, E>(
     work: impl Future<Output = Result<T, E>> + Send + 'static,
 ) -> Result<T, E>

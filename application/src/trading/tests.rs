@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::*;
 
-/// Time and names that go on by one.
+/// A clock and ids that count up by one.
 #[derive(Default)]
 struct Counter(std::sync::atomic::AtomicU32);
 
@@ -53,7 +53,7 @@ fn ada() -> UserId {
     UserId::from(Uuid::from_u128(1))
 }
 
-/// Trading in X at 100, and what it announced.
+/// Trading in X at 100, and the events that it published.
 fn trading(positions: MockPositions) -> (Trading, Arc<Mutex<Vec<DomainEvent>>>) {
     let announced = Arc::new(Mutex::new(Vec::new()));
     let mut events = MockEventPublisher::new();
@@ -85,7 +85,7 @@ async fn an_order_is_filled_at_the_price_and_announced() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_filled_never_reaches_the_store() {
+async fn an_invalid_order_never_reaches_the_store() {
     let (trading, announced) = trading(MockPositions::new());
     let unknown = trading.open(ada(), order("Y", None), None).await;
     assert!(matches!(unknown, Err(OrderError::UnknownSymbol)));
@@ -95,9 +95,9 @@ async fn what_cannot_be_filled_never_reaches_the_store() {
 }
 
 #[tokio::test]
-async fn a_key_answers_what_it_answered_and_only_for_the_same_order() {
+async fn a_repeated_key_returns_the_first_result_and_only_for_the_same_order() {
     let key: IdempotencyKey = "k".parse().unwrap();
-    // Found before the order is looked at, or only when it is to be kept: the answer is the same.
+    // Found before the order is checked, or only when it is stored: the result is the same.
     for found_early in [true, false] {
         let id = PositionId::new(Uuid::from_u128(5));
         let now = Timestamp::default();
@@ -120,7 +120,7 @@ async fn a_key_answers_what_it_answered_and_only_for_the_same_order() {
 }
 
 #[tokio::test]
-async fn who_comes_second_closes_nothing() {
+async fn a_second_close_closes_nothing() {
     let open = Position::open(
         PositionId::new(Uuid::from_u128(5)),
         ada(),
@@ -144,10 +144,10 @@ async fn who_comes_second_closes_nothing() {
     }
 }
 
-/// The prices go from 95 over 80 back to 100; a store that is away at first closes the position all the same,
-/// at the price that crossed, and before the watcher ends.
+/// The prices go from 95 over 80 back to 100. The store is unavailable at first; the position is still closed at
+/// the price that crossed it, and before the watcher ends.
 #[tokio::test(start_paused = true)]
-async fn the_watcher_closes_at_the_price_that_crossed_also_when_the_store_is_away_for_a_while() {
+async fn the_watcher_closes_at_the_price_that_crossed_even_after_the_store_was_unavailable() {
     let id = PositionId::new(Uuid::from_u128(5));
     let now = Timestamp::default();
     let open = Position::open(id, ada(), order("X", Some(90)), price(100), now).unwrap();

@@ -10,38 +10,38 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Trading;
-use super::book::{Book, Crossed};
+use super::trigger_index::{Crossed, TriggerIndex};
 
-/// Watches the prices, and closes each position at the price that crosses its stop-loss or take-profit or
-/// eats up its cost.
+/// Watches the prices, and closes each position at the price that crosses its stop-loss or take-profit, or at
+/// which its loss reaches its cost.
 ///
-/// A handler on the bus, where it hears of positions opened and closed; [`take_up`](Watcher::take_up) tells
-/// it of those from before. Prices never wait for closings: what a price crosses leaves the books at once
-/// and is settled by a few tasks beside.
+/// As a handler on the bus it learns of positions opened and closed; [`take_up`](Watcher::take_up) adds earlier
+/// ones. **Prices never wait for closings**: a position that a price crosses leaves the index at once, and a
+/// separate task settles it.
 pub struct Watcher {
     trading: Trading,
-    books: Mutex<HashMap<Symbol, Book>>,
-    /// Unbounded, and yet it holds no more than there were open positions: what is put here has left the books.
+    indexes: Mutex<HashMap<Symbol, TriggerIndex>>,
+    /// Bounded by the number of open positions: an entry here has left its index.
     crossed: mpsc::UnboundedSender<Crossed>,
     to_settle: Mutex<Option<mpsc::UnboundedReceiver<Crossed>>>,
 }
 
-/// So many closings are under way at once.
+/// How many closings run concurrently.
 const AT_ONCE: u32 = 8;
-/// While the store is away, a closing is tried again so often.
+/// The pause before a closing is repeated while the store is unavailable.
 const RETRY: Duration = Duration::from_millis(500);
-/// So many open positions are taken up at a time.
+/// How many open positions are taken up at a time.
 const BATCH: usize = 1000;
 
 impl Watcher {
-    /// A watcher that closes through this trading service.
+    /// Creates a watcher that closes positions through this trading service.
     pub fn new(trading: Trading) -> Self {
         let (crossed, to_settle) = mpsc::unbounded_channel();
         let to_settle = Mutex::new(Some(to_settle));
-        Self { trading, books: Mutex::default(), crossed, to_settle }
+        Self { trading, indexes: Mutex::default(), crossed, to_settle }
     }
 
-    /// Takes up the positions that an earlier process left open; says how many. To be called before
+    /// Takes up the positions that an earlier process left open, and returns how many. Call it before
     /// [`run`](Self::run).
     pub async fn take_up(&self) -> Result<u64, StoreError> {
         let (mut after, mut taken_up) = (None, 0);
@@ -56,7 +56,8 @@ impl Watcher {
         }
     }
 
-    /// Follows the prices until there are no more or `stop`, and ends when what they crossed is settled.
+    /// Follows the prices until the feed ends or `stop` is cancelled. Returns when every crossed position is
+    /// settled.
     pub async fn run(self: Arc<Self>, mut feed: Box<dyn PriceFeed>, stop: CancellationToken) {
         let to_settle = self.to_settle.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(to_settle) = to_settle else { return };
@@ -65,18 +66,18 @@ impl Watcher {
             self.price(quote);
         }
         if let Err(error) = settling.await {
-            tracing::error!(%error, "no more positions are closed by the price");
+            tracing::error!(%error, "the task that settles crossed positions failed");
         }
     }
 
-    /// From now on this is the price. Costs by the number of positions that it crosses.
+    /// Sets the current price. The cost depends on the number of positions that it crosses.
     pub fn price(&self, quote: Quote) {
         let (symbol, price) = (quote.symbol.clone(), quote.price);
-        // The market first, then the time, then the book: who still fills at the old price has looked at the
-        // clock before this moment, so when they come in, the book knows that this price came afterwards.
+        // The market first, then the time, then the index: an order that still fills at the old price read the
+        // clock before this time, so when it is added, the index knows that this price came afterwards.
         self.trading.market.set(quote);
         let at = self.trading.clock.now();
-        let crossed = self.books().entry(symbol).or_default().price(price, at);
+        let crossed = self.indexes().entry(symbol).or_default().price(price, at);
         for crossed in crossed {
             self.hand_over(crossed);
         }
@@ -84,28 +85,28 @@ impl Watcher {
 
     /// How many positions it watches.
     pub fn watched(&self) -> usize {
-        self.books().values().map(Book::len).sum()
+        self.indexes().values().map(TriggerIndex::len).sum()
     }
 
     fn watch(&self, position: Position) {
         let (symbol, opened) = (position.order.symbol.clone(), position.opened_at);
         let opened = self.trading.clock.moment_of(opened);
-        let crossed = self.books().entry(symbol).or_default().add(position, opened);
+        let crossed = self.indexes().entry(symbol).or_default().add(position, opened);
         if let Some(crossed) = crossed {
             self.hand_over(crossed);
         }
     }
 
     fn forget(&self, symbol: &Symbol, id: PositionId) {
-        if let Some(book) = self.books().get_mut(symbol) {
-            book.remove(id);
+        if let Some(index) = self.indexes().get_mut(symbol) {
+            index.remove(id);
         }
     }
 
     fn hand_over(&self, crossed: Crossed) {
         if let Err(crossed) = self.crossed.send(crossed) {
-            // Stopping: it is open still, and the next start takes it up.
-            tracing::debug!(position = %crossed.0.position.id, "crossed, but not settled any more");
+            // Stopping: the position is still open, and the next start takes it up.
+            tracing::debug!(position = %crossed.0.position.id, "crossed during the stop; not settled");
         }
     }
 
@@ -119,7 +120,7 @@ impl Watcher {
             let crossed = tokio::select! {
                 crossed = to_settle.recv() => crossed,
                 () = stop.cancelled(), if !to_settle.is_closed() => {
-                    // What was crossed before is settled at the price that crossed it.
+                    // Positions crossed before the stop are settled at the price that crossed them.
                     to_settle.close();
                     continue;
                 }
@@ -136,28 +137,28 @@ impl Watcher {
         tasks.wait().await;
     }
 
-    fn books(&self) -> MutexGuard<'_, HashMap<Symbol, Book>> {
-        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    fn indexes(&self) -> MutexGuard<'_, HashMap<Symbol, TriggerIndex>> {
+        self.indexes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Until it is done, or never will be, or we are to stop.
+/// Settles a position; retries until the store answers or `stop` is cancelled.
 async fn settle(trading: &Trading, crossed: Crossed, stop: &CancellationToken) {
     let Crossed { position, price, reason } = crossed;
     let id = position.id;
     loop {
         match trading.settle(position.clone(), price, reason).await {
-            // Closed by us, or by its user a moment before.
+            // Closed here, or by its user a moment before.
             Ok(_) => return,
             Err(error @ StoreError::Unavailable(_)) => {
-                tracing::warn!(position = %id, %error, "a closing has to be tried again");
+                tracing::warn!(position = %id, %error, "could not close a position; trying again");
                 let wait = tokio::time::sleep(RETRY);
                 if stop.run_until_cancelled(wait).await.is_none() {
                     return;
                 }
             }
             Err(error) => {
-                tracing::error!(position = %id, %error, "a position was not closed by the price");
+                tracing::error!(position = %id, %error, "could not close a position at the price that crossed it");
                 return;
             }
         }

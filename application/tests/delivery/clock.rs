@@ -1,4 +1,5 @@
-//! A step of the wall clock: what waits neither ends nor lives longer, and others see the time of day.
+//! Steps of the wall clock: they neither end a waiting notification nor extend its life, and others see the time
+//! of day.
 
 use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
@@ -7,8 +8,12 @@ use std::time::Duration;
 use crate::support::{Door, VirtualClock, ada, pass, popup, virtual_clock};
 use async_trait::async_trait;
 use doorstep_application::delivery::{Delivery, Rule, Rules};
-use doorstep_application::publishing::{Book, Draft, Progress, Publishing, PublishingParts};
-use doorstep_domain::ports::{Clock, Handover, Left, MockIds, MockPusher, Pushed, StoreError};
+use doorstep_application::publishing::{
+    Draft, Progress, PublishedRecords, Publishing, PublishingParts,
+};
+use doorstep_domain::ports::{
+    Clock, Handover, Left, MockConnectionControl, MockIds, MockPusher, Pushed, StoreError,
+};
 use doorstep_domain::{Notification, NotificationId, Outcome, Payload, Timestamp, UserId};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -50,7 +55,7 @@ impl Clock for Steps {
     }
 }
 
-/// Takes every push, and keeps what it saw.
+/// Takes every push, and records the notifications.
 fn pusher() -> (MockPusher, Arc<Mutex<Vec<Notification>>>) {
     let (mut pusher, seen) = (MockPusher::new(), Arc::<Mutex<Vec<Notification>>>::default());
     let taken = seen.clone();
@@ -62,7 +67,7 @@ fn pusher() -> (MockPusher, Arc<Mutex<Vec<Notification>>>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_step_neither_ends_nor_revives_what_waits() {
+async fn a_step_neither_ends_nor_revives_a_notification() {
     for step in [-2 * HOUR, 3 * HOUR] {
         let (clock, door) = (Steps::new(), Door::default());
         let (pusher, seen) = pusher();
@@ -84,11 +89,11 @@ async fn a_step_neither_ends_nor_revives_what_waits() {
         assert_eq!(late.outcome().await, Some(Outcome::Expired), "{step}");
         let shown = seen.lock().unwrap()[0].created_at;
         let expected = clock.wall_of(Timestamp::from_micros(1_700_000_000_000_000));
-        assert_eq!(shown, expected, "others see when it was, by the clock as it is now");
+        assert_eq!(shown, expected, "others see the creation time by the clock as it is now");
     }
 }
 
-/// Keeps what is left.
+/// A handover store in memory.
 #[derive(Default)]
 struct Shelf(Mutex<Vec<Notification>>);
 
@@ -109,6 +114,10 @@ impl Handover for Shelf {
         Ok(Vec::new())
     }
 
+    async fn take_one(&self, _: NotificationId) -> Result<Option<Notification>, StoreError> {
+        Ok(None)
+    }
+
     async fn take_expired(&self, _: Timestamp, _: usize) -> Result<Vec<Notification>, StoreError> {
         Ok(Vec::new())
     }
@@ -123,7 +132,7 @@ impl Handover for Shelf {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_next_node_gets_the_time_that_is_left_whatever_the_clock_did() {
+async fn the_next_node_gets_the_remaining_ttl_after_a_step() {
     let (door, shelf) = (Door::default(), Arc::new(Shelf::default()));
     let start = |clock: &Arc<Steps>| {
         let clock: Arc<dyn Clock> = clock.clone();
@@ -139,7 +148,7 @@ async fn the_next_node_gets_the_time_that_is_left_whatever_the_clock_did() {
     pass(Duration::from_secs(20)).await;
     clock.step(HOUR);
     assert_eq!(delivery.stop(Duration::from_secs(5)).await.handed_over, 1);
-    // Another process: its timeline begins at the time of day, which has been put right.
+    // Another process: its timeline begins at the corrected time of day.
     let next = start(&clock);
     assert_eq!(next.take_up().await.unwrap(), 1);
     pass(Duration::from_secs(39)).await;
@@ -149,20 +158,21 @@ async fn the_next_node_gets_the_time_that_is_left_whatever_the_clock_did() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_step_forgets_no_publication_and_its_times_are_of_the_day() {
+async fn a_step_removes_no_record_and_records_show_the_time_of_day() {
     let (clock, door) = (Steps::new(), Door::default());
     let presence = Arc::new(door.presence());
-    let book = Arc::new(Book::new(Book::KEEP, 1000, clock.clone()));
+    let records = Arc::new(PublishedRecords::new(PublishedRecords::KEEP, 1000, clock.clone()));
     let delivery = Delivery::builder(presence.clone(), Arc::new(pusher().0), clock.clone())
-        .outcomes(book.clone())
+        .outcomes(records.clone())
         .start()
         .unwrap();
     let mut ids = MockIds::new();
     ids.expect_next().returning(|| Uuid::from_u128(9));
     let publishing = Publishing::new(PublishingParts {
+        control: Arc::new(MockConnectionControl::new()),
         delivery: Arc::new(delivery),
         presence,
-        book,
+        records,
         clock: clock.clone(),
         ids: Arc::new(ids),
         stopping: CancellationToken::new(),
@@ -183,7 +193,7 @@ async fn a_step_forgets_no_publication_and_its_times_are_of_the_day() {
     assert_eq!(publishing.look_up(id).unwrap().created_at, created);
     pass(Duration::from_secs(61)).await;
     clock.step(7 * HOUR);
-    let record = publishing.look_up(id).expect("an end is remembered for an hour, not for a step");
+    let record = publishing.look_up(id).expect("an outcome is kept for an hour, despite a step");
     let Progress::Ended(Outcome::Expired, at) = record.progress else { panic!("{record:?}") };
     assert_eq!(at.since(record.created_at), Duration::from_mins(1));
     assert_eq!(clock.wall().since(at), Duration::from_secs(1));

@@ -20,7 +20,7 @@ fn takes(times: usize) -> MockPusher {
     pusher
 }
 
-/// Sends one, lets the user come after a while, and answers the outcome and how long it took.
+/// Sends one notification, lets the user arrive after `away`, and returns the outcome and the time it took.
 async fn arrives_after(strategy: Strategy, away: Duration) -> (Option<Outcome>, Duration) {
     let clock = virtual_clock();
     let door = Door::default();
@@ -59,7 +59,7 @@ fn immediate() -> Rule {
 }
 
 #[tokio::test(start_paused = true)]
-async fn immediate_is_the_bug() {
+async fn immediate_loses_a_notification_for_an_absent_user() {
     let clock = virtual_clock();
     let door = Door::default();
     let delivery = delivery(door.presence(), takes(0), &clock, immediate());
@@ -71,7 +71,7 @@ async fn immediate_is_the_bug() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_arrives_after_three_seconds_gets_it() {
+async fn a_user_who_arrives_after_three_seconds_gets_it() {
     let three = Duration::from_secs(3);
     let (outcome, took) = arrives_after(Strategy::Wake, three).await;
     assert_eq!((outcome, took), (Some(Outcome::Delivered), three));
@@ -80,17 +80,17 @@ async fn who_arrives_after_three_seconds_gets_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_arrives_at_the_last_moment_gets_it() {
+async fn a_user_who_arrives_just_before_the_ttl_ends_gets_it() {
     let last = Duration::from_millis(59_999);
     let (outcome, took) = arrives_after(Strategy::Wake, last).await;
     assert_eq!((outcome, took), (Some(Outcome::Delivered), last));
-    // The last look of the spin-wait is at 59.5 s.
+    // The last check of `poll` is at 59.5 s.
     let (outcome, _) = arrives_after(Strategy::Poll, Duration::from_millis(59_400)).await;
     assert_eq!(outcome, Some(Outcome::Delivered));
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_never_arrives_never_gets_it_and_it_is_counted() {
+async fn a_user_who_never_arrives_never_gets_it_and_it_is_counted() {
     for strategy in BOTH {
         let clock = virtual_clock();
         let door = Door::default();
@@ -107,9 +107,9 @@ async fn who_never_arrives_never_gets_it_and_it_is_counted() {
     }
 }
 
-/// The first contract of all: the user arrives after presence said 'absent' and before anything waits.
+/// The central race: the user arrives after presence returned 'absent' and before the notification waits.
 #[tokio::test(start_paused = true)]
-async fn who_arrives_between_the_check_and_the_wait_gets_it() {
+async fn a_user_who_arrives_between_the_check_and_the_wait_gets_it() {
     for strategy in BOTH {
         let clock = virtual_clock();
         let arrives: Arc<OnceLock<Arc<Delivery>>> = Arc::default();
@@ -133,7 +133,7 @@ async fn who_arrives_between_the_check_and_the_wait_gets_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_leaves_during_the_push_gets_it_on_return() {
+async fn a_user_who_leaves_during_the_push_gets_it_on_return() {
     for strategy in BOTH {
         let clock = virtual_clock();
         let door = Door::default();
@@ -160,9 +160,9 @@ async fn who_leaves_during_the_push_gets_it_on_return() {
     }
 }
 
-/// A new connection comes while a push to the old one is still under way, and finds nobody.
+/// A new connection begins during a push to the old one, which finds nobody.
 #[tokio::test(start_paused = true)]
-async fn who_returns_during_the_push_gets_it() {
+async fn a_user_who_returns_during_the_push_gets_it() {
     let clock = virtual_clock();
     let door = Door::default();
     door.set(true);
@@ -228,7 +228,7 @@ async fn a_kind_may_be_bounded_below_the_node() {
         }
         assert_eq!(delivery.ended(Outcome::Rejected), 2);
         drop(delivery.send(popup(5, &clock)).await.unwrap());
-        // What expires makes room, and so does what is delivered.
+        // An expired notification makes room, and so does a delivered one.
         pass(Duration::from_secs(2)).await;
         assert_eq!(delivery.ended(Outcome::Expired), 1);
         drop(delivery.send(rare(6)).await.unwrap());
@@ -243,7 +243,7 @@ async fn a_kind_may_be_bounded_below_the_node() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_mailbox_holds_more_than_it_can_count() {
+async fn no_mailbox_holds_more_than_the_maximum() {
     let clock = virtual_clock();
     let rule = Rule { max_per_user: usize::MAX, ..deferred(Strategy::Wake) };
     let delivery = delivery(Door::default().presence(), takes(0), &clock, rule);
@@ -268,7 +268,7 @@ async fn dropping_the_receipt_cancels_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn under_wake_nobody_looks_while_nobody_comes() {
+async fn wake_checks_presence_once_and_poll_repeatedly() {
     let clock = virtual_clock();
     let checks = |strategy| {
         let clock: Arc<VirtualClock> = clock.clone();

@@ -1,4 +1,4 @@
-//! Delivery inside of somebody else's service, whose code has locks, threads and faults of its own.
+//! Delivery embedded in another service, whose code has locks, threads and faults of its own.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -12,11 +12,13 @@ use doorstep_application::delivery::{
 };
 use doorstep_domain::ports::{
     Attempt, EnteredBy, Inbox, InboxItem, MockInbox, Outcomes, Presence, PushError, Pushed, Pusher,
-    StoreError, Which,
+    Removed, StoreError, Which,
 };
-use doorstep_domain::{Ended, Notification, NotificationId, Outcome, Timestamp, Ttl, UserId};
+use doorstep_domain::{
+    Ended, Notification, NotificationId, Outcome, Timestamp, Topic, Ttl, UserId,
+};
 
-/// A registry behind one plain mutex, and calls of delivery while that is locked.
+/// A registry behind one mutex. The tests call delivery while it is locked.
 #[derive(Default)]
 struct Registry(Mutex<HashMap<UserId, Vec<NotificationId>>>);
 
@@ -52,7 +54,7 @@ fn builder(clock: &Arc<VirtualClock>) -> (Arc<Registry>, Builder) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_calls_may_be_made_under_the_lock_that_the_ports_take() {
+async fn delivery_may_be_called_under_a_lock_that_the_ports_take() {
     let clock = virtual_clock();
     let (registry, builder) = builder(&clock);
     let delivery = builder.start().unwrap();
@@ -81,7 +83,7 @@ async fn the_calls_may_be_made_under_the_lock_that_the_ports_take() {
 }
 
 #[test]
-fn the_calls_may_be_made_outside_of_the_runtime() {
+fn delivery_may_be_called_outside_the_runtime() {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let (registry, delivery, clock, receipt) = runtime.block_on(async {
@@ -113,7 +115,7 @@ fn without_a_runtime_it_does_not_start() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_must_be_kept_is_not_accepted_without_an_inbox() {
+async fn rules_that_use_the_inbox_do_not_start_without_one() {
     let clock = virtual_clock();
     let promotes = Rule { on_expiry: OnExpiry::Inbox, ..Rule::default() };
     let keeps = Rule { policy: Policy::Inbox, ..Rule::default() };
@@ -136,7 +138,7 @@ fn rare(rule: Rule) -> Rule {
     Rule { max_per_user: 1, ..rule }
 }
 
-/// Panics whenever it is called, and counts how often that was.
+/// Panics on every call, and counts the calls.
 #[derive(Default)]
 struct Faulty(AtomicUsize);
 
@@ -198,12 +200,24 @@ impl Inbox for Faulty {
         self.fault();
     }
 
+    async fn remove(&self, _: NotificationId) -> Result<Option<Removed>, StoreError> {
+        self.fault();
+    }
+
+    async fn remove_undelivered(
+        &self,
+        _: &UserId,
+        _: Option<Topic>,
+    ) -> Result<Vec<InboxItem>, StoreError> {
+        self.fault();
+    }
+
     async fn unread(&self, _: &UserId) -> Result<u64, StoreError> {
         self.fault();
     }
 }
 
-/// Hears of outcomes as it should.
+/// Records outcomes.
 #[derive(Default)]
 struct Witness(Mutex<Vec<Outcome>>);
 
@@ -215,19 +229,19 @@ impl Outcomes for Witness {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_observer_that_panics_stops_neither_time_nor_a_flush_nor_its_neighbours() {
+async fn an_observer_that_panics_stops_neither_the_timer_nor_a_flush_nor_other_observers() {
     let clock = virtual_clock();
     let (registry, builder) = builder(&clock);
     let (faulty, witness) = (Arc::new(Faulty::default()), Arc::new(Witness::default()));
     let delivery = builder.outcomes(faulty.clone()).outcomes(witness.clone()).start().unwrap();
     let brief = |n| Notification { ttl: Some(Ttl::from_secs(1)), ..popup(n, &clock) };
     for n in 1..=3 {
-        // Two expire, one after the other: the timer goes on.
+        // They expire one after the other: the timer goes on.
         drop(delivery.send(brief(n)).await.unwrap());
         pass(Duration::from_secs(2)).await;
     }
     assert_eq!(*witness.0.lock().unwrap(), [Outcome::Expired; 3]);
-    // One ends in a flush, on arrival: the mailbox is not held for ever.
+    // One ends in a flush, on arrival: the flush gives its hold back.
     drop(
         delivery.send(Notification { topic: Some("t".parse().unwrap()), ..popup(4, &clock) }).await,
     );
@@ -245,7 +259,7 @@ async fn an_observer_that_panics_stops_neither_time_nor_a_flush_nor_its_neighbou
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_inbox_that_panics_is_one_that_does_not_answer() {
+async fn an_inbox_that_panics_counts_as_unavailable() {
     let clock = virtual_clock();
     let (registry, builder) = builder(&clock);
     let kept = Rule { policy: Policy::Inbox, ..Rule::default() };
@@ -268,7 +282,7 @@ async fn an_inbox_that_panics_is_one_that_does_not_answer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_presence_that_panics_cannot_know_and_the_push_finds_out() {
+async fn after_a_panic_of_presence_the_push_finds_out() {
     for strategy in [Strategy::Wake, Strategy::Poll] {
         let clock = virtual_clock();
         let registry = Arc::new(Registry::default());

@@ -12,7 +12,7 @@ use doorstep_application::delivery::{
 use doorstep_domain::ports::{Attempt, Presence, PushError, Pushed, Pusher};
 use doorstep_domain::{Notification, NotificationId, Outcome, Timestamp, UserId};
 
-/// One connection with room for a few frames, and a client that takes them out.
+/// One connection with room for a few frames, and a client that reads them.
 struct Socket {
     state: Mutex<State>,
     room: usize,
@@ -61,7 +61,7 @@ impl Socket {
         let id = state.frames.pop_front();
         let delivery = self.delivery.get().unwrap();
         if std::mem::take(&mut state.was_full) && self.tells {
-            // Under the lock that the pusher takes: delivery must not push on this stack.
+            // Under the lock that the pusher takes: delivery must not push on this call's stack.
             delivery.ready(&ada());
         }
         if let Some(id) = id {
@@ -133,7 +133,7 @@ async fn a_burst_larger_than_any_queue_reaches_a_user_who_reads_in_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_word_of_room_it_is_tried_again_by_itself() {
+async fn without_a_call_of_ready_a_full_push_is_repeated() {
     let (socket, delivery, clock) = Socket::start(1, false, Rule::default());
     socket.connect(true);
     for n in 0..3 {
@@ -148,7 +148,7 @@ async fn without_a_word_of_room_it_is_tried_again_by_itself() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_behind_a_full_one_that_ends_goes_on_without_it() {
+async fn entries_behind_a_full_one_that_ends_are_still_pushed() {
     let (socket, delivery, clock) = Socket::start(1, false, Rule::default());
     socket.connect(true);
     let brief = Notification {
@@ -158,7 +158,7 @@ async fn what_is_behind_a_full_one_that_ends_goes_on_without_it() {
     drop(delivery.send(popup(0, &clock)).await.unwrap());
     drop(delivery.send(brief).await.unwrap());
     drop(delivery.send(popup(2, &clock)).await.unwrap());
-    // There is room, nobody says so, and the one whose timer would try again ends first.
+    // There is room, nobody calls `ready`, and the entry whose timer would repeat the push ends first.
     socket.state.lock().unwrap().frames.clear();
     pass(Duration::from_millis(400)).await;
     assert_eq!(delivery.ended(Outcome::Expired), 1);
@@ -166,7 +166,7 @@ async fn what_is_behind_a_full_one_that_ends_goes_on_without_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_user_who_does_not_read_is_bounded_and_what_is_in_flight_is_not_evicted() {
+async fn a_user_who_does_not_read_is_bounded_and_entries_in_flight_are_not_evicted() {
     let (socket, delivery, clock) = Socket::start(4, true, few(Overflow::DropOldest));
     socket.connect(false);
     for n in 0..20 {
@@ -189,12 +189,12 @@ async fn a_user_who_does_not_read_is_bounded_and_what_is_in_flight_is_not_evicte
     }
     let refused = delivery.send(popup(14, &clock)).await;
     assert!(matches!(refused, Err(Refused::MailboxFull)));
-    // What was refused is not counted against the node.
+    // A refused notification is not counted against the node.
     assert_eq!(delivery.held().bytes, 14 * "\"hello\"".len());
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_spin_wait_keeps_what_finds_no_room() {
+async fn poll_keeps_a_notification_that_finds_no_room() {
     let rule = Rule { policy: Policy::Deferred(Strategy::Poll), ..Rule::default() };
     let (socket, delivery, clock) = Socket::start(1, false, rule);
     socket.connect(true);
@@ -209,7 +209,7 @@ async fn the_spin_wait_keeps_what_finds_no_room() {
     }
 }
 
-/// 60,000 at once to one user: no step may cost more the more there are.
+/// 60,000 at once to one user: the cost of a step must not grow with their number.
 #[tokio::test(start_paused = true)]
 async fn sixty_thousand_at_once_are_delivered_in_order() {
     let clock = virtual_clock();

@@ -1,9 +1,10 @@
 //! The delivery policy alone, in virtual time.
 
-#![allow(clippy::unwrap_used, reason = "what cannot be had in a test is that test's failure")]
+#![allow(clippy::unwrap_used, reason = "a panic fails the test, as it should")]
 
 mod clock;
 mod deferred;
 mod embedded;
 mod full;
+mod recall;
 mod support;

@@ -1,4 +1,4 @@
-//! What the tests of the delivery policy share: virtual time, and mocks of the two ports it needs.
+//! Shared by the tests of the delivery policy: virtual time, and mocks of the two ports that it needs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -10,7 +10,7 @@ use doorstep_domain::{Notification, NotificationId, Payload, Timestamp, UserId};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-/// The time of day on tokio's clock, which the tests pause.
+/// A clock on tokio's time, which the tests pause.
 pub(crate) struct VirtualClock(Instant);
 
 impl Clock for VirtualClock {
@@ -40,7 +40,7 @@ pub(crate) fn popup(n: u128, clock: &VirtualClock) -> Notification {
     }
 }
 
-/// A user who is there or not, as the test says.
+/// A user whose presence the test sets.
 #[derive(Clone, Default)]
 pub(crate) struct Door(Arc<AtomicBool>);
 
@@ -79,7 +79,7 @@ pub(crate) fn deferred(strategy: Strategy) -> Rule {
     Rule { policy: doorstep_application::delivery::Policy::Deferred(strategy), ..Rule::default() }
 }
 
-/// Lets virtual time pass, and everything that is due in it happen.
+/// Lets virtual time pass, and lets everything happen that is due in it.
 pub(crate) async fn pass(duration: Duration) {
     tokio::time::sleep(duration).await;
     for _ in 0..8 {

@@ -7,24 +7,24 @@ use crate::{EntryId, EntryKind, LedgerEntry, Money, NewUser, Session, User, User
 #[cfg_attr(feature = "mocks", mockall::automock)]
 #[async_trait]
 pub trait Accounts: Send + Sync {
-    /// Makes the user, with a balance of zero, and their first session: both or neither.
+    /// Creates the user, with a balance of zero, and their first session: both or neither.
     async fn register(&self, user: &NewUser, session: &Session) -> Result<(), RegisterError>;
 
-    /// The user with this id.
+    /// Returns the user with this id.
     async fn user(&self, id: &UserId) -> Result<Option<User>, StoreError>;
 
-    /// The user who signs in with this name, in any spelling, with their password's hash.
+    /// Returns the user with this name, without regard to case, and their password's hash.
     async fn by_username(&self, name: &Username) -> Result<Option<NewUser>, StoreError>;
 
-    /// Writes the entry and changes the balance: both or neither, and at most once for a user, kind and
-    /// reference. The user must exist, else the store is [`StoreError::Corrupt`].
+    /// Writes the entry and changes the balance: both or neither, and at most once per user, kind and reference.
+    /// If the user does not exist, returns [`StoreError::Corrupt`].
     async fn grant(&self, entry: &LedgerEntry) -> Result<Grant, StoreError>;
 
-    /// The user's balance; `None` when there is no such user.
+    /// Returns the user's balance; `None` if there is no such user.
     async fn balance(&self, id: &UserId) -> Result<Option<Money>, StoreError>;
 
-    /// The user's entries, newest first: at most `limit`, those before the entry `before` if it is given.
-    /// An unknown `before` answers nothing.
+    /// Returns the user's entries, newest first: at most `limit`, and only those before the entry `before`, if it
+    /// is given. Returns nothing for an unknown `before`.
     async fn entries(
         &self,
         id: &UserId,
@@ -32,12 +32,13 @@ pub trait Accounts: Send + Sync {
         limit: usize,
     ) -> Result<Vec<LedgerEntry>, StoreError>;
 
-    /// At most `limit` users who have no entry of the given kind, oldest first: what a crash cut off.
+    /// Returns at most `limit` users without an entry of the given kind, oldest first: those whose reward a crash
+    /// prevented.
     async fn users_without(&self, kind: EntryKind, limit: usize)
     -> Result<Vec<UserId>, StoreError>;
 }
 
-/// What became of a grant.
+/// The result of a grant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Grant {
     /// It is on the ledger now.
@@ -46,10 +47,10 @@ pub enum Grant {
     AlreadyGranted,
 }
 
-/// Why a user was not made.
+/// Why a user was not registered.
 #[derive(Debug, thiserror::Error)]
 pub enum RegisterError {
-    /// Somebody has that name, in some spelling.
+    /// Another user has this name, without regard to case.
     #[error("the username is taken")]
     UsernameTaken,
     /// The store failed.

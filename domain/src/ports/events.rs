@@ -6,37 +6,37 @@ use crate::DomainEvent;
 #[cfg_attr(feature = "mocks", mockall::automock)]
 #[async_trait]
 pub trait EventPublisher: Send + Sync {
-    /// Hands the event to every handler's queue, without waiting for any handler to look at it.
+    /// Puts the event into every handler's queue, without waiting for the handlers.
     ///
-    /// Events published one after the other are seen in that order by every handler. Waits only while a
-    /// queue is full.
+    /// Every handler sees events that are published one after the other in that order. Waits only while a queue is
+    /// full.
     async fn publish(&self, event: DomainEvent) -> Result<(), PublishError>;
 }
 
-/// The event was not taken.
+/// The event was not published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PublishError {
-    /// The bus has been stopped; what the database holds is reconciled at the next start.
+    /// The bus has stopped. The next start reconciles from the database.
     #[error("the event bus has stopped")]
     Stopped,
 }
 
 /// Reacts to domain events.
 ///
-/// A handler may publish events of its own, but none that would come back to it, directly or through
-/// others: with queues that are bounded and lose nothing, a circle could wait for itself.
+/// A handler may publish events of its own, but none that lead back to it, directly or through other handlers:
+/// the queues are bounded and lose nothing, so a cycle could deadlock.
 #[cfg_attr(feature = "mocks", mockall::automock)]
 #[async_trait]
 pub trait EventHandler: Send + Sync {
-    /// Its name in logs and metrics.
+    /// The handler's name in logs and metrics.
     fn name(&self) -> &'static str;
 
-    /// Whether this event concerns it; those that do not never enter its queue.
+    /// Whether the handler wants this event. Other events never enter its queue.
     fn wants(&self, event: &DomainEvent) -> bool;
 
-    /// Handles one event. Failing or panicking is logged and counted, and ends this event only.
+    /// Handles one event. An error or a panic is logged and counted, and affects only this event.
     async fn handle(&self, event: &DomainEvent) -> Result<(), HandlerError>;
 }
 
-/// What went wrong in a handler: for the log, not for deciding anything.
+/// An error of a handler. It is only logged.
 pub type HandlerError = Box<dyn std::error::Error + Send + Sync>;

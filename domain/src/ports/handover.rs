@@ -1,47 +1,49 @@
 use async_trait::async_trait;
 
 use super::StoreError;
-use crate::{Notification, Timestamp, UserId};
+use crate::{Notification, NotificationId, Timestamp, UserId};
 
-/// What a stopping node leaves for the next one, or for those that run.
+/// Notifications that a stopping node leaves for the next node, or for other running nodes.
 ///
-/// Whatever takes something removes it: two nodes that take at once never take the same. What is taken is in
-/// the memory of the node that took it, as if it had been accepted there.
+/// Taking removes: **two nodes that take at once never take the same notification**. A taken notification is in the
+/// memory of the node that took it, as if it had been accepted there.
 #[cfg_attr(feature = "mocks", mockall::automock)]
 #[async_trait]
 pub trait Handover: Send + Sync {
-    /// Leaves these, in this order, all or none; ids that are there already are left as they are. At most
-    /// 1,000 at a time. Each has its `ttl` filled in.
+    /// Leaves these notifications, in this order, all or none. An id that is there already is not changed. At most
+    /// 1,000 at a time. Each has its `ttl` set.
     async fn leave(&self, waiting: &[Notification]) -> Result<(), StoreError>;
 
-    /// Takes at most `limit` of what was left, in the order in which it was left.
+    /// Takes at most `limit` notifications, in the order in which they were left.
     async fn take(&self, limit: usize) -> Result<Vec<Notification>, StoreError>;
 
-    /// Takes at most `limit` of what was left for this user, in the order in which it was left. Cheap when
-    /// there is nothing.
+    /// Takes at most `limit` notifications of this user, in the order in which they were left. Cheap if there are
+    /// none.
     async fn take_for(&self, user: &UserId, limit: usize) -> Result<Vec<Notification>, StoreError>;
 
-    /// Takes at most `limit` of those whose TTL has ended by `now`. One without a `ttl` never ends.
+    /// Takes the one with this id, if it was left.
+    async fn take_one(&self, id: NotificationId) -> Result<Option<Notification>, StoreError>;
+
+    /// Takes at most `limit` notifications whose TTL has ended by `now`. One without a `ttl` never ends.
     async fn take_expired(
         &self,
         now: Timestamp,
         limit: usize,
     ) -> Result<Vec<Notification>, StoreError>;
 
-    /// Looks at what is left and takes nothing: at most `limit`, in the order in which it was left, those
-    /// behind the place `after` (0: from the first). Cheap when there is nothing.
+    /// Lists notifications without taking them: at most `limit`, in the order in which they were left, behind the
+    /// place `after` (0: from the first). Cheap if there are none.
     async fn look(&self, after: u64, limit: usize) -> Result<Vec<Left>, StoreError>;
 
-    /// Whether another process may leave something while this one runs. Where that is so, it is looked for
-    /// every second.
+    /// Whether another process may leave notifications while this one runs. If so, delivery looks every second.
     fn is_shared(&self) -> bool;
 }
 
-/// A notification that was left, seen from outside.
+/// A notification in the handover store, as [`Handover::look`] lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Left {
-    /// Where it is in the order in which things were left; from 1.
+    /// Its place in the order in which notifications were left; from 1.
     pub place: u64,
-    /// Whom it is for.
+    /// The user whom it is for.
     pub user: UserId,
 }

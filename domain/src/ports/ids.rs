@@ -1,8 +1,8 @@
 use uuid::Uuid;
 
-/// Names for new things.
+/// Makes ids.
 #[cfg_attr(feature = "mocks", mockall::automock)]
 pub trait Ids: Send + Sync {
-    /// A UUIDv7 (RFC 9562) that was never handed out before, ordered after those that were.
+    /// Returns a new UUIDv7 (RFC 9562), ordered after all that it returned before.
     fn next(&self) -> Uuid;
 }

@@ -1,14 +1,14 @@
-//! The driven ports: what the application needs from the world, as traits.
+//! The driven ports: what the application needs from the outside, as traits.
 //!
-//! Each method's docs say what it promises, takes and fails with; an adapter is right when it passes the
-//! port's contract suite (in the `tests` crate). To add a port: one file here with the trait and its error,
+//! Each method's docs state its contract and its errors. An adapter is correct when it passes the port's contract
+//! suite (in the `tests` crate). To add a port: one file here with the trait and its error,
 //! `#[cfg_attr(feature = "mocks", mockall::automock)]` above `#[async_trait]`, a contract suite, an adapter.
 //!
-//! The delivery policy needs only [`Presence`], [`Pusher`] and [`Clock`]; the inbox and the handover are
-//! for those who want them.
+//! The delivery policy needs only [`Presence`], [`Pusher`] and [`Clock`]; [`Inbox`] and [`Handover`] are optional.
 
 mod accounts;
 mod clock;
+mod connections;
 mod events;
 mod handover;
 mod ids;
@@ -26,10 +26,11 @@ mod tokens;
 
 pub use accounts::{Accounts, Grant, RegisterError};
 pub use clock::Clock;
+pub use connections::ConnectionControl;
 pub use events::{EventHandler, EventPublisher, HandlerError, PublishError};
 pub use handover::{Handover, Left};
 pub use ids::Ids;
-pub use inbox::{EnteredBy, Inbox, InboxItem, Which};
+pub use inbox::{EnteredBy, Inbox, InboxItem, Removed, Which};
 pub use outcomes::Outcomes;
 pub use passwords::{HasherError, PasswordHasher};
 pub use positions::{
@@ -47,6 +48,7 @@ pub use tokens::Tokens;
 pub use self::{
     accounts::MockAccounts,
     clock::MockClock,
+    connections::MockConnectionControl,
     events::{MockEventHandler, MockEventPublisher},
     handover::MockHandover,
     ids::MockIds,

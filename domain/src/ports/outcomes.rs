@@ -6,8 +6,9 @@ use crate::Ended;
 #[cfg_attr(feature = "mocks", mockall::automock)]
 #[async_trait]
 pub trait Outcomes: Send + Sync {
-    /// These notifications have ended, each for the first and only time. Never empty.
+    /// These notifications have ended, each exactly once. The list is never empty.
     ///
-    /// May wait (and so slow the delivery down rather than lose anything), but not for a delivery.
+    /// An implementation may wait, which slows delivery down instead of losing outcomes, but **it must not wait for
+    /// a delivery**.
     async fn ended(&self, ended: Vec<Ended>);
 }

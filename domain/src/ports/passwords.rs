@@ -2,15 +2,15 @@ use async_trait::async_trait;
 
 use crate::PasswordHash;
 
-/// Hashes passwords, slowly on purpose and off the async threads.
+/// Hashes passwords: deliberately slow, and outside the async threads.
 #[cfg_attr(feature = "mocks", mockall::automock)]
 #[async_trait]
 pub trait PasswordHasher: Send + Sync {
     /// Hashes a password with a fresh salt.
     async fn hash(&self, password: &str) -> Result<PasswordHash, HasherError>;
 
-    /// Whether the password is the one behind the hash. Without a hash (no such user) it takes as long and
-    /// says no, so that the time does not tell who exists.
+    /// Whether the password matches the hash. Without a hash (no such user) it takes the same time and returns
+    /// false, so that the time does not reveal which users exist.
     async fn verify(&self, password: &str, hash: Option<PasswordHash>)
     -> Result<bool, HasherError>;
 }
@@ -18,10 +18,10 @@ pub trait PasswordHasher: Send + Sync {
 /// Why a password was not hashed.
 #[derive(Debug, thiserror::Error)]
 pub enum HasherError {
-    /// Too many are being hashed or wait for it: try again later.
+    /// Too many passwords are being hashed or wait for it. Try again later.
     #[error("too many passwords are being hashed")]
     Busy,
-    /// The hash in the store is not one.
+    /// The text in the store is not a password hash.
     #[error("the stored password hash is unreadable: {0}")]
     Unreadable(String),
 }

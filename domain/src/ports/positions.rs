@@ -11,14 +11,14 @@ use crate::{EarnedBy, EntryId, EntryKind, Position, PositionId, Timestamp, UserI
 #[cfg_attr(feature = "mocks", mockall::automock)]
 #[async_trait]
 pub trait Positions: Send + Sync {
-    /// Keeps an open position and reserves its cost ([`Position::reservation`]): both or neither. The user
-    /// must exist, else the store is [`StoreError::Corrupt`].
+    /// Stores an open position and reserves its cost ([`Position::reservation`]): both or neither. If the user does
+    /// not exist, returns [`StoreError::Corrupt`].
     ///
-    /// With a key that this user used no longer than [`IdempotencyKey::KEPT`] before, nothing changes, and
-    /// the answer is the position of then. However many come with one key at once, one opens.
+    /// If this user used the key within the last [`IdempotencyKey::KEPT`], changes nothing and returns the position
+    /// of that time. **Of any number of concurrent calls with one key, one opens.**
     async fn open(&self, opening: &Opening) -> Result<Open, OpenError>;
 
-    /// The position that this user opened with this key, no longer than [`IdempotencyKey::KEPT`] before `now`.
+    /// Returns the position that this user opened with this key within the last [`IdempotencyKey::KEPT`].
     async fn opened_with(
         &self,
         user: &UserId,
@@ -26,15 +26,15 @@ pub trait Positions: Send + Sync {
         now: Timestamp,
     ) -> Result<Option<Position>, StoreError>;
 
-    /// Keeps how a position was closed and settles it ([`Position::settlement`], under the given id): both or
-    /// neither, and only if it is still open. However many close it at once, one does.
+    /// Stores how a position was closed and settles it ([`Position::settlement`], with the given id): both or
+    /// neither, and only if it is still open. **Of any number of concurrent calls, one closes it.**
     async fn close(&self, closed: &Position, entry: EntryId) -> Result<Close, StoreError>;
 
-    /// The user's position with this id.
+    /// Returns the user's position with this id.
     async fn find(&self, user: &UserId, id: PositionId) -> Result<Option<Position>, StoreError>;
 
-    /// The user's positions, opened last first: at most `limit`, of this status if one is given, those
-    /// opened before the position `before` if it is given. An unknown `before` answers nothing.
+    /// Returns the user's positions, newest first: at most `limit`, of this status if one is given, and only those
+    /// opened before the position `before`, if it is given. Returns nothing for an unknown `before`.
     async fn page(
         &self,
         user: &UserId,
@@ -43,15 +43,15 @@ pub trait Positions: Send + Sync {
         limit: usize,
     ) -> Result<Vec<Position>, StoreError>;
 
-    /// Everybody's open positions in the order of their ids, those after `after`: at most `limit`.
+    /// Returns the open positions of all users in the order of their ids, those after `after`: at most `limit`.
     async fn all_open(
         &self,
         after: Option<PositionId>,
         limit: usize,
     ) -> Result<Vec<Position>, StoreError>;
 
-    /// At most `limit` closed positions that earned a reward and have no ledger entry of this kind: what a
-    /// crash cut off.
+    /// Returns at most `limit` closed positions that earned a reward and have no ledger entry of this kind: those
+    /// whose reward a crash prevented.
     async fn closed_without(
         &self,
         reward: EntryKind,
@@ -60,62 +60,62 @@ pub trait Positions: Send + Sync {
     ) -> Result<Vec<(UserId, PositionId)>, StoreError>;
 }
 
-/// A position that is about to be.
+/// A position to be opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Opening {
-    /// The position, open.
+    /// The open position.
     pub position: Position,
-    /// The name of the ledger entry that reserves its cost.
+    /// The id of the ledger entry that reserves its cost.
     pub entry: EntryId,
-    /// What keeps it from being opened twice, if the client sent such a thing.
+    /// The client's key, if it sent one, which prevents a second opening.
     pub key: Option<IdempotencyKey>,
-    /// How many the user may have open, this one included.
+    /// How many positions the user may have open, including this one.
     pub max_open: NonZeroUsize,
 }
 
-/// Which positions are meant.
+/// The status of a position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Status {
-    /// Those that still gain and lose.
+    /// Open: it still gains and loses.
     Open,
-    /// Those that are settled.
+    /// Closed and settled.
     Closed,
 }
 
-/// What became of an opening.
+/// The result of [`Positions::open`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Open {
-    /// It is kept, and its cost reserved.
+    /// It is stored, and its cost reserved.
     Opened,
     /// The key was used before, for this position; nothing changed.
     Before(Box<Position>),
 }
 
-/// Why a position was not opened. Nothing changed, unless the store says otherwise.
+/// Why a position was not opened. Nothing changed, except perhaps after a store error.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The cost is more than the balance.
     #[error("the balance does not cover the cost")]
     NotEnough,
-    /// The user has as many open positions as they may.
-    #[error("there are as many open positions as there may be")]
+    /// The user has the maximum number of open positions.
+    #[error("the user has the maximum number of open positions")]
     TooMany,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// What became of a closing.
+/// The result of [`Positions::close`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Close {
-    /// It is closed and settled now, as the so many-th of its user.
+    /// It is closed and settled now. The number of positions that its user has closed, including this one.
     Closed(NonZeroU64),
     /// It was closed already; nothing changed.
     AlreadyClosed,
 }
 
-/// What a client sends along so that sending an order again does not open a second position: 1 to 128
-/// printable ASCII characters, kept for 24 hours.
+/// A client's key, with which a repeated order does not open a second position: 1 to 128 printable ASCII
+/// characters, kept for 24 hours.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct IdempotencyKey(String);
 
@@ -125,12 +125,12 @@ pub struct IdempotencyKey(String);
 pub struct IdempotencyKeyError;
 
 impl IdempotencyKey {
-    /// For so long a key is remembered.
+    /// How long a key is kept.
     pub const KEPT: Duration = Duration::from_hours(24);
-    /// The longest, in bytes.
+    /// The maximum length, in bytes.
     pub const MAX_BYTES: usize = 128;
 
-    /// As text.
+    /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

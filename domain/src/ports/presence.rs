@@ -6,20 +6,20 @@ use crate::UserId;
 #[cfg_attr(feature = "mocks", mockall::automock)]
 #[async_trait]
 pub trait Presence: Send + Sync {
-    /// Returns whether a push to this user would, as far as is known now, find a connection.
+    /// Returns whether a push to this user would find a connection, as far as is known now.
     ///
-    /// The answer may be stale by the time it is read; delivery only uses it to decide whether to try.
-    /// What must hold: **a connection that `arrived` was called for is seen here from before that call
-    /// on**, until it ends. An implementation that cannot know returns `true` and lets the push find out.
+    /// The result may be stale when it is read; delivery only uses it to decide whether to try. **A connection must
+    /// be visible here before `arrived` is called for it**, and until it ends. An implementation that cannot know
+    /// returns `true` and lets the push find out.
     async fn is_online(&self, user: &UserId) -> bool;
 
-    /// Returns whether at least one connection of this user still takes what is pushed: its socket took a
-    /// byte within the last 5 seconds, or nothing waits for its socket.
+    /// Returns whether at least one connection of this user still reads: its socket took a byte within the last
+    /// 5 seconds, or nothing waits for its socket.
     ///
-    /// Delivery asks this only when the user's mailbox is full. While it returns `true` nothing is evicted
-    /// from that mailbox, so that a burst of any size reaches a user who reads. The default says that every
-    /// user who is online reads; an implementation that knows its sockets should know better, because a
-    /// client that has stopped reading is bounded only by the limits of the node otherwise.
+    /// Delivery calls this only when the user's mailbox is full. While it returns `true`, nothing is evicted from
+    /// that mailbox, so that a burst of any size reaches a user who reads. By default, every user who is online
+    /// counts as reading. An implementation that knows its sockets should override this: otherwise only the limits
+    /// of the node bound a client that has stopped reading.
     async fn is_reading(&self, user: &UserId) -> bool {
         self.is_online(user).await
     }

@@ -2,16 +2,16 @@ use async_trait::async_trait;
 
 use crate::Quote;
 
-/// Where prices come from.
+/// A source of prices.
 #[cfg_attr(feature = "mocks", mockall::automock)]
 #[async_trait]
 pub trait PriceFeed: Send {
-    /// What is traded, with the price at which each begins. The same instruments for as long as it lives.
+    /// Returns the instruments with their opening prices. The set of instruments never changes.
     fn instruments(&self) -> Vec<Quote>;
 
-    /// The next price, once it is due: of an instrument that it named, later than those before it. `None`
-    /// when there will be no more.
+    /// Waits for the next price and returns it: of one of its instruments, and later than all before it. Returns
+    /// `None` when the feed has ended.
     ///
-    /// The future may be dropped before it is done; the price is then the next call's.
+    /// If the future is dropped before it is done, the next call returns that price.
     async fn next(&mut self) -> Option<Quote>;
 }

@@ -2,16 +2,16 @@ use async_trait::async_trait;
 
 use crate::RewardRules;
 
-/// Why a store did not do what it was asked to.
+/// Why a call of a store failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// It cannot be reached, or did not answer in time: the same call may succeed later. Whether a write
-    /// took effect is unknown.
+    /// It cannot be reached, or did not respond in time. The same call may succeed later. Whether a write took
+    /// effect is unknown.
     ///
-    /// The reason is in the text and so is no `source`: it would be printed twice.
+    /// The reason is in the message, and therefore not a `source`: it would be printed twice.
     #[error("the store is unavailable: {0}")]
     Unavailable(Box<dyn std::error::Error + Send + Sync>),
-    /// It holds something that should not be there: trying again will not help, somebody must look.
+    /// It holds something invalid. A retry does not help; an operator must look at it.
     #[error("the store holds something unexpected: {0}")]
     Corrupt(String),
 }
@@ -20,34 +20,33 @@ pub enum StoreError {
 #[cfg_attr(feature = "mocks", mockall::automock)]
 #[async_trait]
 pub trait Readiness: Send + Sync {
-    /// Asks the store for a sign of life.
+    /// Checks that the store responds.
     async fn check(&self) -> Result<(), StoreError>;
 }
 
-/// Looks whether the books are right.
+/// Audits the money in the store.
 #[cfg_attr(feature = "mocks", mockall::automock)]
 #[async_trait]
 pub trait Audit: Send + Sync {
-    /// Checks every invariant about money on all of the data, and changes nothing: balances and ledger,
-    /// positions and their entries, and that what these rules give was given once for each fact that
-    /// earned it.
+    /// Checks every invariant about money on all data, and changes nothing: balances and ledger, positions and
+    /// their entries, and that each fact earned the reward of these rules once.
     async fn audit(&self, rules: &RewardRules) -> Result<AuditReport, StoreError>;
 }
 
-/// What an audit saw.
+/// The result of an audit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AuditReport {
-    /// Users looked at.
+    /// The number of users checked.
     pub users: u64,
-    /// Ledger entries looked at.
+    /// The number of ledger entries checked.
     pub entries: u64,
-    /// Positions looked at, open and closed.
+    /// The number of positions checked, open and closed.
     pub positions: u64,
-    /// What is wrong, a sentence each; empty when all is well. At most [`AuditReport::MAX_FINDINGS`].
+    /// The violations, one sentence each; empty if there are none. At most [`AuditReport::MAX_FINDINGS`].
     pub findings: Vec<String>,
 }
 
 impl AuditReport {
-    /// So many findings are listed before the audit stops collecting.
+    /// How many findings are listed; the audit stops collecting after that.
     pub const MAX_FINDINGS: usize = 1000;
 }

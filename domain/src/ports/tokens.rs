@@ -1,11 +1,11 @@
 use crate::TokenHash;
 
-/// Makes session tokens and recognises them by their hash.
+/// Makes and hashes session tokens.
 #[cfg_attr(feature = "mocks", mockall::automock)]
 pub trait Tokens: Send + Sync {
-    /// A new token of 256 random bits, in URL-safe characters that also fit a WebSocket subprotocol.
+    /// Returns a new token of 256 random bits, in URL-safe characters that are also valid in a WebSocket subprotocol.
     fn mint(&self) -> String;
 
-    /// The hash under which a token is kept.
+    /// Returns the hash under which a token is stored.
     fn hash(&self, token: &str) -> TokenHash;
 }

@@ -1,4 +1,4 @@
-//! Trading: what is traded, at which price, and the rules by which a position gains and loses.
+//! Trading: instruments, prices, and the rules by which a position gains and loses.
 
 mod position;
 mod price;

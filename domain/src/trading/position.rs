@@ -6,37 +6,37 @@ use uuid::Uuid;
 use super::{Price, Quantity, Symbol};
 use crate::{EntryId, EntryKind, LedgerEntry, Money, Timestamp, UserId};
 
-/// One bet on a price: open from its fill until somebody or something closes it.
+/// A bet on a price, open from its fill until the user or the price closes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Position {
-    /// Its name.
+    /// The position's id.
     pub id: PositionId,
-    /// Whose it is.
+    /// Its user.
     pub user_id: UserId,
-    /// What was ordered.
+    /// The order that was filled.
     pub order: Order,
     /// The fill price.
     pub fill_price: Price,
-    /// What was reserved from the balance at the fill: all that can be lost.
+    /// The amount reserved from the balance at the fill: the largest possible loss.
     pub cost: Money,
     /// When it was filled.
     pub opened_at: Timestamp,
-    /// How it ended, if it has.
+    /// How it was closed; `None` while it is open.
     pub closed: Option<Closed>,
 }
 
-/// What a user wants at the price of the moment.
+/// A user's order, to be filled at the current price.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Order {
-    /// Of what.
+    /// The instrument.
     pub symbol: Symbol,
-    /// Up or down.
+    /// Long or short.
     pub side: Side,
-    /// How much.
+    /// The number of units.
     pub quantity: Quantity,
-    /// Close when the price has fallen (long) or risen (short) so far.
+    /// Close when the price has fallen (long) or risen (short) to this.
     pub stop_loss: Option<Price>,
-    /// Close when the price has risen (long) or fallen (short) so far.
+    /// Close when the price has risen (long) or fallen (short) to this.
     pub take_profit: Option<Price>,
 }
 
@@ -45,20 +45,20 @@ pub struct Order {
 pub struct Closed {
     /// The price at which it was closed.
     pub exit_price: Price,
-    /// What it gained, or (negative) lost; never more than its cost.
+    /// The gain, or (negative) the loss, which is never more than the cost.
     pub realised_pnl: Money,
     /// Why it was closed.
     pub reason: CloseReason,
-    /// When.
+    /// When it was closed.
     pub at: Timestamp,
 }
 
-/// The name of one position. The simulation makes UUIDv7s.
+/// The id of a position. The simulation makes UUIDv7s.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PositionId(Uuid);
 
 impl PositionId {
-    /// The first and the last there can be: the ends of a range.
+    /// The smallest and the largest id: the ends of a range.
     pub const ENDS: (Self, Self) = (Self(Uuid::nil()), Self(Uuid::max()));
 
     /// Wraps a UUID.
@@ -86,7 +86,7 @@ impl FromStr for PositionId {
     }
 }
 
-/// An enum of words, used in the store and on the wire alike.
+/// An enum whose variants have words for the store and the wire.
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident, $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+) => {
         $(#[$doc])*
@@ -106,7 +106,7 @@ macro_rules! words {
                 }
             }
 
-            /// The one with that word.
+            /// The variant with this word.
             pub fn from_word(word: &str) -> Option<Self> {
                 Self::ALL.iter().copied().find(|one| one.as_str() == word)
             }
@@ -115,7 +115,7 @@ macro_rules! words {
 }
 
 words! {
-    /// Which way the price must go for a gain.
+    /// In which direction the price must move for a gain.
     Side,
     /// Up.
     Long = "long",
@@ -126,7 +126,7 @@ words! {
 words! {
     /// Why a position was closed.
     CloseReason,
-    /// Its user wanted it.
+    /// The user closed it.
     User = "user",
     /// The price crossed the stop-loss.
     StopLoss = "stop_loss",
@@ -136,14 +136,14 @@ words! {
     Liquidated = "liquidated",
 }
 
-/// Why an order makes no position at a price.
+/// Why an order cannot be filled at a price.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum OrderFault {
-    /// The cost rounds to nothing.
-    #[error("so little of it costs nothing")]
+    /// The cost rounds to zero.
+    #[error("is too small: the cost rounds to zero")]
     TooSmall,
-    /// The cost is no amount of money any more.
-    #[error("so much of it cannot be paid for with any amount of money")]
+    /// The cost is larger than the largest amount of money.
+    #[error("is too large: the cost is out of range")]
     TooLarge,
     /// The stop-loss would close the position at once.
     #[error("must be {} the price, which is {price}",
@@ -165,12 +165,12 @@ pub enum OrderFault {
     },
 }
 
-/// The prices that close a position by themselves, merged to at most one on each side of the price.
+/// The prices that close a position automatically, at most one on each side of the fill price.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Triggers {
-    /// A price that is not above this closes it.
+    /// This price or a lower one closes it.
     pub at_or_below: Option<Price>,
-    /// A price that is not below this closes it.
+    /// This price or a higher one closes it.
     pub at_or_above: Option<Price>,
 }
 
@@ -209,7 +209,7 @@ impl Position {
         Ok(Self { id, user_id, order, fill_price: price, cost, opened_at: now, closed: None })
     }
 
-    /// The same position, closed at this price.
+    /// Returns the position, closed at this price.
     #[must_use]
     pub fn closed_at(mut self, price: Price, reason: CloseReason, now: Timestamp) -> Self {
         let realised_pnl = self.pnl(price);
@@ -217,8 +217,8 @@ impl Position {
         self
     }
 
-    /// What closing at this price gains: quantity times the way the price went, rounded half to even to the
-    /// minor unit; a loss is never larger than the cost.
+    /// The profit or loss at this price: quantity times the change of the price, rounded half to even to the minor
+    /// unit. A loss is never larger than the cost.
     pub fn pnl(&self, price: Price) -> Money {
         let way = price.as_micros() - self.fill_price.as_micros();
         let way = match self.order.side {
@@ -227,12 +227,12 @@ impl Position {
         };
         let most = Money::from_minor(if way < 0 { i64::MIN } else { i64::MAX });
         let pnl = times(self.order.quantity, way).unwrap_or(most);
-        // What is paid back, cost and gain, must be an amount of money too.
+        // Cost plus gain, which are paid back, must not exceed the largest amount of money.
         let largest = Money::from_minor(i64::MAX - self.cost.minor_units());
         pnl.clamp(Money::from_minor(-self.cost.minor_units()), largest)
     }
 
-    /// The first price at which the loss, before rounding, reaches the cost; `None` where no price does.
+    /// The first price at which the loss, before rounding, reaches the cost; `None` if there is no such price.
     pub fn liquidation_price(&self) -> Option<Price> {
         let quantity = i128::from(self.order.quantity.as_micros());
         let cost = i128::from(self.cost.minor_units()) * MINOR_UNIT;
@@ -245,7 +245,7 @@ impl Position {
         i64::try_from(price).ok().and_then(Price::from_micros)
     }
 
-    /// What the price watcher has to look out for.
+    /// The prices that the price watcher waits for.
     pub fn triggers(&self) -> Triggers {
         let Order { stop_loss, take_profit, .. } = self.order;
         let liquidation = self.liquidation_price();
@@ -260,8 +260,8 @@ impl Position {
         }
     }
 
-    /// What this price, which may have jumped over a trigger, does to the position. A loss that reaches the
-    /// cost is a liquidation, whatever else was crossed on the way.
+    /// Returns the reason for which this price closes the position, if it does. The price may have jumped over
+    /// triggers: a loss that reaches the cost is always a liquidation.
     pub fn crossed(&self, price: Price) -> Option<CloseReason> {
         let beyond = |trigger: Option<Price>, down: bool| {
             trigger.is_some_and(|trigger| if down { price <= trigger } else { price >= trigger })
@@ -278,13 +278,13 @@ impl Position {
         }
     }
 
-    /// The ledger entry that reserves its cost.
+    /// The ledger entry that reserves the cost.
     pub fn reservation(&self, id: EntryId) -> LedgerEntry {
         self.entry(id, EntryKind::PositionOpened, -self.cost.minor_units(), self.opened_at)
     }
 
-    /// The ledger entry that pays back its cost and what it gained; `None` while it is open. Zero when all
-    /// is lost.
+    /// The ledger entry that pays back the cost plus the profit or loss; `None` while the position is open. Its
+    /// amount is zero if all is lost.
     pub fn settlement(&self, id: EntryId) -> Option<LedgerEntry> {
         let closed = self.closed?;
         let paid = self.cost.minor_units().saturating_add(closed.realised_pnl.minor_units());
@@ -303,11 +303,11 @@ impl Position {
     }
 }
 
-/// Millionths times millionths in one minor unit of money.
+/// How many millionths times millionths are in one minor unit of money.
 const MINOR_UNIT: i128 = Price::SCALE as i128 * Quantity::SCALE as i128 / Money::SCALE as i128;
 
-/// Quantity times a number of millionths, rounded half to even to the minor unit; `None` when it is no amount
-/// of money.
+/// Quantity times a number of millionths, rounded half to even to the minor unit; `None` if it is out of range for
+/// [`Money`].
 fn times(quantity: Quantity, micros: i64) -> Option<Money> {
     let exact = i128::from(quantity.as_micros()) * i128::from(micros);
     let (down, rest) = (exact.div_euclid(MINOR_UNIT), exact.rem_euclid(MINOR_UNIT));

@@ -5,7 +5,7 @@ use super::Symbol;
 use crate::Timestamp;
 use crate::decimal::{self, Fault};
 
-/// Places after the point of prices and quantities.
+/// How many decimal places prices and quantities have.
 const PLACES: u32 = 6;
 /// The largest price and the largest quantity: 1,000,000,000.
 const MAX: i64 = 1_000_000_000 * 10_i64.pow(PLACES);
@@ -19,12 +19,12 @@ pub enum DecimalError {
     /// More than six places after the point.
     #[error("must have at most six decimal places")]
     TooPrecise,
-    /// Zero or less, or more than there may be.
+    /// Zero or less, or above the maximum.
     #[error("must be above 0 and at most 1000000000")]
     OutOfRange,
 }
 
-/// A number above zero with six places; both kinds of it are read and written alike.
+/// A number above zero with six decimal places.
 macro_rules! positive_decimal {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -32,14 +32,14 @@ macro_rules! positive_decimal {
         pub struct $name(i64);
 
         impl $name {
-            /// Millionths to one.
+            /// Millionths per unit.
             pub const SCALE: i64 = 10_i64.pow(PLACES);
             /// The smallest: one millionth.
             pub const MIN: Self = Self(1);
             /// The largest: 1,000,000,000.
             pub const MAX: Self = Self(MAX);
 
-            /// From millionths; `None` when it is zero, negative or above the largest.
+            /// From millionths; `None` if it is zero, negative or above [`MAX`](Self::MAX).
             pub const fn from_micros(micros: i64) -> Option<Self> {
                 if micros > 0 && micros <= MAX { Some(Self(micros)) } else { None }
             }
@@ -72,7 +72,7 @@ macro_rules! positive_decimal {
 }
 
 positive_decimal! {
-    /// What one unit of something costs: exact, above zero, with six decimal places.
+    /// The price of one unit of an instrument: exact, above zero, with six decimal places.
     ///
     /// ```
     /// use doorstep_domain::Price;
@@ -85,18 +85,18 @@ positive_decimal! {
 }
 
 positive_decimal! {
-    /// How many units: exact, above zero, with six decimal places.
+    /// A number of units: exact, above zero, with six decimal places.
     Quantity
 }
 
-/// What something cost at a moment.
+/// The price of an instrument at a point in time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Quote {
-    /// Of what.
+    /// The instrument.
     pub symbol: Symbol,
-    /// A unit of it.
+    /// The price of one unit.
     pub price: Price,
-    /// When the market said so.
+    /// The time of the price.
     pub at: Timestamp,
 }
 
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_no_quantity() {
+    fn refuses_other_texts() {
         for text in ["", "x", "1e3", ".5", "1.", "+1", "0x10", "NaN", "inf", "1,5", " 1"] {
             assert_eq!(text.parse::<Quantity>(), Err(DecimalError::NotDecimal), "{text:?}");
         }

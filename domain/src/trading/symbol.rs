@@ -2,8 +2,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// The name of something that is traded, like `BTC-USD`: 1 to 16 capital ASCII letters, digits, `-`, `.` and
-/// `/`. Cheap to clone.
+/// The name of an instrument, like `BTC-USD`: 1 to 16 capital ASCII letters, digits, `-`, `.` and `/`. Cheap to
+/// clone.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Symbol(Arc<str>);
 
@@ -13,10 +13,10 @@ pub struct Symbol(Arc<str>);
 pub struct SymbolError;
 
 impl Symbol {
-    /// The longest, in bytes.
+    /// The maximum length, in bytes.
     pub const MAX_BYTES: usize = 16;
 
-    /// As text.
+    /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn symbols_know_their_letters() {
+    fn symbols_accept_only_their_characters() {
         for good in ["A", "BTC-USD", "BRK.B", "EUR/USD", "X123456789012345"] {
             assert_eq!(good.parse::<Symbol>().unwrap().as_str(), good);
         }

@@ -1,14 +1,14 @@
 //! How the two strategies scale: `cargo bench -p doorstep-tests --bench scale`.
 //!
-//! Every row runs in a process of its own, so that its memory and its CPU time are its own. A row:
+//! Every row runs in its own process, so its memory and CPU time can be measured separately. A row:
 //!
-//! 1. accepts so many notifications of 200 bytes, each for another absent user, from two tasks at once;
-//! 2. lets them wait for 20 s in which nobody arrives, and reads the process's CPU time;
+//! 1. accepts this many notifications of 200 bytes, each for another absent user, from two tasks at once;
+//! 2. lets them wait for 20 s without arrivals, and reads the process's CPU time;
 //! 3. lets 10,000 of the users arrive, at most a quarter of them (for `poll` 2,000, spread over two seconds), and
-//!    takes the time from the arrival to the call of the pusher, which is in the same process and does nothing;
-//!    then, for `wake`, 500 more, each after other work has taken the caches;
-//! 4. puts the clock forward to just before the common deadline and takes the time from the deadline until
-//!    the last of them has expired.
+//!    measures the time from the arrival to the call of the pusher, which is in the same process and does nothing;
+//!    then, for `wake`, 500 more, each after other work has filled the caches;
+//! 4. moves the clock to just before the common deadline and measures the time from the deadline until the last of
+//!    them has expired.
 //!
 //! Rows: 10 thousand, 100 thousand and 1 million for both; 10 million for `wake` (5 GB of memory).
 //! Printed on a shared virtual machine with 2 cores:
@@ -23,11 +23,11 @@
 //! | wake | 1,000,000 | 2.11 M | 188 | 0.001 % | 1.5 us | 2.3 us | 3.6 us | 6.0 us | 677 ms, 0.68 us |
 //! | wake | 10,000,000 | 1.31 M | 185 | 0.001 % | 2.0 us | 3.1 us | 4.1 us | 6.2 us | 7753 ms, 0.78 us |
 //!
-//! What was learnt: below a million the fixed cost of 64 shards shows in the bytes each. The push goes from
-//! 0.8 to 2.0 us while the work stays the same: what ten thousand leave in the caches, ten million do not. From
-//! cold caches it goes from 2.5 to 4.1 us. A million that are due at once kept one core busy for 0.9 s; shared by
-//! two it is 0.7 s. Giving back the payload's memory is a good part of an expiry: another allocator (mimalloc)
-//! halved the time of a million, and cost 35 bytes a notification more, so the system's stayed.
+//! Findings: below a million notifications the fixed cost of 64 shards shows in the bytes per notification. A push
+//! takes 0.8 us with ten thousand and 2.0 us with ten million, for the same work: the former stay in the caches.
+//! From cold caches it is 2.5 and 4.1 us. Expiring a million at once kept one core busy for 0.9 s; two cores need
+//! 0.7 s. Freeing the payload is a good part of an expiry: another allocator (mimalloc) halved the time for a
+//! million and took 35 bytes more per notification, so we kept the system's.
 //!
 //! `-- --quick` leaves out the 10 million and waits 2 s instead of 20.
 
@@ -122,7 +122,7 @@ fn print(rows: &[Figures], idle: u64) {
         println!("{}", cells.join("  "));
     }
     println!(
-        "\n* resident, above the 200 bytes of payload. CPU of one core, over {idle} s in which nobody arrives."
+        "\n* resident, above the 200 bytes of payload. CPU of one core, over {idle} s without arrivals."
     );
     println!(
         "  push: from the arrival to the call of an in-process pusher, one arrival straight after the other;\n  \
@@ -130,7 +130,7 @@ fn print(rows: &[Figures], idle: u64) {
     );
 }
 
-/// All of them, and each.
+/// The total time, and the time per notification.
 fn expiry(row: &Figures) -> String {
     format!("{:.0} ms, {:.2} us", row.expire_all_ms, row.expire_each_us)
 }

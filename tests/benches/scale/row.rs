@@ -1,4 +1,4 @@
-//! One row of the table, in a process of its own.
+//! One row of the table, in its own process.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ pub(crate) struct Figures {
     pub(crate) push_p50_us: f64,
     pub(crate) push_p99_us: f64,
     pub(crate) push_max_us: f64,
-    /// Only for `wake`: the others are not of its order of magnitude.
+    /// Only for `wake`: `poll` is orders of magnitude slower.
     pub(crate) cold_p50_us: Option<f64>,
     pub(crate) cold_p99_us: Option<f64>,
     pub(crate) expire_all_ms: f64,
@@ -32,9 +32,9 @@ pub(crate) struct Figures {
 const PAYLOAD: f64 = 200.0;
 const WAIT: Duration = Duration::from_hours(1);
 const BATCH: u64 = 1000;
-/// So many arrivals from the cold.
+/// The number of arrivals with cold caches.
 const COLD: usize = 500;
-/// More than a core's caches hold.
+/// Larger than a core's caches.
 const CACHES: usize = 64 << 20;
 
 #[allow(clippy::cast_precision_loss)]
@@ -119,7 +119,7 @@ fn at(sorted: &[Duration], quantile: f64) -> f64 {
     sorted[index].as_secs_f64() * 1e6
 }
 
-/// Two tasks send; making the notifications is not counted. Answers the sum of their rates.
+/// Two tasks send; creating the notifications is not counted. Returns the sum of their rates.
 async fn accept(
     world: &Arc<World>,
     delivery: &Arc<Delivery>,
@@ -174,8 +174,8 @@ async fn arrive(
     pushes
 }
 
-/// Arrivals as a busy server sees them: between two of them other work has taken the caches. So the time
-/// shows what an arrival has to fetch, and not what few enough notifications leave lying about.
+/// Arrivals as on a busy server: between two of them other work has filled the caches. The time therefore includes
+/// the cache misses of an arrival.
 async fn arrive_from_the_cold(
     world: &Arc<World>,
     delivery: &Arc<Delivery>,
@@ -188,9 +188,9 @@ async fn arrive_from_the_cold(
             line[0] = line[0].wrapping_add(1);
         }
         std::hint::black_box(&mut other_work);
-        // The first brings the code back, which is the same for all; the second is the one that counts.
+        // The first arrival loads the code into the caches, which all arrivals share; the second one is measured.
         for n in [2 * i, 2 * i + 1] {
-            // All over the place, and none of those who have arrived before.
+            // Spread over all users, without those who have arrived before.
             let user = user((count / (2 * COLD) * (n * 617 % (2 * COLD)) + 1) as u64);
             world.arrive(&user);
             delivery.arrived(&user);
@@ -207,7 +207,7 @@ async fn expire(world: &Arc<World>, delivery: &Arc<Delivery>, deadline: Timestam
     let ahead = Duration::from_millis(300);
     let waiting = u64::try_from(delivery.held().waiting).unwrap_or(u64::MAX);
     world.put_forward((deadline - ahead).since(world.now()));
-    // Something that is due sooner makes the timer look at the clock.
+    // A notification that is due sooner makes the timer check the clock.
     let now = world.now();
     let mut probe = notification(u64::MAX, now, deadline);
     probe.ttl = Ttl::new(Duration::from_millis(1));

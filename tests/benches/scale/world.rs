@@ -1,4 +1,4 @@
-//! A world of absent users: a clock that can be put forward, a door, and a pusher that takes the time.
+//! A world of absent users: a clock that can be advanced, presence, and a pusher that records times.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -35,7 +35,7 @@ impl World {
         self.online.write().expect("no panic").insert(user.clone(), Instant::now());
     }
 
-    /// Waits until so many pushes were made; from each arrival to its push, in order.
+    /// Waits until this many pushes were made. Returns the times from each arrival to its push, in order.
     pub(crate) async fn pushes(&self, count: usize) -> Vec<Duration> {
         loop {
             {
@@ -79,7 +79,7 @@ impl Pusher for World {
     }
 }
 
-/// The n-th user. UUIDs, as the simulation makes them; spread like random ones.
+/// The n-th user: a UUID, as in the simulation, and spread like random ones.
 pub(crate) fn user(n: u64) -> UserId {
     UserId::from(Uuid::from_u64_pair(n.wrapping_mul(0x9E37_79B9_7F4A_7C15), n))
 }
@@ -89,7 +89,7 @@ pub(crate) fn notification(n: u64, now: Timestamp, deadline: Timestamp) -> Notif
     thread_local! {
         static KIND: doorstep_domain::Kind = "reward.granted".parse().expect("a kind");
     }
-    // Whole milliseconds, so that all end at the very same moment.
+    // Whole milliseconds, so that all end at the same moment.
     let ttl = Ttl::new(deadline.since(now)).expect("within a day");
     Notification {
         id: NotificationId::new(Uuid::from_u64_pair(n, n.wrapping_mul(0xD134_2543_DE82_EF95))),

@@ -1,5 +1,5 @@
-//! A machine whose wall clock is corrected, or that was suspended, under the real binary: `libfaketime` (in Debian's
-//! `faketime`, which `./tests/run.sh` installs) tells it another time of day, and leaves the monotonic clock alone.
+//! The real binary on a machine whose wall clock is corrected, or that was suspended. `libfaketime` (in Debian's
+//! `faketime`, which `./tests/run.sh` installs) changes its time of day and leaves the monotonic clock alone.
 
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -73,10 +73,10 @@ async fn others_get_the_time_of_day_and_what_waits_does_not_feel_a_step() {
     let waits = json!({"user_id": "ada", "kind": "news", "payload": 1, "ttl": 300});
     let waits = door.backend.publish(&waits).await[0]["id"].as_str().unwrap().to_owned();
 
-    // Woken up five hours later.
+    // The machine wakes up five hours later.
     std::fs::write(&clock, "+5h").unwrap();
-    assert!(!lets_in(&now).await, "its time is over");
-    assert!(lets_in(&later).await, "its time has come");
+    assert!(!lets_in(&now).await, "the token has expired");
+    assert!(lets_in(&later).await, "the token is valid now");
     assert_eq!(door.backend.state(&waits).await["state"], "waiting");
     let fresh = |text: &str| {
         let at: jiff::Timestamp = text.parse().unwrap();
@@ -88,13 +88,13 @@ async fn others_get_the_time_of_day_and_what_waits_does_not_feel_a_step() {
     assert_eq!(pushed["id"], waits.as_str());
     assert!(fresh(pushed["created_at"].as_str().unwrap()), "{pushed}");
     let sent = received.recv().await.unwrap();
-    assert!(sent.abs_diff(self::now() + 5 * HOUR) < 600, "a webhook's receiver takes no other");
+    assert!(sent.abs_diff(self::now() + 5 * HOUR) < 600, "a receiver accepts no other time");
     let state = door.backend.state(&waits).await;
     assert_eq!(state["state"], "delivered");
     assert!(fresh(state["created_at"].as_str().unwrap()), "{state}");
     assert!(fresh(state["ended_at"].as_str().unwrap()), "{state}");
 
-    // And put right again: what was sent in between is in its future, and its TTL has not begun to run anew.
+    // The clock is corrected back: the notification's time is in the future now, and its TTL does not start again.
     let now_or_never = json!({"user_id": "bob", "kind": "news", "payload": 1, "ttl": 1});
     let short = door.backend.publish_at("/v1/notifications?wait=60", &now_or_never);
     let (short, ()) = tokio::join!(short, async { std::fs::write(&clock, "+0").unwrap() });

@@ -1,5 +1,5 @@
-//! The backends in `docs/`, run as they are: a user logs in there, is sent a notification before their socket
-//! is up, and gets it.
+//! The example backends in `docs/`, unchanged: a user logs in there, is sent a notification before their socket
+//! is open, and receives it.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -11,7 +11,7 @@ use tokio::process::Command;
 
 use super::{Door, SECRET};
 
-/// An example is to be read in one go.
+/// An example should be short enough to read at once.
 const MAX_LINES: usize = 60;
 
 async fn play(program: &str, file: &str) {

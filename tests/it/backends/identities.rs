@@ -1,4 +1,4 @@
-//! Users of other backends: their tokens open the door, from file and from the environment.
+//! Users of other backends: their tokens are accepted, with keys from a file and from the environment.
 
 use doorstep_tests::client::User;
 use doorstep_tests::server::{Doorstep, Finished};
@@ -24,7 +24,7 @@ async fn a_key_comes_from_a_file_or_the_environment() {
 }
 
 #[tokio::test]
-async fn what_is_no_key_ends_the_start_with_2_and_is_not_repeated() {
+async fn invalid_keys_exit_with_2_and_are_not_repeated() {
     for (name, value, says) in [
         ("KEY", "s3cret", "at least 32 bytes"),
         ("KEY_FILE", "nowhere.pem", "nowhere.pem cannot be read"),

@@ -1,4 +1,4 @@
-//! Service keys: several, and taken away without a restart.
+//! Service keys: several at once, and revoked without a restart.
 
 use super::{BARE, Backend, Door, Key, token};
 use doorstep_tests::client::User;
@@ -19,7 +19,7 @@ async fn a_key_is_revoked_by_a_reload_and_another_made_good() {
     assert_eq!((asks(&one).await, asks(&two).await), (200, 401));
 
     write(&format!("[keys]\n{}", two.line));
-    assert_eq!((asks(&one).await, asks(&two).await), (200, 401), "nobody asked for it yet");
+    assert_eq!((asks(&one).await, asks(&two).await), (200, 401), "no reload yet");
     server.hang_up();
     server.logged("reloaded the keys", 1).await;
     let asks = async |key: &Key| {
@@ -33,7 +33,7 @@ async fn a_key_is_revoked_by_a_reload_and_another_made_good() {
     assert_eq!(
         Backend::new(server.url(), &two.key).get("/v1/users/ada/presence").await.0,
         200,
-        "a slip of the pen locks nobody out"
+        "a typing error locks nobody out"
     );
 }
 
@@ -46,7 +46,7 @@ async fn an_accident_with_the_file_revokes_nothing_and_a_file_without_keys_revok
     let asks =
         async || (backend.get("/v1/users/ada/presence").await.0, user.get("/v1/ws").await.0 != 401);
     assert_eq!(asks().await, (200, true));
-    // Emptied, with nothing but a remark in it, cut off in the middle, gone, and with one key of two that is wrong.
+    // Empty, with only a comment, cut off in the middle, deleted, and with one of two keys invalid.
     let bad_key = good.replace("[jwt.keys.shop]", "[jwt.keys.shop]\nalgorithm = \"RS256\"");
     let other = Key::new("blog").await;
     let bad_key = bad_key.replace("[keys]", &format!("[keys]\n{}", other.line));
@@ -62,8 +62,8 @@ async fn an_accident_with_the_file_revokes_nothing_and_a_file_without_keys_revok
         assert_eq!(asks().await, (200, true), "{accident:?}");
     }
     let blog = Backend::new(server.url(), &other.key);
-    assert_eq!(blog.get("/v1/users/ada/presence").await.0, 401, "together or not at all");
-    // What is there and says nothing of keys is meant.
+    assert_eq!(blog.get("/v1/users/ada/presence").await.0, 401, "all keys are loaded, or none");
+    // A valid file without keys is taken as intended.
     std::fs::write(&file, BARE).unwrap();
     server.hang_up();
     server.logged("reloaded the keys", 1).await;

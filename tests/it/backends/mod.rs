@@ -1,5 +1,5 @@
-//! Other backends: they publish over HTTP, bring their own users, and are told what became of it all. Against
-//! the real binary, without its simulation and, mostly, without a database.
+//! Other backends: they publish over HTTP, have their own users, and are told the outcomes. These tests run the
+//! real binary without its simulation and mostly without a database.
 
 mod clock;
 mod examples;
@@ -8,6 +8,7 @@ mod keys;
 mod openapi;
 mod policies;
 mod publishing;
+mod recall;
 mod refusals;
 mod simulation;
 mod strangers;
@@ -23,10 +24,10 @@ use doorstep_tests::server::{Doorstep, Server};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
 
-/// What signs the tokens of the test's users.
+/// The key that signs the tokens of the test's users.
 const SECRET: &str = "a secret of thirty-two bytes ok!";
 
-/// A service key and the line that makes it good.
+/// A service key, and its line in the configuration.
 struct Key {
     key: String,
     line: String,
@@ -43,14 +44,14 @@ impl Key {
     }
 }
 
-/// A door that keeps nothing, for one backend.
+/// A server without simulation and database, for one backend.
 pub(crate) struct Door {
     pub(crate) call: Doorstep,
     pub(crate) server: Server,
     pub(crate) backend: Backend,
 }
 
-/// No simulation, no database.
+/// Starts it without simulation and database.
 pub(crate) const BARE: &str = "
     [trading]\nenabled = false
     [inbox]\nenabled = false
@@ -62,12 +63,12 @@ impl Door {
         Self::with(BARE).await
     }
 
-    /// With this in its configuration, beside the keys.
+    /// Starts it with these lines in its configuration, besides the keys.
     pub(crate) async fn with(file: &str) -> Self {
         Self::of(Doorstep::new(&["--listen", "127.0.0.1:0"]), file).await
     }
 
-    /// As [`with`](Self::with), for a call that is put together already.
+    /// Like [`with`](Self::with), with a prepared call.
     pub(crate) async fn of(call: Doorstep, file: &str) -> Self {
         let key = Key::new("shop").await;
         let file = format!(
@@ -80,20 +81,20 @@ impl Door {
         Self { call, server, backend }
     }
 
-    /// A user whom the backend let in.
+    /// A user with a token of the backend.
     pub(crate) fn user(&self, id: &str) -> User {
         User::with_token(self.server.url(), id, &token(id))
     }
 }
 
-fn token(user_id: &str) -> String {
+pub(crate) fn token(user_id: &str) -> String {
     let claims =
         json!({"sub": user_id, "iss": "shop", "aud": "doorstep", "exp": 4_000_000_000_u64});
     let header = Header { kid: Some("shop".into()), ..Header::new(Algorithm::HS256) };
     encode(&header, &claims, &EncodingKey::from_secret(SECRET.as_bytes())).unwrap()
 }
 
-/// Whoever has a service key.
+/// A client with a service key.
 #[derive(Clone)]
 pub(crate) struct Backend {
     url: String,
@@ -116,7 +117,7 @@ impl Backend {
         answer(self.http.get(format!("{}{path}", self.url)).bearer_auth(&self.key)).await
     }
 
-    /// Publishes, and expects it to be judged.
+    /// Publishes, and expects a response with one result per notification.
     pub(crate) async fn publish(&self, body: &Value) -> Vec<Value> {
         self.publish_at("/v1/notifications", body).await
     }
@@ -136,8 +137,8 @@ impl Backend {
 }
 
 async fn answer(request: reqwest::RequestBuilder) -> (u16, Value) {
-    // Longer than anything takes that is waited for, and shorter than what `?wait=60` asks for at most: what has
-    // come about is answered then, and not when the time is up.
+    // Longer than any outcome takes, and shorter than the wait of `?wait=60`: the response must come when the outcome
+    // is known, not when the wait is over.
     let request = request.timeout(Duration::from_secs(45));
     let response = request.send().await.unwrap();
     let status = response.status();

@@ -1,5 +1,5 @@
-//! The description against what the server answers: every route is in it, and whatever the server answers,
-//! in status, content type and shape, is what it says.
+//! Compares the `OpenAPI` description with the server: every route is described, and every response matches its
+//! description in status, content type and shape.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use tokio::process::Command;
 
 use super::Door;
 
-/// Every path that a router of ours is given, as the source has it.
+/// Every path of our routers, taken from the source.
 fn routes(dir: &Path, found: &mut BTreeSet<String>) {
     for entry in std::fs::read_dir(dir).unwrap().flatten() {
         let path = entry.path();
@@ -58,7 +58,7 @@ async fn without_the_simulation_only_what_is_served_is_described() {
     assert!(described.contains(&&"/v1/notifications".to_owned()));
 }
 
-/// The linter that most people hold such documents against.
+/// Redocly's linter for `OpenAPI` documents.
 fn redocly() -> PathBuf {
     target_dir().join("npm/node_modules/@redocly/cli/bin/cli.js")
 }
@@ -86,7 +86,7 @@ async fn a_linter_finds_no_error() {
 }
 
 #[tokio::test]
-async fn what_is_bounded_is_described_with_its_bounds() {
+async fn limits_are_in_the_description() {
     let document = document(&Door::with("").await).await;
     let schemas = &document["components"]["schemas"];
     for (what, described, expected) in [
@@ -104,7 +104,7 @@ async fn what_is_bounded_is_described_with_its_bounds() {
     ] {
         assert_eq!(*described, expected, "{what}");
     }
-    // Whoever is told to come back later is told when.
+    // Every response that says 'retry later' says when.
     for (path, methods) in document["paths"].as_object().unwrap() {
         for (method, operation) in methods.as_object().unwrap() {
             for status in ["429", "503"] {
@@ -125,11 +125,11 @@ struct Held {
     door: Door,
     document: Value,
     user: User,
-    /// One that can be closed.
+    /// The id of a position that can be closed.
     position: String,
 }
 
-/// What a request shows, sends and adds to its path.
+/// The token, the body and the query of a request.
 #[derive(Default)]
 struct With<'a> {
     bearer: &'a str,
@@ -139,7 +139,7 @@ struct With<'a> {
 }
 
 impl Held {
-    /// Asks, and holds the answer against the description. Answers the status.
+    /// Sends a request, and compares the response with the description. Returns the status.
     async fn check(&self, method: &str, path: &str, with: With<'_>) -> u16 {
         let id = match path {
             "/v1/inbox/{id}/read" => KEPT,
@@ -167,7 +167,7 @@ impl Held {
             assert!(headers.contains_key(name), "{what} without {name}");
         }
         if headers.get("content-type").is_some_and(|of| of == "text/event-stream") {
-            // Its body has no end.
+            // The body of a stream has no end.
             assert!(described["content"]["text/event-stream"].is_object(), "{what}");
             return status;
         }
@@ -199,7 +199,7 @@ impl Held {
         }
     }
 
-    /// As much of JSON Schema as the description uses for answers; members that it does not know are faults.
+    /// Implements the part of JSON Schema that the description uses for responses; unknown members are errors.
     fn fits(&self, value: &Value, schema: &Value) -> Result<(), String> {
         let schema = self.resolve(schema);
         if let Some(all) = schema["allOf"].as_array() {
@@ -265,12 +265,12 @@ impl Held {
     }
 }
 
-/// The notification that is asked for.
+/// The id of the published notification.
 const ID: &str = "0192f0c1-2345-7abc-8def-0123456789ab";
-/// One that is in the user's inbox.
+/// The id of an item in the user's inbox.
 const KEPT: &str = "0192f0c1-2345-7abc-8def-0123456789ac";
 
-/// A body that is taken, where one is needed.
+/// A valid body, for operations that need one.
 fn good_body(path: &str) -> Value {
     match path {
         "/v1/users" => json!({"username": "bob", "password": PASSWORD}),
@@ -280,12 +280,12 @@ fn good_body(path: &str) -> Value {
         }
         "/v1/presence" => json!({"user_ids": ["ada"]}),
         "/v1/demo/notifications" => json!({"policy": "wake"}),
-        other => panic!("add a body that {other} takes"),
+        other => panic!("add a valid body for {other}"),
     }
 }
 
 #[tokio::test]
-async fn what_the_server_answers_is_what_is_described() {
+async fn responses_match_the_description() {
     let door = Door::with("").await;
     let document = document(&door).await;
     let user = User::register(door.server.url(), "ada").await;
@@ -313,7 +313,7 @@ async fn what_the_server_answers_is_what_is_described() {
 }
 
 #[tokio::test]
-async fn what_the_server_answers_without_the_simulation_is_what_is_described() {
+async fn responses_match_the_description_without_the_simulation() {
     let database = SqliteFile::new();
     let door = Door::of(Doorstep::serve(&database.url()), "[trading]\nenabled = false\n").await;
     let document = document(&door).await;
@@ -326,7 +326,7 @@ async fn what_the_server_answers_without_the_simulation_is_what_is_described() {
     check_all(Held { door, document, user, position: String::new() }, &Value::Null).await;
 }
 
-/// Asks every operation, as one should and as one should not.
+/// Sends valid and invalid requests to every operation.
 async fn check_all(held: Held, order: &Value) {
     let mut operations = Vec::new();
     for (path, methods) in held.document["paths"].as_object().unwrap() {
@@ -334,7 +334,7 @@ async fn check_all(held: Held, order: &Value) {
             operations.push((method.clone(), path.clone(), operation.clone()));
         }
     }
-    // Signing out last: it ends the session that the others need.
+    // Signing out comes last: it ends the session that the others need.
     operations.sort_by_key(|(method, ..)| method == "delete");
     for (method, path, operation) in operations {
         let takes_body = operation["requestBody"].is_object();
@@ -357,14 +357,14 @@ async fn check_all(held: Held, order: &Value) {
                 ("text/plain", "{}".to_owned(), 415),
                 (json, "{".to_owned(), 400),
                 (json, "{\"x\":1}".to_owned(), 422),
-                // More than most take, but not so much that the answer comes before all of it is sent.
+                // Larger than most limits, and small enough to be sent completely before the response comes.
                 (json, " ".repeat(20 << 10), if large { 400 } else { 413 }),
             ] {
                 let with = With { bearer, content_type, body, query: "" };
                 assert_eq!(ask(with).await, status, "{method} {path}");
             }
         }
-        // A stream has no parameters, and a proxy may have added some on its way here.
+        // A stream ignores unknown parameters, which proxies may add.
         let streams = ["/v1/ws", "/v1/notifications/stream"];
         if method == "get" && path.starts_with("/v1/") && !streams.contains(&path.as_str()) {
             let query = "?nonsense=1";
@@ -379,7 +379,7 @@ async fn check_all(held: Held, order: &Value) {
         };
         let content_type = if takes_body { "application/json" } else { "" };
         let status = ask(With { bearer, content_type, body, query: "" }).await;
-        // Who asks a WebSocket without an upgrade is told so.
+        // The WebSocket's path responds with 426 to a request without an upgrade.
         let expected = if path == "/v1/ws" { 400..500 } else { 200..300 };
         assert!(expected.contains(&status), "{method} {path} answered {status}");
     }

@@ -1,5 +1,5 @@
-//! The policy, the TTL and the room that a notification finds: what one may say for itself, what its kind's rule
-//! says, and what the node refuses.
+//! Policy, TTL and limits of a published notification: what the request may set, what the rule of its kind sets,
+//! and what the node rejects.
 
 use doorstep_tests::server::{Doorstep, SqliteFile};
 use serde_json::{Value, json};
@@ -51,7 +51,7 @@ async fn a_notification_s_own_policy_beats_that_of_its_kind() {
 }
 
 #[tokio::test]
-async fn what_is_no_policy_names_itself() {
+async fn an_unknown_policy_is_named_in_the_error() {
     let door = Door::open().await;
     for wrong in [
         json!("sometimes"),
@@ -93,7 +93,7 @@ async fn the_longest_ttl_is_the_configured_one() {
     let (status, problem) = door.backend.post("/v1/notifications", body(91).to_string()).await;
     assert_eq!((status, &problem["errors"][0]["field"]), (422, &json!("ttl")));
     assert!(problem["errors"][0]["detail"].as_str().unwrap().contains("0 to 90"), "{problem}");
-    // More than a day cannot even be configured.
+    // The configuration allows no more than a day.
     let call = Doorstep::new(&["--listen", "127.0.0.1:0"])
         .file("doorstep.toml", &format!("{BARE}[publish]\nmax_ttl = \"25h\""));
     let finished = call.run().await;
@@ -102,7 +102,7 @@ async fn the_longest_ttl_is_the_configured_one() {
 }
 
 #[tokio::test]
-async fn where_there_is_no_room_it_says_which_and_takes_the_same_later() {
+async fn without_room_some_are_rejected_and_accepted_later() {
     let full = "[delivery]\nmax_pending = 3\n[delivery.kinds.\"one\"]\nmax_per_user = 1\noverflow = \"reject\"\n";
     let door = Door::with(&format!("{BARE}{full}")).await;
     let one = |user: &str, n: u8| json!({"user_id": user, "kind": "one", "payload": n, "id": format!("0192f0c1-2345-7abc-8def-0123456789{n:02x}")});

@@ -1,4 +1,4 @@
-//! Publishing: what is answered at once, later, and to a repeat; and who is there.
+//! Publishing: immediate responses, responses that wait for the outcome, repeated ids, and presence.
 
 use doorstep_tests::client::User;
 use doorstep_tests::postgres::Postgres;
@@ -15,7 +15,7 @@ fn news(user: &str, n: u32) -> Value {
 }
 
 #[tokio::test]
-async fn what_is_published_before_the_socket_is_up_waits_at_the_door() {
+async fn a_notification_published_before_the_socket_is_open_waits() {
     let door = Door::open().await;
     let answers = door.backend.publish(&news("customer/42", 1)).await;
     assert_eq!(states(&answers), ["waiting"]);
@@ -89,7 +89,7 @@ async fn an_answer_can_wait_for_the_outcome() {
     let answers = door.backend.publish_at("/v1/notifications?wait=60", &soon).await;
     assert_eq!(states(&answers), ["expired"]);
     let answers = door.backend.publish_at("/v1/notifications?wait=1", &news("bob", 1)).await;
-    assert_eq!(states(&answers), ["waiting"], "the second was over before the notification");
+    assert_eq!(states(&answers), ["waiting"], "the wait of a second ends before the TTL");
 }
 
 #[tokio::test]
@@ -103,7 +103,7 @@ async fn a_stop_does_not_wait_for_who_waits() {
     door.server.terminate();
     let stopped = door.server.wait().await;
     assert_eq!(stopped.code, Some(0), "{}", stopped.stderr);
-    // Answered if it came before the stop, and refused a connection if not; held up by it never.
+    // The request either came before the stop and got a response, or its connection was refused.
     if let Ok(answers) = waiting.await {
         assert_eq!(states(&answers), ["waiting"]);
     }
@@ -123,10 +123,10 @@ async fn a_policy_and_a_topic_can_be_said_for_one_notification() {
 }
 
 #[tokio::test]
-async fn who_is_there_can_be_asked_for_one_and_for_many() {
+async fn presence_can_be_queried_for_one_user_and_for_many() {
     let door = Door::open().await;
     let socket = door.user("a/b c").connect("doorstep.plain.v1").await;
-    // The client hears of its upgrade a moment before the connection is among those that are pushed to.
+    // The client's upgrade completes a moment before the connection is registered.
     eventually("the user is there", async || {
         let (_, one) = door.backend.get("/v1/users/a%2Fb%20c/presence").await;
         one == json!({"user_id": "a/b c", "online": true})
@@ -183,7 +183,7 @@ async fn an_id_with_another_body_gets_the_first_answer_too() {
 }
 
 #[tokio::test]
-async fn what_a_restart_handed_over_is_not_pushed_twice_either() {
+async fn after_a_restart_a_repeated_id_is_not_pushed_twice() {
     let database = SqliteFile::new();
     let file = "[trading]\nenabled = false\n[inbox]\nenabled = false\n";
     let door = Door::of(Doorstep::serve(&database.url()), file).await;
@@ -210,11 +210,11 @@ async fn what_a_restart_handed_over_is_not_pushed_twice_either() {
 }
 
 #[tokio::test]
-async fn who_sends_an_array_and_hangs_up_has_sent_all_of_it() {
+async fn an_array_is_accepted_completely_although_the_client_hangs_up() {
     let url = Postgres::shared().await.database().await;
     let door = Door::of(Doorstep::serve(&url), "[trading]\nenabled = false\n").await;
     let mut socket = door.user("ada").connect("doorstep.plain.v1").await;
-    // Somebody holds the table, so that the first of the two is on its way for as long as we like.
+    // Another connection locks the table, which holds up the first of the two.
     let mut other = sqlx::PgConnection::connect(&url).await.unwrap();
     let mut watch = sqlx::PgConnection::connect(&url).await.unwrap();
     sqlx::raw_sql("BEGIN; LOCK TABLE inbox").execute(&mut other).await.unwrap();
@@ -236,7 +236,7 @@ async fn who_sends_an_array_and_hangs_up_has_sent_all_of_it() {
     })
     .await;
     drop(stream);
-    // Time enough to notice that nobody waits for the answer any more.
+    // Gives the server time to notice that the client has gone.
     for _ in 0..50 {
         door.backend.get("/v1/users/ada/presence").await;
     }

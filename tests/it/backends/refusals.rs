@@ -1,4 +1,4 @@
-//! Bad input: every field that is wrong is named, and nothing is half accepted.
+//! Invalid input: every invalid field is named, and nothing is partly accepted.
 
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ fn fields(problem: &Value) -> Vec<&str> {
 async fn every_field_out_of_range_names_itself() {
     let door = Door::open().await;
     let long = "x".repeat(129);
-    // With its quotes one byte more than 32 KiB.
+    // One byte more than 32 KiB with its quotes.
     let payload = "x".repeat(32 * 1024 - 1);
     let cases: Vec<(String, u16, &[&str])> = vec![
         (String::new(), 400, &[]),
@@ -80,7 +80,7 @@ async fn every_field_out_of_range_names_itself() {
         let (got, problem) = door.backend.post("/v1/notifications", body).await;
         assert_eq!((got, fields(&problem)), (status, expected.to_vec()), "{what}: {problem}");
     }
-    // Nothing of all that was accepted: who comes now finds nothing.
+    // None of these was accepted: a user who connects now receives nothing.
     let mut socket = door.user("ada").connect("doorstep.plain.v1").await;
     assert_eq!(socket.round_trip().await, Vec::<String>::new());
 }
@@ -97,7 +97,7 @@ async fn the_smallest_and_the_largest_that_is_right_is_taken() {
     for body in bodies {
         assert_eq!(door.backend.publish(&body).await[0]["state"], "waiting");
     }
-    // A thousand of the largest, in one body.
+    // A thousand of the largest size in one body.
     let largest = json!({"user_id": "y", "kind": "news", "payload": payload, "topic": "t"});
     let answers = door.backend.publish(&json!(vec![largest; 1000])).await;
     assert_eq!(answers.len(), 1000);
@@ -135,14 +135,14 @@ async fn queries_paths_and_presence_are_judged_too() {
     let huge = vec![b' '; 40 * 1024 * 1024];
     let request = door.backend.http.post(format!("{}/v1/notifications", door.backend.url));
     let request = request.header("content-type", "application/json").bearer_auth(&door.backend.key);
-    // The answer is read although all of the body is sent first.
+    // The client gets the response although it sends the whole body first.
     assert_eq!(request.body(huge).send().await.unwrap().status(), 413);
 }
 
 #[tokio::test]
 async fn any_json_is_a_payload_and_arrives_as_it_was_written() {
     let door = Door::open().await;
-    // As deep as a payload may be.
+    // The deepest nesting that a payload may have.
     let deep = format!("{}1{}", "[".repeat(128), "]".repeat(128));
     let payloads = [
         "null",

@@ -1,4 +1,4 @@
-//! Without the simulation: neither its routes nor its tables, and without anything to keep, no database.
+//! Without the simulation there are neither its routes nor its tables, and with nothing to store no database.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use sqlx::Connection as _;
 
 use super::{Backend, Door, Key};
 
-/// At `/` there is a page that says so.
+/// Paths of the simulation. At `/` a page says that it is disabled.
 const GONE: [&str; 6] =
     ["/v1/users", "/v1/sessions", "/v1/me", "/v1/ledger", "/v1/instruments", "/v1/positions"];
 
@@ -23,7 +23,7 @@ async fn with_nothing_to_keep_no_database_is_opened() {
     assert_eq!(ready.status(), 200);
     let files: Vec<_> = std::fs::read_dir(door.call.dir()).unwrap().flatten().collect();
     assert_eq!(files.len(), 1, "{files:?}");
-    // Not even one that could not be opened.
+    // The URL is not used, so it may be wrong.
     let call = Doorstep::new(&["--listen", "127.0.0.1:0"])
         .file("doorstep.toml", super::BARE)
         .env("DATABASE_URL", "postgres://nobody@127.0.0.1:1/nothing");
@@ -69,7 +69,7 @@ async fn no_route_and_no_handler_of_the_simulation_is_left() {
         reqwest::get(url).await.unwrap().text().await.unwrap()
     };
     assert!(figures(&full).await.contains("handler=\""));
-    assert!(!figures(&bare).await.contains("handler=\""), "nobody hears of events");
+    assert!(!figures(&bare).await.contains("handler=\""), "there is no event handler");
 }
 
 async fn tables(database: &SqliteFile) -> Vec<String> {
@@ -107,7 +107,7 @@ async fn the_store_has_the_tables_of_inbox_and_handover_and_no_others() {
     server.terminate();
     assert_eq!(server.wait().await.code, Some(0));
 
-    // The simulation can be added later, and taken away again; what waited is still there.
+    // The simulation can be enabled later and disabled again; waiting notifications are still there.
     let server = call("true").start().await;
     User::register(server.url(), "ada").await;
     assert!(tables(&database).await.contains(&"users".to_owned()));

@@ -1,5 +1,4 @@
-//! Who is no backend, and who is no user: a service key where a user's token belongs, and the reverse, on every
-//! route there is.
+//! Wrong credentials: a service key in place of a user's token, and the reverse, on every route.
 
 use doorstep_tests::client::User;
 use doorstep_tests::server::{Doorstep, SqliteFile};
@@ -8,7 +7,7 @@ use serde_json::Value;
 
 use super::{Door, token};
 
-/// Asks every route that is described and takes this kind of token, showing another. Answers how many it asked.
+/// Sends the wrong credential to every described route that takes this kind of token. Returns how many there are.
 async fn check_all_refuse(door: &Door, scheme: &str, shown: &str, says: &str) -> usize {
     let http = reqwest::Client::new();
     let url = door.server.url();
@@ -24,7 +23,7 @@ async fn check_all_refuse(door: &Door, scheme: &str, shown: &str, says: &str) ->
                 .replace("{user_id}", "ada")
                 .replace("{id}", "0192f0c1-2345-7abc-8def-0123456789ab");
             let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
-            // A body that would be refused, and no upgrade where there should be one: who asks is looked at first.
+            // The body is invalid and the upgrade is missing: the credential must be checked first.
             let request = http.request(method.clone(), format!("{url}{real}"));
             let request =
                 request.bearer_auth(shown).header("content-type", "application/json").body("{");
@@ -48,7 +47,7 @@ async fn check(door: &Door, users: &[String], routes_of_users: usize) {
     let key = &door.backend.key;
     let says = "a user's token belongs here";
     assert_eq!(check_all_refuse(door, "token", key, says).await, routes_of_users);
-    // One that is not good here is as much a service key.
+    // A service key that is not configured here is refused the same way.
     check_all_refuse(door, "token", "dsk_nobody", says).await;
 }
 

@@ -1,5 +1,5 @@
-//! A backend's own tokens at the real binary: each algorithm from a key file, rotation by SIGHUP, and what a
-//! forger tries.
+//! A backend's own tokens at the real binary: each algorithm with a key file, rotation by SIGHUP, and forged
+//! tokens.
 
 use doorstep_tests::client::User;
 use doorstep_tests::server::{Doorstep, Server};
@@ -36,7 +36,7 @@ fn signed(algorithm: Algorithm, kid: &str, claims: &Value) -> String {
     encode(&header, claims, &signing(algorithm)).unwrap()
 }
 
-/// Each with the id of its key and the file that it is in.
+/// Each algorithm with the id and the file of its key.
 const ALL: [(Algorithm, &str, &str); 8] = [
     (Algorithm::HS256, "HS256", "hs.key"),
     (Algorithm::RS256, "RS256", "rsa.pub.pem"),
@@ -48,7 +48,7 @@ const ALL: [(Algorithm, &str, &str); 8] = [
     (Algorithm::EdDSA, "EdDSA", "ed.pub.pem"),
 ];
 
-/// The lines for these keys; each has its file's name as its id, points and all.
+/// The configuration of these keys; the id of each is its file name, including the dot.
 fn configuration(keys: &[(Algorithm, &str, &str)]) -> String {
     let table = |(_, name, file): &(Algorithm, &str, &str)| {
         format!("[jwt.keys.{file:?}]\nalgorithm = {name:?}\nkey_file = {file:?}\n")
@@ -62,7 +62,7 @@ fn call(keys: &[(Algorithm, &str, &str)]) -> Doorstep {
     for name in ["rsa.pub.pem", "ec.pub.pem", "ec384.pub.pem", "ed.pub.pem"] {
         call = call.file(name, &file(name));
     }
-    // Each key verifies one algorithm, so the same material in three more.
+    // A key verifies one algorithm, so the same file serves as three more keys.
     for name in ["rsa384.pub.pem", "rsa512.pub.pem", "rsapss.pub.pem"] {
         call = call.file(name, &file("rsa.pub.pem"));
     }
@@ -70,7 +70,7 @@ fn call(keys: &[(Algorithm, &str, &str)]) -> Doorstep {
 }
 
 async fn lets_in(server: &Server, token: &str) -> bool {
-    // Who is let in is then told that this is a WebSocket.
+    // An accepted token gets 426, because the request has no upgrade.
     match User::with_token(server.url(), "customer/42", token).get("/v1/ws").await.0 {
         401 => false,
         426 | 400 => true,
@@ -117,7 +117,7 @@ async fn a_connection_ends_when_its_token_does() {
     let server = call(&ALL[..1]).start().await;
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
     let mut claims = claims();
-    // Over a while ago, but for the leeway of 5 s.
+    // It has expired, but the leeway of 5 s still accepts it.
     claims["exp"] = json!(now - 3);
     let token = signed(Algorithm::HS256, "hs.key", &claims);
     let mut socket =
@@ -143,7 +143,7 @@ async fn keys_are_rotated_without_a_restart() {
 }
 
 #[tokio::test]
-async fn neither_none_nor_a_public_key_as_a_secret_lets_anybody_in() {
+async fn tokens_with_none_or_a_public_key_as_secret_are_refused() {
     let server = call(&ALL).start().await;
     let part = |value: &Value| {
         use base64ct::{Base64UrlUnpadded, Encoding as _};
@@ -157,7 +157,7 @@ async fn neither_none_nor_a_public_key_as_a_secret_lets_anybody_in() {
         }
     }
     for (_, _, name) in &ALL[1..] {
-        // The three more are copies of the first.
+        // The three additional keys are copies of the first.
         let material = if name.starts_with("rsa") { "rsa.pub.pem" } else { name };
         for public in [file(material), file(material).trim().to_owned()] {
             let key = EncodingKey::from_secret(public.as_bytes());
@@ -173,7 +173,7 @@ async fn neither_none_nor_a_public_key_as_a_secret_lets_anybody_in() {
 #[tokio::test]
 async fn a_token_of_16_kib_opens_the_door_by_header_and_by_subprotocol() {
     let server = call(&ALL[..1]).start().await;
-    // As a provider makes them that writes every group into them.
+    // Like the tokens of a provider that lists every group of the user.
     let of = |bytes: usize| {
         let mut claims = claims();
         claims["groups"] = json!("x".repeat(bytes));
@@ -183,7 +183,7 @@ async fn a_token_of_16_kib_opens_the_door_by_header_and_by_subprotocol() {
     assert!((16_300..=16_384).contains(&longest.len()), "{}", longest.len());
     let user = User::with_token(server.url(), "customer/42", &longest);
     drop(user.connect("doorstep.v1").await);
-    // A browser cannot set headers, and offers its token beside the subprotocol.
+    // A browser cannot set headers, so it offers its token together with the subprotocol.
     drop(user.connect_as_a_browser().await);
     assert!(!lets_in(&server, &of(16 * 1024)).await);
 }
@@ -198,8 +198,8 @@ async fn the_log_says_why_a_token_was_refused_and_nothing_of_it() {
     };
     let unknown = signed(Algorithm::HS256, "last year", &claims());
     let cases = [
-        (with("exp", json!(1_000_000_000)), "`exp` is over"),
-        (with("aud", json!("claim-of-mine")), "`aud` does not have jwt.audience"),
+        (with("exp", json!(1_000_000_000)), "`exp` is in the past"),
+        (with("aud", json!("claim-of-mine")), "`aud` does not contain jwt.audience"),
         (with("iss", json!("claim-of-mine")), "`iss` is not jwt.issuer"),
         (unknown, "`kid` \"last year\" is unknown"),
         (signed(Algorithm::ES256, "hs.key", &claims()), "no key here is for the algorithm"),
@@ -217,7 +217,7 @@ async fn the_log_says_why_a_token_was_refused_and_nothing_of_it() {
     }
 }
 
-/// The URL of a provider of keys on this machine, and the task that is the provider.
+/// Starts a key provider on this machine. Returns its URL and its task.
 async fn provider(keys: Value) -> (String, tokio::task::JoinHandle<()>) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

@@ -1,4 +1,4 @@
-//! User ids of the backend's choosing: any UTF-8 string of 1 to 128 bytes, wherever it stands.
+//! User ids chosen by the backend: any UTF-8 string of 1 to 128 bytes, everywhere an id can occur.
 
 use std::fmt::Write as _;
 
@@ -56,10 +56,10 @@ async fn any_string_up_to_128_bytes_is_a_user() {
     for id in &ids {
         let mut socket = door.user(id).connect("doorstep.plain.v1").await;
         assert_eq!(socket.notification().await["payload"], json!(id));
-        assert!(socket.round_trip().await.is_empty(), "{id:?} got somebody else's");
+        assert!(socket.round_trip().await.is_empty(), "{id:?} got another user's notification");
         sockets.push(socket);
         if id == "." {
-            // A URL cannot hold it: clients take it for the folder that it is in, also escaped.
+            // A URL cannot contain it as a segment: clients resolve it as a relative path, even when escaped.
             continue;
         }
         let path = format!("/v1/users/{}/presence", escaped(id));
@@ -73,7 +73,7 @@ async fn any_string_up_to_128_bytes_is_a_user() {
 }
 
 #[tokio::test]
-async fn what_is_longer_empty_or_no_text_is_nobody() {
+async fn ids_that_are_too_long_or_empty_or_not_text_are_refused() {
     let door = Door::open().await;
     for id in ["x".repeat(129), "é".repeat(65), String::new()] {
         let body = json!({"user_id": id, "kind": "news", "payload": 1}).to_string();

@@ -1,4 +1,4 @@
-//! `?wait=SECONDS`: how long may be asked for, and what becomes of who waits meanwhile.
+//! `?wait=SECONDS`: its limits, and requests whose circumstances change while they wait.
 
 use std::time::Duration;
 
@@ -60,7 +60,7 @@ async fn many_wait_for_one_outcome_and_all_hear_it() {
     let asks = (0..20).map(|n| {
         let backend = door.backend.clone();
         tokio::spawn(async move {
-            // Some send it again, and some ask.
+            // Some requests publish it again, and some query its state.
             if n % 2 == 0 {
                 let answers = backend.publish_at("/v1/notifications?wait=60", &news("ada")).await;
                 answers[0]["state"].clone()
@@ -81,7 +81,7 @@ async fn many_wait_for_one_outcome_and_all_hear_it() {
 }
 
 #[tokio::test]
-async fn who_waited_with_a_key_that_is_taken_away_meanwhile_is_answered_and_nobody_after_it() {
+async fn a_request_that_waits_survives_the_revocation_of_its_key_and_later_ones_do_not() {
     let mut door = Door::open().await;
     let backend = door.backend.clone();
     let waiting =
@@ -104,7 +104,7 @@ async fn who_waited_with_a_key_that_is_taken_away_meanwhile_is_answered_and_nobo
 }
 
 #[tokio::test]
-async fn who_hangs_up_while_it_waits_leaves_the_notification_where_it_is() {
+async fn hanging_up_during_a_wait_does_not_affect_the_notification() {
     let door = Door::open().await;
     let address = door.server.url().trim_start_matches("http://");
     let mut stream = TcpStream::connect(address).await.unwrap();

@@ -1,4 +1,4 @@
-//! The webhook of the real binary: outcomes arrive, and a receiver that hangs holds nothing up.
+//! The webhook of the real binary: outcomes arrive, and a receiver that hangs delays nothing.
 
 use axum::Router;
 use axum::body::Bytes;
@@ -13,8 +13,8 @@ use super::{BARE, Door};
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
-/// What a receiver does: the specification's words in another language, and with nothing of ours. Its libraries
-/// take a message for five minutes.
+/// A receiver in another language that follows the specification and shares no code with us. The libraries accept
+/// a message for five minutes.
 const VERIFY: &str = r#"
 import base64, hashlib, hmac, sys, time
 secret, id, timestamp, signatures = sys.argv[1:]
@@ -97,7 +97,7 @@ async fn a_receiver_that_is_gone_is_logged_and_counted_and_holds_nothing_up() {
     drop(listener);
     let now = json!({"user_id": "ada", "kind": "news", "payload": 1, "ttl": 0});
     assert_eq!(super::states(&door.backend.publish(&now).await), ["expired"]);
-    door.server.logged("the webhook did not take a batch", 1).await;
+    door.server.logged("the webhook did not accept a batch", 1).await;
     let url = format!("{}/metrics", door.server.url());
     let figures = reqwest::get(url).await.unwrap().text().await.unwrap();
     assert!(figures.contains("doorstep_webhook_lost_total 0"), "{figures}");
@@ -109,7 +109,7 @@ async fn a_receiver_that_is_gone_is_logged_and_counted_and_holds_nothing_up() {
 
 #[tokio::test]
 async fn a_receiver_that_hangs_holds_up_neither_deliveries_nor_the_stop() {
-    // It accepts connections, as far as the system does that by itself, and never says a word.
+    // The operating system accepts connections for it, and it never responds.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let door = door(&listener).await;
     let mut socket = door.user("ada").connect("doorstep.plain.v1").await;
@@ -125,7 +125,7 @@ async fn a_receiver_that_hangs_holds_up_neither_deliveries_nor_the_stop() {
 }
 
 #[tokio::test]
-async fn what_is_no_webhook_ends_the_start_with_2() {
+async fn invalid_webhook_settings_exit_with_2() {
     for (url, secret) in
         [("ftp://example.com", SECRET), ("http://example.com", "s3cret"), ("", SECRET)]
     {

@@ -1,4 +1,4 @@
-//! The desk and the door, when something else happens elsewhere or meanwhile.
+//! The trading desk and the delivery story, while something happens in another tab or client.
 
 use doorstep_tests::server::{Doorstep, SqliteFile};
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use super::page::Page;
 
 const OPEN: &str = "document.querySelectorAll('#positions [data-status=\"open\"]').length";
 
-/// Opens a position from outside of the browser.
+/// Opens a position from outside the browser.
 async fn open_elsewhere(page: &Page) -> String {
     let order = json!({ "symbol": "EUR-USD", "side": "long", "quantity": "1" });
     let (status, position) = page.user().await.post("/v1/positions", &order).await;
@@ -27,7 +27,7 @@ async fn a_reconnect_shows_what_was_opened_and_closed_elsewhere() {
         page.browser.offline(true).await;
         page.until("document.querySelector('#link').dataset.state === 'sleeping'").await;
         if step == "closed" {
-            // With a client elsewhere that hears of it first, so that no popup brings the news here.
+            // Another client acknowledges the popup first, so no popup brings the news to this page.
             let path = format!("/v1/positions/{first}/close");
             assert_eq!(page.user().await.post(&path, &Value::Null).await.0, 200);
         }
@@ -35,7 +35,7 @@ async fn a_reconnect_shows_what_was_opened_and_closed_elsewhere() {
         page.until("document.querySelector('#link').dataset.state === 'open'").await;
         page.until(&format!("{OPEN} === {}", u8::from(step == "opened"))).await;
     }
-    // Where there is nothing to close, there is no button for it.
+    // Without an open position there is no close button.
     page.until("document.querySelector('#positions [data-status=\"closed\"]')").await;
     assert_eq!(
         page.browser.run("return document.querySelector('#positions button')").await,
@@ -44,7 +44,7 @@ async fn a_reconnect_shows_what_was_opened_and_closed_elsewhere() {
 }
 
 #[tokio::test]
-async fn what_one_tab_opens_the_other_shows() {
+async fn a_position_opened_in_one_tab_shows_in_the_other() {
     let database = SqliteFile::new();
     let server = Doorstep::serve(&database.url()).start().await;
     let page = Page::open(server.url()).await;
@@ -60,7 +60,7 @@ async fn what_one_tab_opens_the_other_shows() {
 }
 
 #[tokio::test]
-async fn who_signs_out_in_the_middle_of_the_story_ends_it_without_a_fault() {
+async fn signing_out_during_the_story_ends_it_without_an_error() {
     let database = SqliteFile::new();
     let server = Doorstep::serve(&database.url()).start().await;
     let page = Page::open(server.url()).await;
@@ -73,13 +73,13 @@ async fn who_signs_out_in_the_middle_of_the_story_ends_it_without_a_fault() {
          document.querySelector('#balance').textContent, document.querySelectorAll('#positions li').length, \
          document.querySelector('.lane.wake').dataset.result]";
     assert_eq!(page.browser.run(said).await, json!(["", "idle", "-", 0, "idle"]));
-    // And the next story is told to its end.
+    // The next story runs to its end.
     page.browser.run("document.querySelector('[value=register]').click()").await;
     page.register_late("bert", 0).await;
     assert_eq!(page.lane("wake").await, "delivered");
 }
 
-/// The demonstration is for this machine; a proxy on it passes on what comes from elsewhere.
+/// The demonstration is for this machine only; a proxy forwards requests from other machines.
 #[tokio::test]
 async fn behind_a_proxy_that_the_demonstration_is_not_for_the_rest_of_the_story_is_told() {
     let database = SqliteFile::new();
@@ -110,7 +110,7 @@ async fn the_back_button_finds_the_slider_and_its_label_in_agreement() {
     page.browser.run("history.back()").await;
     page.until("document.querySelector('#late')?.value === '8.5'").await;
     page.until("document.querySelector('#late-shown').textContent === '8.5'").await;
-    // Firefox puts back what was in a form after the scripts have run, without an event of the form's.
+    // Firefox restores a form after the scripts have run, without an event.
     let restored = "document.querySelector('#late').value = 2.5; \
          dispatchEvent(new PageTransitionEvent('pageshow'))";
     page.browser.run(restored).await;

@@ -1,4 +1,4 @@
-//! Everything that can be done on the page, done without a pointer.
+//! The whole page can be used without a pointer.
 
 use doorstep_tests::browser::key;
 use doorstep_tests::server::{Doorstep, SqliteFile};
@@ -6,11 +6,11 @@ use serde_json::json;
 
 use super::page::{PASSWORD, Page};
 
-/// More than there is on the page to be focused.
+/// More than the number of focusable elements on the page.
 const MAX_STOPS: usize = 100;
 
 impl Page {
-    /// Goes on with the Tab key until this has the focus. At each stop the focus has to be seen.
+    /// Presses Tab until this element has the focus. The focus must be visible at each stop.
     async fn tab_to(&self, css: &str) {
         for _ in 0..MAX_STOPS {
             self.browser.press(key::TAB).await;
@@ -19,7 +19,7 @@ impl Page {
                  return [now.matches('{css}'), now === document.body || shown(now) || shown(now.nextElementSibling), now.outerHTML]"
             );
             let answer = self.browser.run(&script).await;
-            assert_eq!(answer[1], true, "where the focus is cannot be seen: {}", answer[2]);
+            assert_eq!(answer[1], true, "the focus is not visible: {}", answer[2]);
             if answer[0] == true {
                 return;
             }
@@ -40,20 +40,20 @@ async fn the_whole_page_can_be_used_with_keys_alone() {
     let page = Page::open(server.url()).await;
     let press = async |keys: &str| page.browser.press(keys).await;
 
-    // The first stop is the way around all others.
+    // The first stop is the link that skips all others.
     page.tab_to(".skip").await;
     let on_screen = "return document.activeElement.getBoundingClientRect().left >= 0";
     assert_eq!(page.browser.run(on_screen).await, true);
     press(key::ENTER).await;
     assert_eq!(page.focused().await, "story");
 
-    // To and fro between the ways in, with the arrows as in every group of radio buttons.
+    // The arrow keys switch between signing in and registering, as in every radio group.
     page.tab_to("[name=way]").await;
     press(key::RIGHT).await;
     page.until("document.querySelector('#go').textContent === 'Sign in and come late'").await;
     press(key::RIGHT).await;
     page.until("document.querySelector('#go').textContent === 'Register and come late'").await;
-    // What is there is selected, and so replaced.
+    // The old value is selected, so typing replaces it.
     page.tab_to("#username").await;
     press("ada").await;
     page.tab_to("#password").await;
@@ -83,14 +83,14 @@ async fn the_whole_page_can_be_used_with_keys_alone() {
 
     page.until("document.querySelectorAll('#inbox .unread').length === 1").await;
     page.tab_to("#inbox button").await;
-    // What comes in between takes nobody's place away.
+    // A notification that arrives does not move the focus.
     page.send("inbox", "another").await;
     page.until("document.querySelectorAll('#inbox .unread').length === 2").await;
     press(key::ENTER).await;
     page.until("document.querySelectorAll('#inbox .unread').length === 1").await;
     page.until("document.querySelector('#inbox .unread').textContent.includes('another')").await;
 
-    // A popup stays as long as somebody is in it.
+    // A popup stays while it contains the focus.
     page.tab_to("#popups button").await;
     let held = "return document.activeElement.closest('.popup').dataset.id";
     let held = page.browser.run(held).await;
@@ -109,13 +109,13 @@ async fn a_screen_reader_is_told_what_happens() {
     let database = SqliteFile::new();
     let server = Doorstep::serve(&database.url()).start().await;
     let page = Page::open(server.url()).await;
-    // They have to be there before anything is put into them, or nothing is said.
+    // Live regions must exist before they get text, or screen readers stay silent.
     let script = "return ['popups', 'link', 'verdict', 'problem', 'order-problem'].map((id) => { \
          const e = document.getElementById(id); return e.getAttribute('aria-live') ?? e.getAttribute('role'); })";
     let expected = json!(["polite", "status", "status", "alert", "alert"]);
     assert_eq!(page.browser.run(script).await, expected);
     page.begin("a", 0).await;
-    // The browser's own refusal of what is too short names the field; the server's is tied to it.
+    // The browser's own message about a short value names the field; the server's message is linked to it.
     page.browser.run("document.querySelector('#door').noValidate = true").await;
     page.browser.click("#go").await;
     page.until("document.querySelector('#username-fault').textContent !== ''").await;
@@ -125,7 +125,7 @@ async fn a_screen_reader_is_told_what_happens() {
     page.register_late("ada", 0).await;
     page.until("document.querySelector('#popups').textContent.includes('Welcome, ada!')").await;
     page.until("document.querySelector('#verdict').textContent.includes('reached you')").await;
-    // The chart is a picture, and the list after it says the same.
+    // The chart is a picture; the list after it has the same content.
     page.until("document.querySelector('#chart').getAttribute('role') === 'img'").await;
     page.until("document.querySelector('#log').textContent.includes('nobody was there')").await;
 }

@@ -1,5 +1,5 @@
-//! How the page looks: to who sees it in their colours and sizes, and to who does not see it. The pictures in
-//! the README are those that are made here.
+//! How the page looks: in different colour schemes and sizes, and to assistive technology. The pictures in the
+//! README are taken here.
 
 use doorstep_tests::browser::target_dir;
 use doorstep_tests::server::{Doorstep, SqliteFile};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::page::Page;
 
 impl Page {
-    /// What the person prefers, as their system would tell the browser.
+    /// Emulates the preferences of a person's system.
     async fn prefers(&self, scheme: &str, motion: &str) {
         let features = json!([
             { "name": "prefers-color-scheme", "value": scheme },
@@ -91,7 +91,7 @@ async fn a_phone_shows_all_of_it_without_scrolling_sideways() {
     let database = SqliteFile::new();
     let server = Doorstep::serve(&database.url()).start().await;
     let page = Page::open(server.url()).await;
-    // Not `innerWidth`: what is too wide makes a phone's window wider, and all of it smaller.
+    // Not `innerWidth`: wide content makes the layout viewport of a phone wider, and everything smaller.
     let fits = async |when: &str, phone: u32| {
         page.on_a_phone(phone).await;
         let wide = page.browser.run("return document.documentElement.scrollWidth").await;
@@ -103,7 +103,7 @@ async fn a_phone_shows_all_of_it_without_scrolling_sideways() {
     page.on_a_phone(390).await;
     page.browser.screenshot("phone-door").await;
     page.begin("somebody-with-a-name-that-is-long", 1).await;
-    // Below the form, the story would be missed.
+    // Below the form, users would not see the story.
     page.until("document.querySelector('#story').getBoundingClientRect().top < innerHeight / 2")
         .await;
     page.until("document.querySelector('#story').dataset.state === 'done'").await;
@@ -116,7 +116,7 @@ async fn a_phone_shows_all_of_it_without_scrolling_sideways() {
         page.send("wake", "Knock, knock").await;
         page.until("document.querySelector('#popups').lastChild?.textContent.includes('Knock')")
             .await;
-        // At the moment that it is all about, nothing covers a lane, and no word is cut off.
+        // When the popups arrive, nothing covers a lane, and no word is cut off.
         page.scroll_to("#story").await;
         let seen = "const box = (e) => e.getBoundingClientRect(); \
              const note = (e) => box(e).left >= box(e.closest('.row')).left && e.scrollWidth <= e.clientWidth + 1; \
@@ -151,7 +151,7 @@ async fn with_the_system_s_colours_alone_lanes_and_choices_are_still_seen() {
     page.browser.screenshot("forced-colours").await;
 }
 
-/// The picture of the desk, with some time in its charts.
+/// Takes the picture of the desk, once its charts have some history.
 #[tokio::test]
 async fn the_desk_draws_prices_as_they_come() {
     let database = SqliteFile::new();
@@ -188,9 +188,9 @@ async fn the_desk_draws_prices_as_they_come() {
     page.browser.screenshot("desk-dark").await;
 }
 
-/// No violation that axe calls serious or critical; those below are printed.
+/// Fails on violations that axe calls serious or critical; prints the others.
 async fn check_axe(page: &Page, axe: &str, when: &str) {
-    // Colours on their way from one to another have no contrast that could be measured.
+    // During a colour transition the contrast cannot be measured.
     page.until("document.getAnimations().length === 0").await;
     let script = format!(
         "{axe}; const done = arguments[arguments.length - 1]; \

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 pub(super) const PASSWORD: &str = "correct horse battery";
 
-/// The page of one server, in a browser of its own.
+/// The page of one server, in its own browser.
 pub(super) struct Page {
     pub(super) browser: Browser,
     url: String,
@@ -34,13 +34,13 @@ impl Page {
         self.browser.click("#go").await;
     }
 
-    /// Registers, comes so late, and waits for the story to end.
+    /// Registers, connects this late, and waits for the story to end.
     pub(super) async fn register_late(&self, username: &str, late_s: u32) {
         self.begin(username, late_s).await;
         self.until("document.querySelector('#story').dataset.state === 'done'").await;
     }
 
-    /// What became of a lane.
+    /// The result of a lane.
     pub(super) async fn lane(&self, name: &str) -> String {
         let script = format!(
             "return document.querySelector('[data-lane=\"{name}\"]')?.dataset.result ?? 'absent'"
@@ -48,20 +48,20 @@ impl Page {
         self.browser.run(&script).await.as_str().unwrap_or_default().to_owned()
     }
 
-    /// The kinds of the popups that were seen in this tab, sorted.
+    /// The kinds of the popups that were shown in this tab, sorted.
     pub(super) async fn seen(&self) -> Vec<String> {
         let script =
             "return [...document.querySelectorAll('#seen li')].map((li) => li.dataset.kind).sort()";
         serde_json::from_value(self.browser.run(script).await).unwrap()
     }
 
-    /// Sends the signed-in user a notification of this policy, from outside the browser.
+    /// Sends the signed-in user a notification with this policy, from outside the browser.
     pub(super) async fn send(&self, policy: &str, text: &str) {
         let token = self.token().await;
         self.send_with(&token, policy, text).await;
     }
 
-    /// As [`send`](Self::send), by a session of its own.
+    /// Like [`send`](Self::send), with its own session.
     pub(super) async fn sign_in_and_send(&self, username: &str, policy: &str, text: &str) {
         let body = json!({ "username": username, "password": PASSWORD });
         let session = reqwest::Client::new().post(format!("{}/v1/sessions", self.url)).json(&body);
@@ -79,7 +79,7 @@ impl Page {
         assert_eq!(response.status(), 202);
     }
 
-    /// Waits until the last notification of this kind has ended so, as the server sees it.
+    /// Waits until the last notification of this kind has this outcome on the server.
     pub(super) async fn until_ended(&self, kind: &str, outcome: &str) {
         let token = self.token().await;
         let url = format!("{}/v1/demo/record", self.url);
@@ -94,10 +94,10 @@ impl Page {
             }
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
-        panic!("{kind} did not end as {outcome}");
+        panic!("{kind} did not end with {outcome}");
     }
 
-    /// The signed-in user, to be used without the browser.
+    /// The signed-in user, for use without the browser.
     pub(super) async fn user(&self) -> User {
         let token = self.token().await;
         let script = "return JSON.parse(localStorage.getItem('doorstep.session')).user.id";

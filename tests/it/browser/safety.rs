@@ -1,4 +1,4 @@
-//! What a page must not do, and what must not be done to it.
+//! The security of the page: requests, scripts, markup, and pages of other origins.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -25,7 +25,7 @@ const FILES: [&str; 9] = [
 ];
 
 #[tokio::test]
-async fn nobody_but_the_page_s_own_server_is_asked_for_anything() {
+async fn the_page_sends_requests_only_to_its_own_server() {
     let database = SqliteFile::new();
     let server = Doorstep::serve(&database.url()).start().await;
     let page = Page::open(server.url()).await;
@@ -55,7 +55,7 @@ async fn the_page_says_that_it_runs_nothing_but_its_own_files() {
         let answer = reqwest::get(format!("{}/{file}", server.url())).await.unwrap();
         let policy = answer.headers()["content-security-policy"].to_str().unwrap().to_owned();
         assert!(policy.starts_with("default-src 'self';"), "{file}: {policy}");
-        // Nothing weakens it: each further part takes something away.
+        // The other directives may only restrict further.
         for part in policy.split(';').skip(1).map(str::trim) {
             assert!(part.ends_with(" 'none'") || part == "form-action 'self'", "{file}: {part}");
         }
@@ -72,7 +72,7 @@ async fn the_page_says_that_it_runs_nothing_but_its_own_files() {
     }
 }
 
-/// The password must not end in the address, where histories, logs and referrers keep it.
+/// The password must not get into the address, which histories, logs and referrers record.
 #[tokio::test]
 async fn a_form_that_is_sent_before_the_script_has_come_keeps_its_fields_out_of_the_address() {
     let database = SqliteFile::new();
@@ -87,7 +87,7 @@ async fn a_form_that_is_sent_before_the_script_has_come_keeps_its_fields_out_of_
     page.browser.fill("#username", "ada").await;
     page.browser.fill("#password", PASSWORD).await;
     page.browser.press(key::ENTER).await;
-    assert_eq!(page.browser.run("return location.search").await, "", "nor by the Enter key");
+    assert_eq!(page.browser.run("return location.search").await, "", "after the Enter key");
     page.browser.run("document.querySelector('#door').submit()").await;
     page.until("!document.querySelector('#door')").await;
     let address = page.browser.run("return location.href").await;
@@ -95,7 +95,7 @@ async fn a_form_that_is_sent_before_the_script_has_come_keeps_its_fields_out_of_
 }
 
 #[tokio::test]
-async fn what_gets_into_the_page_all_the_same_is_kept_from_running() {
+async fn injected_scripts_do_not_run() {
     let database = SqliteFile::new();
     let server = Doorstep::serve(&database.url()).start().await;
     let (elsewhere, _) = another_origin().await;
@@ -126,7 +126,7 @@ const EVIL: [&str; 5] = [
     "</li></ul><iframe srcdoc='<script>top.ran = 1</script>'>",
 ];
 
-/// A backend beside the simulation, which may say anything at all to its users.
+/// A backend besides the simulation, which can send any payload to its users.
 async fn with_a_backend(database: &SqliteFile) -> (Server, String) {
     let made = Doorstep::new(&["key", "new", "shop"]).run().await;
     let (key, line) = made.stdout.split_once('\n').unwrap();
@@ -139,13 +139,13 @@ async fn markup_in_a_payload_is_text_wherever_it_is_shown() {
     let database = SqliteFile::new();
     let (server, key) = with_a_backend(&database).await;
     let page = Page::open(server.url()).await;
-    // While the story is told, so that the timeline hears of them too.
+    // While the story runs, so that the timeline shows them too.
     page.begin("ada", 3).await;
     page.until("document.querySelector('#story').dataset.state === 'busy'").await;
     let user = page.user().await.id;
     let mut items = Vec::new();
     for evil in EVIL {
-        // In each place of a payload that the page knows how to read, and in one that it does not know.
+        // In every field of a payload that the page reads, and in one that it does not know.
         for (kind, payload) in [
             ("welcome", json!({ "username": evil })),
             ("reward.granted", json!({ "amount": evil, "reward": evil })),
@@ -168,7 +168,7 @@ async fn markup_in_a_payload_is_text_wherever_it_is_shown() {
         .json(&items);
     assert_eq!(published.send().await.unwrap().status(), 202);
     page.until("document.querySelector('#story').dataset.state === 'done'").await;
-    // The lists keep the last twenty of them: the popups of the first evils are looked at as they come.
+    // The lists keep the last twenty, so the first popups are checked as they arrive.
     page.until("document.querySelectorAll('#seen li').length === 20").await;
     page.until("document.querySelectorAll('#inbox li').length === 20").await;
     page.until("document.querySelector('#log').textContent.includes('popup: more.news')").await;
@@ -191,7 +191,7 @@ async fn markup_in_a_payload_is_text_wherever_it_is_shown() {
     assert_eq!(page.browser.run("return window.ran ?? 'nothing ran'").await, "nothing ran");
 }
 
-/// A page of another origin, with no policy of its own that would keep it from trying, and our client.
+/// A page of another origin with our client, and without a security policy that would stop it from trying.
 async fn another_origin() -> (String, tokio::task::JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let origin = format!("http://{}", listener.local_addr().unwrap());
@@ -215,7 +215,7 @@ async fn another_origin() -> (String, tokio::task::JoinHandle<()>) {
     (origin, serving)
 }
 
-/// What becomes of the client, imported from there, in a page of another origin.
+/// The final state of the client, imported from `client`, in a page of another origin.
 async fn from_elsewhere(
     page: &Page,
     server: &Server,
@@ -239,7 +239,7 @@ async fn from_elsewhere(
 async fn a_page_elsewhere_gets_in_only_where_it_is_configured() {
     let (origin, _serving) = another_origin().await;
     let database = SqliteFile::new();
-    // Not even with a good token: who is not on the list is turned away, and tries again in vain.
+    // An origin that is not on the list is refused even with a valid token, and retries in vain.
     for (allowed, with_a_token, without) in
         [("", "waiting", "waiting"), (origin.as_str(), "open", "signed-out")]
     {
@@ -254,7 +254,7 @@ async fn a_page_elsewhere_gets_in_only_where_it_is_configured() {
             let state = from_elsewhere(&page, &server, &origin, "nobody", transport).await;
             assert_eq!(state, without, "{transport}, no token, allowed {allowed:?}");
         }
-        // The client itself, from the server that it is for.
+        // The client module itself, imported from its server.
         let state = from_elsewhere(&page, &server, server.url(), &user.token, "websocket").await;
         let imported = state == "open";
         assert_eq!(imported, !allowed.is_empty(), "allowed {allowed:?}: {state}");

@@ -5,11 +5,11 @@ use doorstep_tests::server::{Doorstep, SqliteFile};
 
 use super::page::Page;
 
-/// More than a browser has connections to one server over HTTP/1.1.
+/// More tabs than the connections that a browser opens to one server over HTTP/1.1.
 const TABS: usize = 7;
 
 impl Page {
-    /// A stream of events in this tab.
+    /// Opens an event stream in this tab.
     async fn stream(&self) {
         let script = "const done = arguments[0]; import('/doorstep.js').then(({ Doorstep }) => { \
              window.shown = []; \
@@ -21,7 +21,7 @@ impl Page {
         assert_eq!(self.browser.run_async(script).await, "open");
     }
 
-    /// In how many of these tabs this was shown, once it was shown in one.
+    /// Waits until one of these tabs shows the text. Returns how many do.
     async fn shown(&self, tabs: &[Tab], text: &str) -> usize {
         for _ in 0..1200 {
             let mut shown = 0;
@@ -44,7 +44,7 @@ async fn seven_tabs_share_one_stream_and_leave_connections_for_everything_else()
     let server = Doorstep::serve(&database.url()).start().await;
     let page = Page::open(server.url()).await;
     page.register_late("ada", 0).await;
-    // A page without a client of its own, whose tabs are only what is made here.
+    // A page without its own client: the test creates the only ones.
     let bare = format!("{}/doorstep.d.ts", server.url());
     page.browser.goto(&bare).await;
     page.stream().await;
@@ -55,13 +55,13 @@ async fn seven_tabs_share_one_stream_and_leave_connections_for_everything_else()
         page.stream().await;
         tabs.push(page.browser.tab().await);
     }
-    // What is asked besides is answered.
+    // Other requests still get a response.
     let ask =
         "const done = arguments[0]; fetch('/v1/instruments').then(({ status }) => done(status))";
     assert_eq!(page.browser.run_async(ask).await, 200);
     page.send("wake", "one").await;
     assert_eq!(page.shown(&tabs, "one").await, 1);
-    // The tab that had the stream goes, and another one has it.
+    // The tab with the stream closes, and another tab takes over.
     page.browser.switch(&tabs[0]).await;
     page.browser.run("stream.close()").await;
     tabs.remove(0);

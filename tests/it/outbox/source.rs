@@ -23,8 +23,10 @@ impl SourceUnderTest for Shop {
     }
 
     async fn lease_ends(&self) {
-        self.change("UPDATE doorstep.consumer SET held_until = clock_timestamp() - interval '1 ms'")
-            .await;
+        self.change(
+            "UPDATE doorstep.consumer SET held_until = clock_timestamp() - interval '1 ms'",
+        )
+        .await;
     }
 }
 

@@ -1,4 +1,4 @@
-//! The sixth and the seventh: what gives way, and what is refused.
+//! The sixth and the seventh promise: what is evicted, and what is rejected.
 
 use std::collections::HashSet;
 
@@ -26,7 +26,7 @@ async fn promise_6_a_newer_one_of_the_topic_replaces_the_one_that_waits() {
     assert_eq!(seen, HashSet::from([other.id(), new.id()]));
     assert!(frames.iter().all(|frame| frame["topic"].as_str().unwrap().starts_with("price/")));
     assert_eq!(new.outcome().await, Some(Outcome::Delivered));
-    // One that has been delivered is not replaced any more: both are seen.
+    // A delivered notification is not replaced: both are seen.
     let next = send(&node, price("price/A")).await;
     assert_eq!(ids(&mut socket, 1).await, [next.id()]);
     assert_eq!(node.delivery.ended(Outcome::Replaced), 1);
@@ -70,7 +70,7 @@ async fn promise_7_a_node_is_bounded_in_number_and_bytes() {
         let refused = node.delivery.send(node.notification(&id, 98)).await;
         assert!(matches!(refused, Err(Refused::NodeFull)));
         assert_eq!(node.delivery.ended(Outcome::Rejected), 1);
-        // What is delivered makes room.
+        // A delivery makes room.
         let mut socket = connected(&node, &ada, PLAIN).await;
         ids(&mut socket, fit).await;
         nothing_waits(&node).await;
@@ -86,14 +86,14 @@ async fn a_payload_over_32_kib_is_refused_where_it_is_made() {
     let over = Payload::new(&"x".repeat(Payload::MAX_BYTES - 1)).unwrap_err();
     assert_eq!(over, PayloadError::TooLarge(Payload::MAX_BYTES + 1));
     assert!(over.to_string().contains("at most 32768 bytes"), "{over}");
-    // The largest that is taken arrives whole.
+    // The largest accepted payload arrives complete.
     let mut socket = connected(&node, &ada, ACKS).await;
     drop(send(&node, node.notification(&id, Payload::MAX_BYTES - 2)).await);
     let frame = socket.notification().await;
     assert_eq!(frame["payload"].as_str().unwrap().len(), Payload::MAX_BYTES - 2);
 }
 
-/// A burst far above `max_per_user`, an outbox and a batch, over a real socket.
+/// A burst far larger than `max_per_user`, an outbox and a batch, over a real socket.
 #[tokio::test]
 async fn promise_7_sixty_thousand_at_once_reach_a_user_who_reads() {
     let node = Node::with(quiet()).await;

@@ -1,4 +1,4 @@
-//! The ninth: who waits costs nothing.
+//! The ninth promise: waiting users cost nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -76,7 +76,7 @@ impl doorstep_domain::ports::Clock for PausedClock {
 #[tokio::test(start_paused = true)]
 async fn promise_9_who_waits_costs_nothing_under_wake() {
     let (wake, poll) = (wake_ups(Strategy::Wake).await, wake_ups(Strategy::Poll).await);
-    // A sleep as long as that wakes its thread a few times on its way through the timer's wheels.
+    // During such a long sleep the timer's wheels wake the thread a few times.
     assert!(wake <= 20, "the node woke up {wake} times in half an hour");
-    assert!(poll > 100 * 30 * 60, "the count counts nothing: poll looked {poll} times");
+    assert!(poll > 100 * 30 * 60, "the counter does not work: poll woke up {poll} times");
 }

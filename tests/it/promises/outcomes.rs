@@ -1,4 +1,4 @@
-//! The first promise: one outcome each, and it can be seen.
+//! The first promise: each notification has exactly one outcome, and it is observable.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::node::{Node, Options, eventually};
 
-/// Writes down how notifications end.
+/// Records how notifications end.
 #[derive(Default)]
 struct Witness(Mutex<Vec<Ended>>);
 
@@ -61,12 +61,12 @@ async fn promise_1_each_notification_ends_in_one_outcome_that_can_be_seen() {
     let witness = Arc::new(Witness::default());
     let node = Node::with(Options { rules, handler: Some(witness.clone()), ..quiet() }).await;
     let (ada, ada_id) = registered(&node, "ada").await;
-    // Nothing has to be made beforehand for somebody to be sent to.
+    // A user needs no registration before the first notification.
     let stranger = || UserId::from(Uuid::now_v7());
 
     let mut ends = Vec::new();
     let mut socket = connected(&node, &ada, ACKS).await;
-    // Behind one that has arrived: right after an arrival, her inbox may still be looked into.
+    // Wait for the first one: right after an arrival the inbox may still be being read.
     let first = send(&node, node.notification(&ada_id, 3)).await;
     let frame = socket.notification().await;
     socket.acknowledge(&frame).await;
@@ -143,7 +143,7 @@ async fn promise_1_what_a_stop_ends_is_told_too() {
 #[tokio::test]
 async fn promise_1_each_end_is_a_log_line_with_its_id() {
     let file = SqliteFile::new();
-    // A client that comes while its popups wait, and one that does not come.
+    // One client connects while its popups wait, the other one never connects.
     let server = Doorstep::serve(&file.url())
         .env("DOORSTEP_LOG__FORMAT", "json")
         .env("DOORSTEP_DELIVERY__TTL", "2s")

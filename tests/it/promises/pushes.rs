@@ -1,4 +1,4 @@
-//! The second to the fifth: who is there gets it, in order, until it is acknowledged, on all connections.
+//! The second to the fifth promise: a connected user gets it, in order, until acknowledged, on all connections.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::node::Node;
 async fn promise_2_who_is_there_at_any_moment_gets_it() {
     let node = Arc::new(Node::with(quiet()).await);
     let (ada, id) = registered(&node, "ada").await;
-    // Whichever comes first, in every interleaving that a hundred tries meet.
+    // Either comes first: a hundred tries cover many interleavings.
     for round in 0..100_u32 {
         let sent = node.notification(&id, 3);
         let sent_id = sent.id;
@@ -36,7 +36,7 @@ async fn promise_2_who_is_there_at_any_moment_gets_it() {
         gone(&node, socket).await;
     }
 
-    // And never after its TTL.
+    // It never arrives after its TTL.
     let late = send(&node, with_ttl(SOON, node.notification(&id, 3))).await;
     assert_eq!(late.outcome().await, Some(Outcome::Expired));
     let mut socket = connected(&node, &ada, PLAIN).await;
@@ -51,7 +51,7 @@ async fn promise_3_order_is_kept_through_reconnects() {
     let (ada, id) = registered(&node, "ada").await;
     let (mut order, mut first_pushed) = (Vec::new(), Vec::new());
     for round in 0.. {
-        // For some rounds more is sent, before she comes and while she is there.
+        // In some rounds more is sent, before she connects and while she is connected.
         let more = async |order: &mut Vec<_>| {
             for _ in 0..if round < 20 { 3 } else { 0 } {
                 let receipt = send(&node, node.notification(&id, 3)).await;
@@ -61,7 +61,7 @@ async fn promise_3_order_is_kept_through_reconnects() {
         more(&mut order).await;
         let mut socket = connected(&node, &ada, ACKS).await;
         more(&mut order).await;
-        // Some are acknowledged, some are only seen, and then the line goes dead.
+        // Some are acknowledged, some are only received, and then the connection is lost.
         let mut frames = socket.round_trip().await;
         for frame in frames.iter().take(4) {
             socket.acknowledge(&serde_json::from_str(frame).unwrap()).await;
@@ -72,7 +72,7 @@ async fn promise_3_order_is_kept_through_reconnects() {
         let seen: Vec<_> =
             frames.iter().map(|f| id_of(&serde_json::from_str(f).unwrap())).collect();
         let places = seen.iter().map(|id| order.iter().position(|sent| sent == id));
-        assert!(places.is_sorted(), "also what comes again comes in order");
+        assert!(places.is_sorted(), "redelivered notifications come in order too");
         first_pushed
             .extend(seen.into_iter().filter(|id| !first_pushed.contains(id)).collect::<Vec<_>>());
         if node.delivery.held().mailboxes == 0 && round >= 20 {
@@ -92,12 +92,12 @@ async fn promise_4_what_is_not_acknowledged_comes_again_in_order() {
     }
     let order: Vec<_> = receipts.iter().map(Receipt::id).collect();
 
-    // The ack timeout: on the same connection, again and again.
+    // After the ack timeout it is pushed again, repeatedly, on the same connection.
     let mut socket = connected(&node, &ada, ACKS).await;
     assert_eq!(ids(&mut socket, 3).await, order);
     let again = ids(&mut socket, 6).await;
     assert_eq!(again.iter().copied().collect::<HashSet<_>>(), order.iter().copied().collect());
-    // The end of the connection, in the moment between frame and ack.
+    // The connection ends between frame and ack.
     gone(&node, socket).await;
     let mut socket = connected(&node, &ada, ACKS).await;
     let mut left = order.clone();
@@ -111,14 +111,14 @@ async fn promise_4_what_is_not_acknowledged_comes_again_in_order() {
     for receipt in receipts {
         assert_eq!(receipt.outcome().await, Some(Outcome::Delivered));
     }
-    // What is acknowledged does not come again.
+    // An acknowledged notification is not pushed again.
     gone(&node, socket).await;
     let mut socket = connected(&node, &ada, ACKS).await;
     let last = send(&node, node.notification(&id, 3)).await;
     assert_eq!(ids(&mut socket, 1).await, [last.id()]);
     gone(&node, socket).await;
 
-    // A client that does not acknowledge has it when it is written.
+    // For a client that does not acknowledge, the write is the delivery.
     let mut socket = connected(&node, &ada, PLAIN).await;
     assert_eq!(last.outcome().await, Some(Outcome::Delivered));
     socket.notification().await;
@@ -156,7 +156,7 @@ async fn promise_5_the_first_ack_of_several_connections_ends_it() {
     tabs[1].acknowledge(&frames[1]).await;
     assert_eq!(sent.outcome().await, Some(Outcome::Delivered));
     nothing_waits(&node).await;
-    // No second push: not to those that had it, nor to one that comes now, also when others go.
+    // No second push: neither to connections that had it nor to a new one, even when others close.
     gone(&node, tabs.remove(0)).await;
     let mut latecomer = connected(&node, &ada, ACKS).await;
     for socket in tabs.iter_mut().chain([&mut latecomer]) {
@@ -173,7 +173,7 @@ async fn promise_5_a_connection_that_had_it_does_not_get_it_again_for_anothers_s
     let sent = send(&node, node.notification(&id, 3)).await;
     let frame = first.notification().await;
     let mut second = connected(&node, &ada, ACKS).await;
-    assert_eq!(id_of(&second.notification().await), sent.id(), "it may be the one that answers");
+    assert_eq!(id_of(&second.notification().await), sent.id(), "either connection may acknowledge");
     assert!(first.round_trip().await.is_empty());
     first.acknowledge(&frame).await;
     assert_eq!(sent.outcome().await, Some(Outcome::Delivered));
@@ -188,21 +188,21 @@ async fn a_forged_ack_changes_nothing() {
     let mut eves = connected(&node, &eve, ACKS).await;
     let sent = send(&node, node.notification(&ada_id, 3)).await;
     let frame = adas.notification().await;
-    // Another user's, one that nobody has, and what is no id at all.
+    // The id of another user's notification, an unknown id, and a string that is no id.
     let unknown = serde_json::json!({ "id": Uuid::now_v7().to_string() });
     for forged in [&frame, &unknown] {
         eves.acknowledge(forged).await;
-        assert!(eves.round_trip().await.is_empty(), "and nothing is said about it");
+        assert!(eves.round_trip().await.is_empty(), "the server does not react");
     }
     assert_eq!(node.delivery.held().in_flight, 1);
     assert_eq!(node.delivery.ended(Outcome::Delivered), 0);
-    // The real one counts once, however often it is said.
+    // The real acknowledgement counts once, however often it is sent.
     adas.acknowledge(&frame).await;
     adas.acknowledge(&frame).await;
     assert_eq!(sent.outcome().await, Some(Outcome::Delivered));
     adas.round_trip().await;
     assert_eq!(node.delivery.ended(Outcome::Delivered), 1);
-    // Both are still welcome.
+    // Both connections are still open.
     for (socket, id) in [(&mut adas, &ada_id), (&mut eves, &eve_id)] {
         let next = send(&node, node.notification(id, 3)).await;
         assert_eq!(ids(socket, 1).await, [next.id()]);

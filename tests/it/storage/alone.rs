@@ -1,4 +1,4 @@
-//! One process serves from a SQLite file; a second one would keep its users apart from those of the first.
+//! Only one process serves from a SQLite file: the users of a second one would not reach those of the first.
 
 use std::os::unix::fs::symlink;
 
@@ -19,16 +19,16 @@ async fn a_second_process_on_one_file_does_not_start() {
     let first = Doorstep::serve(&url).start().await;
     let pid = first.pid().unwrap();
     refused(&url, pid).await;
-    // By whatever name.
+    // Under another name of the same file too.
     let link = folder.path().join("link.db");
     symlink(&file, &link).unwrap();
     refused(&format!("sqlite:{}?cache=private", link.display()), pid).await;
 
-    // Whoever only looks may do so meanwhile.
+    // Read-only commands work at the same time.
     let audit = Doorstep::new(&["audit", "--database", &url]);
     assert_eq!(audit.run().await.code, Some(0));
 
-    // A crash lets go of it, and so does a stop.
+    // A crash releases the file, and so does a stop.
     first.kill().await;
     let second = Doorstep::serve(&url).start().await;
     refused(&url, second.pid().unwrap()).await;
@@ -38,7 +38,7 @@ async fn a_second_process_on_one_file_does_not_start() {
 }
 
 #[tokio::test]
-async fn nobody_is_refused_a_database_in_memory() {
+async fn databases_in_memory_are_not_exclusive() {
     let _first = Doorstep::serve("sqlite::memory:").start().await;
     Doorstep::serve("sqlite::memory:").start().await;
 }

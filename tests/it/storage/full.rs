@@ -1,5 +1,5 @@
-//! A disk that is full, a file that may not grow, a primary that is one no more: writes fail, the node says so,
-//! and when there is room again everything works again.
+//! A full disk, a file that may not grow, a former primary: writes fail, the node reports it, and once there is
+//! room everything works again.
 
 use std::process::Command;
 
@@ -13,15 +13,15 @@ use sqlx::{AnyConnection, AssertSqlSafe, Connection};
 use super::{Door, door, readiness, until_ready};
 use crate::stores::notifications;
 
-/// Twice: what was full once and has recovered can be full again.
+/// Checks it twice: after a recovery the disk can fill up again.
 async fn check_it_recovers(door: &Door, fill: impl Fn(), free: impl Fn()) {
     for _ in 0..2 {
         until_ready(&door.server).await;
         assert_eq!(door.keeps().await, "waiting ");
         fill();
-        // Until what the file has in reserve is used up.
-        let full = async { while door.keeps().await != "rejected inbox_away" {} };
-        tokio::time::timeout(std::time::Duration::from_mins(1), full).await.expect("it is full");
+        // Until the free pages of the file are used up.
+        let filled = async { while door.keeps().await != "rejected inbox_away" {} };
+        tokio::time::timeout(std::time::Duration::from_mins(1), filled).await.expect("it is full");
         assert_eq!(readiness(&door.server).await, 503, "writes fail");
         assert_eq!(door.keeps().await, "rejected inbox_away");
         free();
@@ -41,11 +41,11 @@ async fn a_disk_that_was_full_is_written_to_again() {
     let door = door(&format!("sqlite://{}/doorstep.db", disk.path().display())).await;
     check_it_recovers(&door, || disk.fill(), || disk.free()).await;
 
-    // A stop that loses something says so, and how many.
+    // A stop that loses notifications reports how many.
     door.wait_for("ada", 7).await;
     disk.fill();
     while door.keeps().await != "rejected inbox_away" {}
-    // What is too small to fail alone is no proof: so many are larger than any reserve.
+    // A few could fit into the free pages of the file; this many cannot.
     for n in 0..20 {
         door.wait_for(&format!("user-{n}"), 100).await;
     }
@@ -56,7 +56,7 @@ async fn a_disk_that_was_full_is_written_to_again() {
     assert!(finished.stderr.contains(said), "{}", finished.stderr);
 }
 
-/// The limit on a file's size, which comes with a signal that would end the process: an I/O error for SQLite.
+/// The limit on a file's size raises a signal that would end the process; SQLite must get an I/O error instead.
 #[tokio::test]
 async fn a_file_that_may_not_grow_is_written_to_again() {
     let file = SqliteFile::new();
@@ -72,7 +72,7 @@ async fn a_file_that_may_not_grow_is_written_to_again() {
     assert_eq!(door.server.wait().await.code, Some(0));
 }
 
-/// As after a failover: the server refuses to write, and goes on doing so for the connections that it has.
+/// As after a failover: the server refuses writes, and keeps refusing them on existing connections.
 #[tokio::test]
 async fn connections_to_a_server_that_only_reads_are_given_up() {
     let url = Postgres::shared().await.database().await;
@@ -110,7 +110,7 @@ async fn a_server_whose_disk_is_full_is_noticed() {
     let store = connect(&url).await.unwrap();
     let mut admin = AnyConnection::connect(&url).await.unwrap();
     let place = format!("{}/tables", disk.path().display());
-    // It must belong to whoever PostgreSQL runs as: let the server make it.
+    // It must belong to PostgreSQL's user, so the server creates it.
     let make = format!("COPY (SELECT 1) TO PROGRAM 'mkdir -m 700 {place}'");
     for sql in [
         make,

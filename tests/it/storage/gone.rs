@@ -1,4 +1,4 @@
-//! A database file that is deleted while a node has it open: SQLite would go on writing, into nothing.
+//! A database file that is deleted while a node has it open: SQLite would keep writing to the deleted file.
 
 use std::fs;
 
@@ -13,7 +13,7 @@ async fn a_file_that_was_deleted_takes_no_more_writes() {
     assert_eq!(door.keeps().await, "waiting ");
     until_ready(&door.server).await;
 
-    // Moved away and back: nothing is lost.
+    // The file is moved away and back: nothing is lost.
     let aside = folder.path().join("aside.db");
     fs::rename(&file, &aside).unwrap();
     assert_eq!(readiness(&door.server).await, 503);
@@ -22,11 +22,11 @@ async fn a_file_that_was_deleted_takes_no_more_writes() {
     assert_eq!(door.keeps().await, "waiting ");
     until_ready(&door.server).await;
 
-    // Deleted, and another one in its place.
+    // The file is deleted, and another one replaces it.
     fs::remove_file(&file).unwrap();
     assert_eq!(readiness(&door.server).await, 503);
     assert_eq!(door.keeps().await, "rejected inbox_away");
-    assert!(!file.exists(), "nothing is made in its place");
+    assert!(!file.exists(), "the node creates no new file");
     fs::write(&file, "").unwrap();
     assert_eq!(readiness(&door.server).await, 503);
 

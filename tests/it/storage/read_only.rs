@@ -1,4 +1,4 @@
-//! A database file that may be read and not written.
+//! A database file that can be read but not written.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -6,8 +6,7 @@ use std::process::Command;
 use doorstep_tests::server::{Doorstep, SqliteFile};
 use nix::unistd::Uid;
 
-/// A file that nobody may write while this lives. Root may write whatever its mode says, but not on a file
-/// system that is mounted for reading.
+/// Makes a file read-only while this lives. Root ignores a file's mode, so for root it is mounted read-only.
 struct ReadOnly(PathBuf);
 
 impl ReadOnly {
@@ -55,7 +54,7 @@ async fn a_read_only_file_is_named_once_with_what_to_do() {
         )
     );
     assert_eq!(finished.code, Some(1));
-    // Whoever only reads may do so.
+    // Read-only commands work.
     let audit = Doorstep::new(&["audit", "--database", &file.url()]).run().await;
     assert_eq!(audit.code, Some(0), "{}", audit.stderr);
 }

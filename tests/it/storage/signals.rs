@@ -1,4 +1,4 @@
-//! Signals during a stop: process managers and people send more than one.
+//! Repeated signals during a stop, as process managers and people send them.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use sqlx::{Connection, Executor, SqliteConnection};
 
 use crate::backends::Door;
 
-/// A node with some that wait, whose handover does not get on: somebody else holds the database.
+/// A node with waiting notifications, whose handover is blocked: another connection locks the database.
 async fn held_up() -> (Door, SqliteConnection, SqliteFile) {
     let file = SqliteFile::new();
     let keeps =
@@ -26,7 +26,7 @@ async fn repeated_signals_do_not_cut_the_handover() {
     door.server.terminate();
     door.server.logged("the same request once more", 1).await;
     door.server.logged("handing over what waits", 1).await;
-    // Long enough for the next one to be another request.
+    // Long enough for the next signal to count as another request.
     tokio::time::sleep(Duration::from_millis(2_100)).await;
     door.server.terminate();
     door.server.logged("SIGTERM again: still stopping", 1).await;

@@ -1,4 +1,4 @@
-//! Opening a store, again or in vain.
+//! Opening a store: repeatedly, and with every kind of failure.
 
 use doorstep_domain::RewardRules;
 use std::fs;
@@ -11,7 +11,7 @@ use sqlx::{AnyConnection, Connection};
 use super::{Fresh, connect, entry, notifications, user_with_session};
 use doorstep_tests::postgres::Postgres;
 
-/// It was refused with this sentence, which tells nothing that it must not.
+/// The error of opening a store. Its text must contain no secret.
 async fn refusal(url: &str) -> ConnectError {
     let error = connect(url).await.expect_err("refused");
     let text = format!("{error} {error:?}");
@@ -68,7 +68,7 @@ async fn a_file_that_is_something_else_is_left_alone() {
 
 #[tokio::test]
 async fn a_server_that_does_not_answer_is_named() {
-    // Nobody listens on port 1.
+    // Nothing listens on port 1.
     let error = refusal("postgres://me:s3cret@127.0.0.1:1/db").await;
     assert!(matches!(&error, ConnectError::Unreachable { .. }), "{error}");
     assert!(error.to_string().contains("127.0.0.1:1"), "{error}");

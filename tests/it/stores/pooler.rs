@@ -39,7 +39,7 @@ async fn check_refused(settings: &str, parts: &[&str]) {
 
 #[tokio::test]
 async fn one_that_lends_for_a_transaction_is_refused_with_what_to_do() {
-    let said = ["pooler at 127.0.0.1:", "for a transaction at a time", "pool_mode = session"];
+    let said = ["pooler at 127.0.0.1:", "per transaction", "pool_mode = session"];
     check_refused(&format!("pool_mode = transaction\n{KNOWS_DRIVERS}"), &said).await;
     let several = "server_round_robin = 1\nmin_pool_size = 4";
     check_refused(&format!("pool_mode = transaction\n{KNOWS_DRIVERS}\n{several}"), &said).await;

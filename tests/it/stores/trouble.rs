@@ -1,4 +1,4 @@
-//! What happens when somebody else is at the data, or the server goes away.
+//! Stores whose data is changed by others, or whose server goes away.
 
 use doorstep_domain::RewardRules;
 use doorstep_domain::ports::{Accounts, Audit, Grant, Handover, Readiness, RegisterError};

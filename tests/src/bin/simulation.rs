@@ -1,4 +1,4 @@
-//! Plays schedules of the simulation: one again, or millions.
+//! Plays schedules of the simulation: replays one, or plays millions.
 //!
 //! `cargo run --release -p doorstep-tests --bin simulation -- --seed 42`
 //! `cargo run --release -p doorstep-tests --bin simulation -- --schedules 5000000 [--from 0]`
@@ -50,7 +50,7 @@ fn parse(arguments: &[String]) -> Option<Wanted> {
     }
 }
 
-/// Plays on every core, and answers the broken promise of the lowest seed seen.
+/// Plays on every core. Returns the broken promise with the lowest seed.
 fn play(wanted: &Wanted) -> Option<Broken> {
     let next = AtomicU64::new(wanted.from);
     let end = wanted.from + wanted.count;

@@ -6,16 +6,16 @@ use uuid::Uuid;
 
 use super::sample::{NOW, at_once, entry, name, registered, session, stranger, user};
 
-/// [`Accounts`], as far as it is about users. The money is in [`ledger`](super::ledger).
+/// The part of [`Accounts`] about users. The part about money is in [`ledger`](super::ledger).
 pub async fn accounts(store: Arc<dyn Accounts>) {
-    what_is_registered_is_found(&*store).await;
+    registered_users_are_found(&*store).await;
     a_name_is_one_name_in_any_spelling(&*store).await;
     a_registration_is_whole_or_not_at_all(&*store).await;
     of_many_who_want_one_name_one_gets_it(&store).await;
     users_without_a_gift_are_found_oldest_first(&*store).await;
 }
 
-async fn what_is_registered_is_found(store: &dyn Accounts) {
+async fn registered_users_are_found(store: &dyn Accounts) {
     let ada = user(name());
     let session = session(&ada.user.id, NOW);
     store.register(&ada, &session).await.expect("a new user registers");
@@ -60,7 +60,7 @@ async fn a_registration_is_whole_or_not_at_all(store: &dyn Accounts) {
     let taken = session(&first.user.id, NOW);
     store.register(&first, &taken).await.expect("a new user registers");
 
-    // A session whose token is there already cannot be kept, so the user must not be either.
+    // A session whose token exists already cannot be stored, so the user must not be stored either.
     let second = user(name());
     let session = Session { user_id: second.user.id.clone(), ..taken };
     let answer = store.register(&second, &session).await;
@@ -112,7 +112,7 @@ async fn users_without_a_gift_are_found_oldest_first(store: &dyn Accounts) {
     assert_eq!(some, all[..2], "the limit keeps the oldest");
     assert_eq!(store.users_without(kind, 0).await.expect("answers"), []);
 
-    // Leaves no debts to a suite that comes after.
+    // Leaves nothing owed to a later suite.
     for id in all {
         let gift = entry(&id, 100_000, &id.to_string());
         store.grant(&gift).await.expect("a gift is granted");

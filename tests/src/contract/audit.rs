@@ -6,8 +6,8 @@ use doorstep_domain::{EntryKind, LedgerEntry, RewardRules, UserId};
 use super::positions::{gained, opening, position};
 use super::sample::{entry, registered};
 
-/// [`Audit`], in a store where nobody is registered; `accounts` and `positions` are the same store. What a port cannot
-/// bring about (a balance that is wrong) is for the adapter's own tests.
+/// [`Audit`], in a store without users; `accounts` and `positions` are the same store. Faults that no port can
+/// cause, such as a wrong balance, are tested in the adapters.
 pub async fn audit(
     accounts: Arc<dyn Accounts>,
     positions: Arc<dyn Positions>,
@@ -30,7 +30,7 @@ pub async fn audit(
 
     trades(&*accounts, &*positions, &*store, &ada).await;
 
-    // A second gift for another reason is one too many, and its reason is none.
+    // A second gift with another reference: one finding for the gift, one for the reference.
     let before = report(&*store).await.findings.len();
     let gift = entry(&ben, 1, "again");
     accounts.grant(&gift).await.expect("grants");
@@ -46,7 +46,7 @@ pub async fn audit(
     assert_eq!(found.findings.len(), AuditReport::MAX_FINDINGS);
 }
 
-/// Open and closed positions, and what they earn: all is well only once it is on the ledger.
+/// Open and closed positions and their rewards: the audit is clean only once the rewards are on the ledger.
 async fn trades(
     accounts: &dyn Accounts,
     positions: &dyn Positions,
@@ -73,8 +73,8 @@ async fn trades(
         accounts.grant(&reward).await.expect("grants");
         assert_eq!(report(store).await.findings, [""; 0]);
     }
-    // Money about positions that are none, and rewards that nothing earned, one finding each; that their sum
-    // came out of nowhere is another.
+    // Money for positions that do not exist and rewards that nothing earned: one finding each. Their sum, which
+    // has no source, is another finding.
     for kind in [EntryKind::FirstClose, EntryKind::CloseMilestone] {
         let forged = LedgerEntry { kind, ..entry(user, 1, &position(user).id.to_string()) };
         let before = report(store).await.findings.len();

@@ -10,22 +10,22 @@ use super::sample::{at_once, full_and_bare, notification, notifications, strange
 /// [`Handover`], in a store where nothing was left.
 pub async fn handover(store: Arc<dyn Handover>) {
     assert_eq!(take(&*store, 1).await, [], "this suite wants a store where nothing was left");
-    what_was_left_is_taken_in_its_order_and_gone(&*store).await;
-    what_is_there_stays_as_it_is(&*store).await;
-    what_was_taken_may_be_left_again(&*store).await;
+    left_notifications_are_taken_once_in_their_order(&*store).await;
+    adding_again_changes_nothing(&*store).await;
+    a_taken_notification_may_be_left_again(&*store).await;
     a_limit_takes_the_oldest(&*store).await;
     takers_at_once_never_share(&store).await;
     a_user_s_are_taken_for_them_alone(&*store).await;
-    what_has_expired_is_taken_and_nothing_else(&*store).await;
+    only_expired_notifications_are_taken(&*store).await;
     a_look_takes_nothing(&*store).await;
     whatever_takes_shares_nothing(&store).await;
 }
 
-async fn what_was_left_is_taken_in_its_order_and_gone(store: &dyn Handover) {
+async fn left_notifications_are_taken_once_in_their_order(store: &dyn Handover) {
     let mut left = full_and_bare(&stranger()).to_vec();
     left[1].ttl = Some(Ttl::ZERO);
     left.extend((0..998).map(|_| notification(&stranger())));
-    // Not the order of the ids: that in which they are left counts.
+    // The order in which they are left counts, not the order of their ids.
     left.reverse();
     store.leave(&left).await.expect("leaves a thousand");
     let later = notifications(&stranger(), 3);
@@ -36,7 +36,7 @@ async fn what_was_left_is_taken_in_its_order_and_gone(store: &dyn Handover) {
     assert_eq!(take(store, 2_000).await, []);
 }
 
-async fn what_is_there_stays_as_it_is(store: &dyn Handover) {
+async fn adding_again_changes_nothing(store: &dyn Handover) {
     let [first, second] = [notification(&stranger()), notification(&stranger())];
     store.leave(std::slice::from_ref(&first)).await.expect("leaves");
     let changed = Notification { user_id: stranger(), ..first.clone() };
@@ -44,7 +44,7 @@ async fn what_is_there_stays_as_it_is(store: &dyn Handover) {
     assert_eq!(take(store, 9).await, [first, second]);
 }
 
-async fn what_was_taken_may_be_left_again(store: &dyn Handover) {
+async fn a_taken_notification_may_be_left_again(store: &dyn Handover) {
     let item = notification(&stranger());
     for _ in 0..2 {
         store.leave(std::slice::from_ref(&item)).await.expect("leaves");
@@ -57,7 +57,7 @@ async fn a_limit_takes_the_oldest(store: &dyn Handover) {
     store.leave(&left).await.expect("leaves");
     assert_eq!(take(store, 0).await, []);
     assert_eq!(take(store, 2).await, left[..2]);
-    // What is left later comes later, also when the numbers before it are free again.
+    // Later ones come later, even when earlier numbers are free again.
     let more = notifications(&stranger(), 2);
     store.leave(&more).await.expect("leaves");
     assert_eq!(take(store, 9).await, [&left[2..], &more[..]].concat());
@@ -90,7 +90,7 @@ async fn takers_at_once_never_share(store: &Arc<dyn Handover>) {
     for some in &taken {
         assert!(some.is_sorted_by_key(|n| numbers[&n.id]), "each in the order left");
     }
-    // One who finds the rest in another's hands is done; nothing may be left all the same.
+    // A taker that finds nothing stops, although another one may still be working; in the end nothing may remain.
     let mut all: Vec<_> = taken.concat().into_iter().map(|n| n.id).collect();
     all.extend(take(&**store, 2_000).await.into_iter().map(|n| n.id));
     assert_eq!(all.len(), left.len(), "each once");
@@ -111,7 +111,7 @@ async fn a_user_s_are_taken_for_them_alone(store: &dyn Handover) {
     assert_eq!(take(store, 9).await, his);
 }
 
-async fn what_has_expired_is_taken_and_nothing_else(store: &dyn Handover) {
+async fn only_expired_notifications_are_taken(store: &dyn Handover) {
     let at =
         |seconds: u64| Timestamp::from_micros(1_700_000_000_000_000) + Duration::from_secs(seconds);
     let ends = |seconds: u32| Notification {
@@ -123,7 +123,7 @@ async fn what_has_expired_is_taken_and_nothing_else(store: &dyn Handover) {
     store.leave(&left).await.expect("leaves");
     let nothing: [Notification; 0] = [];
     assert_eq!(store.take_expired(at(9), 9).await.expect("takes"), nothing);
-    // The moment itself is the end.
+    // A notification expires at exactly its deadline.
     assert_eq!(store.take_expired(at(10), 9).await.expect("takes"), left[1..2]);
     assert_eq!(store.take_expired(at(40), 1).await.expect("takes"), left[..1]);
     assert_eq!(store.take_expired(at(40), 9).await.expect("takes"), left[2..3]);
@@ -145,7 +145,7 @@ async fn a_look_takes_nothing(store: &dyn Handover) {
     assert_eq!(take(store, 9).await, left);
 }
 
-/// Nodes that claim for a user, that end what has expired, and that start, all at once.
+/// Nodes that take for a user, that take expired ones, and that take everything, all at once.
 async fn whatever_takes_shares_nothing(store: &Arc<dyn Handover>) {
     let ada = stranger();
     let mut left = notifications(&ada, 600);

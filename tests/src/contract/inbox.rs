@@ -9,22 +9,22 @@ use super::sample::{NOW, at_once, full_and_bare, notification, notifications, st
 
 /// [`Inbox`].
 pub async fn inbox(store: Arc<dyn Inbox>) {
-    what_is_added_is_there_as_it_was(&*store).await;
-    what_is_there_stays_as_it_is(&*store).await;
+    added_items_are_read_back(&*store).await;
+    adding_again_changes_nothing(&*store).await;
     a_thousand_at_a_time_keep_their_order(&*store).await;
     the_undelivered_come_oldest_first(&*store).await;
     how_it_came_in_is_remembered(&*store).await;
-    what_was_delivered_is_not_undelivered(&*store).await;
+    delivered_items_are_not_undelivered(&*store).await;
     reading_one_delivers_it(&*store).await;
     reading_all_answers_what_was_undelivered(&*store).await;
     pages_go_back_from_the_newest(&*store).await;
-    nobody_touches_another_users_items(&*store).await;
-    what_is_read_by_many_at_once_is_answered_once(&store).await;
+    another_users_items_cannot_be_changed(&*store).await;
+    concurrent_reads_return_each_item_once(&store).await;
 }
 
 const LATER: Timestamp = Timestamp::from_micros(NOW.as_micros() + 1);
 
-async fn what_is_added_is_there_as_it_was(store: &dyn Inbox) {
+async fn added_items_are_read_back(store: &dyn Inbox) {
     for user in [stranger(), UserId::from(Uuid::now_v7())] {
         let added = full_and_bare(&user);
         add(store, &added).await;
@@ -38,7 +38,7 @@ async fn what_is_added_is_there_as_it_was(store: &dyn Inbox) {
     assert_eq!(page(store, &nobody, false).await, []);
 }
 
-async fn what_is_there_stays_as_it_is(store: &dyn Inbox) {
+async fn adding_again_changes_nothing(store: &dyn Inbox) {
     let user = stranger();
     let [first, second] = full_and_bare(&user);
     add(store, std::slice::from_ref(&first)).await;
@@ -56,7 +56,7 @@ async fn a_thousand_at_a_time_keep_their_order(store: &dyn Inbox) {
     for _ in 0..500 {
         added.extend([notification(&one), notification(&two)]);
     }
-    // Not the order of the ids: that in which they are added counts.
+    // The order in which they are added counts, not the order of their ids.
     added.reverse();
     add(store, &added).await;
     for user in [one, two] {
@@ -78,7 +78,7 @@ async fn the_undelivered_come_oldest_first(store: &dyn Inbox) {
     assert_eq!(store.undelivered(&user, 0).await.expect("answers"), []);
 }
 
-/// How an item came in is kept with it, whoever asks.
+/// Every query returns with an item how it entered the inbox.
 async fn how_it_came_in_is_remembered(store: &dyn Inbox) {
     let user = stranger();
     let [kept, promoted] = full_and_bare(&user);
@@ -99,7 +99,7 @@ async fn how_it_came_in_is_remembered(store: &dyn Inbox) {
     assert_eq!(answer, Some(vec![read(promoted)]));
 }
 
-async fn what_was_delivered_is_not_undelivered(store: &dyn Inbox) {
+async fn delivered_items_are_not_undelivered(store: &dyn Inbox) {
     let user = stranger();
     let added = notifications(&user, 3);
     add(store, &added).await;
@@ -186,7 +186,7 @@ async fn pages_go_back_from_the_newest(store: &dyn Inbox) {
     assert_eq!(store.page(&user, false, unknown, 9).await.expect("answers"), []);
 }
 
-async fn nobody_touches_another_users_items(store: &dyn Inbox) {
+async fn another_users_items_cannot_be_changed(store: &dyn Inbox) {
     let [owner, other] = [stranger(), stranger()];
     let item = notification(&owner);
     add(store, std::slice::from_ref(&item)).await;
@@ -197,7 +197,7 @@ async fn nobody_touches_another_users_items(store: &dyn Inbox) {
     assert_eq!(undelivered(store, &owner).await, [item]);
 }
 
-async fn what_is_read_by_many_at_once_is_answered_once(store: &Arc<dyn Inbox>) {
+async fn concurrent_reads_return_each_item_once(store: &Arc<dyn Inbox>) {
     let user = stranger();
     let added = notifications(&user, 50);
     add(&**store, &added).await;
@@ -216,7 +216,7 @@ async fn what_is_read_by_many_at_once_is_answered_once(store: &Arc<dyn Inbox>) {
     );
 }
 
-/// Adds what its policy puts here.
+/// Adds notifications whose policy is the inbox.
 async fn add(store: &dyn Inbox, notifications: &[Notification]) {
     store.add(notifications, EnteredBy::Policy).await.expect("adds");
 }
@@ -233,7 +233,7 @@ fn notifications_of(items: Vec<InboxItem>) -> Vec<Notification> {
     items.into_iter().map(|item| item.notification).collect()
 }
 
-/// The item that [`add`] makes of it.
+/// The item that [`add`] creates from it.
 fn unread(notification: &Notification) -> InboxItem {
     InboxItem { notification: notification.clone(), by: EnteredBy::Policy, read_at: None }
 }

@@ -6,11 +6,11 @@ use uuid::Uuid;
 
 use super::sample::{at_once, entry, registered};
 
-/// [`Accounts`], as far as it is about money.
+/// The part of [`Accounts`] about money.
 pub async fn ledger(store: Arc<dyn Accounts>) {
     a_grant_is_on_the_ledger_and_in_the_balance(&*store).await;
     a_fact_is_rewarded_once(&*store).await;
-    nobody_is_granted_nothing(&*store).await;
+    an_unknown_user_is_granted_nothing(&*store).await;
     a_balance_stays_in_its_bounds(&*store).await;
     the_newest_entries_come_first_page_by_page(&*store).await;
     of_many_grants_for_one_fact_one_counts(&store).await;
@@ -44,7 +44,7 @@ async fn a_fact_is_rewarded_once(store: &dyn Accounts) {
     assert_eq!(store.grant(&theirs).await.expect("answers"), Grant::Granted, "another user's");
 }
 
-async fn nobody_is_granted_nothing(store: &dyn Accounts) {
+async fn an_unknown_user_is_granted_nothing(store: &dyn Accounts) {
     let nobody = UserId::from(Uuid::now_v7());
     refuses(store, &entry(&nobody, 100, "fact")).await;
     assert_eq!(entries(store, &nobody).await, []);

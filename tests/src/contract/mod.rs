@@ -1,7 +1,7 @@
-//! What each port promises, as a suite that every adapter runs.
+//! The promises of each port, as a suite that every adapter runs.
 //!
-//! Each function takes the adapter behind its port, writes through it and reads back what it wrote; it
-//! panics, as a test does, where a promise of the port's documentation does not hold. A store of your own:
+//! Each function takes the adapter behind its port, writes through it and reads back what it wrote. It panics,
+//! as a test does, where a promise of the port's documentation does not hold. For your own store:
 //!
 //! ```no_run
 //! use std::sync::Arc;
@@ -16,8 +16,8 @@
 //! # }
 //! ```
 //!
-//! Users and notifications are new in every run, so a store may be used for several suites; only
-//! [`handover`] and [`audit`] want one that holds nothing else.
+//! Users and notifications are new in every run, so several suites can use one store. Only [`handover`] and
+//! [`audit`] need a store that holds nothing else.
 #![allow(clippy::missing_panics_doc, reason = "to panic is how these say that a promise is broken")]
 
 mod accounts;

@@ -18,9 +18,9 @@ const PLENTY: NonZeroUsize = NonZeroUsize::new(1000).unwrap();
 /// [`Positions`]; `accounts` is the same store.
 pub async fn positions(accounts: Arc<dyn Accounts>, store: Arc<dyn Positions>) {
     let both = Both { accounts, store };
-    both.what_is_kept_is_read_back().await;
+    both.stored_positions_are_read_back().await;
     both.opening_reserves_and_closing_settles().await;
-    both.what_cannot_be_opened_changes_nothing().await;
+    both.a_refused_opening_changes_nothing().await;
     both.a_key_opens_one_position_a_day().await;
     both.one_of_many_closers_closes().await;
     both.no_balance_falls_below_zero_however_many_open_at_once().await;
@@ -39,7 +39,7 @@ fn price(text: &str) -> Price {
     text.parse().expect("a price")
 }
 
-/// Costs 10.00.
+/// A position that costs 10.00.
 pub(super) fn position(user_id: &UserId) -> Position {
     let order = Order {
         symbol: "BTC-USD".parse().expect("a symbol"),
@@ -57,13 +57,13 @@ pub(super) fn opening(position: &Position) -> Opening {
     Opening { position: position.clone(), entry, key: None, max_open: PLENTY }
 }
 
-/// At a gain of 1.00.
+/// The same position, closed with a gain of 1.00.
 pub(super) fn gained(position: &Position) -> Position {
     position.clone().closed_at(price("110"), CloseReason::User, NOW + Duration::from_secs(1))
 }
 
 impl Both {
-    /// Somebody with so much money.
+    /// A user with this much money, in minor units.
     async fn somebody(&self, minor: i64) -> UserId {
         let user = registered(&*self.accounts).await.id;
         self.accounts.grant(&entry(&user, minor, &user.to_string())).await.expect("grants");
@@ -94,7 +94,7 @@ impl Both {
         self.accounts.entries(user, None, 1000).await.expect("entries")
     }
 
-    /// The balance, which must be what the entries say.
+    /// The balance, which must be the sum of the entries.
     async fn exact_balance(&self, user: &UserId) -> i64 {
         let entries = self.entries(user).await;
         let sum: i64 = entries.iter().map(|entry| entry.amount.minor_units()).sum();
@@ -102,7 +102,7 @@ impl Both {
         sum
     }
 
-    async fn what_is_kept_is_read_back(&self) {
+    async fn stored_positions_are_read_back(&self) {
         let user = self.somebody(1_000_000_000_000).await;
         let bare = position(&user);
         let mut full = Position {
@@ -141,7 +141,7 @@ impl Both {
         assert_eq!(self.close(&closed).await, Close::AlreadyClosed);
         assert_eq!(self.exact_balance(&user).await, 5100);
 
-        // Everything lost: settled all the same, with nothing.
+        // A total loss is settled too, with an amount of zero.
         let position = self.opened(&user).await;
         let ruined = position.closed_at(price("0.000001"), CloseReason::Liquidated, NOW);
         self.close(&ruined).await;
@@ -151,7 +151,7 @@ impl Both {
         assert_eq!((newest.kind, newest.amount, newest.reference), expected);
     }
 
-    async fn what_cannot_be_opened_changes_nothing(&self) {
+    async fn a_refused_opening_changes_nothing(&self) {
         let user = self.somebody(1999).await;
         self.opened(&user).await;
         let error = self.store.open(&opening(&position(&user))).await;
@@ -175,7 +175,7 @@ impl Both {
         assert!(matches!(error, Err(OpenError::Store(StoreError::Corrupt(_)))), "{error:?}");
         assert_eq!(self.find(&nobody).await, None);
 
-        // Nobody closes what is another's, or not there.
+        // A position of another user, or one that does not exist, cannot be closed.
         let ada = self.opened(&rich).await;
         let stolen = Position { user_id: user.clone(), ..gained(&ada) };
         assert_eq!(self.close(&stolen).await, Close::AlreadyClosed);
@@ -189,7 +189,7 @@ impl Both {
         let key: IdempotencyKey = format!("order '{}'", Uuid::now_v7()).parse().expect("a key");
         let with_key = |position| Opening { key: Some(key.clone()), ..opening(&position) };
 
-        // Many at once: one opens, all others are told which.
+        // Many at once: one opens a position, all others get that position.
         let openings: Vec<_> = (0..16).map(|_| with_key(position(&ada))).collect();
         let store = &self.store;
         let answers = at_once(openings.into_iter().map(|opening| {
@@ -208,7 +208,7 @@ impl Both {
         assert_eq!(self.exact_balance(&ada).await, 99_000);
         assert_eq!(store.opened_with(&ada, &key, NOW).await.expect("looks"), Some(first.clone()));
 
-        // Closed or not, and only this user's.
+        // The key also finds a closed position, and only for this user.
         let closed = gained(first);
         self.close(&closed).await;
         let again = store.open(&with_key(position(&ada))).await.expect("opens");
@@ -216,7 +216,7 @@ impl Both {
         assert_eq!(store.opened_with(&ben, &key, NOW).await.expect("looks"), None);
         assert_eq!(store.open(&with_key(position(&ben))).await.expect("opens"), Open::Opened);
 
-        // The next day it is a new key.
+        // After a day the key is free again.
         let just = NOW + IdempotencyKey::KEPT - Duration::from_micros(1);
         assert!(store.opened_with(&ada, &key, just).await.expect("looks").is_some());
         let tomorrow = NOW + IdempotencyKey::KEPT;
@@ -225,7 +225,7 @@ impl Both {
         assert_eq!(store.open(&with_key(new.clone())).await.expect("opens"), Open::Opened);
         assert_eq!(store.opened_with(&ada, &key, tomorrow).await.expect("looks"), Some(new));
 
-        // What was not opened has not used its key.
+        // An order that was refused does not use its key.
         let poor = self.somebody(0).await;
         assert!(store.open(&with_key(position(&poor))).await.is_err());
         assert_eq!(store.opened_with(&poor, &key, NOW).await.expect("looks"), None);

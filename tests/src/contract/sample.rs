@@ -1,4 +1,4 @@
-//! Things to write into a store: new in every call, awkward where a store might stumble.
+//! Values to write into a store: new in every call, and awkward on purpose.
 
 use std::future::Future;
 
@@ -10,12 +10,12 @@ use doorstep_domain::{
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-/// A moment to count from, with odd microseconds, so that a store that rounds is found out.
+/// The current time of the suites. Its odd microseconds reveal a store that rounds.
 pub(super) const NOW: Timestamp = Timestamp::from_micros(1_750_000_000_123_457);
 
 pub(super) fn name() -> Username {
     let unique = Uuid::now_v7().simple().to_string();
-    // The last digits are the random ones; one capital, so that spelling matters.
+    // The last digits are the random ones. The capital makes the spelling matter.
     format!("Ada-{}", &unique[12..]).parse().expect("a username")
 }
 
@@ -33,7 +33,7 @@ pub(super) fn session(user_id: &UserId, expires_at: Timestamp) -> Session {
     Session { token: TokenHash::new(digest), user_id: user_id.clone(), expires_at }
 }
 
-/// Somebody who is registered.
+/// A registered user.
 pub(super) async fn registered(store: &dyn Accounts) -> User {
     let user = user(name());
     let session = session(&user.user.id, NOW);
@@ -41,7 +41,7 @@ pub(super) async fn registered(store: &dyn Accounts) -> User {
     user.user
 }
 
-/// The welcome gift, or, with another reference, one that the welcome gift's rules let through.
+/// The welcome gift, or one that its rules allow, with another reference.
 pub(super) fn entry(user_id: &UserId, minor: i64, reference: &str) -> LedgerEntry {
     LedgerEntry {
         id: EntryId::new(Uuid::now_v7()),
@@ -53,7 +53,7 @@ pub(super) fn entry(user_id: &UserId, minor: i64, reference: &str) -> LedgerEntr
     }
 }
 
-/// Somebody of whom no store has heard: a string of a backend's own, not a UUID, with what SQL could trip over.
+/// A user unknown to every store: not a UUID but a backend's own string, with characters that need care in SQL.
 pub(super) fn stranger() -> UserId {
     format!("zoë's \"cart\"/{}\\0\0%", Uuid::now_v7()).parse().expect("a user id")
 }
@@ -75,7 +75,7 @@ pub(super) fn notifications(user_id: &UserId, count: usize) -> Vec<Notification>
     (0..count).map(|_| notification(user_id)).collect()
 }
 
-/// Two of the same user that differ in all that may be left out.
+/// Two notifications of the same user: one has every optional field, the other none.
 pub(super) fn full_and_bare(user_id: &UserId) -> [Notification; 2] {
     let full = Notification {
         topic: Some("order/7".parse().expect("a topic")),
@@ -94,7 +94,7 @@ pub(super) fn full_and_bare(user_id: &UserId) -> [Notification; 2] {
     [full, bare]
 }
 
-/// Runs them all at once, on as many threads as there are, and answers what they answered.
+/// Runs all of them at once, on all threads of the runtime. Returns their results.
 pub(super) async fn at_once<T: Send + 'static>(
     tasks: impl IntoIterator<Item = impl Future<Output = T> + Send + 'static>,
 ) -> Vec<T> {

@@ -8,16 +8,16 @@ use uuid::Uuid;
 
 use super::sample::{NOW, name, registered, session, user};
 
-/// [`Sessions`]; `accounts` is the same store, for the users whose sessions they are.
+/// [`Sessions`]; `accounts` is the same store, for the users of the sessions.
 pub async fn sessions(accounts: Arc<dyn Accounts>, store: Arc<dyn Sessions>) {
     a_registration_opens_the_first(&*accounts, &*store).await;
     a_session_is_found_until_it_expires(&*accounts, &*store).await;
     a_closed_session_is_gone(&*accounts, &*store).await;
-    what_has_expired_is_purged(&*accounts, &*store).await;
-    nobody_has_no_session(&*store).await;
+    expired_sessions_are_purged(&*accounts, &*store).await;
+    an_unknown_user_gets_no_session(&*store).await;
 }
 
-/// The smallest step of time.
+/// The resolution of timestamps.
 const TICK: Duration = Duration::from_micros(1);
 
 async fn a_registration_opens_the_first(accounts: &dyn Accounts, store: &dyn Sessions) {
@@ -54,7 +54,7 @@ async fn a_closed_session_is_gone(accounts: &dyn Accounts, store: &dyn Sessions)
     assert_eq!(store.find(&other.token, NOW).await.expect("answers"), Some(other));
 }
 
-async fn what_has_expired_is_purged(accounts: &dyn Accounts, store: &dyn Sessions) {
+async fn expired_sessions_are_purged(accounts: &dyn Accounts, store: &dyn Sessions) {
     let ada = registered(accounts).await.id;
     store.purge(NOW).await.expect("answers");
     let earlier = NOW - Duration::from_hours(1);
@@ -69,7 +69,7 @@ async fn what_has_expired_is_purged(accounts: &dyn Accounts, store: &dyn Session
     assert_eq!(store.purge(NOW).await.expect("answers"), 0);
 }
 
-async fn nobody_has_no_session(store: &dyn Sessions) {
+async fn an_unknown_user_gets_no_session(store: &dyn Sessions) {
     let session = session(&UserId::from(Uuid::now_v7()), Timestamp::MAX);
     assert!(store.open(&session).await.is_err(), "its user must exist");
     assert_eq!(store.find(&session.token, NOW).await.expect("answers"), None);

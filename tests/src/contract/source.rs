@@ -43,7 +43,7 @@ async fn rows_go_from_waiting_to_accepted_to_forgotten(source: &impl SourceUnder
         assert_eq!(row.payload, WrittenPayload::Json(format!("{number}")));
         assert_eq!((row.topic.as_deref(), row.ttl, row.policy.as_deref()), (None, None, None));
     }
-    let all = places(rows).await;
+    let all = places(rows);
     assert!(all.is_sorted() && all.len() == 5, "{all:?}");
     // To look changes nothing.
     assert_eq!(places(node.take(2).await.expect("taken")), all[..2]);
@@ -71,7 +71,7 @@ async fn a_lease_is_one_nodes_and_its_number_guards_every_write(source: &impl So
     let first = one.lease().await.expect("taken").expect("free");
     assert_eq!(two.lease().await.expect("looked"), None);
     one.renew(first).await.expect("still its own");
-    let all = places(one.take(10).await.expect("taken")).await;
+    let all = places(one.take(10).await.expect("taken"));
     source.lease_ends().await;
     let second = two.lease().await.expect("taken").expect("free");
     assert!(second > first);

@@ -1,4 +1,4 @@
-//! The promises, held against what happened.
+//! Checks the promises against what happened.
 
 use doorstep_application::delivery::Held;
 use doorstep_domain::ports::Clock;
@@ -11,13 +11,13 @@ use super::world::{Life, State, USERS, World};
 type Checked = Result<(), String>;
 
 impl World {
-    /// What must hold after every step, once everything has happened that needs no time to pass.
+    /// What must hold after every step, once everything that can happen without time passing has happened.
     pub(super) fn check(&self, node: &Node) -> Checked {
         let state = self.state();
         if let Some(what) = &state.broken {
             return Err(what.clone());
         }
-        self.check_bounds(&state)?;
+        Self::check_bounds(&state)?;
         check_order(&state)?;
         let calm = Instant::now() > state.trouble_until && !self.stores.in_trouble();
         if calm {
@@ -32,7 +32,7 @@ impl World {
         Ok(())
     }
 
-    fn check_bounds(&self, state: &State) -> Checked {
+    fn check_bounds(state: &State) -> Checked {
         let open = |life: &&Life| life.is_open() && life.is_deferred();
         let pending = state.lives.values().filter(open).count();
         if pending > MAX_PENDING {
@@ -41,7 +41,7 @@ impl World {
         Ok(())
     }
 
-    /// Whoever is there and well has everything that was accepted for them.
+    /// A user with a working connection has everything that was accepted for them.
     fn check_nothing_missed(&self, state: &State) -> Checked {
         let now = self.now();
         for connection in state.connections.values().filter(|c| !c.half_open) {
@@ -61,7 +61,7 @@ impl World {
         Ok(())
     }
 
-    /// At the very end: everything has ended, and nothing is left.
+    /// At the end of the schedule: every notification has ended, and nothing is left.
     pub(super) async fn check_end(&self, node: &Node) -> Checked {
         self.check(node)?;
         let held = node.delivery.held();
@@ -98,17 +98,17 @@ impl World {
 }
 
 impl State {
-    /// When one more is accepted for a user who is away, and was when delivery asked, no more wait than may.
+    /// When a notification is accepted for a user who is absent, and was when delivery asked, the limits hold.
     pub(super) fn check_mailbox(&mut self, accepted: NotificationId, now: Timestamp) {
         let user = self.lives[&accepted].user;
-        // One that replaces another makes the mailbox no larger.
+        // A notification that replaces another does not make the mailbox larger.
         let adds = self.lives[&accepted].notification.topic.is_none();
         let deferred = adds && self.lives[&accepted].is_deferred();
         let away = self.not_reading.contains(&user);
         if !deferred || !away || self.connections.values().any(|c| c.user == user) {
             return;
         }
-        // One whose TTL has ended may lie on its way to the inbox, and one that was pushed may still be in flight.
+        // An expired one may be on its way to the inbox, and a pushed one may still be in flight.
         let waits = |life: &&Life| {
             let here = life.notification.id == accepted || life.is_open();
             here && !life.push_begun
@@ -129,7 +129,7 @@ fn check_order(state: &State) -> Checked {
         return Ok(());
     }
     for (user, kept) in (0..USERS).flat_map(|user| [(user, false), (user, true)]) {
-        // Promoted ones are pushed from the inbox, after what was pushed meanwhile.
+        // Promoted notifications are pushed later, from the inbox.
         let counts = |life: &&Life| {
             life.user == user
                 && life.accepted
@@ -150,7 +150,7 @@ fn check_order(state: &State) -> Checked {
 }
 
 impl Life {
-    /// Accepted, and its end is still to come.
+    /// Accepted, and not ended yet.
     fn is_open(&self) -> bool {
         self.accepted && !self.gone && self.outcome.is_none()
     }

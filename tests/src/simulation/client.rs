@@ -1,4 +1,4 @@
-//! What clients do: connect, vanish, acknowledge in time, late, twice, never, or in another's name.
+//! The clients: they connect, vanish, and acknowledge in time, late, twice, never, or for another user.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
@@ -14,7 +14,7 @@ use super::dice::Dice;
 use super::node::Node;
 use super::world::{Connection, World, short, user};
 
-/// The server registers the connection first, then says that the user has arrived.
+/// Like the server: registers the connection first, then reports the arrival.
 pub(super) fn connect(world: &Arc<World>, node: &Node, who: u64, acks: bool) {
     connect_to(world, &node.delivery, who, acks);
 }
@@ -38,7 +38,7 @@ pub(super) fn connect_to(world: &Arc<World>, delivery: &Arc<Delivery>, who: u64,
     delivery.arrived(&user(who));
 }
 
-/// The server forgets the connection first, then says that somebody has departed.
+/// Like the server: removes the connection first, then reports the departure.
 pub(super) fn disconnect(world: &World, node: &Node, who: u64) {
     disconnect_from(world, &node.delivery, who);
 }
@@ -62,7 +62,7 @@ pub(super) fn disconnect_all(world: &World, node: &Node, who: u64) {
     }
 }
 
-/// A peer vanishes without a word.
+/// A peer vanishes without closing the connection.
 pub(super) fn half_open(world: &World, who: u64) {
     if let Some(c) = world.state().connections.values_mut().find(|c| c.user == who && c.acks) {
         c.half_open = true;
@@ -78,7 +78,7 @@ struct Socket {
 }
 
 impl Socket {
-    /// Takes what the connection is handed, a frame at a time.
+    /// Reads the frames of the connection, one at a time.
     async fn read(self, world: Arc<World>, mut frames: UnboundedReceiver<NotificationId>) {
         while let Some(id) = frames.recv().await {
             tokio::task::yield_now().await;
@@ -94,8 +94,8 @@ impl Socket {
         }
     }
 
-    /// Acknowledges, more or less: at once, late, twice, or not at all. Late ones come even after the connection
-    /// has ended, as over the next one.
+    /// Acknowledges at once, late, twice, or not at all. A late acknowledgement may come after the connection has
+    /// ended, as if sent over the next one.
     fn acknowledge(&self, world: &Arc<World>, id: NotificationId) {
         let (times, after) = {
             let dice = &mut world.state().dice;
@@ -126,12 +126,12 @@ fn acknowledge_one(world: &World, delivery: &Delivery, who: u64, id: Notificatio
         state.break_promise(format!("the acknowledgement of {id} was ignored"));
     }
     if let Some(life) = state.lives.get_mut(&id) {
-        // The observers are told in a moment; another acknowledgement may come first.
+        // Another acknowledgement may come before the observers are told.
         life.acknowledged |= ended;
     }
 }
 
-/// Whether an acknowledgement of this one must end it: this node pushed it, and its TTL has not ended.
+/// Whether an acknowledgement must end it: this node pushed it, and its TTL has not ended.
 fn counts(world: &World, id: NotificationId) -> bool {
     let (state, now) = (world.state(), world.now());
     let life = &state.lives[&id];
@@ -141,7 +141,8 @@ fn counts(world: &World, id: NotificationId) -> bool {
     deferred && open && life.pushed_in == Some(state.node_life)
 }
 
-/// Acknowledges what is not theirs, does not exist, or was never pushed. Nothing may come of it.
+/// Acknowledges a notification of another user, one that does not exist, or one that was never pushed. This
+/// must have no effect.
 pub(super) fn forge(dice: &mut Dice, world: &World, node: &Node, who: u64) {
     let state = world.state();
     let victims: Vec<_> = state

@@ -1,4 +1,4 @@
-/// Seeded randomness: `SplitMix64` (Steele, Lea, Flood 2014). The same seed throws the same dice everywhere.
+/// Seeded randomness: `SplitMix64` (Steele, Lea, Flood 2014). The same seed gives the same sequence everywhere.
 pub(super) struct Dice(u64);
 
 impl Dice {
@@ -6,7 +6,7 @@ impl Dice {
         Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0x5DEE_CE66_D1CE_4E5B)
     }
 
-    /// Dice of one's own, so that whoever throws more often does not change another's luck.
+    /// Independent dice: how often one part of the simulation throws does not affect the others.
     pub(super) fn fork(&mut self) -> Self {
         Self(self.throw())
     }

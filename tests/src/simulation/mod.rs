@@ -1,29 +1,30 @@
 //! A deterministic, seeded simulation of the real delivery policy: virtual time, one thread, simulated
-//! connections and stores, and everything going wrong that can.
+//! connections and stores, and every kind of failure.
 //!
 //! [`run`] plays one schedule: a few hundred steps of notifications, arrivals, departures, half-open
 //! connections, pushes that fail or hang, acknowledgements that are lost, late, doubled or forged, topic
 //! storms, full mailboxes and a full node, an inbox that is slow or away, planned stops, crashes and
-//! restarts. After each step it holds what happened against the promises (`checks`). The same seed plays the
+//! restarts. After each step it checks the promises against what happened (`checks`). The same seed plays the
 //! same schedule.
 //!
-//! It bites. These bugs were put in one at a time, and the schedules of seeds 0 and up found each, so many
-//! schedules later at the latest:
+//! It finds bugs. Each of these was put in alone, and playing the seeds from 0 upwards found it after this many
+//! schedules at most:
 //!
 //! | bug | found after |
 //! | --- | --- |
-//! | presence looked at before the notification is in the mailbox | 2 |
-//! | a flush that does not hold the mailbox against another | 4 |
-//! | an acknowledgement that comes after the connection has ended is ignored | 1 |
-//! | the expiry ends what a flush is just pushing | 246 |
-//! | a handover without what is in flight | 179 |
+//! | presence is checked before the notification is in the mailbox | 2 |
+//! | a flush does not lock the mailbox against another flush | 4 |
+//! | an acknowledgement after the end of its connection is ignored | 1 |
+//! | the expiry ends a notification that a flush is pushing | 246 |
+//! | a handover leaves out notifications in flight | 179 |
 //!
-//! And it found what nobody had put in: a failed push whose notification ended before its next try left
-//! those behind it to nobody; a node smaller than a batch took up nothing; a push that nobody took made the
-//! inbox come second; a stop that promoted last marked nothing delivered any more.
+//! It also found bugs that were in the code: when a notification ended between a failed push and the next try,
+//! those queued behind it were never pushed; a node with less room than a batch took up nothing; a push without
+//! a receiver changed the order between mailbox and inbox; a stop whose last step was a promotion did not mark
+//! the rest as delivered.
 //!
 //! `cargo test -p doorstep-tests --test it simulation` plays 20,000 schedules;
-//! `cargo run --release -p doorstep-tests --bin simulation -- --seed 42` plays one again, and
+//! `cargo run --release -p doorstep-tests --bin simulation -- --seed 42` replays one, and
 //! `-- --schedules 5000000` plays millions.
 
 mod checks;
@@ -41,7 +42,7 @@ use self::dice::Dice;
 use self::node::{KINDS, Node};
 use self::world::World;
 
-/// What a schedule saw.
+/// The counts of one schedule.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Played {
     /// Steps taken.
@@ -52,28 +53,28 @@ pub struct Played {
     pub delivered: u64,
 }
 
-/// A promise that was broken: which, and at which step.
+/// A broken promise: which one, and at which step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Broken {
-    /// Plays the schedule again.
+    /// The seed that replays the schedule.
     pub seed: u64,
     /// Counted from 0.
     pub step: u64,
-    /// What was promised and did not happen, or the reverse.
+    /// What was expected and did not happen, or the reverse.
     pub what: String,
-    /// All that happened, in words; empty unless asked for.
+    /// Everything that happened, in words; empty unless requested.
     pub story: Vec<String>,
 }
 
-/// Plays the schedule of this seed on a runtime of its own.
+/// Plays the schedule of this seed on its own runtime.
 pub fn run(seed: u64) -> Result<Played, Broken> {
     run_telling(seed, false)
 }
 
-/// The same; a broken promise comes with the story of how it came about.
+/// Like [`run`], and a broken promise includes the story of how it happened.
 ///
 /// # Panics
-/// When there is no runtime to play on.
+/// When no runtime can be built.
 pub fn run_telling(seed: u64, tell: bool) -> Result<Played, Broken> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -115,7 +116,7 @@ async fn play_steps(
     finish(world, &mut node).await
 }
 
-/// Lets everything happen that needs no time to pass.
+/// Lets everything happen that can happen without time passing.
 async fn settle() {
     for _ in 0..40 {
         tokio::task::yield_now().await;
@@ -145,14 +146,26 @@ async fn take_step(dice: &mut Dice, world: &Arc<World>, node: &mut Node) {
         72..74 => node.stop_and_restart(world).await,
         74 => node.crash_and_restart(world).await,
         75..85 => tokio::time::sleep(Duration::from_millis(1 + dice.below(20))).await,
-        85..95 => tokio::time::sleep(Duration::from_millis(100 + dice.below(1500))).await,
+        85..87 => recall(dice, world, node).await,
+        87..95 => tokio::time::sleep(Duration::from_millis(100 + dice.below(1500))).await,
         _ => tokio::time::sleep(Duration::from_millis(2000 + dice.below(10_000))).await,
     }
 }
 
+/// A sender takes back something that it sent: one of the last, so that it may be anywhere on its way.
+async fn recall(dice: &mut Dice, world: &Arc<World>, node: &Node) {
+    let Some(id) = world.one_of_the_last(dice.below(12)) else { return };
+    let before = world.state().lives[&id].push_begun;
+    let recalled = node.delivery.recall(id).await;
+    world.tell(|| format!("recall of {}: {recalled:?}", world::short(id)));
+    if let Ok(Some(recall)) = recalled {
+        world.recalled(id, recall, before);
+    }
+}
+
 async fn send(dice: &mut Dice, world: &Arc<World>, node: &Node, user: u64) {
-    // No two at one moment, so that the time of creation tells the order. Most are so close that no socket has
-    // taken the one before.
+    // No two at the same moment, so that the creation time gives the order. Most are so close together that no
+    // socket has taken the previous one.
     if dice.one_in(4) {
         tokio::time::sleep(Duration::from_millis(1)).await;
     } else {
@@ -168,7 +181,7 @@ async fn send(dice: &mut Dice, world: &Arc<World>, node: &Node, user: u64) {
     }
 }
 
-/// Fair weather, everybody comes, everything ends: what was promised has happened, and nothing is left.
+/// The end: failures stop, every user connects, every notification ends. All promises are kept, nothing is left.
 async fn finish(world: &Arc<World>, node: &mut Node) -> Result<(), String> {
     world.fair_weather();
     world.state().quiet = true;

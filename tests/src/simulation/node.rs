@@ -1,4 +1,4 @@
-//! The node: the real delivery on simulated ports, started, stopped and killed.
+//! The node: the real delivery on simulated ports. It is started, stopped and killed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use doorstep_domain::Ttl;
 use super::ports::Ports;
 use super::world::World;
 
-/// Kinds of notifications, a rule each.
+/// The kinds of notifications, each with its rule.
 pub(super) const KINDS: [&str; 6] = ["plain", "brief", "few", "inbox", "promote", "now"];
 
 pub(super) const MAX_PER_USER: usize = 5;
@@ -58,14 +58,14 @@ impl Node {
         let delivery = Arc::new(delivery);
         let taken_up = delivery.take_up().await.expect("the stores answer at a start");
         world.tell(|| format!("a node started, and took up {taken_up}"));
-        // Nobody connects before what an earlier node left is taken up.
+        // Users connect only after the node has taken up what an earlier node left.
         world.state().delivery = Arc::downgrade(&delivery);
         Self { delivery }
     }
 
-    /// A deploy: connections are closed, what waits is handed over, the next node takes it up.
+    /// A deployment: connections are closed, waiting notifications are handed over, and the next node takes them up.
     pub(super) async fn stop_and_restart(&mut self, world: &Arc<World>) {
-        // Handing over to a store that stays away is the one planned loss; it has a test of its own.
+        // The handover to an unavailable store is the one planned loss; another test covers it.
         world.fair_weather();
         for user in 0..super::world::USERS {
             super::client::disconnect_all(world, self, user);
@@ -76,7 +76,7 @@ impl Node {
         *self = Self::start(world).await;
     }
 
-    /// kill -9: what was only in memory is lost, what is in the stores is not.
+    /// `kill -9`: everything in memory is lost; everything in the stores stays.
     pub(super) async fn crash_and_restart(&mut self, world: &Arc<World>) {
         world.fair_weather();
         world.crashed();

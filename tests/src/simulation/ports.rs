@@ -1,5 +1,5 @@
-//! The simulated ports of one life of the node. When the node is gone they answer nobody any more: what a
-//! killed process was about to do happens nowhere.
+//! The simulated ports of one life of the node. After the node's death they have no effect: an action that a
+//! killed process had started does not happen.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,9 +7,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use doorstep_domain::ports::{
     Attempt, Clock, EnteredBy, Handover, Inbox, InboxItem, Left, Outcomes, Presence, PushError,
-    Pushed, Pusher, StoreError, Which,
+    Pushed, Pusher, Removed, StoreError, Which,
 };
-use doorstep_domain::{Ended, Notification, NotificationId, Outcome, Timestamp, UserId};
+use doorstep_domain::{Ended, Notification, NotificationId, Outcome, Timestamp, Topic, UserId};
 use tokio::time::Instant;
 
 use super::client;
@@ -32,7 +32,7 @@ impl Ports {
         }
     }
 
-    /// Now and then somebody comes or goes at the worst moment: while the answer is on its way.
+    /// Sometimes a user connects or disconnects at the worst moment: while the response is on its way.
     fn meanwhile(&self, whose: &UserId) {
         let who = (0..super::world::USERS).find(|n| user(*n) == *whose);
         let (luck, delivery) = {
@@ -68,7 +68,7 @@ impl Presence for Ports {
 
 #[async_trait]
 impl Pusher for Ports {
-    #[expect(clippy::similar_names, reason = "what is asked of a pusher, and what it answers")]
+    #[expect(clippy::similar_names, reason = "the request to a pusher, and its result")]
     async fn push(
         &self,
         n: &Notification,
@@ -82,7 +82,7 @@ impl Pusher for Ports {
             let unlucky = state.dice.one_in(4);
             let while_slow = Duration::from_millis(1 + state.dice.below(1500));
             if unlucky && state.pushes != Pushes::Go {
-                // The limit on a push, and the pause before the next.
+                // The timeout of a push, and the pause before the next.
                 state.trouble_until =
                     state.trouble_until.max(Instant::now() + Duration::from_secs(4));
             }
@@ -201,6 +201,20 @@ impl Inbox for Ports {
         self.unless_gone().await;
         self.world.stores.unread(user).await
     }
+
+    async fn remove(&self, id: NotificationId) -> Result<Option<Removed>, StoreError> {
+        self.unless_gone().await;
+        self.world.stores.remove(id).await
+    }
+
+    async fn remove_undelivered(
+        &self,
+        user: &UserId,
+        topic: Option<Topic>,
+    ) -> Result<Vec<InboxItem>, StoreError> {
+        self.unless_gone().await;
+        self.world.stores.remove_undelivered(user, topic).await
+    }
 }
 
 #[async_trait]
@@ -217,6 +231,11 @@ impl Handover for Ports {
     async fn take_for(&self, user: &UserId, limit: usize) -> Result<Vec<Notification>, StoreError> {
         self.unless_gone().await;
         self.world.stores.take_for(user, limit).await
+    }
+
+    async fn take_one(&self, id: NotificationId) -> Result<Option<Notification>, StoreError> {
+        self.unless_gone().await;
+        self.world.stores.take_one(id).await
     }
 
     async fn take_expired(

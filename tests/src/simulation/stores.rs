@@ -1,4 +1,4 @@
-//! The stores in memory, which may be slow, refuse, or do the thing and say that they did not.
+//! The stores in memory. They may be slow, refuse, or carry out a call and report a failure.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard};
@@ -8,8 +8,8 @@ use doorstep_domain::ports::StoreError;
 
 use super::dice::Dice;
 use crate::memory::Memory;
-use doorstep_domain::ports::{EnteredBy, Handover, Inbox, InboxItem, Left, Which};
-use doorstep_domain::{Notification, NotificationId, Timestamp, UserId};
+use doorstep_domain::ports::{EnteredBy, Handover, Inbox, InboxItem, Left, Removed, Which};
+use doorstep_domain::{Notification, NotificationId, Timestamp, Topic, UserId};
 
 pub(super) struct Stores {
     memory: Memory,
@@ -41,7 +41,7 @@ impl Stores {
         self.luck().0 = trouble;
     }
 
-    /// The node is gone, and what it was just asking is not done any more.
+    /// The node is gone, and its current call is not carried out.
     pub(super) fn node_gone(&self) {
         self.node_life.fetch_add(1, Relaxed);
     }
@@ -69,7 +69,7 @@ impl Stores {
         let life = self.node_life.load(Relaxed);
         tokio::time::sleep(Duration::from_millis(delay)).await;
         if self.node_life.load(Relaxed) != life {
-            // Whoever asked was killed meanwhile, and the question never got here.
+            // The caller was killed, and the call never arrived.
             std::future::pending::<()>().await;
         }
         match what {
@@ -125,7 +125,7 @@ impl Stores {
         self.call(async || self.memory.page(user, unread_only, before, limit).await).await
     }
 
-    /// Does or refuses: what it does and does not say would be an end that nobody tells.
+    /// Succeeds or refuses. If it marked items and reported a failure, nobody would report their delivery.
     pub(super) async fn mark_read(
         &self,
         user: &UserId,
@@ -142,11 +142,41 @@ impl Stores {
         self.call(async || self.memory.unread(user).await).await
     }
 
+    /// Does or refuses: what it removes and does not say would be an end that nobody tells.
+    pub(super) async fn remove(&self, id: NotificationId) -> Result<Option<Removed>, StoreError> {
+        match self.throw().await {
+            Luck::Does => self.memory.remove(id).await,
+            _ => Err(StoreError::Unavailable("simulated".into())),
+        }
+    }
+
+    /// Does or refuses, as `remove`.
+    pub(super) async fn remove_undelivered(
+        &self,
+        user: &UserId,
+        topic: Option<Topic>,
+    ) -> Result<Vec<InboxItem>, StoreError> {
+        match self.throw().await {
+            Luck::Does => self.memory.remove_undelivered(user, topic).await,
+            _ => Err(StoreError::Unavailable("simulated".into())),
+        }
+    }
+
+    pub(super) async fn take_one(
+        &self,
+        id: NotificationId,
+    ) -> Result<Option<Notification>, StoreError> {
+        match self.throw().await {
+            Luck::Does => self.memory.take_one(id).await,
+            _ => Err(StoreError::Unavailable("simulated".into())),
+        }
+    }
+
     pub(super) async fn leave(&self, waiting: &[Notification]) -> Result<(), StoreError> {
         self.call(async || self.memory.leave(waiting).await).await
     }
 
-    /// Does or refuses: what it takes and does not say it has taken would be lost.
+    /// Succeeds or refuses. If it took notifications and reported a failure, they would be lost.
     async fn take_or_refuse(
         &self,
         take: impl AsyncFnOnce() -> Result<Vec<Notification>, StoreError>,

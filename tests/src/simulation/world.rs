@@ -1,12 +1,12 @@
-//! What the simulation knows of the world outside the delivery: who is connected, what was sent, what was
-//! seen, how each ended.
+//! The state of the world outside the delivery: who is connected, what was sent, what was seen, and how each
+//! notification ended.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
-use doorstep_application::delivery::{Delivery, Receipt, Refused};
+use doorstep_application::delivery::{Delivery, Recall, Receipt, Refused};
 use doorstep_domain::ports::{Attempt, Clock, Pushed};
 use doorstep_domain::{Notification, NotificationId, Outcome, Payload, Timestamp, UserId};
 use tokio::sync::mpsc::UnboundedSender;
@@ -19,7 +19,7 @@ use super::stores::Stores;
 
 pub(super) const USERS: u64 = 3;
 
-/// An id as the story writes it.
+/// An id as it appears in the story.
 pub(super) fn short(id: NotificationId) -> u128 {
     id.as_uuid().as_u128()
 }
@@ -28,17 +28,17 @@ pub(super) fn user(n: u64) -> UserId {
     format!("user-{n}").parse().expect("a user id")
 }
 
-/// How pushes go at the moment.
+/// How pushes currently behave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pushes {
     Go,
-    /// One in four takes a while.
+    /// One in four is delayed.
     Slow,
-    /// One in four is there at once, and the answer takes a while.
+    /// One in four arrives at once, and its result is delayed.
     SlowAnswer,
     /// One in four fails.
     Fail,
-    /// One in four hangs for ever.
+    /// One in four never returns.
     Hang,
 }
 
@@ -48,39 +48,41 @@ pub(super) struct Connection {
     pub(super) acks: bool,
     /// The peer is gone, and the server does not know.
     pub(super) half_open: bool,
-    /// What it was handed, and in which attempt.
+    /// The notifications that it was handed, each with the attempt.
     pub(super) handed: BTreeMap<NotificationId, Attempt>,
     /// Frames that its socket has not taken yet; at most [`OUTBOX`].
     pub(super) queued: usize,
-    /// A push found it full, and waits for room.
+    /// A push found it full and waits for room.
     pub(super) room_wanted: bool,
-    /// What reaches the client.
+    /// The frames that reach the client.
     pub(super) frames: UnboundedSender<NotificationId>,
 }
 
-/// As many frames may wait for one socket: fewer than a burst has.
+/// How many frames may wait for one socket: fewer than in a burst.
 pub(super) const OUTBOX: usize = 4;
 
-/// A notification's life, seen from outside.
-#[expect(clippy::struct_excessive_bools, reason = "what has happened to it, in any combination")]
+/// The life of a notification, seen from outside.
+#[expect(clippy::struct_excessive_bools, reason = "events that happen in any combination")]
 pub(super) struct Life {
     pub(super) notification: Notification,
     pub(super) user: u64,
     pub(super) kind: &'static str,
     pub(super) accepted: bool,
-    /// Accepted, and refused or lost when its node crashed: no outcome will be seen.
+    /// Refused, or lost when its node crashed: no outcome will be seen.
     pub(super) gone: bool,
     pub(super) outcome: Option<Outcome>,
-    /// An acknowledgement has ended it, and nobody has been told yet, perhaps.
+    /// An acknowledgement has ended it; the observers may not have been told yet.
     pub(super) acknowledged: bool,
-    /// Promoted or accepted into the inbox: delivered once more, from there, without an outcome.
+    /// Promoted or accepted into the inbox: delivered from there, without another outcome.
     pub(super) in_inbox: bool,
-    /// A client saw it, or could have: a frame was written to its connection.
+    /// A frame was written to a client's connection, so the client may have seen it.
     pub(super) written: bool,
-    /// A client that does not acknowledge was written it in time: that is a delivery, whatever the clock
-    /// says when the answer comes.
+    /// It was written in time to a client that does not acknowledge: that is a delivery, even if the push returns
+    /// after the deadline.
     pub(super) taken: bool,
     pub(super) push_begun: bool,
+    /// Its sender was told that it is recalled, or of the outcome that it had.
+    pub(super) recalled: bool,
     pub(super) first_push: Option<u64>,
     /// The life of the node that pushed it last.
     pub(super) pushed_in: Option<u64>,
@@ -91,31 +93,31 @@ pub(super) struct State {
     pub(super) connections: BTreeMap<u64, Connection>,
     pub(super) lives: BTreeMap<NotificationId, Life>,
     pub(super) pushes: Pushes,
-    /// Until then a failed push, a hung one or a store that is away may hold things up.
+    /// Until then a failed or hanging push or an unavailable store may delay things.
     pub(super) trouble_until: Instant,
-    /// The order of what a user is pushed is only promised while the inbox answers.
+    /// The order of a user's pushes is only promised while the inbox is available.
     pub(super) inbox_was_in_trouble: bool,
-    /// A push that takes its time may meet a connection before the arrival of that is made known, and with
-    /// it what only the inbox has.
+    /// A delayed push may reach a connection before its arrival is reported, and so before notifications that only
+    /// the inbox has.
     pub(super) pushes_took_time: bool,
     pub(super) push_count: u64,
-    /// Users of whom delivery was told last that they do not read: only from these may it drop anything.
+    /// Users whose last push reported that they do not read: delivery may drop notifications only for them.
     pub(super) not_reading: BTreeSet<u64>,
     pub(super) next: u64,
     pub(super) broken: Option<String>,
     pub(super) receipts: Vec<(NotificationId, Receipt)>,
-    /// Which life of the node this is: what an earlier one still does happens nowhere.
+    /// The current life of the node: actions of earlier lives have no effect.
     pub(super) node_life: u64,
     pub(super) delivery: Weak<Delivery>,
-    /// Towards the end nobody comes or goes any more but as the schedule says.
+    /// Set towards the end: from then on users connect and disconnect only as the schedule says.
     pub(super) quiet: bool,
-    /// What happened, in words, if somebody wants to read it.
+    /// What happened, in words, if requested.
     pub(super) story: Option<Vec<String>>,
 }
 
 pub(super) struct World {
     start: Instant,
-    /// Moments that passed without anything else happening.
+    /// Microseconds that [`World::moment`] has added.
     moved_micros: AtomicU64,
     pub(super) stores: Stores,
     state: Mutex<State>,
@@ -153,18 +155,18 @@ impl World {
         self.state.lock().expect("no panic under this lock")
     }
 
-    /// Adds to the story, if one is told.
+    /// Adds to the story, if it was requested.
     pub(super) fn tell(&self, what: impl FnOnce() -> String) {
         let at = self.start.elapsed();
         self.state().tell(at, what);
     }
 
-    /// A moment passes in which nothing else happens.
+    /// Lets a microsecond pass in which nothing else happens.
     pub(super) fn moment(&self) {
         self.moved_micros.fetch_add(1, Relaxed);
     }
 
-    /// A new number: for a notification, a connection.
+    /// A new number for a notification or a connection.
     pub(super) fn number(&self) -> u64 {
         let mut state = self.state();
         state.next += 1;
@@ -194,6 +196,7 @@ impl World {
             written: false,
             taken: false,
             push_begun: false,
+            recalled: false,
             first_push: None,
             pushed_in: None,
         };
@@ -211,7 +214,7 @@ impl World {
             life.accepted = true;
             life.in_inbox |= life.kind == "inbox";
         }
-        // Some are kept and awaited, most are dropped: neither may change anything.
+        // Some receipts are kept and awaited, most are dropped: neither may change anything.
         if state.dice.one_in(4) {
             state.receipts.push((id, receipt));
         }
@@ -222,13 +225,32 @@ impl World {
         let mut state = self.state();
         let maybe_stored = matches!(refused, Refused::Store(_));
         if let Some(life) = state.lives.get_mut(&id) {
-            // The store said no, but may have written it: it may be seen or never.
+            // The store reported a failure but may have written it, so it may be seen or not.
             life.accepted = !maybe_stored;
             life.in_inbox |= maybe_stored;
         }
     }
 
-    /// How the weather turns: pushes, and the stores.
+    /// The id of one of the notifications that were sent last.
+    pub(super) fn one_of_the_last(&self, back: u64) -> Option<NotificationId> {
+        let back = usize::try_from(back).unwrap_or(0);
+        self.state().lives.keys().rev().nth(back).copied()
+    }
+
+    /// A recall said this. `pushed`: whether a push had begun before it.
+    pub(super) fn recalled(&self, id: NotificationId, recall: Recall, pushed: bool) {
+        let mut state = self.state();
+        if pushed && !recall.pushed && recall.outcome == Outcome::Recalled {
+            state.break_promise(format!("{id} was pushed, and its sender is told that it was not"));
+        }
+        if let Some(life) = state.lives.get_mut(&id) {
+            // An item of the inbox is gone from there, whatever its outcome was.
+            life.in_inbox = false;
+            life.recalled = true;
+        }
+    }
+
+    /// Changes how pushes and stores behave.
     pub(super) fn weather(&self, dice: &mut Dice) {
         let mut state = self.state();
         state.pushes = match dice.below(6) {
@@ -262,12 +284,12 @@ impl World {
         state.delivery = Weak::new();
     }
 
-    /// The node has stopped as planned: what has no outcome yet is in the stores.
+    /// The node has stopped as planned: notifications without an outcome are in the stores.
     pub(super) fn stopped(&self) {
         self.next_life(&mut self.state());
     }
 
-    /// The node was killed: what was only in its memory is gone.
+    /// The node was killed: everything that was only in memory is gone.
     pub(super) fn crashed(&self) {
         let mut state = self.state();
         self.next_life(&mut state);
@@ -275,7 +297,7 @@ impl World {
         for (id, life) in &mut state.lives {
             if self.stores.has_undelivered(*id) {
                 life.in_inbox = true;
-                // Delivered, but the store was not told: it will be delivered once more.
+                // Delivered, but not yet marked in the store: it will be delivered again.
                 if life.outcome == Some(Outcome::Delivered) {
                     life.outcome = None;
                 }
@@ -284,7 +306,7 @@ impl World {
         }
     }
 
-    /// The user reads their inbox: what they read, they have.
+    /// The user reads their inbox, which delivers the items.
     pub(super) fn reading(&self, user: u64) {
         for life in self.state().lives.values_mut().filter(|life| life.user == user) {
             if life.in_inbox {
@@ -325,21 +347,25 @@ impl Clock for World {
 }
 
 impl State {
-    /// A push begins: what has ended is not pushed any more.
+    /// A push begins. Notifications that have ended must not be pushed.
     pub(super) fn begin_push(&mut self, id: NotificationId, in_time: bool) {
         if !in_time {
             self.break_promise(format!("{id} is pushed after its TTL"));
         }
+        let recalled = self.lives.get(&id).is_some_and(|life| life.recalled);
         let outcome = self.lives.get_mut(&id).and_then(|life| {
             life.push_begun = true;
             life.outcome
         });
+        if recalled {
+            self.break_promise(format!("{id} is pushed after its sender has taken it back"));
+        }
         if outcome.is_some_and(|outcome| outcome != Outcome::Promoted) {
             self.break_promise(format!("{id} is pushed after it had ended as {outcome:?}"));
         }
     }
 
-    /// Hands a notification to all of its user's connections that have not had it in this attempt.
+    /// Hands a notification to each of its user's connections that has not had it in this attempt.
     pub(super) fn hand(&mut self, n: &Notification, attempt: Attempt, now: Timestamp) -> Pushed {
         if self.is_full_for(n, attempt) {
             return Pushed::Full;
@@ -356,7 +382,7 @@ impl State {
             if before != Some(attempt) && !connection.half_open {
                 written = true;
                 connection.queued += 1;
-                // A client that does not acknowledge does not listen either.
+                // A client that does not acknowledge does not read either.
                 connection.frames.send(n.id).ok();
             }
             if !connection.acks {
@@ -372,13 +398,13 @@ impl State {
             self.break_promise(format!("{} was pushed and never sent", n.id));
             return pushed;
         };
-        // Now or never does not wait to be acknowledged: handed out is delivered.
+        // An immediate notification is delivered once it is handed out; it needs no acknowledgement.
         life.written |= written || pushed == Pushed::Written || life.kind == "now";
         life.taken |= life.kind != "now" && pushed == Pushed::Written && now < life.expires_at();
         life.first_push.get_or_insert(count);
         life.pushed_in = Some(self.node_life);
-        // While it was on its way it may have been acknowledged elsewhere, or had to make room.
-        let may_be = [Outcome::Promoted, Outcome::Delivered, Outcome::Dropped];
+        // While the push was on its way, the notification may have been acknowledged elsewhere or evicted.
+        let may_be = [Outcome::Promoted, Outcome::Delivered, Outcome::Dropped, Outcome::Recalled];
         if life.outcome.is_some_and(|outcome| !may_be.contains(&outcome)) {
             let what = format!("{} was pushed after it had ended as {:?}", n.id, life.outcome);
             self.break_promise(what);
@@ -388,11 +414,11 @@ impl State {
 }
 
 impl State {
-    /// Whether a connection has no room for this notification. Then none is handed it: each of them gets
-    /// everything in one order.
+    /// Whether a connection has no room for this notification. If so, none of the user's connections is handed it,
+    /// so that all of them get everything in the same order.
     fn is_full_for(&mut self, n: &Notification, attempt: Attempt) -> bool {
         let theirs = self.connections.values_mut().filter(|c| user(c.user) == n.user_id);
-        // A socket that takes nothing is passed over; it misses what the others take.
+        // A socket that takes nothing is skipped; it misses what the others take.
         let full = |c: &&mut Connection| {
             !c.half_open && c.queued >= OUTBOX && c.handed.get(&n.id) != Some(&attempt)
         };
@@ -404,7 +430,7 @@ impl State {
         any
     }
 
-    /// Whether this user has a connection whose socket takes what is written.
+    /// Whether this user has a connection whose socket takes frames.
     pub(super) fn is_reading(&mut self, who: u64) -> bool {
         let reads = self.connections.values().any(|c| c.user == who && !c.half_open);
         if reads {
@@ -415,7 +441,7 @@ impl State {
         reads
     }
 
-    /// The socket has taken a frame. Returns whether a push waits for the room.
+    /// The socket has taken a frame. Returns whether a push is waiting for the room.
     pub(super) fn took(&mut self, connection: u64) -> bool {
         let Some(connection) = self.connections.get_mut(&connection) else { return false };
         connection.queued = connection.queued.saturating_sub(1);

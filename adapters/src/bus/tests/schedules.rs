@@ -11,7 +11,7 @@ use tokio::task::yield_now;
 
 use super::{Does, FOLLOW_UP, Recorder, event, start};
 
-/// What the property test plays: sizes and moments, all arbitrary.
+/// The input of the property test: arbitrary sizes and moments.
 #[derive(Debug, Clone)]
 struct Schedule {
     queue: usize,
@@ -27,8 +27,8 @@ fn schedules() -> impl Strategy<Value = Schedule> {
         .prop_map(|(queue, publishers, stop_after)| Schedule { queue, publishers, stop_after })
 }
 
-/// Publishers, handlers of every temper and a stop, in an arbitrary interleaving. `witness` wants everything,
-/// so that what it saw is the order that all others must agree with.
+/// Runs publishers, handlers of every kind and a stop, in an arbitrary interleaving. `witness` wants every event,
+/// so the others must agree with the order that it saw.
 async fn play(schedule: Schedule) -> Result<(), TestCaseError> {
     let witness = Arc::new(Recorder::new());
     let relay =
@@ -98,7 +98,7 @@ fn any_schedule_keeps_order_and_loses_nothing() {
         failure_persistence: None,
         ..Default::default()
     };
-    // One thread, on which nothing but the schedule decides who runs next: a seed plays the same again.
+    // One thread, on which only the schedule decides what runs next: a seed gives the same run again.
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     TestRunner::new(config)
         .run(&schedules(), |schedule| runtime.block_on(play(schedule)))

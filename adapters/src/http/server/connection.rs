@@ -17,21 +17,21 @@ use tower_service::Service as _;
 
 use super::ServerSettings;
 use super::listener::Peer;
-use super::places::Place;
+use super::places::ConnectionPlace;
 use super::unread::RequestBody;
 use super::watch::{Watch, Watched};
 use crate::http::Problem;
-use crate::http::client::Client;
+use crate::http::client::ClientAddress;
 
-/// One connection, from its acceptance to its end or its upgrade.
-pub(super) struct Connection {
+/// One connection, from the accept to its end or its upgrade.
+pub(super) struct HttpConnection {
     pub(super) watch: Arc<Watch>,
-    pub(super) place: Place,
+    pub(super) place: ConnectionPlace,
     pub(super) service: Service,
     pub(super) http: http1::Builder,
 }
 
-impl Connection {
+impl HttpConnection {
     pub(super) async fn run<S>(self, socket: S)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -50,7 +50,7 @@ impl Connection {
             tokio::select! {
                 ended = connection.as_mut() => {
                     if let Err(error) = ended {
-                        // The client went away, or sent what is not HTTP.
+                        // The client went away, or sent something other than HTTP.
                         tracing::debug!(?peer, %error, "a connection ended early");
                     }
                     return;
@@ -75,28 +75,31 @@ impl Connection {
     }
 }
 
-/// What answers a connection's requests.
+/// Answers the requests of a connection.
 #[derive(Clone)]
 pub(super) struct Service {
     pub(super) routes: Router,
     pub(super) peer: Peer,
     pub(super) watch: Arc<Watch>,
     pub(super) settings: Arc<ServerSettings>,
-    /// The connection may only be used for what places are reserved for.
+    /// The connection may only be used for the paths that places are reserved for.
     pub(super) reserved: bool,
     pub(super) stopping: CancellationToken,
 }
 
 impl Service {
-    async fn answer(mut self, request: Request<Incoming>) -> Result<Response<Answer>, Infallible> {
+    async fn answer(
+        mut self,
+        request: Request<Incoming>,
+    ) -> Result<Response<AnswerBody>, Infallible> {
         self.watch.busy();
         let answered = Answered(Arc::clone(&self.watch));
-        let client = Client::new(self.peer, request.headers(), &self.settings.proxies);
+        let client = ClientAddress::new(self.peer, request.headers(), &self.settings.proxies);
         if self.reserved && !request.uri().path().starts_with(self.settings.reserved_for) {
             let problem = Problem::try_later("all connections are busy; try again soon");
             let mut response = problem.into_response();
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-            return Ok(response.map(|body| Answer { body, _answered: answered }));
+            return Ok(response.map(|body| AnswerBody { body, _answered: answered }));
         }
         let pace = self.watch.pace().clone();
         let unasked = request.headers().contains_key(header::EXPECT);
@@ -104,16 +107,16 @@ impl Service {
             axum::body::Body::new(RequestBody::new(incoming, unasked, self.watch, self.stopping))
         });
         request.extensions_mut().insert(client);
-        // For answers that go on for as long as their connection.
+        // For responses that last as long as their connection.
         request.extensions_mut().insert(pace);
-        // A router is always ready: it says so in its docs.
+        // A router is always ready, as its documentation says.
         let response = self.routes.call(request).await?;
-        Ok(response.map(|body| Answer { body, _answered: answered }))
+        Ok(response.map(|body| AnswerBody { body, _answered: answered }))
     }
 }
 
-/// An answer's body, which tells when it has been handed to the connection.
-struct Answer {
+/// A response body that reports when it has been handed to the connection.
+struct AnswerBody {
     body: axum::body::Body,
     _answered: Answered,
 }
@@ -126,7 +129,7 @@ impl Drop for Answered {
     }
 }
 
-impl Body for Answer {
+impl Body for AnswerBody {
     type Data = Bytes;
     type Error = axum::Error;
 

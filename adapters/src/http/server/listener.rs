@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
-/// How long the network may leave what was sent unacknowledged before the connection is given up.
+/// How long sent data may stay unacknowledged before the connection is given up.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 
-/// Where connections come in.
+/// Accepts connections, over TCP or a Unix socket.
 #[derive(Debug)]
-pub struct Listener(Source);
+pub struct Listener(ListenerSocket);
 
 #[derive(Debug)]
-enum Source {
+enum ListenerSocket {
     Tcp(TcpListener),
     Unix(UnixListener, SocketFile),
 }
@@ -38,21 +38,21 @@ impl fmt::Display for Address {
     }
 }
 
-/// Why there is no Unix socket.
+/// Why a Unix socket could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// Another process listens there.
     #[error("another process listens on {}", .0.display())]
     InUse(PathBuf),
-    /// The path is taken by what is no socket, which is left alone.
-    #[error("{} is there already, and is no socket", .0.display())]
+    /// The path exists and is not a socket. It is left alone.
+    #[error("{} exists and is not a socket", .0.display())]
     NoSocket(PathBuf),
-    /// The system refuses.
+    /// The operating system reports an error.
     #[error("cannot listen on {}: {cause}", path.display())]
     System {
         /// The socket's path.
         path: PathBuf,
-        /// What it says.
+        /// The error.
         cause: io::Error,
     },
 }
@@ -60,9 +60,9 @@ pub enum BindError {
 /// The other end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Peer {
-    /// At an address.
+    /// A client at an address.
     Tcp(SocketAddr),
-    /// A process of this machine.
+    /// A process on this machine.
     Unix,
 }
 
@@ -74,13 +74,13 @@ pub(super) enum Stream {
 
 impl From<TcpListener> for Listener {
     fn from(listener: TcpListener) -> Self {
-        Self(Source::Tcp(listener))
+        Self(ListenerSocket::Tcp(listener))
     }
 }
 
 impl Listener {
-    /// Listens on a Unix socket that its owner and group may connect to. A socket that an earlier process left behind
-    /// is replaced.
+    /// Listens on a Unix socket to which its owner and group may connect. Replaces a socket that an earlier
+    /// process left behind.
     pub async fn unix(path: &Path) -> Result<Self, BindError> {
         let system = |cause| BindError::System { path: path.to_owned(), cause };
         match std::fs::symlink_metadata(path) {
@@ -111,25 +111,25 @@ impl Listener {
             std::fs::remove_file(&draft).ok();
             system(cause)
         })?;
-        Ok(Self(Source::Unix(listener, file)))
+        Ok(Self(ListenerSocket::Unix(listener, file)))
     }
 
     /// Where it listens.
     pub fn address(&self) -> io::Result<Address> {
         match &self.0 {
-            Source::Tcp(listener) => listener.local_addr().map(Address::Tcp),
-            Source::Unix(_, file) => Ok(Address::Unix(file.path.clone())),
+            ListenerSocket::Tcp(listener) => listener.local_addr().map(Address::Tcp),
+            ListenerSocket::Unix(_, file) => Ok(Address::Unix(file.path.clone())),
         }
     }
 
     pub(super) async fn accept(&self) -> io::Result<(Stream, Peer)> {
         match &self.0 {
-            Source::Tcp(listener) => {
+            ListenerSocket::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
                 prepare(&stream);
                 Ok((Stream::Tcp(stream), Peer::Tcp(peer)))
             }
-            Source::Unix(listener, _) => {
+            ListenerSocket::Unix(listener, _) => {
                 let (stream, _) = listener.accept().await?;
                 Ok((Stream::Unix(stream), Peer::Unix))
             }
@@ -137,20 +137,20 @@ impl Listener {
     }
 }
 
-/// Options that only make a connection better: it is served without them too.
+/// Sets options that only improve a connection: it is served without them too.
 fn prepare(stream: &TcpStream) {
-    // A push is one small frame; it must not wait for a second one to share a packet with.
+    // A push is one small frame, which must not wait for another to share a packet with.
     if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "no TCP_NODELAY");
+        tracing::debug!(%error, "could not set TCP_NODELAY");
     }
-    // A client that vanished without a word takes nothing: without this, TCP tries for a quarter of an hour.
+    // A client that vanished acknowledges nothing: without this, TCP retries for a quarter of an hour.
     #[cfg(target_os = "linux")]
     if let Err(error) = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED)) {
-        tracing::debug!(%error, "no TCP_USER_TIMEOUT");
+        tracing::debug!(%error, "could not set TCP_USER_TIMEOUT");
     }
 }
 
-/// A socket's file. It is removed with its listener, unless another process has replaced it.
+/// The file of a Unix socket. It is removed with its listener, unless another process has replaced it.
 #[derive(Debug)]
 struct SocketFile {
     path: PathBuf,
@@ -158,7 +158,7 @@ struct SocketFile {
 }
 
 impl SocketFile {
-    /// The file that is at `now`, and will be at `path`.
+    /// The file that is at `now` and will be renamed to `path`.
     fn new(path: PathBuf, now: &Path) -> io::Result<Self> {
         let device_and_inode = device_and_inode(now)?;
         Ok(Self { path, device_and_inode })

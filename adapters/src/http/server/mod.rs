@@ -16,39 +16,40 @@ use hyper_util::rt::TokioTimer;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::connection::{Connection, Service};
+use self::connection::{HttpConnection, Service};
 pub(crate) use self::listener::Peer;
 use self::listener::Stream;
 pub use self::listener::{Address, BindError, Listener};
-use self::places::{Admission, Kind, Places};
+use self::places::{ConnectionAdmission, PlaceKind, Places};
 use self::watch::Watch;
 use super::TrustedProxies;
-use super::client::Client;
+use super::client::ClientAddress;
 use super::limit_log::LimitLog;
 use super::rate_limit::network;
 
-/// How the server treats its connections.
+/// The server's limits and timeouts.
 #[derive(Debug, Clone)]
 pub struct ServerSettings {
-    /// HTTP connections at once (an upgraded one no longer counts). Beyond them, those that wait for a request give
-    /// way, the longest waiting first.
+    /// HTTP connections at once (upgraded ones no longer count). When all are taken, a new connection replaces the
+    /// one that has waited longest for a request.
     pub max_connections: usize,
-    /// HTTP connections from one address, streams included. A trusted proxy has no such limit.
+    /// HTTP connections per address, streams included. Trusted proxies have no such limit.
     pub max_per_address: usize,
-    /// Further connections while all others are busy, for requests below [`reserved_for`](Self::reserved_for) only.
+    /// Additional connections while all others are busy, only for paths that begin with
+    /// [`reserved_for`](Self::reserved_for).
     pub reserved: usize,
-    /// Where paths begin for which places are reserved, such as `/health/`.
+    /// The prefix of the paths for which places are reserved, such as `/health/`.
     pub reserved_for: &'static str,
-    /// How long a client has to send the head of a request.
+    /// How long a client may take to send the head of a request.
     pub head_timeout: Duration,
-    /// How long a connection is kept open between two requests: longer than the 60 s of common proxies, or a proxy
-    /// sends a request on a connection that is being closed.
+    /// How long an idle connection is kept open: longer than the 60 s of common proxies, or a proxy may send a
+    /// request on a connection that is being closed.
     pub keep_alive: Duration,
-    /// How long a socket may take no byte of an answer before its connection is closed.
+    /// How long a socket may take no byte of a response before its connection is closed.
     pub write_timeout: Duration,
-    /// How long requests that have begun may take to end at a stop.
+    /// How long requests that have begun may take to finish during a stop.
     pub stop_timeout: Duration,
-    /// The proxies whose word about the client's address counts.
+    /// The proxies that may name the client's address.
     pub proxies: TrustedProxies,
 }
 
@@ -68,13 +69,13 @@ impl Default for ServerSettings {
     }
 }
 
-/// The largest head of a request, in bytes; a larger one is a 431.
+/// The largest request head, in bytes; a larger one gets a 431.
 const MAX_HEAD_BYTES: usize = 32 * 1024;
 
-/// Serves until `stopping`, then lets the requests that have begun end, and returns.
+/// Serves until `stopping` is cancelled, then lets the requests that have begun finish, and returns.
 ///
-/// `axum::serve` bounds neither the connections nor the time of an unfinished head, of an idle connection or of an
-/// answer that nobody reads; this does.
+/// `axum::serve` bounds neither the number of connections nor the time of an unfinished head, an idle connection
+/// or a response that nobody reads; this does.
 pub async fn serve(
     listener: impl Into<Listener>,
     routes: Router,
@@ -94,7 +95,7 @@ pub async fn serve(
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                // Mostly too many open files: some will be closed, and trying again at once would spin.
+                // Usually too many open files: some will be closed, and an immediate retry would spin.
                 tracing::warn!(%error, "a connection was not accepted");
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
@@ -103,13 +104,13 @@ pub async fn serve(
         let watch = Arc::new(Watch::begin());
         let limited = limited_address(peer, &settings.proxies);
         let place = match places.admit(limited, Arc::clone(&watch)) {
-            Admission::Place(place) => place,
-            Admission::AddressFull => {
-                limit_log.reached(&Client::from_peer(peer, &settings.proxies));
+            ConnectionAdmission::Place(place) => place,
+            ConnectionAdmission::AddressFull => {
+                limit_log.reached(&ClientAddress::from_peer(peer, &settings.proxies));
                 refuse(&stream, "429 Too Many Requests");
                 continue;
             }
-            Admission::Full => {
+            ConnectionAdmission::Full => {
                 refuse(&stream, "503 Service Unavailable");
                 continue;
             }
@@ -119,10 +120,10 @@ pub async fn serve(
             peer,
             watch: Arc::clone(&watch),
             settings: Arc::clone(&settings),
-            reserved: place.kind() == Kind::Reserved,
+            reserved: place.kind() == PlaceKind::Reserved,
             stopping: stopping.clone(),
         };
-        let connection = Connection { watch, place, service, http: http() };
+        let connection = HttpConnection { watch, place, service, http: http() };
         connections.spawn(async move {
             match stream {
                 Stream::Tcp(stream) => connection.run(stream).await,
@@ -133,19 +134,19 @@ pub async fn serve(
     drop(listener);
     connections.close();
     if tokio::time::timeout(settings.stop_timeout, connections.wait()).await.is_err() {
-        tracing::warn!(connections = connections.len(), "requests were still being answered");
+        tracing::warn!(connections = connections.len(), "requests were still running at the stop");
     }
 }
 
 fn http() -> hyper::server::conn::http1::Builder {
     let mut http = hyper::server::conn::http1::Builder::new();
-    // The times are kept by `Watch`, which knows an idle connection from an unfinished head.
+    // `Watch` enforces the timeouts: it can tell an idle connection from an unfinished head.
     http.timer(TokioTimer::new()).header_read_timeout(None).max_header_size(MAX_HEAD_BYTES);
     http.max_buf_size(2 * MAX_HEAD_BYTES);
     http
 }
 
-/// The address whose connections are counted; none for a trusted proxy and for a Unix socket.
+/// The address whose connections are counted; `None` for a trusted proxy and for a Unix socket.
 fn limited_address(peer: Peer, proxies: &TrustedProxies) -> Option<IpAddr> {
     match peer {
         Peer::Tcp(address) if !proxies.trust(address.ip()) => Some(network(address.ip())),
@@ -153,7 +154,7 @@ fn limited_address(peer: Peer, proxies: &TrustedProxies) -> Option<IpAddr> {
     }
 }
 
-/// Answers without reading, as far as the socket takes it at once.
+/// Sends a refusal without reading, as far as the socket takes it at once.
 fn refuse(stream: &Stream, status: &str) {
     let answer = format!(
         "HTTP/1.1 {status}\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"

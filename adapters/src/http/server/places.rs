@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::ServerSettings;
 use super::watch::Watch;
 
-/// The places for connections: how many there are, and which of them give way.
+/// The places for connections: limits their number, and decides which connection gives way.
 pub(super) struct Places {
     general: usize,
     reserved: usize,
@@ -19,34 +19,34 @@ pub(super) struct Places {
 #[derive(Default)]
 struct Live {
     next: u64,
-    connections: HashMap<u64, Held>,
+    connections: HashMap<u64, PlacedConnection>,
     general: usize,
     reserved: usize,
     addresses: HashMap<IpAddr, usize>,
 }
 
-struct Held {
+struct PlacedConnection {
     watch: Arc<Watch>,
-    kind: Kind,
+    kind: PlaceKind,
     give_way: CancellationToken,
 }
 
-/// For what a connection may be used.
+/// What a connection may be used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// For everything.
+pub(super) enum PlaceKind {
+    /// Any request.
     General,
-    /// For what must be answered when all others are busy.
+    /// Requests that must be answered while all other connections are busy.
     Reserved,
 }
 
-/// What becomes of a connection that was accepted.
-pub(super) enum Admission {
-    /// It has a place.
-    Place(Place),
-    /// Its address has as many as one may have.
+/// The result for a connection that was accepted.
+pub(super) enum ConnectionAdmission {
+    /// The connection has a place.
+    Place(ConnectionPlace),
+    /// Its address has as many connections as one address may.
     AddressFull,
-    /// All places are busy, the reserved ones too.
+    /// All places are busy, including the reserved ones.
     Full,
 }
 
@@ -64,23 +64,28 @@ impl Places {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Finds a place for a connection: a free one, or that of the connection that has waited longest for a request;
-    /// where every connection is busy, a reserved one. `address` is what the limit per address counts, if it does.
-    pub(super) fn admit(self: &Arc<Self>, address: Option<IpAddr>, watch: Arc<Watch>) -> Admission {
+    /// Finds a place for a connection: a free one, or that of the connection that has waited longest for a
+    /// request, or, when all are busy, a reserved one. `address` is the address to count, if its connections are
+    /// limited.
+    pub(super) fn admit(
+        self: &Arc<Self>,
+        address: Option<IpAddr>,
+        watch: Arc<Watch>,
+    ) -> ConnectionAdmission {
         let mut live = self.locked();
         if let Some(address) = address
             && live.addresses.get(&address).is_some_and(|count| *count >= self.per_address)
         {
-            return Admission::AddressFull;
+            return ConnectionAdmission::AddressFull;
         }
-        let kind = if live.general < self.general || live.make_room(Kind::General) {
+        let kind = if live.general < self.general || live.make_room(PlaceKind::General) {
             live.general += 1;
-            Kind::General
-        } else if live.reserved < self.reserved || live.make_room(Kind::Reserved) {
+            PlaceKind::General
+        } else if live.reserved < self.reserved || live.make_room(PlaceKind::Reserved) {
             live.reserved += 1;
-            Kind::Reserved
+            PlaceKind::Reserved
         } else {
-            return Admission::Full;
+            return ConnectionAdmission::Full;
         };
         if let Some(address) = address {
             *live.addresses.entry(address).or_default() += 1;
@@ -88,15 +93,21 @@ impl Places {
         let id = live.next;
         live.next += 1;
         let give_way = CancellationToken::new();
-        live.connections.insert(id, Held { watch, kind, give_way: give_way.clone() });
-        Admission::Place(Place { places: Arc::clone(self), id, kind, address, give_way })
+        live.connections.insert(id, PlacedConnection { watch, kind, give_way: give_way.clone() });
+        ConnectionAdmission::Place(ConnectionPlace {
+            places: Arc::clone(self),
+            id,
+            kind,
+            address,
+            give_way,
+        })
     }
 }
 
 impl Live {
     /// Tells the connection of this kind that has waited longest to give way. Its place is free from now on; its
-    /// task ends as soon as it is polled. All are looked at, but only where every place is taken.
-    fn make_room(&mut self, kind: Kind) -> bool {
+    /// task ends when it is next polled. Scans all connections, but only when every place is taken.
+    fn make_room(&mut self, kind: PlaceKind) -> bool {
         let waiting = self.connections.iter().filter(|(_, held)| held.kind == kind);
         let longest = waiting
             .filter_map(|(id, held)| Some((held.watch.waits_since()?, *id)))
@@ -108,35 +119,35 @@ impl Live {
         true
     }
 
-    fn leave(&mut self, kind: Kind) {
+    fn leave(&mut self, kind: PlaceKind) {
         match kind {
-            Kind::General => self.general -= 1,
-            Kind::Reserved => self.reserved -= 1,
+            PlaceKind::General => self.general -= 1,
+            PlaceKind::Reserved => self.reserved -= 1,
         }
     }
 }
 
-/// A connection's place, free again when this is dropped.
-pub(super) struct Place {
+/// The place of a connection, free again when this is dropped.
+pub(super) struct ConnectionPlace {
     places: Arc<Places>,
     id: u64,
-    kind: Kind,
+    kind: PlaceKind,
     address: Option<IpAddr>,
     give_way: CancellationToken,
 }
 
-impl Place {
-    pub(super) fn kind(&self) -> Kind {
+impl ConnectionPlace {
+    pub(super) fn kind(&self) -> PlaceKind {
         self.kind
     }
 
-    /// Returns when the connection has to give way to another.
+    /// Waits until the connection has to give way to another.
     pub(super) async fn give_way(&self) {
         self.give_way.cancelled().await;
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPlace {
     fn drop(&mut self) {
         let mut live = self.places.locked();
         if live.connections.remove(&self.id).is_some() {
@@ -159,25 +170,29 @@ mod tests {
 
     fn places(max_connections: usize, reserved: usize, max_per_address: usize) -> Arc<Places> {
         let settings =
-            ServerSettings { max_connections, reserved, max_per_address, ..Default::default() };
+            ServerSettings { max_connections, max_per_address, reserved, ..Default::default() };
         Arc::new(Places::new(&settings))
     }
 
     /// Admits a connection from this address, busy or not.
-    fn admit(places: &Arc<Places>, address: u8, busy: bool) -> Result<Place, &'static str> {
+    fn admit(
+        places: &Arc<Places>,
+        address: u8,
+        busy: bool,
+    ) -> Result<ConnectionPlace, &'static str> {
         let watch = Arc::new(Watch::begin());
         if busy {
             watch.busy();
         }
         match places.admit(Some([10, 0, 0, address].into()), watch) {
-            Admission::Place(place) => Ok(place),
-            Admission::AddressFull => Err("address"),
-            Admission::Full => Err("full"),
+            ConnectionAdmission::Place(place) => Ok(place),
+            ConnectionAdmission::AddressFull => Err("address"),
+            ConnectionAdmission::Full => Err("full"),
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_one_that_has_waited_longest_gives_way_and_the_busy_do_not() {
+    async fn the_connection_that_has_waited_longest_gives_way_and_busy_ones_do_not() {
         let places = places(3, 0, 100);
         let busy = admit(&places, 1, true).unwrap();
         let first = admit(&places, 2, false).unwrap();
@@ -197,19 +212,19 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_reserved_is_for_when_all_are_busy() {
+    async fn reserved_places_are_used_when_all_others_are_busy() {
         let places = places(1, 1, 100);
         let general = admit(&places, 1, true).unwrap();
         let reserved = admit(&places, 2, false).unwrap();
-        assert_eq!((general.kind, reserved.kind), (Kind::General, Kind::Reserved));
+        assert_eq!((general.kind, reserved.kind), (PlaceKind::General, PlaceKind::Reserved));
         let newer = admit(&places, 3, true).unwrap();
-        assert_eq!(newer.kind, Kind::Reserved);
+        assert_eq!(newer.kind, PlaceKind::Reserved);
         assert!(reserved.give_way.is_cancelled());
         assert_eq!(admit(&places, 4, true).err(), Some("full"));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_address_has_its_share() {
+    async fn connections_per_address_are_limited() {
         let places = places(10, 0, 2);
         let one = admit(&places, 1, true).unwrap();
         let two = admit(&places, 1, false).unwrap();

@@ -19,30 +19,32 @@ fn routes() -> Router {
     with_shared_layers(routes)
 }
 
-/// The client's end of a connection that is served.
-fn connect(settings: ServerSettings, kind: Kind) -> DuplexStream {
+/// The client's end of a served connection.
+fn connect(settings: ServerSettings, kind: PlaceKind) -> DuplexStream {
     let settings = match kind {
-        Kind::General => settings,
-        // The one other place is taken by a connection that is busy.
-        Kind::Reserved => ServerSettings { max_connections: 1, ..settings },
+        PlaceKind::General => settings,
+        // The only other place is taken by a busy connection.
+        PlaceKind::Reserved => ServerSettings { max_connections: 1, ..settings },
     };
     let (client, server) = duplex(16 * 1024);
     let places = Arc::new(Places::new(&settings));
     let other = Arc::new(Watch::begin());
     other.busy();
-    let other = (kind == Kind::Reserved).then(|| places.admit(None, other));
+    let other = (kind == PlaceKind::Reserved).then(|| places.admit(None, other));
     let watch = Arc::new(Watch::begin());
-    let Admission::Place(place) = places.admit(None, Arc::clone(&watch)) else { panic!("full") };
+    let ConnectionAdmission::Place(place) = places.admit(None, Arc::clone(&watch)) else {
+        panic!("full")
+    };
     assert_eq!(place.kind(), kind);
     let service = Service {
         routes: routes(),
         peer: Peer::Unix,
         watch: Arc::clone(&watch),
         settings: Arc::new(settings),
-        reserved: kind == Kind::Reserved,
+        reserved: kind == PlaceKind::Reserved,
         stopping: CancellationToken::new(),
     };
-    let connection = Connection { watch, place, service, http: http() };
+    let connection = HttpConnection { watch, place, service, http: http() };
     tokio::spawn(async move {
         connection.run(server).await;
         drop(other);
@@ -51,10 +53,10 @@ fn connect(settings: ServerSettings, kind: Kind) -> DuplexStream {
 }
 
 fn connected() -> DuplexStream {
-    connect(ServerSettings::default(), Kind::General)
+    connect(ServerSettings::default(), PlaceKind::General)
 }
 
-/// Reads one answer with a `Content-Length`; answers its status and its head.
+/// Reads one response with a `Content-Length`; returns its status and its head.
 async fn answer(client: &mut DuplexStream) -> (u16, String) {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -67,10 +69,10 @@ async fn answer(client: &mut DuplexStream) -> (u16, String) {
     (head.split(' ').nth(1).unwrap().parse().unwrap(), head)
 }
 
-/// Reads to the end of the connection; answers after how many seconds it came.
+/// Reads to the end of the connection; returns after how many seconds it ended.
 async fn ends_after(client: &mut DuplexStream) -> u64 {
     let begun = Instant::now();
-    // A reset is an end as well.
+    // A reset counts as an end.
     client.read_to_end(&mut Vec::new()).await.ok();
     begun.elapsed().as_secs()
 }
@@ -100,7 +102,7 @@ async fn an_idle_connection_outlives_the_proxys_minute_and_an_unfinished_head_do
         client.write_all(begun).await.unwrap();
         assert_eq!(ends_after(&mut client).await, 30, "{begun:?}");
     }
-    // What begins after a pause has its own time, and a byte now and then gives no more of it.
+    // A head that begins after a pause has its own time, and single bytes do not extend it.
     let mut client = connected();
     client.write_all(GET).await.unwrap();
     answer(&mut client).await;
@@ -119,7 +121,7 @@ async fn an_idle_connection_outlives_the_proxys_minute_and_an_unfinished_head_do
 async fn a_client_that_reads_nothing_is_closed() {
     let mut client = connected();
     client.write_all(b"GET /big HTTP/1.1\r\nhost: door\r\n\r\n").await.unwrap();
-    // A client that reads on in time gets what it reads, however slowly.
+    // A client that keeps reading gets everything, however slowly.
     let mut read = vec![0; BIG / 8];
     for _ in 0..4 {
         tokio::time::sleep(Duration::from_secs(29)).await;
@@ -136,7 +138,7 @@ async fn a_refused_body_is_read_on_and_the_client_sees_why() {
     for (path, status) in [("/fields", 413), ("/refused", 401), ("/nothing", 404), ("/", 405)] {
         let mut client = connected();
         client.write_all(post_with(path, "", BIG).as_bytes()).await.unwrap();
-        // As many clients do: everything is sent before anything is read.
+        // Like many clients: everything is sent before anything is read.
         client.write_all(&vec![b' '; BIG]).await.unwrap();
         assert_eq!(answer(&mut client).await.0, status, "{path}");
         client.write_all(GET).await.unwrap();
@@ -146,12 +148,12 @@ async fn a_refused_body_is_read_on_and_the_client_sees_why() {
 
 #[tokio::test(start_paused = true)]
 async fn a_refused_body_is_not_read_for_ever() {
-    // One that does not come on.
+    // A body that stalls.
     let mut client = connected();
     client.write_all(post_with("/refused", "", BIG).as_bytes()).await.unwrap();
     assert_eq!(answer(&mut client).await.0, 401);
     assert_eq!(ends_after(&mut client).await, 10);
-    // One that does not end.
+    // A body that does not end.
     let mut client = connected();
     let length = 1024 * 1024 * 1024;
     client.write_all(post_with("/refused", "", length).as_bytes()).await.unwrap();
@@ -192,7 +194,7 @@ async fn a_head_is_bounded() {
 
 #[tokio::test(start_paused = true)]
 async fn a_reserved_place_is_for_health_checks() {
-    let mut client = connect(ServerSettings::default(), Kind::Reserved);
+    let mut client = connect(ServerSettings::default(), PlaceKind::Reserved);
     for _ in 0..2 {
         client.write_all(b"GET /health/live HTTP/1.1\r\nhost: door\r\n\r\n").await.unwrap();
         assert_eq!(answer(&mut client).await.0, 200);

@@ -10,15 +10,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::watch::Watch;
 
-/// How much of an unwanted body is read and thrown away, and for how long. Beyond that the connection is closed.
+/// How much of an unwanted body is read and discarded, and for how long. Beyond that the connection is closed.
 const MAX_BYTES: usize = 64 * 1024 * 1024;
 const MAX_TIME: Duration = Duration::from_secs(10);
 
-/// A request's body. If it is dropped before its end, the rest is read and thrown away: many clients read no answer
-/// before they have sent everything, and would see a broken connection instead of a 413 or a 401.
+/// A request's body. If it is dropped before its end, the rest is read and discarded: many clients read no
+/// response before they have sent everything, and would see a broken connection instead of a 413 or a 401.
 pub(super) struct RequestBody {
     incoming: Option<Incoming>,
-    /// The client waits to be asked for its body (`Expect: 100-continue`), and has not been asked yet.
+    /// The client waits for `100 Continue` (`Expect: 100-continue`), which has not been sent yet.
     unasked: bool,
     watch: Arc<Watch>,
     stopping: CancellationToken,
@@ -63,7 +63,7 @@ impl Body for RequestBody {
 
 impl Drop for RequestBody {
     fn drop(&mut self) {
-        // A client that has not been asked for its body need not send it: what comes next may be another request, so
+        // A client that waits for `100 Continue` need not send its body: the next bytes may be another request, so
         // the connection is closed instead.
         if self.is_end_stream() || self.unasked {
             return;

@@ -11,34 +11,34 @@ use tokio::time::Instant;
 use super::ServerSettings;
 use crate::http::pace::{Pace, Paced};
 
-/// What a connection does, and since when: told by its socket and its requests.
+/// The phase of a connection and when it began, reported by its socket and its requests.
 #[derive(Debug)]
 pub(super) struct Watch {
     begun: Instant,
-    /// A [`Phase`], and above its two bits the milliseconds since `begun` at which it began.
+    /// A [`ConnectionPhase`], and above its two bits the milliseconds since `begun` at which it began.
     phase: AtomicU64,
-    /// How its socket takes what is written.
+    /// The pace at which its socket takes bytes.
     pace: Pace,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    /// A request's head is awaited: the first one, or one of which something has come.
+enum ConnectionPhase {
+    /// Waiting for a request's head: the first one, or one that has begun to arrive.
     Head = 0,
-    /// A request is being answered.
+    /// Answering a request.
     Busy = 1,
-    /// Answered; the connection is kept for another request.
+    /// Answered: the connection is kept for another request.
     Idle = 2,
 }
 
 /// Why a connection is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Overdue {
-    /// The head of its request did not come.
+    /// The head of its request did not arrive.
     Head,
-    /// Nobody used it again.
+    /// It was idle for too long.
     Idle,
-    /// Its socket took nothing.
+    /// Its socket took no byte.
     Write,
 }
 
@@ -51,49 +51,49 @@ impl Watch {
         u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX >> 2)
     }
 
-    fn enter(&self, phase: Phase) {
+    fn enter(&self, phase: ConnectionPhase) {
         self.phase.store(self.now() << 2 | phase as u64, Ordering::Relaxed);
     }
 
-    fn phase(&self) -> (Phase, u64) {
+    fn phase(&self) -> (ConnectionPhase, u64) {
         let packed = self.phase.load(Ordering::Relaxed);
         let phase = match packed & 3 {
-            0 => Phase::Head,
-            1 => Phase::Busy,
-            _ => Phase::Idle,
+            0 => ConnectionPhase::Head,
+            1 => ConnectionPhase::Busy,
+            _ => ConnectionPhase::Idle,
         };
         (phase, packed >> 2)
     }
 
     /// A request's head is complete.
     pub(super) fn busy(&self) {
-        self.enter(Phase::Busy);
+        self.enter(ConnectionPhase::Busy);
     }
 
     /// A request has been answered.
     pub(super) fn idle(&self) {
-        self.enter(Phase::Idle);
+        self.enter(ConnectionPhase::Idle);
     }
 
     fn received(&self) {
-        if self.phase().0 == Phase::Idle {
-            self.enter(Phase::Head);
+        if self.phase().0 == ConnectionPhase::Idle {
+            self.enter(ConnectionPhase::Head);
         }
     }
 
-    /// How its socket takes what is written.
+    /// The pace at which its socket takes bytes.
     pub(super) fn pace(&self) -> &Pace {
         &self.pace
     }
 
-    /// Since when no request is under way, if none is.
+    /// Since when the connection waits for a request; `None` while it is busy.
     pub(super) fn waits_since(&self) -> Option<Instant> {
         let (phase, since) = self.phase();
-        (phase != Phase::Busy).then(|| self.begun + Duration::from_millis(since))
+        (phase != ConnectionPhase::Busy).then(|| self.begun + Duration::from_millis(since))
     }
 
-    /// When to look again, or why the connection ends now. No deadline that is set later is missed: none of them is
-    /// nearer than the shortest of the times.
+    /// Returns when to check again, or why the connection must end now. A deadline that is set later is not
+    /// missed: none of them is nearer than the shortest timeout.
     pub(super) fn check(&self, settings: &ServerSettings) -> Result<Instant, Overdue> {
         let now = Instant::now();
         let ServerSettings { head_timeout, keep_alive, write_timeout, .. } = settings;
@@ -103,14 +103,15 @@ impl Watch {
         let (deadline, overdue) = if blocked.is_zero() {
             let since = self.begun + Duration::from_millis(since);
             match phase {
-                Phase::Head => (since + *head_timeout, Overdue::Head),
-                Phase::Idle => (since + *keep_alive, Overdue::Idle),
-                Phase::Busy => return Ok(next),
+                ConnectionPhase::Head => (since + *head_timeout, Overdue::Head),
+                ConnectionPhase::Idle => (since + *keep_alive, Overdue::Idle),
+                ConnectionPhase::Busy => return Ok(next),
             }
         } else {
-            // An answer that its request has left behind is still on its way: the connection is idle after it.
-            if phase == Phase::Idle {
-                self.enter(Phase::Idle);
+            // A response that its request has finished is still being written: the connection is idle only after
+            // it.
+            if phase == ConnectionPhase::Idle {
+                self.enter(ConnectionPhase::Idle);
             }
             (now + write_timeout.saturating_sub(blocked), Overdue::Write)
         };
@@ -118,7 +119,7 @@ impl Watch {
     }
 }
 
-/// A socket that tells its [`Watch`].
+/// A socket that reports to its [`Watch`].
 pub(super) struct Watched<S> {
     socket: Paced<S>,
     watch: Arc<Watch>,

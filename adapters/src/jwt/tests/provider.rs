@@ -1,4 +1,4 @@
-//! The keys of a provider, over real sockets. Time is stopped only to move it on.
+//! The keys of a provider, over real sockets. Time is paused only to advance it.
 
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Mutex, PoisonError};
@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 
 use super::*;
 
-/// A provider whose answer the test chooses.
+/// A provider whose responses the test chooses.
 struct Provider {
     url: String,
     asked: Arc<AtomicUsize>,
@@ -77,7 +77,7 @@ async fn advance(by: Duration) {
     tokio::time::resume();
 }
 
-/// When it is worth another try.
+/// After how long the client should try again.
 async fn not_now(jwts: &Jwts, token: &str) -> Duration {
     match jwts.authenticate(token).await {
         Err(NotAuthenticated::KeysAway { retry_after }) => retry_after,
@@ -98,7 +98,7 @@ async fn a_key_of_each_public_algorithm_is_taken_from_the_set() {
         assert_eq!(who(&jwts, &token).await.as_deref(), Some("customer/42"), "{name:?}");
     }
     assert_eq!(provider.asked(), 1, "the set is kept");
-    // A key that says nothing of its algorithm is for the usual one of its type.
+    // A key without an algorithm is for the usual one of its type.
     let mut plain = jwk(Name::RS256, "plain");
     plain.as_object_mut().unwrap().remove("alg");
     provider.gives(&[plain]);
@@ -108,7 +108,7 @@ async fn a_key_of_each_public_algorithm_is_taken_from_the_set() {
 }
 
 #[tokio::test]
-async fn what_has_no_place_in_a_set_is_not_used_and_harms_no_other() {
+async fn unusable_keys_of_a_set_are_skipped() {
     use base64ct::{Base64UrlUnpadded, Encoding as _};
     let secret = Base64UrlUnpadded::encode_string(SECRET);
     let mut encryption = jwk(Name::ES256, "encryption");
@@ -127,9 +127,9 @@ async fn what_has_no_place_in_a_set_is_not_used_and_harms_no_other() {
     let provider = Provider::start(&keys).await;
     let jwts = provider.jwts();
     assert!(who(&jwts, &token(Name::EdDSA, Some("good"), &claims())).await.is_some());
-    // Nobody waits for a symmetric key: it cannot come from there.
+    // No token waits for a symmetric key, which cannot come from a provider.
     let forged = token(Name::HS256, Some("secret"), &claims());
-    assert_eq!(why(&jwts, &forged).await, Refusal::UnknownKey { kid: Some("secret".into()) });
+    assert_eq!(why(&jwts, &forged).await, TokenRefusal::UnknownKey { kid: Some("secret".into()) });
     for (name, kid) in [(Name::ES256, "encryption"), (Name::ES384, "other curve")] {
         assert!(not_now(&jwts, &token(name, Some(kid), &claims())).await > Duration::ZERO);
     }
@@ -147,14 +147,14 @@ async fn an_unknown_key_waits_for_one_fetch_in_30_s_and_is_no_refusal_before_it(
     let wait = not_now(&jwts, &new).await;
     assert!(wait <= Jwks::PAUSE && provider.asked() == 1, "{wait:?}");
     advance(Jwks::PAUSE).await;
-    // Many at once wait for the same fetch.
+    // Concurrent callers wait for the same fetch.
     let many = futures_util::future::join_all((0..20).map(|_| who(&jwts, &new))).await;
     assert!(many.iter().all(Option::is_some));
     assert_eq!(provider.asked(), 2);
-    // After a fetch that succeeded it is known that there is no such key.
+    // After a successful fetch it is certain that there is no such key.
     advance(Jwks::PAUSE).await;
     let forged = token(Name::EdDSA, Some("forged"), &claims());
-    assert_eq!(why(&jwts, &forged).await, Refusal::UnknownKey { kid: Some("forged".into()) });
+    assert_eq!(why(&jwts, &forged).await, TokenRefusal::UnknownKey { kid: Some("forged".into()) });
     assert!(not_now(&jwts, &forged).await > Duration::ZERO);
     assert!(who(&jwts, &old).await.is_some(), "the others do not wait");
     assert_eq!(provider.asked(), 3);
@@ -214,19 +214,19 @@ async fn a_key_that_was_withdrawn_lets_nobody_in_after_an_hour_without_tokens() 
     assert!(who(&jwts, &one).await.is_some());
     provider.gives(&[jwk(Name::EdDSA, "two")]);
     advance(Jwks::STALE).await;
-    assert_eq!(why(&jwts, &one).await, Refusal::UnknownKey { kid: Some("one".into()) });
+    assert_eq!(why(&jwts, &one).await, TokenRefusal::UnknownKey { kid: Some("one".into()) });
     assert_eq!(provider.asked(), 2);
 }
 
 #[tokio::test]
-async fn keys_are_fetched_again_beside_what_goes_on() {
+async fn keys_are_fetched_again_in_the_background() {
     let provider = Provider::start(&[jwk(Name::ES256, "one")]).await;
     let jwts = provider.jwts();
     let one = token(Name::ES256, Some("one"), &claims());
     assert!(who(&jwts, &one).await.is_some());
     provider.hangs();
     advance(Jwks::FRESH).await;
-    // The provider says nothing, and nobody waits for it.
+    // The provider does not answer, and no caller waits for it.
     assert!(who(&jwts, &one).await.is_some());
     while provider.asked() < 2 {
         tokio::task::yield_now().await;

@@ -1,5 +1,5 @@
-//! The one place where a notification ends: from here the receipt, the counter, the log line and the observers
-//! learn of it.
+//! The one place where a notification ends: it updates the receipt and the counter, writes the log line, and
+//! tells the observers.
 
 mod receipt;
 
@@ -17,7 +17,7 @@ use super::tasks::Tasks;
 use self::receipt::Receipts;
 pub use self::receipt::{Acceptance, Receipt};
 
-/// Makes every end known.
+/// Reports every end.
 pub(super) struct Endings {
     pub(super) receipts: Arc<Receipts>,
     counters: [AtomicU64; Outcome::ALL.len()],
@@ -30,7 +30,7 @@ impl Endings {
         Self { receipts: Receipts::new(), counters: Default::default(), observers, clock }
     }
 
-    /// Ends a notification, which is on delivery's timeline. The observers are told by [`tell`](Self::tell).
+    /// Ends a notification whose times are on delivery's timeline. [`tell`](Self::tell) tells the observers.
     pub(super) fn end(&self, n: &Notification, outcome: Outcome) -> Ended {
         let now = self.clock.now();
         let (waited, at) = (now.since(n.created_at), self.clock.wall_of(now));
@@ -48,8 +48,8 @@ impl Endings {
         Ended { id: n.id, user_id, kind, outcome, at, waited }
     }
 
-    /// Tells the observers, all at once, and waits for the slowest. None holds up another, and one that
-    /// panics has been told.
+    /// Tells the observers concurrently, and waits for the slowest. No observer delays another, and one that
+    /// panics counts as told.
     pub(super) async fn tell(&self, ended: Vec<Ended>, tasks: &Tasks) {
         if ended.is_empty() {
             return;

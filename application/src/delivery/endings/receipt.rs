@@ -9,21 +9,21 @@ use foldhash::fast::SeedableRandomState;
 
 use crate::delivery::sync::Mutex;
 
-/// What had happened to a notification when it was accepted.
+/// The state of a notification when it was accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Acceptance {
     /// It waits for its user, or for its turn.
     Waiting,
-    /// It was pushed; the acknowledgement is awaited.
+    /// It was pushed and is not acknowledged yet.
     InFlight,
-    /// It has ended already: `delivered`, or `expired` where it was now or never.
+    /// It has ended: for example `delivered`, or `expired` with the policy `immediate`.
     Ended(Outcome),
 }
 
 /// The sender's handle on the outcome of one notification.
 ///
-/// [`state`](Self::state) says at once what has happened so far; [`outcome`](Self::outcome) waits for the
-/// end. Dropping it costs and cancels nothing.
+/// [`state`](Self::state) is known at once; [`outcome`](Self::outcome) waits for the end. Dropping the receipt
+/// cancels nothing.
 #[must_use = "drop it if the outcome is of no interest"]
 pub struct Receipt {
     id: NotificationId,
@@ -37,16 +37,16 @@ impl Receipt {
         self.id
     }
 
-    /// What had happened when the notification was accepted.
+    /// The state when the notification was accepted.
     pub fn state(&self) -> Acceptance {
         self.state
     }
 
-    /// Waits for the outcome. `None` when the node stopped first: the next one takes the notification up,
-    /// and no one here will know.
+    /// Waits for the outcome. Returns `None` if the node stops first: another node takes the notification up,
+    /// and this one does not learn its outcome.
     ///
-    /// For a notification in the inbox it is the end seen by this node: read or acknowledged elsewhere, it
-    /// is not seen here.
+    /// For a notification in the inbox, this is the end that this node sees: a read or an acknowledgement on
+    /// another node is not seen here.
     pub async fn outcome(self) -> Option<Outcome> {
         if let Acceptance::Ended(outcome) = self.state {
             return Some(outcome);
@@ -73,23 +73,23 @@ impl Drop for Receipt {
     }
 }
 
-/// The receipts that somebody still holds. Its size is theirs to bound: one that is dropped is gone.
+/// The receipts that callers still hold. The callers bound its size: a dropped receipt is removed.
 pub(in crate::delivery) struct Receipts {
-    shards: [Mutex<Open>; SHARDS],
+    shards: [Mutex<Slots>; SHARDS],
 }
 
-type Open = HashMap<NotificationId, Slot, SeedableRandomState>;
+type Slots = HashMap<NotificationId, Slot, SeedableRandomState>;
 
 const SHARDS: usize = 16;
 
 struct Slot {
-    /// So many receipts of this id are held: a sender may send one twice.
+    /// How many receipts of this id are held: a sender may send one id twice.
     holders: u32,
     wakers: Vec<Waker>,
     end: End,
 }
 
-/// What is known of the end.
+/// What is known about the end.
 #[derive(Clone, Copy)]
 enum End {
     Open,
@@ -106,19 +106,19 @@ impl Receipts {
         Arc::new(Self { shards: std::array::from_fn(shard) })
     }
 
-    fn shard(&self, id: NotificationId) -> &Mutex<Open> {
+    fn shard(&self, id: NotificationId) -> &Mutex<Slots> {
         // The last byte of a version 7 UUID is random.
         &self.shards[usize::from(id.as_uuid().as_bytes()[15]) % SHARDS]
     }
 
-    /// Opens a receipt before the notification can end, so that no end is missed.
+    /// Opens a receipt. Call it before the notification can end, so that no end is missed.
     pub(in crate::delivery) fn open(self: &Arc<Self>, id: NotificationId) -> Receipt {
         let fresh = || Slot { holders: 0, wakers: Vec::new(), end: End::Open };
         self.shard(id).lock().entry(id).or_insert_with(fresh).holders += 1;
         Receipt { id, state: Acceptance::Waiting, held: Some(self.clone()) }
     }
 
-    /// Says what has happened so far.
+    /// Sets the receipt's state: the outcome if it is known, and otherwise `so_far`.
     pub(in crate::delivery) fn with_state(
         &self,
         mut receipt: Receipt,
@@ -143,7 +143,7 @@ impl Receipts {
         }
     }
 
-    /// The node stops: whoever still waits is told that no outcome will be known here.
+    /// The node stops: receipts without an outcome return `None`.
     pub(in crate::delivery) fn close(&self) {
         for shard in &self.shards {
             let mut wakers = Vec::new();
@@ -177,7 +177,7 @@ impl Receipts {
             slot.holders -= 1;
             if slot.holders == 0 {
                 shard.remove(&id);
-                // Many at once must not leave their room behind for good.
+                // A burst must not keep its memory for good.
                 if shard.is_empty() && shard.capacity() > 1024 {
                     shard.shrink_to(64);
                 }

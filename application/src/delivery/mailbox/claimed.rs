@@ -1,16 +1,16 @@
-//! What a stopped node left, put into a mailbox that may have newer notifications already.
+//! Puts a notification that a stopped node left into a mailbox that may already have newer ones.
 
 use doorstep_domain::{Notification, Outcome, Ttl};
 
-use super::entry::{NIL, State};
+use super::entry::{EntryState, NIL};
 use super::{Admission, Mailroom};
 
 impl Mailroom {
-    /// Puts in a notification that another node had accepted. It takes its place in the order of acceptance; by
-    /// its topic it replaces an older one that waits, and is itself replaced by a newer one. No bound is
-    /// enforced, because it was accepted within one.
+    /// Puts in a notification that another node accepted, at its place in the order of acceptance. It replaces
+    /// an older waiting notification with the same topic, and a newer one replaces it. No limit is enforced,
+    /// because it was accepted within one.
     ///
-    /// [`Admission::Full`] gives back one that is here already.
+    /// Returns [`Admission::Full`] for a notification that is here already.
     pub(in crate::delivery) fn claimed(
         &mut self,
         n: Notification,
@@ -33,11 +33,12 @@ impl Mailroom {
                 gone.push((self.take(older), Outcome::Replaced));
             }
         }
-        // Not before an entry that is being pushed or in flight: that order is made already.
-        let before =
-            self.position(mailbox, |e| e.state == State::Waiting && e.created_at > n.created_at);
+        // Not before an entry that is being pushed or in flight: that order is fixed already.
+        let before = self
+            .position(mailbox, |e| e.state == EntryState::Waiting && e.created_at > n.created_at);
         let index = self.insert(mailbox, n, ttl, None, before.unwrap_or(NIL));
         self.entries[index as usize].limited = limited;
+        self.entries[index as usize].travelled = true;
         self.rewind(mailbox);
         Admission::In(gone)
     }

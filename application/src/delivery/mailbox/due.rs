@@ -5,23 +5,23 @@ use slab::Slab;
 
 use super::entry::{Entry, NIL};
 
-/// Which entries are due when, for all entries of a mailroom.
+/// The timers of all entries of a mailroom.
 ///
-/// An ordered map from a millisecond to a list of entries; the links of the lists are in the entries. So a
-/// timer costs two links per entry, setting and unsetting one touches only its neighbours, and there are
-/// never more map nodes than distinct milliseconds.
+/// An ordered map from a millisecond to a list of entries; the links of the lists are in the entries. A timer
+/// costs two links per entry, setting or unsetting one touches only its neighbours, and there are never more map
+/// nodes than distinct milliseconds.
 #[derive(Default)]
 pub(super) struct DueIndex {
     lists: BTreeMap<i64, (u32, u32)>,
 }
 
-/// The first whole millisecond that is not before the moment.
+/// The first whole millisecond at or after this time.
 fn tick(due: Timestamp) -> i64 {
     due.as_millis().saturating_add(i64::from(due.as_micros().rem_euclid(1000) != 0))
 }
 
 impl DueIndex {
-    /// Sets the entry's timer, which must not be set. An entry that is never due has none.
+    /// Sets the entry's timer, which must not be set. [`Timestamp::MAX`] sets none.
     pub(super) fn set(&mut self, entries: &mut Slab<Entry>, index: u32, due: Timestamp) {
         let entry = &mut entries[index as usize];
         debug_assert!(!entry.timed);
@@ -52,7 +52,7 @@ impl DueIndex {
         if later != NIL {
             entries[later as usize].earlier = earlier;
         }
-        // The map knows only the ends of a list.
+        // The map holds only the two ends of a list.
         if earlier == NIL && later == NIL {
             self.lists.remove(&tick);
         } else if (earlier == NIL || later == NIL)

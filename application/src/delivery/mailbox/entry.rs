@@ -1,32 +1,35 @@
 use doorstep_domain::ports::{Attempt, EnteredBy};
 use doorstep_domain::{Kind, Notification, NotificationId, Payload, Timestamp, Topic, Ttl, UserId};
 
-/// Points nowhere.
+/// The null link.
 pub(super) const NIL: u32 = u32::MAX;
 
 /// A notification in a mailbox, in as few bytes as possible: a node may hold ten million of them.
 ///
-/// The user is its mailbox's; the links are indices, so that one slab holds every list.
+/// The mailbox has the user id. Links are indices, so that one slab holds every list.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, a byte each")]
 pub(super) struct Entry {
     pub(super) id: NotificationId,
     pub(super) kind: Kind,
     pub(super) topic: Option<Topic>,
     payload: Payload,
     pub(super) created_at: Timestamp,
-    /// When this entry is looked at next. It is in the due index exactly while `timed`.
+    /// When this entry becomes due next. **It is in the due index exactly while `timed`.**
     pub(super) due: Timestamp,
     ttl: Ttl,
-    /// The attempt in which a connection took it, or may have; none before that.
+    /// The attempt in which a connection took it, or may have taken it; `None` before that.
     pub(super) attempt: Option<Attempt>,
-    pub(super) state: State,
+    pub(super) state: EntryState,
     /// How often an acknowledgement timed out since a connection came or went.
     pub(super) repeats: u8,
-    /// The last push found no room: it is repeated by this entry's timer.
+    /// The last push found no room. This entry's timer repeats it.
     pub(super) full: bool,
-    /// It is in the inbox too: it does not expire, and may be removed from memory without loss.
+    /// Another node had it: whether a connection was handed it there is not known.
+    pub(super) travelled: bool,
+    /// Set if it is in the inbox too: it does not expire, and can be removed from memory without loss.
     pub(super) kept: Option<EnteredBy>,
     pub(super) timed: bool,
-    /// Its kind has limits of its own, and counts it.
+    /// It counts against its kind's own limits.
     pub(super) limited: bool,
     pub(super) mailbox: u32,
     pub(super) prev: u32,
@@ -35,18 +38,19 @@ pub(super) struct Entry {
     pub(super) later: u32,
 }
 
-/// Where an entry stands.
+/// The state of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::delivery) enum State {
+pub(in crate::delivery) enum EntryState {
     /// It waits for the user, or for its turn.
     Waiting,
     /// The flush that holds the mailbox is pushing it.
     Pushing,
-    /// A connection has it; the acknowledgement is awaited.
+    /// A connection has it and has not acknowledged it yet.
     InFlight,
-    /// Only `kept` ones: it has ended, and the inbox does not know yet.
+    /// It has ended, and the inbox has not recorded that yet. Only for `kept` entries.
     Acked,
-    /// The inbox knows, but a load that began before may still bring it: kept so that it is recognised.
+    /// The inbox has recorded the end, but a load that began before may still return the item. The entry stays so
+    /// that the item is recognised.
     Marked,
 }
 
@@ -61,9 +65,10 @@ impl Entry {
             due: Timestamp::MAX,
             ttl,
             attempt: None,
-            state: State::Waiting,
+            state: EntryState::Waiting,
             repeats: 0,
             full: false,
+            travelled: false,
             kept,
             timed: false,
             limited: false,
@@ -77,7 +82,7 @@ impl Entry {
         entry
     }
 
-    /// When its TTL ends; what is in the inbox has no end.
+    /// When its TTL ends. An entry that is in the inbox never expires.
     pub(super) fn expires_at(&self) -> Timestamp {
         if self.kept.is_some() { Timestamp::MAX } else { self.created_at + self.ttl.as_duration() }
     }
@@ -86,7 +91,7 @@ impl Entry {
         self.payload.as_str().len()
     }
 
-    /// The notification as it was accepted, with its TTL filled in.
+    /// The notification as it was accepted, with its TTL set.
     pub(super) fn notification(&self, user: &UserId) -> Notification {
         Notification {
             id: self.id,

@@ -1,10 +1,10 @@
-//! What a mailbox has of the inbox: brought by a look into the store, and forgotten once the store knows.
+//! Items of the inbox in a mailbox: loaded from the store, and forgotten when the store has recorded their end.
 
 use doorstep_domain::ports::InboxItem;
 use doorstep_domain::{NotificationId, Ttl, UserId};
 
-use super::entry::{NIL, State};
-use super::{LOOK, LOOK_LATER, LOOKING, MORE, Mailroom};
+use super::entry::{EntryState, NIL};
+use super::{LOOK, LOOK_LATER, LOOKING, MORE, Mailroom, RECALLED};
 
 impl Mailroom {
     /// The next flush loads from the user's inbox.
@@ -13,17 +13,25 @@ impl Mailroom {
         self.mailboxes[mailbox as usize].flags |= LOOK;
     }
 
-    /// A load from the inbox returned these undelivered items, oldest first; `more` if the page was full. Items
-    /// that are not known yet take their place in the order of acceptance.
+    /// A load from the inbox returned these undelivered items, oldest first; `more` means that the page was full.
+    /// Each item that is not known yet goes to its place in the order of acceptance.
     pub(in crate::delivery) fn looked(&mut self, user: &UserId, items: Vec<InboxItem>, more: bool) {
         let Some(mailbox) = self.find(user) else { return };
+        let here = &mut self.mailboxes[mailbox as usize];
+        if here.flags & RECALLED != 0 {
+            // One of the items may be gone from the inbox since: load again.
+            here.flags = here.flags & !(RECALLED | LOOKING) | LOOK;
+            self.forget(mailbox, |e| e.state == EntryState::Marked);
+            return;
+        }
         for InboxItem { notification: item, by, .. } in items {
             if self.with_id(mailbox, item.id, |_| true).is_some() {
                 continue;
             }
-            // Not before an entry that is being pushed or in flight: that order is made already.
-            let before = self
-                .position(mailbox, |e| e.state == State::Waiting && e.created_at > item.created_at);
+            // Not before an entry that is being pushed or in flight: that order is fixed already.
+            let before = self.position(mailbox, |e| {
+                e.state == EntryState::Waiting && e.created_at > item.created_at
+            });
             self.insert(mailbox, item, Ttl::ZERO, Some(by), before.unwrap_or(NIL));
         }
         let here = &mut self.mailboxes[mailbox as usize];
@@ -31,19 +39,19 @@ impl Mailroom {
         if more {
             here.flags |= MORE;
         }
-        self.forget(mailbox, |e| e.state == State::Marked);
+        self.forget(mailbox, |e| e.state == EntryState::Marked);
         self.rewind(mailbox);
     }
 
-    /// A load from the inbox failed. Returns whether the caller must come back later, with `look_again_now`;
-    /// false if another caller does.
+    /// A load from the inbox failed. Returns whether the caller must call `look_again_now` later; false if another
+    /// caller does.
     pub(in crate::delivery) fn look_failed(&mut self, user: &UserId) -> bool {
         let Some(mailbox) = self.find(user) else { return false };
         let here = &mut self.mailboxes[mailbox as usize];
-        here.flags &= !LOOKING;
+        here.flags &= !(LOOKING | RECALLED);
         let first = here.flags & LOOK_LATER == 0;
         here.flags |= LOOK_LATER;
-        self.forget(mailbox, |e| e.state == State::Marked);
+        self.forget(mailbox, |e| e.state == EntryState::Marked);
         first
     }
 
@@ -57,16 +65,16 @@ impl Mailroom {
         self.close_if_done(mailbox);
     }
 
-    /// The inbox has recorded that this item was delivered. Returns whether the next page is to be loaded, now
-    /// that there is room.
+    /// The inbox has recorded that this item was delivered. Returns whether to load the next page, now that there
+    /// is room.
     pub(in crate::delivery) fn marked(&mut self, user: &UserId, id: NotificationId) -> bool {
         let Some(mailbox) = self.find(user) else { return false };
-        let Some(index) = self.with_id(mailbox, id, |e| e.state == State::Acked) else {
+        let Some(index) = self.with_id(mailbox, id, |e| e.state == EntryState::Acked) else {
             return false;
         };
         let here = &mut self.mailboxes[mailbox as usize];
         if here.flags & LOOKING != 0 {
-            self.set_state(index, State::Marked);
+            self.set_state(index, EntryState::Marked);
             return false;
         }
         let more = here.flags & MORE != 0;
@@ -77,20 +85,20 @@ impl Mailroom {
         more
     }
 
-    /// The user read this item, and the inbox has recorded it. If it is here it is removed. Returns false if it
-    /// had ended before, by an acknowledgement that the inbox had not recorded yet.
+    /// The user read this item, and the inbox has recorded that. Removes the entry, if there is one. Returns false
+    /// if an acknowledgement that the inbox had not recorded yet had ended it before.
     pub(in crate::delivery) fn read(&mut self, user: &UserId, id: NotificationId) -> bool {
         let Some(mailbox) = self.find(user) else { return true };
         let Some(index) = self.with_id(mailbox, id, |e| e.kept.is_some()) else {
             return true;
         };
-        if matches!(self.entries[index as usize].state, State::Acked | State::Marked) {
+        if matches!(self.entries[index as usize].state, EntryState::Acked | EntryState::Marked) {
             return false;
         }
         self.end(index);
-        // A load that is under way may bring it once more.
+        // A load that is under way may return it again.
         if self.mailboxes[mailbox as usize].flags & LOOKING != 0 {
-            self.set_state(index, State::Marked);
+            self.set_state(index, EntryState::Marked);
         } else {
             self.remove(index);
         }

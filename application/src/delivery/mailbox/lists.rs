@@ -1,5 +1,5 @@
-//! The links and the two tables (users, ids) under the mailboxes. They keep the indices right; they decide
-//! nothing.
+//! The links of the mailboxes and the two tables (users, ids). This file keeps the indices consistent; the rules
+//! are elsewhere.
 
 use std::hash::BuildHasher;
 
@@ -8,10 +8,10 @@ use doorstep_domain::{Notification, NotificationId, Ttl, UserId};
 use hashbrown::HashTable;
 use slab::Slab;
 
-use super::entry::{Entry, NIL, State};
+use super::entry::{Entry, EntryState, NIL};
 use super::{HELD, LOOK, LOOK_LATER, LOOKING, Mailbox, Mailroom};
 
-/// With fewer slots than this, shrinking is not worth the copying.
+/// With fewer slots than this, shrinking is not worth the copy.
 const WORTH_SHRINKING: usize = if cfg!(test) { 4 } else { 1024 };
 
 /// A slab's key as a link. The node's limits keep a mailroom far below four billion entries.
@@ -25,7 +25,7 @@ impl Mailroom {
         self.directory.find(hash, |&m| self.mailboxes[m as usize].user == *user).copied()
     }
 
-    /// Makes a mailbox for a user who has none.
+    /// Creates a mailbox for a user who has none.
     pub(super) fn open(&mut self, user: UserId) -> u32 {
         let hash = self.hasher.hash_one(&user);
         let mailbox = Mailbox { user, first: NIL, last: NIL, cursor: NIL, waiting: 0, flags: 0 };
@@ -35,7 +35,7 @@ impl Mailroom {
         key
     }
 
-    /// Removes the mailbox when nothing is in it and nobody is at it.
+    /// Removes the mailbox if it is empty and neither a flush nor a load uses it.
     pub(super) fn close_if_done(&mut self, mailbox: u32) {
         let here = &self.mailboxes[mailbox as usize];
         if here.first != NIL || here.flags & (HELD | LOOK | LOOKING | LOOK_LATER) != 0 {
@@ -78,40 +78,42 @@ impl Mailroom {
         self.ids.insert_unique(hash(&index), index, hash);
     }
 
-    /// An entry of the mailbox with this id for which `such` holds. A sender may have sent one id twice.
+    /// Finds an entry of the mailbox with this id for which `such` holds. A sender may have sent one id twice.
     pub(super) fn with_id(
         &self,
         mailbox: u32,
         id: NotificationId,
         such: impl Fn(&Entry) -> bool,
     ) -> Option<u32> {
-        let is_it = |&index: &u32| {
-            let entry = &self.entries[index as usize];
-            entry.id == id && entry.mailbox == mailbox && such(entry)
-        };
+        self.find_id(id, |entry| entry.id == id && entry.mailbox == mailbox && such(entry))
+    }
+
+    /// An entry of any mailbox with this id for which `such` holds.
+    pub(super) fn find_id(&self, id: NotificationId, such: impl Fn(&Entry) -> bool) -> Option<u32> {
+        let is_it = |&index: &u32| such(&self.entries[index as usize]);
         self.ids.find(self.hasher.hash_one(id), is_it).copied()
     }
 
-    /// Changes the state of an entry, and with it the counts.
-    pub(super) fn set_state(&mut self, index: u32, state: State) {
+    /// Changes the state of an entry and updates the counts.
+    pub(super) fn set_state(&mut self, index: u32, state: EntryState) {
         let entry = &mut self.entries[index as usize];
         let before = std::mem::replace(&mut entry.state, state);
         let (mailbox, kept) = (entry.mailbox, entry.kept.is_some());
         self.count_out(mailbox, before, kept);
         match state {
-            State::InFlight => self.in_flight += 1,
-            State::Acked | State::Marked => self.ended += 1,
-            State::Waiting => self.mailboxes[mailbox as usize].waiting += u32::from(!kept),
-            State::Pushing => {}
+            EntryState::InFlight => self.in_flight += 1,
+            EntryState::Acked | EntryState::Marked => self.ended += 1,
+            EntryState::Waiting => self.mailboxes[mailbox as usize].waiting += u32::from(!kept),
+            EntryState::Pushing => {}
         }
     }
 
-    fn count_out(&mut self, mailbox: u32, state: State, kept: bool) {
+    fn count_out(&mut self, mailbox: u32, state: EntryState, kept: bool) {
         match state {
-            State::InFlight => self.in_flight -= 1,
-            State::Acked | State::Marked => self.ended -= 1,
-            State::Waiting => self.mailboxes[mailbox as usize].waiting -= u32::from(!kept),
-            State::Pushing => {}
+            EntryState::InFlight => self.in_flight -= 1,
+            EntryState::Acked | EntryState::Marked => self.ended -= 1,
+            EntryState::Waiting => self.mailboxes[mailbox as usize].waiting -= u32::from(!kept),
+            EntryState::Pushing => {}
         }
     }
 
@@ -131,7 +133,7 @@ impl Mailroom {
         (entry.prev, entry.next) = (prev, before);
     }
 
-    /// Takes an entry out of every list; its mailbox stays, even if it is empty now.
+    /// Takes an entry out of every list. Its mailbox stays, even if it is empty now.
     pub(super) fn take(&mut self, index: u32) -> Notification {
         self.due.unset(&mut self.entries, index);
         let hash = self.hasher.hash_one(self.entries[index as usize].id);
@@ -160,7 +162,7 @@ impl Mailroom {
         entry.into_notification(user)
     }
 
-    /// Takes an entry out, and its mailbox with it if that was the last.
+    /// Takes an entry out, and removes its mailbox if it is empty now.
     pub(super) fn remove(&mut self, index: u32) -> Notification {
         let mailbox = self.entries[index as usize].mailbox;
         let notification = self.take(index);
@@ -168,13 +170,13 @@ impl Mailroom {
         notification
     }
 
-    /// The next look begins with the oldest.
+    /// The flush starts again with the oldest entry.
     pub(super) fn rewind(&mut self, mailbox: u32) {
         let here = &mut self.mailboxes[mailbox as usize];
         here.cursor = here.first;
     }
 
-    /// The oldest entry of the mailbox for which `such` holds.
+    /// Finds the oldest entry of the mailbox for which `such` holds.
     pub(super) fn position(&self, mailbox: u32, such: impl Fn(&Entry) -> bool) -> Option<u32> {
         let mut index = self.mailboxes[mailbox as usize].first;
         while index != NIL {
@@ -187,10 +189,10 @@ impl Mailroom {
         None
     }
 
-    /// Gives memory back when little of it is used, so that it stays proportional to what waits.
+    /// Releases memory when little of it is used, so that it stays proportional to the number of entries.
     ///
-    /// Moves every entry, so no index may be held across it. Halving at a quarter of the load makes the cost
-    /// per removed entry constant.
+    /// **Moves every entry, so no index may be held across a call.** Halving at a quarter of the load keeps the
+    /// cost per removed entry constant.
     pub(in crate::delivery) fn shrink(&mut self) {
         let capacity = self.entries.capacity();
         if capacity < WORTH_SHRINKING || self.entries.len() >= capacity / 4 {

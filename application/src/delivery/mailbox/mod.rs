@@ -1,21 +1,21 @@
 //! The mailboxes of many users as one pure data structure: no async, no clock, no lock.
 //!
-//! Each method reports one event with the time at which it happened, and returns what is to be done. So the
-//! promises can be tested on arbitrary schedules, and a model checker can interleave the calls.
+//! Each method reports one event with the time at which it happened, and returns what to do. This way the
+//! invariants can be tested on arbitrary schedules, and a model checker can interleave the calls.
 //!
-//! A *flush* empties a mailbox: `begin_flush` gives one caller the hold on it. That caller asks `next` for
-//! what to do and reports each push with `pushed`, until it is told to stop. An arrival, an acknowledgement or
-//! an expiry may change the mailbox in between; the flags `AGAIN` and `CHANGED` make sure that the flush
-//! notices.
+//! A *flush* empties a mailbox: `begin_flush` gives one caller the hold on it. That caller asks `next` what to do
+//! and reports each push with `pushed`, until it is told to stop. An arrival, an acknowledgement or an expiry may
+//! change the mailbox in between; the flags `AGAIN` and `CHANGED` make the flush notice.
 //!
-//! | file | what |
+//! | file | contents |
 //! | --- | --- |
-//! | `mod` | the events and their rules |
-//! | `rules` | when an entry is superseded, when a mailbox is full, what is offered again |
-//! | `entry`, `lists` | one entry; the links and tables that keep all of them |
-//! | `due` | which entries are due when |
-//! | `claimed` | what a stopped node left for the mailbox |
-//! | `kept` | what a mailbox has of the inbox |
+//! | `mod` | the events |
+//! | `rules` | when an entry is superseded, when a mailbox is full, which entries are offered again |
+//! | `entry`, `lists` | one entry; the links and tables of all entries |
+//! | `due` | which entries become due when |
+//! | `claimed` | notifications that a stopped node left |
+//! | `recall` | notifications that their sender takes back |
+//! | `kept` | notifications that are kept in the inbox |
 //! | `shards` | many mailrooms, each under its own lock |
 
 use doorstep_domain::ports::{Attempt, EnteredBy};
@@ -35,21 +35,23 @@ mod kept;
 mod lists;
 #[cfg(test)]
 mod properties;
+mod recall;
 mod rules;
 mod shards;
 
-pub(super) use self::entry::State;
+pub(super) use self::entry::EntryState;
+pub(super) use self::recall::{ItemHere, TakenBack};
 pub(super) use self::shards::Mailrooms;
 
-/// Some users' mailboxes.
+/// The mailboxes of some users.
 #[derive(Default)]
 pub(super) struct Mailroom {
     hasher: SeedableRandomState,
-    /// Finds a user's mailbox; the user is kept once, in the mailbox.
+    /// Finds a user's mailbox. The user id is stored once, in the mailbox.
     directory: HashTable<u32>,
     mailboxes: Slab<Mailbox>,
     entries: Slab<Entry>,
-    /// Finds an entry by its id; the id is kept once, in the entry.
+    /// Finds an entry by its id. The id is stored once, in the entry.
     ids: HashTable<u32>,
     due: DueIndex,
     in_flight: usize,
@@ -59,77 +61,79 @@ pub(super) struct Mailroom {
     removed_limited: Vec<(Kind, usize)>,
 }
 
-/// One user's notifications, in order. A user with nothing waiting has none.
+/// One user's notifications, in order. A user without notifications has no mailbox.
 struct Mailbox {
     user: UserId,
     first: u32,
     last: u32,
-    /// Where a flush goes on: no entry before it waits.
+    /// Where a flush continues. **No entry before it waits.**
     cursor: u32,
-    /// How many entries wait. What the inbox keeps does not count.
+    /// How many entries wait. Entries that are in the inbox do not count.
     waiting: u32,
     flags: u8,
 }
 
 /// A flush has the hold.
 const HELD: u8 = 1;
-/// Something may have changed since the current push began: do not stop at 'nobody' or 'full'.
+/// Something may have changed since the current push began: continue after 'nobody' or 'full'.
 const AGAIN: u8 = 2;
-/// A connection came or went since the current push began: offer what is in flight again.
+/// A connection came or went since the current push began: offer entries in flight again.
 const CHANGED: u8 = 4;
 /// The next flush loads from the inbox.
 const LOOK: u8 = 8;
-/// A load from the inbox is under way: forget no entry that it may bring once more.
+/// A load from the inbox is under way: forget no entry that it may return again.
 const LOOKING: u8 = 16;
 /// The inbox had more than one page.
 const MORE: u8 = 32;
-/// A load from the inbox failed; it is repeated later.
+/// A load from the inbox failed and is repeated later.
 const LOOK_LATER: u8 = 64;
+/// An item was removed from the inbox during the load: what it returns is discarded.
+const RECALLED: u8 = 128;
 
-/// What a flush is to do.
+/// What a flush does next.
 #[derive(Debug)]
 pub(super) enum Next {
     /// Push this and report with [`Mailroom::pushed`].
     Push(Push),
     /// Load the user's undelivered items from the inbox and report with [`Mailroom::looked`].
     Look,
-    /// This entry has ended; go on.
+    /// This entry has ended. Continue.
     Ended(Notification, Outcome),
-    /// Nothing is left to do; the hold has been given back.
+    /// Nothing is left to do. The hold has been given back.
     Stop,
 }
 
-/// A push to be made.
+/// A push to make.
 #[derive(Debug)]
 pub(super) struct Push {
     pub(super) notification: Notification,
     pub(super) attempt: Attempt,
     pub(super) deadline: Timestamp,
-    /// How often the connections that are there now let an acknowledgement time out.
+    /// How often an acknowledgement timed out since a connection came or went.
     pub(super) repeats: u8,
 }
 
-/// How a push went.
+/// The result of a push.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Went {
-    /// A client was written it; it is delivered.
+pub(super) enum PushResult {
+    /// It was written to a client, and is delivered.
     Written,
-    /// A connection has it; the acknowledgement is due at this time.
+    /// A connection has it. The acknowledgement is due at this time.
     InFlight { ack_by: Timestamp },
-    /// No connection has room; try again at this time if nothing happens before.
+    /// No connection has room. Try again at this time if nothing happens before.
     Full { retry_at: Timestamp },
     /// The user is away.
     Nobody,
-    /// The pusher failed; try again at this time.
+    /// The pusher failed. Try again at this time.
     Failed { retry_at: Timestamp },
 }
 
-/// What follows from a push.
+/// The consequences of a push.
 #[derive(Debug)]
 pub(super) struct AfterPush {
-    /// The notification has ended.
+    /// Set if the notification has ended.
     pub(super) ended: Option<(Acked, Outcome)>,
-    /// The flush goes on with `next`.
+    /// The flush continues with `next`.
     pub(super) go_on: bool,
 }
 
@@ -137,40 +141,40 @@ pub(super) struct AfterPush {
 #[derive(Debug)]
 pub(super) struct Acked {
     pub(super) notification: Notification,
-    /// It is in the inbox, which must be told.
+    /// Set if it is in the inbox, where the end must be recorded.
     pub(super) kept: Option<EnteredBy>,
 }
 
-/// What a notification meets at its user's mailbox.
+/// Whether a notification entered its user's mailbox.
 #[derive(Debug)]
 pub(super) enum Admission {
-    /// It is in. These had to give way, each with its outcome.
+    /// It is in. These notifications made room, each with its outcome.
     In(Vec<(Notification, Outcome)>),
-    /// The mailbox is full; nothing has changed.
+    /// The mailbox is full. Nothing has changed.
     Full(Notification),
 }
 
-/// How the bound of a mailbox is applied.
+/// How the limit of a mailbox (`max_per_user`) is applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Bound {
     /// A full mailbox takes nothing, whatever the rule says.
     Ask,
-    /// There is no bound: the user is reading, and what waits is on its way.
+    /// No limit: the user is reading, so entries do not wait for long.
     Open,
-    /// The rule decides: the oldest gives way, or the new one is refused.
+    /// The rule decides: the oldest is dropped, or the new one is refused.
     Enforce,
 }
 
-/// What became due.
+/// The entries that became due.
 #[derive(Debug, Default)]
 pub(super) struct Due {
-    /// These have ended by their TTL.
+    /// Their TTL has ended.
     pub(super) expired: Vec<Notification>,
-    /// These users' mailboxes are to be flushed.
+    /// The mailboxes of these users must be flushed.
     pub(super) flush: Vec<UserId>,
 }
 
-/// What a mailroom holds.
+/// How much a mailroom holds.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Held {
     /// Notifications that wait or are being pushed.
@@ -190,8 +194,8 @@ impl Mailroom {
 
     /// Puts a notification at the end of its user's mailbox, if the bound allows it.
     ///
-    /// `limited`: its kind has its own limits; [`take_removed_limited`](Self::take_removed_limited) reports when
-    /// it leaves.
+    /// `limited`: its kind has its own limits, and [`take_removed_limited`](Self::take_removed_limited) reports
+    /// when it leaves.
     pub(super) fn accept(
         &mut self,
         n: Notification,
@@ -224,8 +228,8 @@ impl Mailroom {
         Admission::In(gone)
     }
 
-    /// Takes the hold on the user's mailbox for a flush, if there is something to do and nobody has it.
-    /// If somebody has it, that flush looks again before it ends.
+    /// Takes the hold on the user's mailbox for a flush, if there is something to do and no other flush has it.
+    /// A flush that has it checks the mailbox once more before it ends.
     pub(super) fn begin_flush(&mut self, user: &UserId) -> bool {
         let Some(mailbox) = self.find(user) else { return false };
         let mailbox = &mut self.mailboxes[mailbox as usize];
@@ -240,7 +244,7 @@ impl Mailroom {
         something
     }
 
-    /// What the flush that holds the user's mailbox is to do next.
+    /// Returns what the flush that holds the user's mailbox does next.
     pub(super) fn next(&mut self, user: &UserId, now: Timestamp) -> Next {
         let Some(mailbox) = self.find(user) else { return Next::Stop };
         loop {
@@ -256,7 +260,7 @@ impl Mailroom {
                 return Next::Stop;
             }
             let entry = &self.entries[index as usize];
-            if entry.state != State::Waiting {
+            if entry.state != EntryState::Waiting {
                 self.mailboxes[mailbox as usize].cursor = entry.next;
                 continue;
             }
@@ -266,75 +270,75 @@ impl Mailroom {
             if self.superseded(index) {
                 return Next::Ended(self.remove(index), Outcome::Replaced);
             }
-            return Next::Push(self.hand_out(mailbox, index));
+            return Next::Push(self.start_push(mailbox, index));
         }
     }
 
-    /// Reports how a push went. Unless the result says to go on, the hold has been given back.
+    /// Reports the result of a push. Unless the return value says to continue, the hold has been given back.
     pub(super) fn pushed(
         &mut self,
         user: &UserId,
         push: &Push,
-        went: Went,
+        result: PushResult,
         now: Timestamp,
     ) -> AfterPush {
         let Some(mailbox) = self.find(user) else {
             return AfterPush { ended: None, go_on: false };
         };
-        // The entry may have ended during the push; its slot may even hold another by now.
+        // The entry may have ended during the push, and its slot may hold another one by now.
         let id = push.notification.id;
-        let index = self.with_id(mailbox, id, |e| e.state == State::Pushing);
-        let ended = match went {
-            Went::Written => {
+        let index = self.with_id(mailbox, id, |e| e.state == EntryState::Pushing);
+        let ended = match result {
+            PushResult::Written => {
                 let ended = index.map(|index| (self.end(index), Outcome::Delivered));
                 return AfterPush { ended, go_on: true };
             }
-            Went::InFlight { ack_by } => {
+            PushResult::InFlight { ack_by } => {
                 if let Some(index) = index {
-                    self.set_state(index, State::InFlight);
+                    self.set_state(index, EntryState::InFlight);
                     self.entries[index as usize].attempt = Some(push.attempt);
                     self.due.set(&mut self.entries, index, ack_by);
                 }
                 return AfterPush { ended: None, go_on: true };
             }
-            Went::Nobody => index.and_then(|index| self.put_back(index, now, None)),
-            Went::Full { retry_at } => {
+            PushResult::Nobody => index.and_then(|index| self.put_back(index, now, None)),
+            PushResult::Full { retry_at } => {
                 index.and_then(|index| self.put_back(index, now, Some(retry_at)))
             }
-            Went::Failed { retry_at } => {
+            PushResult::Failed { retry_at } => {
                 if let Some(index) = index {
-                    // A connection may have had it before the push failed.
+                    // A connection may have received it before the push failed.
                     self.entries[index as usize].attempt.get_or_insert(Attempt::FIRST);
                 }
                 index.and_then(|index| self.put_back(index, now, Some(retry_at)))
             }
         };
-        // An absent user will arrive, and a push that failed or found no room is repeated by the timer of its
-        // entry. But if that entry has ended, the answer says nothing about those behind it, and nothing would
-        // come back for them. (For the same reason, every end of an entry that was tried is followed by a flush.)
+        // An arrival brings back an absent user's entries, and the entry's timer repeats a push that failed or
+        // found no room. But if the entry has ended, the result says nothing about the entries behind it, and
+        // nothing would wake them. (For the same reason, a flush follows every end of an entry that was tried.)
         let nothing_to_wait_for = index.is_none() || ended.is_some();
         let here = &mut self.mailboxes[mailbox as usize];
         if nothing_to_wait_for || here.flags & (AGAIN | CHANGED) != 0 {
             here.flags &= !AGAIN;
             return AfterPush { ended, go_on: true };
         }
-        if matches!(went, Went::Nobody) {
-            // The user is away: what the inbox keeps needs no memory here.
-            self.forget(mailbox, |e| e.kept.is_some() && e.state == State::Waiting);
+        if matches!(result, PushResult::Nobody) {
+            // The user is away: items of the inbox need no memory here.
+            self.forget(mailbox, |e| e.kept.is_some() && e.state == EntryState::Waiting);
         }
         self.release(mailbox);
         AfterPush { ended, go_on: false }
     }
 
-    /// A flush ended before it gave the hold back: it panicked, or its task was dropped. What it was pushing
-    /// waits again and is due at `retry_at`; a load from the inbox counts as failed.
+    /// A flush ended without giving the hold back: it panicked, or its task was dropped. The entry that it was
+    /// pushing waits again and is due at `retry_at`; a load from the inbox is repeated.
     pub(super) fn abandoned(&mut self, user: &UserId, now: Timestamp, retry_at: Timestamp) {
         let Some(mailbox) = self.find(user) else { return };
         if self.mailboxes[mailbox as usize].flags & LOOKING != 0 {
             self.mailboxes[mailbox as usize].flags &= !LOOKING;
             self.mailboxes[mailbox as usize].flags |= LOOK;
         }
-        while let Some(index) = self.position(mailbox, |e| e.state == State::Pushing) {
+        while let Some(index) = self.position(mailbox, |e| e.state == EntryState::Pushing) {
             self.entries[index as usize].attempt.get_or_insert(Attempt::FIRST);
             // An entry at the end of its TTL stays until its timer ends it.
             let retry_at = retry_at.max(now);
@@ -344,8 +348,8 @@ impl Mailroom {
         self.release(mailbox);
     }
 
-    /// A connection of the user came or went: what is in flight is offered again (a connection that has it
-    /// already is spared by the pusher), unless it has ended. Then flush.
+    /// A connection of the user came or went: entries in flight are offered again, unless they have ended (the
+    /// pusher skips a connection that has an entry already). The caller flushes afterwards.
     pub(super) fn presence_changed(&mut self, user: &UserId) {
         let Some(mailbox) = self.find(user) else { return };
         self.mailboxes[mailbox as usize].flags |= CHANGED;
@@ -354,22 +358,22 @@ impl Mailroom {
         }
     }
 
-    /// A connection of this user acknowledged this id. Returns the entry that this ends: none for an id
-    /// that is unknown, another user's, never pushed, or acknowledged before.
+    /// A connection of this user acknowledged this id. Returns the entry that this ends; `None` for an id that is
+    /// unknown, another user's, never pushed, or acknowledged before.
     pub(super) fn acknowledged(&mut self, user: &UserId, id: NotificationId) -> Option<Acked> {
         let mailbox = self.find(user)?;
         let counts = |entry: &Entry| match entry.state {
             // A fast client acknowledges before the pusher returns.
-            State::Pushing | State::InFlight => true,
-            // From an earlier connection, or late.
-            State::Waiting => entry.attempt.is_some(),
-            State::Acked | State::Marked => false,
+            EntryState::Pushing | EntryState::InFlight => true,
+            // The acknowledgement is late, or comes from an earlier connection.
+            EntryState::Waiting => entry.attempt.is_some(),
+            EntryState::Acked | EntryState::Marked => false,
         };
         let index = self.with_id(mailbox, id, counts)?;
         Some(self.end(index))
     }
 
-    /// Handles at most `limit` entries that are due by now; true if there may be more.
+    /// Handles at most `limit` entries that are due by now. Returns true if there may be more.
     pub(super) fn due(&mut self, now: Timestamp, limit: usize, due: &mut Due) -> bool {
         for _ in 0..limit {
             let Some(index) = self.due.first(now) else {
@@ -385,14 +389,14 @@ impl Mailroom {
                 due.expired.push(expired);
                 continue;
             }
-            // Not its end: an acknowledgement that did not come, or a push to be tried again.
+            // Not its end: an acknowledgement timed out, or a push must be repeated.
             self.due.unset(&mut self.entries, index);
             let entry = &mut self.entries[index as usize];
             let (mailbox, end) = (entry.mailbox, entry.expires_at());
-            if entry.state == State::InFlight {
+            if entry.state == EntryState::InFlight {
                 entry.attempt = entry.attempt.map(Attempt::next);
                 entry.repeats = entry.repeats.saturating_add(1);
-                self.set_state(index, State::Waiting);
+                self.set_state(index, EntryState::Waiting);
             }
             self.due.set(&mut self.entries, index, end);
             self.rewind(mailbox);
@@ -407,14 +411,14 @@ impl Mailroom {
     }
 
     /// The state of a notification that is here and has not ended.
-    pub(super) fn state(&self, user: &UserId, id: NotificationId) -> Option<State> {
+    pub(super) fn state(&self, user: &UserId, id: NotificationId) -> Option<EntryState> {
         let mailbox = self.find(user)?;
         let index = self.with_id(mailbox, id, |_| true)?;
         Some(self.entries[index as usize].state)
     }
 
-    /// Takes out at least `limit` notifications (all, if there are fewer), whole mailboxes at a time, each
-    /// in order, but not what the inbox has anyway.
+    /// Takes out at least `limit` notifications (all, if there are fewer), whole mailboxes at a time, each in
+    /// order. Entries that are in the inbox are removed without being returned.
     pub(super) fn drain(&mut self, limit: usize) -> Vec<Notification> {
         let mut out = Vec::new();
         while out.len() < limit {
@@ -436,6 +440,23 @@ impl Mailroom {
             }
         }
         out
+    }
+
+    /// How many of the user's entries wait, and how many are in flight.
+    pub(super) fn held_for(&self, user: &UserId) -> (usize, usize) {
+        let Some(mailbox) = self.find(user) else { return (0, 0) };
+        let (mut waiting, mut in_flight, mut index) =
+            (0, 0, self.mailboxes[mailbox as usize].first);
+        while index != NIL {
+            let entry = &self.entries[index as usize];
+            match entry.state {
+                EntryState::Waiting | EntryState::Pushing => waiting += 1,
+                EntryState::InFlight => in_flight += 1,
+                EntryState::Acked | EntryState::Marked => {}
+            }
+            index = entry.next;
+        }
+        (waiting, in_flight)
     }
 
     pub(super) fn held(&self) -> Held {

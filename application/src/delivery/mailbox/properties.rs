@@ -1,4 +1,4 @@
-//! Arbitrary schedules against the mailroom alone: whatever happens in whatever order, its promises hold.
+//! Runs arbitrary schedules against the mailroom alone and checks its invariants after each step.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -11,8 +11,8 @@ use proptest::prelude::{Strategy, any, prop_oneof};
 use proptest::{prop_assert, prop_assert_eq, proptest};
 use uuid::Uuid;
 
-use super::entry::{NIL, State};
-use super::{Admission, Bound, Due, Held, Mailroom, Next, Push, Went};
+use super::entry::{EntryState, NIL};
+use super::{Admission, Bound, Due, Held, Mailroom, Next, Push, PushResult};
 use crate::delivery::policy::{Overflow, Rule};
 
 const USERS: u8 = 3;
@@ -72,7 +72,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What the test knows: who flushes, what was accepted, how it ended.
+/// The test's own records: which users are being flushed, what was accepted, and how it ended.
 #[derive(Default)]
 struct World {
     room: Mailroom,
@@ -82,7 +82,7 @@ struct World {
     accepted: Vec<(NotificationId, u8, Timestamp)>,
     first_pushed: BTreeMap<u8, Vec<NotificationId>>,
     ended: BTreeMap<NotificationId, Outcome>,
-    /// How many came in, and how many the room said went: all are of a kind with limits of its own.
+    /// How many entries came in, and how many the mailroom reported as removed: all have a kind with limits.
     came: usize,
     went: usize,
 }
@@ -174,7 +174,7 @@ impl World {
         Ok(())
     }
 
-    /// One came in, and these made room: a topic replaces one, and only an enforced bound drops any.
+    /// One came in, and these made room: a topic replaces at most one, and only an enforced limit drops any.
     fn came_in(
         &mut self,
         gone: Vec<(Notification, Outcome)>,
@@ -219,14 +219,14 @@ impl World {
 
     fn pushed(&mut self, user: u8, answer: Answer) -> Checked {
         let Some(push) = self.pushing.remove(&user) else { return Ok(()) };
-        let went = match answer {
-            Answer::Written => Went::Written,
-            Answer::InFlight => Went::InFlight { ack_by: self.now + ACK_TIMEOUT },
-            Answer::Nobody => Went::Nobody,
-            Answer::Full => Went::Full { retry_at: self.now + Duration::from_millis(10) },
-            Answer::Failed => Went::Failed { retry_at: self.now + Duration::from_millis(10) },
+        let result = match answer {
+            Answer::Written => PushResult::Written,
+            Answer::InFlight => PushResult::InFlight { ack_by: self.now + ACK_TIMEOUT },
+            Answer::Nobody => PushResult::Nobody,
+            Answer::Full => PushResult::Full { retry_at: self.now + Duration::from_millis(10) },
+            Answer::Failed => PushResult::Failed { retry_at: self.now + Duration::from_millis(10) },
         };
-        let after = self.room.pushed(&name(user), &push, went, self.now);
+        let after = self.room.pushed(&name(user), &push, result, self.now);
         if let Some((acked, outcome)) = after.ended {
             self.end(&acked.notification, outcome)?;
         }
@@ -247,7 +247,7 @@ impl World {
         Ok(())
     }
 
-    /// What must hold after every step, looked at from inside.
+    /// Checks the internal invariants, which must hold after every step.
     fn check(&mut self) -> Checked {
         self.went += self.room.take_removed_limited().len();
         let room = &self.room;
@@ -262,18 +262,21 @@ impl World {
                 prop_assert_eq!((entry.prev, entry.mailbox as usize), (prev, key));
                 before_cursor &= index != mailbox.cursor;
                 if before_cursor {
-                    prop_assert!(entry.state != State::Waiting, "the cursor skips one that waits");
+                    prop_assert!(
+                        entry.state != EntryState::Waiting,
+                        "the cursor skips one that waits"
+                    );
                 }
                 prop_assert!(
-                    entry.timed || entry.state == State::Pushing,
-                    "an entry that nothing will ever end"
+                    entry.timed || entry.state == EntryState::Pushing,
+                    "an entry that never becomes due"
                 );
                 let id = room.entries[index as usize].id;
                 let found = room.with_id(u32::try_from(key).unwrap(), id, |_| true);
                 prop_assert_eq!(found, Some(index), "the index of ids is off");
                 len += 1;
-                waiting += u32::from(entry.state == State::Waiting);
-                in_flight += usize::from(entry.state == State::InFlight);
+                waiting += u32::from(entry.state == EntryState::Waiting);
+                in_flight += usize::from(entry.state == EntryState::InFlight);
                 timed += usize::from(entry.timed);
                 bytes += entry.bytes();
                 (prev, index) = (index, entry.next);
@@ -281,7 +284,7 @@ impl World {
             prop_assert_eq!((mailbox.last, mailbox.waiting), (prev, waiting));
             prop_assert!(
                 len > 0 || self.held.iter().any(|u| name(*u) == mailbox.user),
-                "a mailbox of nothing"
+                "an empty mailbox is kept"
             );
             entries += len;
         }
@@ -298,13 +301,13 @@ impl World {
 
 proptest! {
     #[test]
-    fn the_promises_hold_on_arbitrary_schedules(steps in vec(step(), 1..120)) {
+    fn the_invariants_hold_on_arbitrary_schedules(steps in vec(step(), 1..120)) {
         let mut world = World::default();
         for step in &steps {
             world.apply(step)?;
             world.check()?;
         }
-        // Whoever flushes finishes, the longest TTL ends, and nothing is left of anything.
+        // The flushes finish, the longest TTL ends, and nothing is left.
         for user in 0..USERS {
             world.pushed(user, Answer::Nobody)?;
             while world.held.contains(&user) {

@@ -3,30 +3,30 @@
 use doorstep_domain::ports::Attempt;
 use doorstep_domain::{Outcome, Timestamp, Topic};
 
-use super::entry::{Entry, NIL, State};
+use super::entry::{Entry, EntryState, NIL};
 use super::{AGAIN, Acked, CHANGED, HELD, Mailroom, Push};
 
 impl Mailroom {
-    /// Whether as many entries wait as may. What is in flight or in the inbox does not count.
+    /// Whether the mailbox is full. Entries that are in flight or in the inbox do not count.
     pub(super) fn is_full(&self, mailbox: u32, max_per_user: usize) -> bool {
         self.mailboxes[mailbox as usize].waiting as usize >= max_per_user
     }
 
-    /// The entry that gives way when the mailbox is full.
+    /// The entry to drop when the mailbox is full.
     pub(super) fn oldest_waiting(&self, mailbox: u32) -> Option<u32> {
-        self.position(mailbox, |e| e.state == State::Waiting && e.kept.is_none())
+        self.position(mailbox, |e| e.state == EntryState::Waiting && e.kept.is_none())
     }
 
     /// The waiting entry that a new one with this topic replaces.
     pub(super) fn waiting_with_topic(&self, mailbox: u32, topic: Option<&Topic>) -> Option<u32> {
         topic?;
         self.position(mailbox, |e| {
-            e.state == State::Waiting && e.kept.is_none() && e.topic.as_ref() == topic
+            e.state == EntryState::Waiting && e.kept.is_none() && e.topic.as_ref() == topic
         })
     }
 
-    /// Whether a newer entry of the same topic was accepted while this one was pushed or in flight. Then it is
-    /// replaced when it waits again.
+    /// Whether a newer entry with the same topic was accepted while this one was pushed or in flight. If so, this
+    /// one is replaced when it waits again.
     pub(super) fn superseded(&self, index: u32) -> bool {
         let entry = &self.entries[index as usize];
         if entry.topic.is_none() || entry.kept.is_some() {
@@ -43,13 +43,13 @@ impl Mailroom {
         false
     }
 
-    /// Ends an entry: it is removed or, if the inbox has to be told, kept until the inbox knows.
+    /// Ends an entry: removes it or, if it is in the inbox, keeps it until the inbox has recorded the end.
     pub(super) fn end(&mut self, index: u32) -> Acked {
         let kept = self.entries[index as usize].kept;
         if kept.is_none() {
             return Acked { notification: self.remove(index), kept };
         }
-        self.set_state(index, State::Acked);
+        self.set_state(index, EntryState::Acked);
         self.due.unset(&mut self.entries, index);
         let entry = &self.entries[index as usize];
         let user = &self.mailboxes[entry.mailbox as usize].user;
@@ -57,9 +57,9 @@ impl Mailroom {
     }
 
     /// Marks the entry as being pushed and returns what to push.
-    pub(super) fn hand_out(&mut self, mailbox: u32, index: u32) -> Push {
+    pub(super) fn start_push(&mut self, mailbox: u32, index: u32) -> Push {
         self.due.unset(&mut self.entries, index);
-        self.set_state(index, State::Pushing);
+        self.set_state(index, EntryState::Pushing);
         let here = &mut self.mailboxes[mailbox as usize];
         let entry = &self.entries[index as usize];
         here.cursor = entry.next;
@@ -78,7 +78,7 @@ impl Mailroom {
         let entry = &self.entries[index as usize];
         let (mailbox, next, end) = (entry.mailbox, entry.next, entry.expires_at());
         if now >= end {
-            // The flush still has the hold, so the mailbox must outlive its last entry.
+            // The flush still has the hold, so the mailbox must stay even if it is empty.
             let notification = self.take(index);
             return Some((Acked { notification, kept: None }, Outcome::Expired));
         }
@@ -86,7 +86,7 @@ impl Mailroom {
         self.return_to_waiting(index, retry_at.unwrap_or(end));
         let here = &mut self.mailboxes[mailbox as usize];
         if here.cursor == next {
-            // Nothing before it waits: it was the first that did when it was handed out.
+            // No entry before it waits, because it was the first one when its push began.
             here.cursor = index;
         } else {
             self.rewind(mailbox);
@@ -94,14 +94,14 @@ impl Mailroom {
         None
     }
 
-    /// The entry waits, and is looked at next at this time, or when its TTL ends if that is sooner.
+    /// The entry waits again, and becomes due at this time or when its TTL ends, whichever is sooner.
     pub(super) fn return_to_waiting(&mut self, index: u32, look_at: Timestamp) {
         let end = self.entries[index as usize].expires_at();
-        self.set_state(index, State::Waiting);
+        self.set_state(index, EntryState::Waiting);
         self.due.set(&mut self.entries, index, look_at.min(end));
     }
 
-    /// After a connection came or went: what is in flight waits again, in the same attempt.
+    /// After a connection came or went: entries in flight wait again, in the same attempt.
     pub(super) fn offer_again_if_changed(&mut self, mailbox: u32) {
         let here = &mut self.mailboxes[mailbox as usize];
         if here.flags & CHANGED == 0 {
@@ -112,7 +112,7 @@ impl Mailroom {
         while index != NIL {
             let entry = &self.entries[index as usize];
             let (next, end) = (entry.next, entry.expires_at());
-            if entry.state == State::InFlight {
+            if entry.state == EntryState::InFlight {
                 self.due.unset(&mut self.entries, index);
                 self.entries[index as usize].repeats = 0;
                 self.return_to_waiting(index, end);
@@ -128,7 +128,7 @@ impl Mailroom {
         self.close_if_done(mailbox);
     }
 
-    /// Removes entries that the inbox remembers; that is not their end.
+    /// Removes entries that are in the inbox. This is not their end.
     pub(super) fn forget(&mut self, mailbox: u32, such: impl Fn(&Entry) -> bool) {
         while let Some(index) = self.position(mailbox, &such) {
             self.take(index);

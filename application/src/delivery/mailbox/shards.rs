@@ -9,10 +9,10 @@ use super::{Admission, Held, Mailroom};
 use crate::delivery::capacity::Capacity;
 use crate::delivery::sync::Mutex;
 
-/// Enough that two cores rarely meet at one lock, few enough to scan them all quickly.
+/// Enough that two cores rarely contend for one lock, few enough to scan all of them quickly.
 const SHARDS: usize = 64;
 
-/// Entries and bytes of payload.
+/// A number of entries, and the bytes of their payloads.
 type Load = (usize, usize);
 
 /// All mailboxes, in shards by user, each under its own lock.
@@ -23,8 +23,8 @@ pub(in crate::delivery) struct Mailrooms {
 }
 
 impl Mailrooms {
-    /// Users are spread over the shards at random, so that nobody can choose ids that all meet in one shard.
-    /// A simulation passes a seed to get the same spread again.
+    /// Users are spread over the shards with a random seed, so that nobody can choose ids that all fall into one
+    /// shard. A simulation passes a fixed seed to repeat a schedule.
     pub(in crate::delivery) fn new(capacity: Arc<Capacity>, hash_seed: Option<u64>) -> Self {
         let hasher = match hash_seed {
             None => SeedableRandomState::random(),
@@ -34,7 +34,7 @@ impl Mailrooms {
         Self { shards, hasher, capacity }
     }
 
-    /// Calls `f` with the mailroom that has this user's mailbox, and keeps the capacity's count.
+    /// Calls `f` with the mailroom of this user, and updates the capacity.
     pub(in crate::delivery) fn with<T>(
         &self,
         user: &UserId,
@@ -43,8 +43,8 @@ impl Mailrooms {
         self.in_shard(self.shard_of(user), f)
     }
 
-    /// As [`with`](Self::with), where `f` puts in a notification that the capacity has counted already. It stays
-    /// counted if it is refused.
+    /// Like [`with`](Self::with), for an `f` that puts in a notification that the capacity has counted already. A
+    /// refused notification stays counted.
     pub(in crate::delivery) fn put_in(
         &self,
         user: &UserId,
@@ -57,7 +57,7 @@ impl Mailrooms {
         })
     }
 
-    /// Calls `f` with the mailroom of this shard, and keeps the capacity's count.
+    /// Calls `f` with the mailroom of this shard, and updates the capacity.
     pub(in crate::delivery) fn in_shard<T>(
         &self,
         shard: usize,
@@ -67,12 +67,12 @@ impl Mailrooms {
     }
 
     fn shard_of(&self, user: &UserId) -> usize {
-        // Bits that the tables inside the shard use least.
+        // Bits that the hash tables inside the shard use least.
         let bits = usize::try_from(self.hasher.hash_one(user) >> 40 & 0xFFFF).unwrap_or(0);
         bits % self.shards.len()
     }
 
-    /// `f` also says how much of what it put in was counted before.
+    /// `f` also returns the load that it put in and that was counted before.
     fn locked<T>(&self, shard: usize, f: impl FnOnce(&mut Mailroom) -> (T, Load)) -> T {
         let mut room = self.shards[shard].lock();
         let before = room.load();
@@ -93,12 +93,20 @@ impl Mailrooms {
         self.shards.iter().filter_map(|shard| shard.lock().next_due()).min()
     }
 
+    /// Calls `f` with one mailroom after the other until it returns something. For what is known by its id only.
+    pub(in crate::delivery) fn first<T>(
+        &self,
+        f: impl Fn(&mut Mailroom) -> Option<T>,
+    ) -> Option<T> {
+        (0..self.shards.len()).find_map(|shard| self.in_shard(shard, &f))
+    }
+
     /// The number of shards.
     pub(in crate::delivery) fn shards(&self) -> usize {
         self.shards.len()
     }
 
-    /// What all shards hold together.
+    /// How much all shards hold together.
     pub(in crate::delivery) fn held(&self) -> Held {
         self.shards.iter().map(|shard| shard.lock().held()).fold(Held::default(), |a, b| Held {
             waiting: a.waiting + b.waiting,
@@ -109,7 +117,7 @@ impl Mailrooms {
     }
 }
 
-/// Tells the capacity what came and went, if anything did.
+/// Reports the difference in load to the capacity.
 fn settle(capacity: &Capacity, before: Load, after: Load) {
     if after == before {
         return;

@@ -16,8 +16,8 @@ impl Alarm {
         Self { set_for: AtomicI64::new(i64::MAX), bell: Notify::new() }
     }
 
-    /// An entry becomes due at this time.
-    pub(super) fn mind(&self, due: Timestamp) {
+    /// An entry becomes due at this time: rings if that is earlier than the time that is set.
+    pub(super) fn due_at(&self, due: Timestamp) {
         if due.as_micros() < self.set_for.load(SeqCst) {
             self.bell.notify_one();
         }

@@ -4,15 +4,15 @@ use doorstep_domain::ports::{PushError, Pushed};
 use doorstep_domain::{Ended, Outcome, Timestamp, UserId};
 
 use super::Wake;
-use crate::delivery::mailbox::{Next, Push, Went};
+use crate::delivery::mailbox::{Next, Push, PushResult};
 
-/// After this many pushes in a row a flush lets other tasks run.
+/// After this many pushes in a row, a flush yields to other tasks.
 const PUSHES_IN_A_ROW: usize = 64;
 
-/// The acknowledgement timeout doubles this often at most.
+/// The acknowledgement timeout doubles at most this many times.
 const MOST_DOUBLINGS: u8 = 10;
 
-/// The hold on one mailbox. Whatever ends the flush, a panic or a task that is dropped, gives the hold back.
+/// The hold on one mailbox. Dropping it gives the hold back, so a panic or a dropped task does not keep it.
 struct Hold {
     wake: Arc<Wake>,
     user: UserId,
@@ -28,9 +28,9 @@ impl Drop for Hold {
 }
 
 impl Wake {
-    /// Looks whether the user is there, and flushes if so. Returns false if the user is known to be away.
+    /// Checks whether the user is there, and flushes if so. Returns false if the user is known to be away.
     ///
-    /// Calls the ports on the caller's stack, as far as they do not wait.
+    /// Calls the ports on the caller's stack until they have to wait.
     pub(in crate::delivery) fn flush_if_online(self: &Arc<Self>, user: &UserId) -> bool {
         match self.cx.is_online_at_once(user) {
             Some(true) => {
@@ -51,19 +51,18 @@ impl Wake {
         true
     }
 
-    /// Flushes the user's mailbox in a task. If a flush is under way, that one looks again instead.
+    /// Flushes the user's mailbox in a task. If a flush is under way, that one checks the mailbox once more.
     ///
-    /// Calls no port on the caller's stack: the caller may hold a lock of its own, and may be outside of the
-    /// runtime.
+    /// Calls no port on the caller's stack: the caller may hold a lock of its own, and may be outside the runtime.
     pub(in crate::delivery) fn flush_later(self: &Arc<Self>, user: &UserId) {
         if let Some(hold) = self.hold(user) {
             self.cx.tasks.spawn(run(hold));
         }
     }
 
-    /// The hold on the user's mailbox, if there is something to do and nobody has it.
+    /// Takes the hold on the user's mailbox, if there is something to do and no other flush has it.
     fn hold(self: &Arc<Self>, user: &UserId) -> Option<Hold> {
-        // What waits when the node stops is handed over, not pushed.
+        // Once the node stops, waiting notifications are handed over, not pushed.
         if self.cx.tasks.stop().is_cancelled() {
             return None;
         }
@@ -76,7 +75,7 @@ impl Wake {
         let now = self.cx.clock.now();
         let retry_at = now + self.cx.limits.push_retry;
         self.rooms.with(user, |room| room.abandoned(user, now, retry_at));
-        self.alarm.mind(retry_at);
+        self.alarm.due_at(retry_at);
         if std::thread::panicking() {
             self.cx.tasks.panicked("flush of a mailbox");
         }
@@ -88,24 +87,24 @@ impl Wake {
         let pushed = self.cx.push(n, push.attempt, push.deadline).await;
         let now = self.cx.clock.now();
         let retry_at = now + self.cx.limits.push_retry;
-        let (went, look_at) = match pushed {
-            Ok(Pushed::Written) => (Went::Written, Timestamp::MAX),
+        let (result, look_at) = match pushed {
+            Ok(Pushed::Written) => (PushResult::Written, Timestamp::MAX),
             Ok(Pushed::InFlight) => {
                 let timeout = self.cx.rules.of(&n.kind).ack_timeout;
                 let ack_by = now + timeout.saturating_mul(1 << push.repeats.min(MOST_DOUBLINGS));
-                (Went::InFlight { ack_by }, ack_by)
+                (PushResult::InFlight { ack_by }, ack_by)
             }
-            Ok(Pushed::Full) => (Went::Full { retry_at }, retry_at),
-            Ok(Pushed::Nobody) => (Went::Nobody, Timestamp::MAX),
+            Ok(Pushed::Full) => (PushResult::Full { retry_at }, retry_at),
+            Ok(Pushed::Nobody) => (PushResult::Nobody, Timestamp::MAX),
             Err(PushError(why)) => {
                 tracing::warn!(notification = %n.id, user = %user, error = %why, "push failed");
-                (Went::Failed { retry_at }, retry_at)
+                (PushResult::Failed { retry_at }, retry_at)
             }
         };
-        let after = self.rooms.with(user, |room| room.pushed(user, push, went, now));
-        self.alarm.mind(look_at);
+        let after = self.rooms.with(user, |room| room.pushed(user, push, result, now));
+        self.alarm.due_at(look_at);
         match after.ended {
-            Some((acked, Outcome::Expired)) => self.over(acked.notification, ended),
+            Some((acked, Outcome::Expired)) => self.ttl_ended(acked.notification, ended),
             Some((acked, outcome)) => self.finish(&acked, outcome, ended),
             None => {}
         }
@@ -113,7 +112,7 @@ impl Wake {
     }
 }
 
-/// Empties the mailbox as far as the user's connections take it.
+/// Pushes what waits in the mailbox, as far as the user's connections take it.
 async fn run(mut hold: Hold) {
     let wake = hold.wake.clone();
     for round in 1_usize.. {
@@ -122,14 +121,14 @@ async fn run(mut hold: Hold) {
         let mut go_on = true;
         match wake.rooms.with(&hold.user, |room| room.next(&hold.user, now)) {
             Next::Stop => go_on = false,
-            Next::Ended(n, Outcome::Expired) => wake.over(n, &mut ended),
+            Next::Ended(n, Outcome::Expired) => wake.ttl_ended(n, &mut ended),
             Next::Ended(n, outcome) => ended.push(wake.cx.endings.end(&n, outcome)),
             Next::Look => wake.look(&hold.user).await,
             Next::Push(push) => go_on = wake.push(&hold.user, &push, &mut ended).await,
         }
-        // The mailroom has taken the hold back when it says to stop.
+        // When the mailroom says to stop, it has already taken the hold back.
         hold.given_back = !go_on;
-        // At once, because the next push, or the inbox, may take its time.
+        // Told before the next push, which may be slow.
         wake.cx.tell(ended).await;
         if !go_on {
             return;

@@ -1,5 +1,5 @@
-//! The inbox at work: writing a notification before it is pushed, loading what a user has not had, recording
-//! what was delivered, promoting what expired.
+//! The inbox: writes a notification before it is pushed, loads what was not delivered to a user, records what was
+//! delivered, promotes what expired.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,22 +14,22 @@ use crate::delivery::Refused;
 use crate::delivery::endings::Acceptance;
 use crate::delivery::sync::Mutex;
 
-/// This many items of the inbox are loaded for an arriving user at a time.
+/// How many items of the inbox are loaded at a time for an arriving user.
 const PAGE: usize = 100;
-/// How a store that panics is called in its error.
-const INBOX: &str = "inbox";
+/// The store's name in errors and logs.
+pub(in crate::delivery) const INBOX: &str = "inbox";
 
 /// The largest write to the store.
 const BATCH: usize = 1000;
-/// How long one write may take before it is tried again.
+/// How long one write may take before it is repeated.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// The first and the longest pause after a write that failed.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
-/// The pause before loading again for a user whose inbox did not answer.
+/// The pause before loading again for a user after a load failed.
 const LOOK_LATER: Duration = Duration::from_secs(5);
 
-/// Two queues between the mailboxes and the inbox. The node's limits count what lies in them.
-pub(super) struct Trays {
+/// Two queues between the mailboxes and the inbox. Their notifications count against the node's limits.
+pub(super) struct InboxQueues {
     store: Arc<dyn Inbox>,
     /// Delivered, not yet recorded in the inbox.
     to_mark: Mutex<VecDeque<(UserId, NotificationId)>>,
@@ -39,7 +39,7 @@ pub(super) struct Trays {
     promote_bell: Notify,
 }
 
-impl Trays {
+impl InboxQueues {
     pub(super) fn new(store: Arc<dyn Inbox>) -> Self {
         Self {
             store,
@@ -55,42 +55,50 @@ impl Trays {
         self.mark_bell.notify_one();
     }
 
-    /// The caller has counted it against the capacity.
+    /// The caller must have counted the notification against the capacity.
     pub(super) fn promote(&self, n: Notification) {
         self.to_promote.lock().push_back(n);
         self.promote_bell.notify_one();
     }
 
-    /// What has not been promoted when the node stops.
+    pub(super) fn store(&self) -> &dyn Inbox {
+        &*self.store
+    }
+
+    pub(super) fn is_promoting(&self, id: NotificationId) -> bool {
+        self.to_promote.lock().iter().any(|n| n.id == id)
+    }
+
+    /// Takes what has not been promoted when the node stops.
     pub(super) fn unpromoted(&self) -> Vec<Notification> {
         self.to_promote.lock().drain(..).collect()
     }
 }
 
-/// Copies the front of a tray. Only what has been written is taken away.
-fn first<T: Clone>(tray: &Mutex<VecDeque<T>>) -> Vec<T> {
-    tray.lock().iter().take(BATCH).cloned().collect()
+/// Copies the front of a queue. [`take_away`] removes it after it has been written.
+fn first<T: Clone>(queue: &Mutex<VecDeque<T>>) -> Vec<T> {
+    queue.lock().iter().take(BATCH).cloned().collect()
 }
 
-fn take_away<T>(tray: &Mutex<VecDeque<T>>, count: usize) {
-    let mut tray = tray.lock();
-    let count = count.min(tray.len());
-    tray.drain(..count);
-    if tray.is_empty() {
-        tray.shrink_to(BATCH);
+fn take_away<T>(queue: &Mutex<VecDeque<T>>, count: usize) {
+    let mut queue = queue.lock();
+    let count = count.min(queue.len());
+    queue.drain(..count);
+    if queue.is_empty() {
+        queue.shrink_to(BATCH);
     }
 }
 
 impl Wake {
     /// The policy `inbox`: writes a notification before it is pushed.
-    pub(in crate::delivery) async fn keep(
+    pub(in crate::delivery) async fn write_to_inbox(
         self: &Arc<Self>,
         n: Notification,
     ) -> Result<Acceptance, Refused> {
-        let Some(trays) = &self.trays else { return Err(Refused::NoInbox) };
-        let add = trays.store.add(std::slice::from_ref(&n), EnteredBy::Policy);
+        let Some(queues) = &self.queues else { return Err(Refused::NoInbox) };
+        let add = queues.store.add(std::slice::from_ref(&n), EnteredBy::Policy);
         if let Err(error) = self.cx.guarded(INBOX, add).await {
-            // It may have been written all the same, so it has no outcome: the sender asks again.
+            // The write may have succeeded in spite of the error, so there is no outcome: the sender tries again.
             tracing::warn!(notification = %n.id, %error, "could not write to the inbox");
             return Err(Refused::Store(error));
         }
@@ -98,7 +106,7 @@ impl Wake {
         Ok(Acceptance::Waiting)
     }
 
-    /// Loads what the inbox has if the user is there. An absent user costs nothing.
+    /// Loads from the inbox if the user is there. An absent user costs nothing.
     fn look_if_online(self: &Arc<Self>, user: &UserId) {
         let (this, user) = (self.clone(), user.clone());
         self.cx.tasks.now_or_later(async move {
@@ -109,12 +117,12 @@ impl Wake {
         });
     }
 
-    /// Loads a page of what the user has not had. If the inbox takes too long, what waits in memory goes
+    /// Loads a page of undelivered items. If the inbox takes too long, the notifications in memory are pushed
     /// first, and a task loads again later.
     pub(super) async fn look(self: &Arc<Self>, user: &UserId) {
         let patience = self.cx.limits.inbox_patience;
-        let Some(trays) = &self.trays else { return };
-        let page = self.cx.guarded(INBOX, trays.store.undelivered(user, PAGE));
+        let Some(queues) = &self.queues else { return };
+        let page = self.cx.guarded(INBOX, queues.store.undelivered(user, PAGE));
         let why = match tokio::time::timeout(patience, page).await {
             Ok(Ok(mut items)) => {
                 let more = items.len() >= PAGE;
@@ -128,7 +136,7 @@ impl Wake {
             Ok(Err(error)) => error.to_string(),
             Err(elapsed) => elapsed.to_string(),
         };
-        tracing::warn!(user = %user, error = %why, "the inbox did not answer; looking again later");
+        tracing::warn!(user = %user, error = %why, "could not load from the inbox; trying again later");
         if self.rooms.with(user, |room| room.look_failed(user)) {
             let (this, user) = (self.clone(), user.clone());
             self.cx.tasks.spawn(async move {
@@ -144,23 +152,23 @@ impl Wake {
         }
     }
 
-    /// Tells the store what was delivered, in batches, until the node stops.
+    /// Records in the store what was delivered, in batches, until the node stops.
     pub(super) async fn keep_marking(self: &Arc<Self>) {
-        let Some(trays) = &self.trays else { return };
+        let Some(queues) = &self.queues else { return };
         loop {
-            let batch = first(&trays.to_mark);
+            let batch = first(&queues.to_mark);
             if batch.is_empty() {
-                if self.stopped_while(trays.mark_bell.notified()).await {
+                if self.stopped_while(queues.mark_bell.notified()).await {
                     return;
                 }
                 continue;
             }
             let at = self.cx.clock.wall();
-            let write = || trays.store.mark_delivered(&batch, at);
+            let write = || queues.store.mark_delivered(&batch, at);
             if !self.insist("mark what was delivered", write).await {
                 return;
             }
-            take_away(&trays.to_mark, batch.len());
+            take_away(&queues.to_mark, batch.len());
             for (user, id) in &batch {
                 if self.rooms.with(user, |room| room.marked(user, *id)) {
                     self.flush_later(user);
@@ -171,21 +179,21 @@ impl Wake {
 
     /// Writes what expired into the inbox, in batches, until the node stops.
     pub(super) async fn keep_promoting(self: &Arc<Self>) {
-        let Some(trays) = &self.trays else { return };
+        let Some(queues) = &self.queues else { return };
         loop {
-            let batch = first(&trays.to_promote);
+            let batch = first(&queues.to_promote);
             if batch.is_empty() {
-                if self.stopped_while(trays.promote_bell.notified()).await {
+                if self.stopped_while(queues.promote_bell.notified()).await {
                     return;
                 }
                 continue;
             }
             let shown = self.cx.all_shown(&batch);
-            let write = || trays.store.add(&shown, EnteredBy::Expiry);
+            let write = || queues.store.add(&shown, EnteredBy::Expiry);
             if !self.insist("promote what expired", write).await {
                 return;
             }
-            take_away(&trays.to_promote, batch.len());
+            take_away(&queues.to_promote, batch.len());
             self.promoted(&batch).await;
         }
     }
@@ -204,32 +212,34 @@ impl Wake {
         self.cx.tell(ended).await;
     }
 
-    /// The last try at both trays, when the node stops. What cannot be promoted now is handed over; what
-    /// cannot be recorded as delivered will be pushed once more.
-    pub(in crate::delivery) async fn clear_trays(self: &Arc<Self>) -> Result<(), StoreError> {
-        let Some(trays) = &self.trays else { return Ok(()) };
+    /// Writes out both queues once, when the node stops. What cannot be promoted now is handed over; what cannot
+    /// be recorded as delivered will be pushed once more.
+    pub(in crate::delivery) async fn drain_inbox_queues(
+        self: &Arc<Self>,
+    ) -> Result<(), StoreError> {
+        let Some(queues) = &self.queues else { return Ok(()) };
         loop {
-            let batch = first(&trays.to_promote);
+            let batch = first(&queues.to_promote);
             if batch.is_empty() {
                 break;
             }
             let shown = self.cx.all_shown(&batch);
-            self.cx.guarded(INBOX, trays.store.add(&shown, EnteredBy::Expiry)).await?;
-            take_away(&trays.to_promote, batch.len());
+            self.cx.guarded(INBOX, queues.store.add(&shown, EnteredBy::Expiry)).await?;
+            take_away(&queues.to_promote, batch.len());
             self.promoted(&batch).await;
         }
         loop {
-            let batch = first(&trays.to_mark);
+            let batch = first(&queues.to_mark);
             if batch.is_empty() {
                 return Ok(());
             }
-            let mark = trays.store.mark_delivered(&batch, self.cx.clock.wall());
+            let mark = queues.store.mark_delivered(&batch, self.cx.clock.wall());
             self.cx.guarded(INBOX, mark).await?;
-            take_away(&trays.to_mark, batch.len());
+            take_away(&queues.to_mark, batch.len());
         }
     }
 
-    /// Tries a write until it succeeds. False if the node stops first.
+    /// Repeats a write until it succeeds. Returns false if the node stops first.
     async fn insist<F>(&self, what: &str, write: impl Fn() -> F) -> bool
     where
         F: Future<Output = Result<(), StoreError>>,
@@ -242,7 +252,7 @@ impl Wake {
                     Ok(Err(error)) => error.to_string(),
                     Err(elapsed) => elapsed.to_string(),
                 };
-            tracing::warn!(error = %why, retry_in = ?pause, "could not {what}; it is kept and tried again");
+            tracing::warn!(error = %why, retry_in = ?pause, "could not {what}; trying again");
             if self.stopped_while(tokio::time::sleep(pause)).await {
                 return false;
             }
@@ -258,21 +268,21 @@ impl Wake {
         }
     }
 
-    /// The user read one item or all of them. False if there is no such item.
+    /// The user read one item or all of them. Returns false if there is no such item.
     pub(in crate::delivery) async fn read(
         self: &Arc<Self>,
         user: &UserId,
         which: Which,
     ) -> Result<bool, StoreError> {
-        let Some(trays) = &self.trays else { return Ok(false) };
+        let Some(queues) = &self.queues else { return Ok(false) };
         loop {
             let at = self.cx.clock.wall();
-            let read = self.cx.guarded(INBOX, trays.store.mark_read(user, which, at));
+            let read = self.cx.guarded(INBOX, queues.store.mark_read(user, which, at));
             let Some(fresh) = read.await? else { return Ok(false) };
             let mut ended = Vec::new();
             for item in &fresh {
                 let n = &self.cx.taken_in(item.notification.clone());
-                // Reading ends it, unless an acknowledgement has just done so and is not recorded yet.
+                // Reading ends it, unless an acknowledgement has ended it and is not recorded yet.
                 let ends = self.rooms.with(user, |room| room.read(user, n.id));
                 if ends && item.by == EnteredBy::Policy {
                     ended.push(self.cx.endings.end(n, Outcome::Delivered));

@@ -1,14 +1,15 @@
 //! The strategy `wake`: a deferred notification waits in its user's mailbox, and the arrival itself flushes it.
 //!
-//! The order that makes it safe: accept first, then look whether the user is there; the transport registers the
-//! connection first, then calls `arrived`. Whichever comes first, one of the two sees the other.
+//! **No notification is missed**, because of the order on both sides: delivery accepts first and then checks
+//! whether the user is there; the transport registers the connection first and then calls `arrived`. Whichever
+//! comes first, one of the two sees the other.
 //!
-//! | file | what |
+//! | file | contents |
 //! | --- | --- |
-//! | `mod` | what callers report: a notification, an arrival, a departure, an acknowledgement |
-//! | `flush` | the one flush per mailbox, and the hold on it |
-//! | `timer`, `alarm` | the one task that keeps time for all entries |
-//! | `inbox` | writing to the inbox, loading from it, marking and promoting |
+//! | `mod` | the reports of callers: a notification, an arrival, a departure, an acknowledgement |
+//! | `flush` | the one flush per mailbox, and its hold |
+//! | `timer`, `alarm` | the timer task for all entries |
+//! | `inbox` | writes to the inbox, loads from it, marks as delivered, promotes |
 
 mod alarm;
 mod flush;
@@ -16,24 +17,29 @@ mod inbox;
 mod timer;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use doorstep_domain::ports::{EnteredBy, Inbox};
 use doorstep_domain::{Ended, Notification, NotificationId, Outcome, UserId};
 
 use self::alarm::Alarm;
-use self::inbox::Trays;
+pub(super) use self::inbox::INBOX;
+use self::inbox::InboxQueues;
 use super::Refused;
 use super::context::Context;
 use super::endings::Acceptance;
-use super::mailbox::{Acked, Admission, Bound, Held, Mailrooms, State};
+use super::mailbox::{Acked, Admission, Bound, EntryState, Held, Mailrooms};
 use super::policy::{OnExpiry, Rule};
 
-/// The mailboxes, and what empties them.
+/// How often a recall checks whether a promotion has been written.
+const PROMOTION_CHECK: Duration = Duration::from_millis(20);
+
+/// The mailboxes, and the flushes that empty them.
 pub(super) struct Wake {
     pub(super) cx: Arc<Context>,
     pub(super) rooms: Mailrooms,
     /// None without an inbox.
-    trays: Option<Trays>,
+    queues: Option<InboxQueues>,
     alarm: Alarm,
 }
 
@@ -44,7 +50,7 @@ impl Wake {
         hash_seed: Option<u64>,
     ) -> Arc<Self> {
         let rooms = Mailrooms::new(cx.capacity.clone(), hash_seed);
-        Arc::new(Self { rooms, trays: inbox.map(Trays::new), alarm: Alarm::new(), cx })
+        Arc::new(Self { rooms, queues: inbox.map(InboxQueues::new), alarm: Alarm::new(), cx })
     }
 
     /// Starts the loops that live as long as the node.
@@ -53,7 +59,7 @@ impl Wake {
         self.cx.tasks.spawn(async move {
             this.cx.tasks.keep_going("timer", || this.keep_time()).await;
         });
-        if self.trays.is_none() {
+        if self.queues.is_none() {
             return;
         }
         let this = self.clone();
@@ -66,9 +72,9 @@ impl Wake {
         });
     }
 
-    /// Takes a notification into its user's mailbox, and flushes that if the user is there.
+    /// Puts a notification into its user's mailbox, and flushes the mailbox if the user is there.
     ///
-    /// Waits only if the mailbox is full, for the answer whether the user reads.
+    /// Waits only if the mailbox is full, for `Presence::is_reading`.
     pub(super) async fn accept(
         self: &Arc<Self>,
         n: Notification,
@@ -91,8 +97,7 @@ impl Wake {
         }
     }
 
-    /// Puts a notification that was admitted into its mailbox. Gives it back, still admitted, if the mailbox is
-    /// full.
+    /// Puts an admitted notification into its mailbox. Returns it, still admitted, if the mailbox is full.
     fn put_in(
         self: &Arc<Self>,
         n: Notification,
@@ -102,27 +107,27 @@ impl Wake {
         let ttl = n.ttl.unwrap_or(rule.ttl);
         let due = n.created_at + ttl.as_duration();
         let (user, bytes) = (n.user_id.clone(), n.payload.as_str().len());
-        let limited = self.cx.capacity.minds(&n.kind);
+        let limited = self.cx.capacity.has_own_limits(&n.kind);
         let admission =
             self.rooms.put_in(&user, bytes, |room| room.accept(n, ttl, rule, bound, limited));
         match admission {
             Admission::In(gone) => {
                 let ended = gone.iter().map(|(n, outcome)| self.cx.endings.end(n, *outcome));
                 self.cx.tell_later(ended.collect());
-                self.alarm.mind(due);
+                self.alarm.due_at(due);
                 Ok(())
             }
             Admission::Full(n) => Err(n),
         }
     }
 
-    /// Puts in a notification that a stopped node left and the capacity has counted.
+    /// Puts in a notification that a stopped node left. The capacity has counted it.
     pub(super) fn claimed(&self, n: Notification, ended: &mut Vec<Ended>) {
         let ttl = n.ttl.unwrap_or(self.cx.rules.of(&n.kind).ttl);
         let due = n.created_at + ttl.as_duration();
         let (user, kind, bytes) = (n.user_id.clone(), n.kind.clone(), n.payload.as_str().len());
         let id = n.id;
-        let limited = self.cx.capacity.minds(&kind);
+        let limited = self.cx.capacity.has_own_limits(&kind);
         let admission = self.rooms.put_in(&user, bytes, |room| room.claimed(n, ttl, limited));
         match admission {
             Admission::In(gone) => {
@@ -130,20 +135,20 @@ impl Wake {
                     self.cx.capacity.leave_kind(&kind, bytes);
                 }
                 ended.extend(gone.iter().map(|(n, outcome)| self.cx.endings.end(n, *outcome)));
-                self.alarm.mind(due);
+                self.alarm.due_at(due);
             }
             // It is here already.
             Admission::Full(_) => self.cx.capacity.leave(&kind, bytes),
         }
     }
 
-    /// Flushes the mailbox if the user is there, and says what has become of this notification.
+    /// Flushes the mailbox if the user is there, and returns the state of this notification.
     fn flush_and_look(self: &Arc<Self>, user: &UserId, id: NotificationId) -> Acceptance {
         if !self.flush_if_online(user) {
             return Acceptance::Waiting;
         }
         match self.rooms.with(user, |room| room.state(user, id)) {
-            Some(State::InFlight) => Acceptance::InFlight,
+            Some(EntryState::InFlight) => Acceptance::InFlight,
             _ => Acceptance::Waiting,
         }
     }
@@ -152,7 +157,7 @@ impl Wake {
     pub(super) fn arrived(self: &Arc<Self>, user: &UserId) {
         self.rooms.with(user, |room| {
             room.presence_changed(user);
-            if self.trays.is_some() {
+            if self.queues.is_some() {
                 room.look_into_inbox(user);
             }
         });
@@ -171,43 +176,59 @@ impl Wake {
     }
 
     /// A connection acknowledged this notification.
-    pub(super) fn acknowledged(self: &Arc<Self>, user: &UserId, id: NotificationId) {
-        let Some(acked) = self.rooms.with(user, |room| room.acknowledged(user, id)) else { return };
+    pub(super) fn acknowledged(self: &Arc<Self>, user: &UserId, id: NotificationId) -> bool {
+        let Some(acked) = self.rooms.with(user, |room| room.acknowledged(user, id)) else {
+            return false;
+        };
         let mut ended = Vec::new();
         self.finish(&acked, Outcome::Delivered, &mut ended);
         if !ended.is_empty() && self.cx.endings.has_observers() {
             let this = self.clone();
             self.cx.tasks.spawn(async move { this.cx.tell(ended).await });
         }
-        // Whatever is behind it may have waited for its retry.
+        // Entries behind it may have waited for its retry.
         self.flush_later(user);
+        true
     }
 
-    /// Ends a notification, and has the inbox told if it is kept there.
+    /// Ends a notification, and queues the record for the inbox if it is kept there.
     fn finish(&self, acked: &Acked, outcome: Outcome, ended: &mut Vec<Ended>) {
         let n = &acked.notification;
-        if let (Some(_), Some(trays)) = (acked.kept, &self.trays) {
-            trays.mark(n.user_id.clone(), n.id);
+        if let (Some(_), Some(queues)) = (acked.kept, &self.queues) {
+            queues.mark(n.user_id.clone(), n.id);
         }
         if acked.kept != Some(EnteredBy::Expiry) {
             ended.push(self.cx.endings.end(n, outcome));
         }
     }
 
-    /// A TTL has ended: the notification is dropped, or promoted to the inbox, as its rule says.
-    pub(super) fn over(&self, n: Notification, ended: &mut Vec<Ended>) {
-        match &self.trays {
-            Some(trays) if self.cx.rules.of(&n.kind).on_expiry == OnExpiry::Inbox => {
+    /// The TTL has ended: the notification expires, or is promoted to the inbox, as its rule says.
+    pub(super) fn ttl_ended(&self, n: Notification, ended: &mut Vec<Ended>) {
+        match &self.queues {
+            Some(queues) if self.cx.rules.of(&n.kind).on_expiry == OnExpiry::Inbox => {
                 self.cx.capacity.force(1, n.payload.as_str().len());
-                trays.promote(n);
+                queues.promote(n);
             }
             _ => ended.push(self.cx.endings.end(&n, Outcome::Expired)),
         }
     }
 
-    /// What is on its way to the inbox when the node stops.
+    /// Takes what has not been promoted to the inbox when the node stops.
     pub(super) fn unpromoted(&self) -> Vec<Notification> {
-        self.trays.as_ref().map(Trays::unpromoted).unwrap_or_default()
+        self.queues.as_ref().map(InboxQueues::unpromoted).unwrap_or_default()
+    }
+
+    /// The inbox, if there is one.
+    pub(super) fn inbox(&self) -> Option<&dyn Inbox> {
+        self.queues.as_ref().map(InboxQueues::store)
+    }
+
+    /// Waits until an expired notification that was on its way to the inbox is there.
+    pub(super) async fn until_promoted(&self, id: NotificationId) {
+        let Some(queues) = &self.queues else { return };
+        while queues.is_promoting(id) {
+            tokio::time::sleep(PROMOTION_CHECK).await;
+        }
     }
 
     pub(super) fn held(&self) -> Held {

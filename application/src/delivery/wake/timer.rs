@@ -12,7 +12,7 @@ use crate::delivery::mailbox::Due;
 const DUE_AT_ONCE: usize = 256;
 
 impl Wake {
-    /// Ends what is due when it is due, until the node stops. The only task that wakes by itself.
+    /// Handles entries when they become due, until the node stops. The only task that wakes by time.
     pub(super) async fn keep_time(self: &Arc<Self>) {
         let stop = self.cx.tasks.stop().clone();
         loop {
@@ -45,7 +45,7 @@ impl Wake {
         if crowded.is_empty() {
             return;
         }
-        // This many at once were accepted in a burst: every core takes a share of it.
+        // So many are due at once only after a burst; every core takes a share.
         let (crowded, taken) = (Arc::new(crowded), Arc::new(AtomicUsize::new(0)));
         let mut cores = JoinSet::new();
         for _ in 0..Handle::current().metrics().num_workers() {
@@ -61,13 +61,13 @@ impl Wake {
         while cores.join_next().await.is_some() {}
     }
 
-    /// Ends some of what is due in a shard; true if there may be more.
+    /// Handles some of the due entries of a shard. Returns true if there may be more.
     async fn end_some_of(self: &Arc<Self>, shard: usize, now: Timestamp) -> bool {
         let mut due = Due::default();
         let more = self.rooms.in_shard(shard, |room| room.due(now, DUE_AT_ONCE, &mut due));
         let mut ended = Vec::with_capacity(due.expired.len());
         for n in due.expired {
-            self.over(n, &mut ended);
+            self.ttl_ended(n, &mut ended);
         }
         due.flush.dedup();
         for user in due.flush {

@@ -56,13 +56,13 @@ fn gains_and_losses_are_rounded_half_to_even() {
     assert_eq!(pnl(Side::Long, "1", "100", "100.015"), "0.02");
     assert_eq!(pnl(Side::Short, "1", "100", "100.015"), "-0.02");
     assert_eq!(pnl(Side::Short, "1", "100", "100.025"), "-0.02");
-    // A gap far beyond: all is lost, and no more.
+    // A large gap: the whole cost is lost, and no more.
     assert_eq!(pnl(Side::Short, "1", "100", "1000"), "-100.00");
     assert_eq!(pnl(Side::Long, "1", "100", "0.000001"), "-100.00");
 }
 
 #[test]
-fn what_costs_nothing_or_too_much_is_no_position() {
+fn a_cost_of_zero_or_out_of_range_is_refused() {
     let tiny = order(Side::Long, "0.000001", "", "");
     assert_eq!(open(tiny, "1"), Err(OrderFault::TooSmall));
     let huge = order(Side::Long, "1000000000", "", "");
@@ -70,7 +70,7 @@ fn what_costs_nothing_or_too_much_is_no_position() {
 }
 
 #[test]
-fn triggers_stand_on_their_side_of_the_price() {
+fn triggers_must_be_on_the_right_side_of_the_price() {
     let at = price("100");
     let stop = |side| Err(OrderFault::StopLoss { side, price: at });
     let take = |side| Err(OrderFault::TakeProfit { side, price: at });
@@ -94,7 +94,7 @@ fn triggers_stand_on_their_side_of_the_price() {
 }
 
 #[test]
-fn a_price_closes_for_one_reason_also_after_a_gap() {
+fn a_price_closes_for_one_reason_even_after_a_gap() {
     let crossed = |side, exit: &str| {
         let (stop_loss, take_profit) =
             if side == Side::Long { ("90", "110") } else { ("110", "90") };
@@ -141,7 +141,7 @@ fn entries_name_the_position_and_settle_to_nothing_when_all_is_lost() {
 
 fn any_position() -> impl Strategy<Value = Position> {
     let side = prop_oneof![Just(Side::Long), Just(Side::Short)];
-    // Small numbers meet the roundings, large ones the ends of the range.
+    // Small numbers test the rounding, large ones the ends of the range.
     let micros = || prop_oneof![1..100_000_i64, 1..1_000_000_000_000_000_i64];
     let parts = (side, micros(), micros(), any::<(Option<i64>, Option<i64>)>());
     parts.prop_filter_map("an order that makes no position", |(side, quantity, at, triggers)| {
@@ -161,7 +161,7 @@ fn any_position() -> impl Strategy<Value = Position> {
 
 proptest! {
     #[test]
-    fn no_close_pays_less_than_nothing_and_the_books_add_up(
+    fn no_close_pays_a_negative_amount_and_the_sums_are_right(
         position in any_position(),
         exit in 1..=Price::MAX.as_micros(),
     ) {
@@ -194,7 +194,7 @@ proptest! {
     }
 
     #[test]
-    fn the_watchers_two_triggers_say_what_the_position_says(
+    fn the_two_triggers_agree_with_the_position(
         position in any_position(),
         exit in 1..=Price::MAX.as_micros(),
         near in -3..=3_i64,

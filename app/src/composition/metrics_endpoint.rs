@@ -1,4 +1,4 @@
-//! Where the node's figures are served: beside everything else, or at an address of their own.
+//! Where `/metrics` is served: with everything else, or at an address of its own.
 
 use anyhow::Context as _;
 use doorstep_adapters::api;
@@ -9,21 +9,21 @@ use tokio::net::TcpListener;
 use super::{Core, Routes};
 use crate::config::Config;
 
-/// The address of its own, taken before anything else is begun; none where there is no such setting.
-pub(super) struct Figures(Option<TcpListener>);
+/// The separate listener, if `metrics.listen` is set. Bound before anything is started.
+pub(super) struct MetricsEndpoint(Option<TcpListener>);
 
-impl Figures {
+impl MetricsEndpoint {
     pub(super) async fn bind(config: &Config) -> anyhow::Result<Self> {
         let Some(address) = config.metrics.listen.0 else { return Ok(Self(None)) };
         let listener = TcpListener::bind(address)
             .await
             .with_context(|| format!("metrics.listen: cannot listen on {address}"))?;
         let address = listener.local_addr()?;
-        tracing::info!(url = %format_args!("http://{address}/metrics"), "metrics are served apart");
+        tracing::info!(url = %format_args!("http://{address}/metrics"), "metrics are served at an address of their own");
         Ok(Self(Some(listener)))
     }
 
-    /// The routes to serve beside everything else. At an address of their own, they are served from now on.
+    /// The routes to serve with everything else. With a separate listener there are none, and serving there begins now.
     pub(super) fn routes(self, config: &Config, core: &Core) -> Routes {
         let routes = api::metrics::router(core.metrics.clone());
         let Some(listener) = self.0 else {

@@ -1,9 +1,8 @@
-//! What a stopped node left is taken up by the nodes that run: where its user arrives or is already, and, if its
-//! TTL has ended, by any of them.
+//! A running node takes up notifications that a stopped node left: those of a user who arrives here or is here
+//! already, and those whose TTL has ended.
 //!
-//! A flag says whether something may be left. While it is not set, an arrival costs nothing. It is refreshed by
-//! one cheap look a second where other processes may leave something at any time, and not at all where nobody
-//! can.
+//! A flag says whether the store may hold any. While it is not set, an arrival costs nothing. If other processes
+//! share the store, one cheap query per second refreshes the flag; otherwise there is no query.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -11,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
 use doorstep_domain::ports::{Handover, StoreError};
-use doorstep_domain::{Ended, Notification, Outcome, UserId};
+use doorstep_domain::{Ended, Notification, NotificationId, Outcome, UserId};
 use tokio::sync::Notify;
 
 use super::context::Context;
@@ -19,28 +18,28 @@ use super::handover::{BATCH, HANDOVER};
 use super::sync::Mutex;
 use super::wake::Wake;
 
-/// How often it is looked whether something is left.
+/// The interval of the query, and of retries.
 const EVERY: Duration = Duration::from_secs(1);
-/// How many pages of what is left are compared with those who are here in one turn, after the first turn.
+/// How many pages of the store one round compares with the users who are here; the first round reads all pages.
 const PAGES: usize = 10;
 
-/// How often the store is asked to take something back.
+/// How many times the store is asked to take something back.
 const TRIES: u32 = 30;
 
-/// The claims of one node on what is left.
-pub(super) struct Claims {
+/// Claims what stopped nodes left, for one node.
+pub(super) struct Claimer {
     cx: Arc<Context>,
     wake: Arc<Wake>,
     store: Arc<dyn Handover>,
-    /// Something may be left.
+    /// The store may hold something.
     left: AtomicBool,
-    /// Rung when `left` is set from elsewhere than the loop that looks.
+    /// Wakes the loop when `left` is set outside it.
     bell: Notify,
-    /// The node hands over what it has: what is claimed from here on goes back.
+    /// The node is handing over: anything claimed from now on goes back.
     closed: Mutex<bool>,
 }
 
-impl Claims {
+impl Claimer {
     pub(super) fn new(cx: Arc<Context>, wake: Arc<Wake>, store: Arc<dyn Handover>) -> Arc<Self> {
         let (left, bell, closed) = (AtomicBool::new(false), Notify::new(), Mutex::new(false));
         Arc::new(Self { cx, wake, store, left, bell, closed })
@@ -49,18 +48,18 @@ impl Claims {
     pub(super) fn start(self: &Arc<Self>) {
         let this = self.clone();
         self.cx.tasks.spawn(async move {
-            this.cx.tasks.keep_going("look for what is left", || this.keep_looking()).await;
+            this.cx.tasks.keep_going("check of the handover store", || this.keep_looking()).await;
         });
     }
 
-    /// Something was left that this node had no room for.
+    /// The store holds something that this node had no room for.
     pub(super) fn something_is_left(&self) {
         self.left.store(true, SeqCst);
         self.bell.notify_one();
     }
 
-    /// A user arrived. While something may be left, what is theirs is claimed first, so that it comes in order
-    /// with what waits here; but they do not wait for the store longer than for the inbox.
+    /// A user arrived. If the store may hold something, the user's part is claimed first, so that it is pushed in
+    /// order with what waits here. The user waits for the store no longer than for the inbox.
     pub(super) fn arrived(self: &Arc<Self>, user: &UserId) {
         if !self.left.load(SeqCst) {
             self.wake.arrived(user);
@@ -74,26 +73,45 @@ impl Claims {
         });
     }
 
-    /// Nothing is put into a mailbox any more: the node hands over what is there.
+    /// From now on nothing is put into a mailbox: the node hands over what is there.
     pub(super) fn close(&self) {
         *self.closed.lock() = true;
     }
 
-    /// A claim that goes on when its caller does not wait for it any more: half-way it has taken something.
+    /// Claims in a task of its own. The claim must finish even if the caller stops waiting, because it may already
+    /// have taken something out of the store.
     async fn claim_in_background(this: &Arc<Self>, user: &UserId) {
         let (done, wait) = tokio::sync::oneshot::channel();
-        let (claims, user) = (this.clone(), user.clone());
+        let (claimer, user) = (this.clone(), user.clone());
         this.cx.tasks.spawn(async move {
-            claims.claim(&user).await;
+            claimer.claim(&user).await;
             done.send(()).ok();
         });
         wait.await.ok();
     }
 
-    /// Takes up what is left for this user, as far as this node has room.
+    /// Takes one out of the store, if the store may hold it: its sender takes it back.
+    pub(super) async fn recall(
+        &self,
+        id: NotificationId,
+    ) -> Result<Option<Notification>, StoreError> {
+        if !self.left.load(SeqCst) && !self.store.is_shared() {
+            return Ok(None);
+        }
+        self.cx.guarded(HANDOVER, self.store.take_one(id)).await
+    }
+
+    /// Claims what the store holds for this user, so that it can be recalled here.
+    pub(super) async fn claim_for_recall(self: &Arc<Self>, user: &UserId) {
+        if self.left.load(SeqCst) || self.store.is_shared() {
+            Self::claim_in_background(self, user).await;
+        }
+    }
+
+    /// Takes up what the store holds for this user, as far as this node has room.
     async fn claim(self: &Arc<Self>, user: &UserId) {
         loop {
-            let limit = self.cx.capacity.room().min(BATCH);
+            let limit = self.cx.capacity.free().min(BATCH);
             if limit == 0 || self.cx.tasks.stop().is_cancelled() {
                 return;
             }
@@ -116,12 +134,12 @@ impl Claims {
         }
     }
 
-    /// Puts what was taken into mailboxes. What this node has no room for goes back; false if there was such.
+    /// Puts notifications from the store into mailboxes. Returns false if some had no room; those go back.
     pub(super) async fn put_in(self: &Arc<Self>, batch: Vec<Notification>) -> bool {
         let mut ended = Vec::new();
         let mut back = Vec::new();
         {
-            // Under the lock, so that nothing is put in behind the back of a handover.
+            // Under the lock, so that nothing is put in after the handover has begun.
             let closed = self.closed.lock();
             for n in batch {
                 if *closed || !self.cx.capacity.enter(&n.kind, n.payload.as_str().len()) {
@@ -136,7 +154,8 @@ impl Claims {
         back.is_empty()
     }
 
-    /// Leaves what was taken in vain for others, and for later. What the store does not take back is lost.
+    /// Returns notifications to the store, for other nodes or for later. Those that the store does not take back
+    /// end as `dropped`.
     async fn give_back(&self, back: &[Notification]) {
         if back.is_empty() {
             return;
@@ -146,7 +165,7 @@ impl Claims {
             match self.cx.guarded(HANDOVER, self.store.leave(back)).await {
                 Ok(()) => return,
                 Err(error) => {
-                    tracing::warn!(%error, count = back.len(), "could not give back what was left");
+                    tracing::warn!(%error, count = back.len(), "could not return notifications to the handover store");
                     tokio::time::sleep(EVERY).await;
                 }
             }
@@ -155,7 +174,7 @@ impl Claims {
         self.cx.tell(back.iter().map(end).collect()).await;
     }
 
-    /// Looks whether something is left, and sees to it, until the node stops.
+    /// Checks the store and handles what it holds, until the node stops.
     async fn keep_looking(self: &Arc<Self>) {
         let stop = self.cx.tasks.stop().clone();
         let mut after = 0;
@@ -173,7 +192,7 @@ impl Claims {
                 () = turn => {}
             }
             let seen_to = self.see_to_it(&mut after).await;
-            // Once, and not every second while the store is away.
+            // Logged once, not every second, while the store is unavailable.
             if let (Err(error), false) = (&seen_to, failing) {
                 tracing::warn!(%error, "could not look for what a stopped node left; trying again");
             }
@@ -181,7 +200,7 @@ impl Claims {
         }
     }
 
-    /// Ends what has expired, and claims what is for users who are here. `after` is where the last turn ended.
+    /// Ends what has expired, and claims what belongs to users who are here. `after` is where the last round ended.
     async fn see_to_it(self: &Arc<Self>, after: &mut u64) -> Result<(), StoreError> {
         let first = self.cx.guarded(HANDOVER, self.store.look(0, 1)).await?;
         let before = self.left.swap(!first.is_empty(), SeqCst);
@@ -190,7 +209,7 @@ impl Claims {
             return Ok(());
         }
         self.end_expired().await?;
-        // The first turn goes through all of it, as nobody has claimed anything of it by arriving.
+        // The first round reads all of it: until the flag was set, no arrival claimed anything.
         let pages = if before { PAGES } else { usize::MAX };
         for _ in 0..pages {
             if self.cx.tasks.stop().is_cancelled() {
@@ -211,10 +230,10 @@ impl Claims {
         Ok(())
     }
 
-    /// Ends what has expired while nobody had it, as its rule says.
+    /// Ends what expired in the store, as the rule of its kind says.
     async fn end_expired(self: &Arc<Self>) -> Result<(), StoreError> {
         while !self.cx.tasks.stop().is_cancelled() {
-            // What is in the store has the time of day.
+            // The store keeps the time of day.
             let now = self.cx.clock.wall();
             let batch = self.cx.guarded(HANDOVER, self.store.take_expired(now, BATCH)).await?;
             let count = batch.len();
@@ -226,7 +245,7 @@ impl Claims {
                     if *closed {
                         back.push(n);
                     } else {
-                        self.wake.over(self.cx.taken_in(n), &mut ended);
+                        self.wake.ttl_ended(self.cx.taken_in(n), &mut ended);
                     }
                 }
             }

@@ -1,4 +1,4 @@
-//! What users are told about.
+//! Makes notifications from domain events.
 
 use std::sync::Arc;
 
@@ -12,37 +12,37 @@ use serde::Serialize;
 
 use crate::delivery::{Delivery, Policy};
 
-/// Turns domain events into notifications and hands them to delivery. What becomes of them there is no
-/// business of whoever raised the event.
+/// Turns domain events into notifications and passes them to delivery. The source of the event does not learn
+/// what becomes of them.
 #[derive(Clone)]
-pub struct Notifications {
+pub struct Notifier {
     delivery: Arc<Delivery>,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,
-    position_closed: PositionClosed,
+    position_closed: PositionClosedPolicies,
 }
 
-/// By which policy `position.closed` is delivered, for each reason; `None` is that of the kind's rule.
+/// The delivery policy of `position.closed` for each reason; `None` means the policy of the kind's rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PositionClosed {
-    /// The user closed it, so they are there.
+pub struct PositionClosedPolicies {
+    /// The user closed it, and so is there.
     pub user: Option<Policy>,
-    /// The price did; the user is probably away.
+    /// The price crossed the stop-loss; the user is probably away.
     pub stop_loss: Option<Policy>,
-    /// As above.
+    /// The price crossed the take-profit; the user is probably away.
     pub take_profit: Option<Policy>,
-    /// As above.
+    /// The loss reached the cost; the user is probably away.
     pub liquidated: Option<Policy>,
 }
 
-impl Default for PositionClosed {
+impl Default for PositionClosedPolicies {
     fn default() -> Self {
         let kept = Some(Policy::Inbox);
         Self { user: None, stop_loss: kept, take_profit: kept, liquidated: kept }
     }
 }
 
-impl PositionClosed {
+impl PositionClosedPolicies {
     fn policy(self, reason: CloseReason) -> Option<Policy> {
         match reason {
             CloseReason::User => self.user,
@@ -53,21 +53,21 @@ impl PositionClosed {
     }
 }
 
-impl Notifications {
-    /// Notifies through this delivery.
+impl Notifier {
+    /// Creates a notifier that sends through this delivery.
     pub fn new(delivery: Arc<Delivery>, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Self {
-        Self { delivery, clock, ids, position_closed: PositionClosed::default() }
+        Self { delivery, clock, ids, position_closed: PositionClosedPolicies::default() }
     }
 
-    /// The same, with other policies for closed positions.
+    /// Sets the policies for closed positions.
     #[must_use]
-    pub fn position_closed(self, position_closed: PositionClosed) -> Self {
+    pub fn position_closed(self, position_closed: PositionClosedPolicies) -> Self {
         Self { position_closed, ..self }
     }
 }
 
 #[async_trait]
-impl EventHandler for Notifications {
+impl EventHandler for Notifier {
     fn name(&self) -> &'static str {
         "notifications"
     }
@@ -80,7 +80,7 @@ impl EventHandler for Notifications {
         let Some(news) = News::of(event) else { return Ok(()) };
         let id = NotificationId::new(self.ids.next());
         let notification = news.notification(id, self.clock.wall())?;
-        // The receipt is for senders who want to know; here the outcome is counted and logged by delivery.
+        // The receipt is not needed: delivery counts and logs the outcome.
         drop(match news.close_reason().and_then(|reason| self.position_closed.policy(reason)) {
             Some(policy) => self.delivery.send_by(policy, notification).await?,
             None => self.delivery.send(notification).await?,
@@ -89,7 +89,7 @@ impl EventHandler for Notifications {
     }
 }
 
-/// What the client shows, a variant a kind; serialised it is the payload.
+/// What the client shows, one variant per kind. Serialised, it is the payload.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 enum News<'a> {
@@ -184,7 +184,7 @@ impl<'a> News<'a> {
             topic: None,
             payload: Payload::new(self)?,
             created_at: now,
-            // What is configured for the kind.
+            // The TTL of the kind's rule.
             ttl: None,
         })
     }
@@ -219,7 +219,7 @@ mod tests {
         assert_eq!(welcome.kind.as_str(), "welcome");
         assert_eq!(welcome.user_id, user());
         assert_eq!(welcome.payload.as_str(), r#"{"username":"Ada"}"#);
-        // Its TTL begins with the notification, not with the event that may have queued before.
+        // The TTL begins with the notification, not with the event, which may have waited in a queue.
         assert_eq!(welcome.created_at, Timestamp::from_micros(5));
     }
 
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_position_tells_its_reason_and_by_it_the_policy() {
+    fn a_closed_position_has_its_reason_in_the_payload_and_the_policy_of_that_reason() {
         let order = doorstep_domain::Order {
             symbol: "BTC-USD".parse().unwrap(),
             side: doorstep_domain::Side::Long,
@@ -251,7 +251,7 @@ mod tests {
         };
         let (id, price) = (doorstep_domain::PositionId::new(Uuid::nil()), "100".parse().unwrap());
         let open = Position::open(id, user(), order, price, Timestamp::default()).unwrap();
-        let policies = PositionClosed::default();
+        let policies = PositionClosedPolicies::default();
         for &reason in CloseReason::ALL {
             let closed =
                 open.clone().closed_at("90".parse().unwrap(), reason, Timestamp::default());

@@ -1,4 +1,4 @@
-//! The end of a notification as a domain event.
+//! Raises a domain event for each notification that ends.
 
 use std::sync::Arc;
 
@@ -8,22 +8,22 @@ use doorstep_domain::{DomainEvent, Ended};
 
 /// Raises [`DomainEvent::NotificationEnded`] for every notification that a delivery ends.
 ///
-/// Delivery waits for it while a handler's queue is full, so a handler that wants these events must not wait
-/// for a delivery: the two would wait for each other.
-pub struct Announce(Arc<dyn EventPublisher>);
+/// Delivery waits for it while a handler's queue is full. Therefore a handler of these events must not wait for a
+/// delivery: the two would wait for each other.
+pub struct OutcomeAnnouncer(Arc<dyn EventPublisher>);
 
-impl Announce {
-    /// Raises the events here.
+impl OutcomeAnnouncer {
+    /// Creates one that raises the events here.
     pub fn new(events: Arc<dyn EventPublisher>) -> Self {
         Self(events)
     }
 }
 
 #[async_trait]
-impl Outcomes for Announce {
+impl Outcomes for OutcomeAnnouncer {
     async fn ended(&self, ended: Vec<Ended>) {
         for end in ended {
-            // A bus that has stopped has nobody left who would listen; the log line and the counter stand.
+            // A bus that has stopped has no listeners. The log line and the counter are written anyway.
             if self.0.publish(DomainEvent::NotificationEnded(end)).await.is_err() {
                 return;
             }

@@ -2,37 +2,37 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use doorstep_domain::{CloseReason, Position, PositionId, Price, Timestamp, Triggers};
 
-/// The triggers of the open positions in one instrument, ordered by price: a price costs by how many it
-/// crosses, not by how many there are. Pure: no lock, no clock.
+/// The triggers of the open positions in one instrument, ordered by price. The cost of a price depends on how many
+/// triggers it crosses, not on how many there are. Pure: no lock, no clock.
 #[derive(Debug, Default)]
-pub struct Book {
-    /// Fire when the price is not above.
+pub struct TriggerIndex {
+    /// Triggers that fire at this price or below it.
     below: BTreeSet<(Price, PositionId)>,
-    /// Fire when the price is not below.
+    /// Triggers that fire at this price or above it.
     above: BTreeSet<(Price, PositionId)>,
     positions: HashMap<PositionId, Position>,
-    /// The last prices, for positions that come in a moment after they were opened.
+    /// The last prices, for positions that are added a moment after they were opened.
     recent: VecDeque<(Timestamp, Price)>,
 }
 
-/// A position that the price has crossed a trigger of.
+/// An open position, one of whose triggers was crossed by a price.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Crossed {
-    /// The position, open.
+    /// The open position.
     pub position: Position,
-    /// The price that crossed: at which it is to be closed.
+    /// The price that crossed the trigger, at which the position is closed.
     pub price: Price,
-    /// Which trigger it was.
+    /// Which trigger was crossed.
     pub reason: CloseReason,
 }
 
-impl Book {
-    /// So many of the last prices are kept. A position comes in within a few of them, unless the bus is jammed.
+impl TriggerIndex {
+    /// How many prices are kept. A position is added within a few of them, unless the bus is congested.
     const RECENT: usize = 256;
 
-    /// Takes in a position that was opened at that moment. Returns it if one of the prices since then has
-    /// crossed it. The moment is told on the clock's timeline, as those of the prices are: a step of the wall
-    /// clock must not make a price from before the opening look like one from after it.
+    /// Adds a position that was opened at this time. Returns it if one of the prices since then has crossed it.
+    /// The time is on the clock's timeline, like those of the prices: a step of the wall clock must not make a
+    /// price from before the opening look like one from after it.
     pub fn add(&mut self, position: Position, opened: Timestamp) -> Option<Crossed> {
         for &(_, price) in self.recent.iter().filter(|(at, _)| *at >= opened) {
             if let Some(reason) = position.crossed(price) {
@@ -46,7 +46,7 @@ impl Book {
         None
     }
 
-    /// Forgets a position, which is closed. One that it does not know changes nothing.
+    /// Removes a position, which is closed. An unknown position changes nothing.
     pub fn remove(&mut self, id: PositionId) -> Option<Position> {
         let position = self.positions.remove(&id)?;
         let Triggers { at_or_below, at_or_above } = position.triggers();
@@ -59,7 +59,7 @@ impl Book {
         Some(position)
     }
 
-    /// Takes out all that this price crosses: those first that were crossed first on its way.
+    /// Takes out all positions that this price crosses, those with the nearest triggers first.
     pub fn price(&mut self, price: Price, at: Timestamp) -> Vec<Crossed> {
         if self.recent.len() == Self::RECENT {
             self.recent.pop_front();
@@ -79,12 +79,12 @@ impl Book {
         crossed
     }
 
-    /// How many positions it watches.
+    /// How many positions it holds.
     pub fn len(&self) -> usize {
         self.positions.len()
     }
 
-    /// Whether it watches none.
+    /// Whether it holds none.
     pub fn is_empty(&self) -> bool {
         self.positions.is_empty()
     }
@@ -107,9 +107,9 @@ mod tests {
 
     use super::*;
 
-    fn add(book: &mut Book, position: Position) -> Option<Crossed> {
+    fn add(index: &mut TriggerIndex, position: Position) -> Option<Crossed> {
         let opened = position.opened_at;
-        book.add(position, opened)
+        index.add(position, opened)
     }
 
     fn price(units: i64) -> Price {
@@ -140,50 +140,50 @@ mod tests {
 
     #[test]
     fn a_price_takes_out_what_it_crosses_nearest_first_and_once() {
-        let mut book = Book::default();
+        let mut index = TriggerIndex::default();
         for (id, stop) in [(1, 80), (2, 95), (3, 90), (4, 50)] {
-            assert_eq!(add(&mut book, position(id, Side::Long, Some(stop), None)), None);
+            assert_eq!(add(&mut index, position(id, Side::Long, Some(stop), None)), None);
         }
-        add(&mut book, position(5, Side::Short, Some(120), None));
+        add(&mut index, position(5, Side::Short, Some(120), None));
         let at = Timestamp::from_micros(20);
-        assert_eq!(ids(&book.price(price(96), at)), []);
-        assert_eq!(ids(&book.price(price(70), at)), [2, 3, 1]);
-        assert_eq!(ids(&book.price(price(70), at)), []);
+        assert_eq!(ids(&index.price(price(96), at)), []);
+        assert_eq!(ids(&index.price(price(70), at)), [2, 3, 1]);
+        assert_eq!(ids(&index.price(price(70), at)), []);
         // A gap beyond stop-loss and liquidation.
-        let crossed = book.price(price(300), at);
+        let crossed = index.price(price(300), at);
         assert_eq!(ids(&crossed), [5]);
         assert_eq!((crossed[0].price, crossed[0].reason), (price(300), CloseReason::Liquidated));
-        assert_eq!(book.len(), 1);
+        assert_eq!(index.len(), 1);
     }
 
     #[test]
-    fn a_position_that_comes_late_meets_the_prices_since_it_was_opened() {
-        let mut book = Book::default();
-        book.price(price(10), Timestamp::from_micros(9));
-        book.price(price(85), Timestamp::from_micros(11));
-        book.price(price(100), Timestamp::from_micros(12));
-        let crossed = add(&mut book, position(1, Side::Long, Some(90), None)).unwrap();
+    fn a_position_that_is_added_late_is_checked_against_the_prices_since_it_was_opened() {
+        let mut index = TriggerIndex::default();
+        index.price(price(10), Timestamp::from_micros(9));
+        index.price(price(85), Timestamp::from_micros(11));
+        index.price(price(100), Timestamp::from_micros(12));
+        let crossed = add(&mut index, position(1, Side::Long, Some(90), None)).unwrap();
         assert_eq!((crossed.price, crossed.reason), (price(85), CloseReason::StopLoss));
-        assert_eq!(add(&mut book, position(2, Side::Long, Some(80), None)), None);
-        assert_eq!(book.len(), 1);
+        assert_eq!(add(&mut index, position(2, Side::Long, Some(80), None)), None);
+        assert_eq!(index.len(), 1);
     }
 
     #[test]
-    fn what_was_removed_fires_no_more() {
-        let mut book = Book::default();
-        add(&mut book, position(1, Side::Short, Some(110), Some(90)));
-        assert!(book.remove(PositionId::new(Uuid::from_u128(1))).is_some());
-        assert!(book.remove(PositionId::new(Uuid::from_u128(1))).is_none());
+    fn a_removed_position_never_fires() {
+        let mut index = TriggerIndex::default();
+        add(&mut index, position(1, Side::Short, Some(110), Some(90)));
+        assert!(index.remove(PositionId::new(Uuid::from_u128(1))).is_some());
+        assert!(index.remove(PositionId::new(Uuid::from_u128(1))).is_none());
         for to in [1, 1000] {
-            assert_eq!(book.price(price(to), Timestamp::from_micros(20)), []);
+            assert_eq!(index.price(price(to), Timestamp::from_micros(20)), []);
         }
-        assert!(book.below.is_empty() && book.above.is_empty());
+        assert!(index.below.is_empty() && index.above.is_empty());
     }
 
     proptest! {
-        /// Against the obvious way: ask every position at every price.
+        /// Compares with the obvious algorithm, which checks every position at every price.
         #[test]
-        fn it_finds_what_asking_each_position_finds(
+        fn it_finds_what_checking_each_position_finds(
             orders in prop::collection::vec((any::<bool>(), 1..100_i64, 101..250_i64, 0..4_u8), 0..40),
             prices in prop::collection::vec(1..300_i64, 0..40),
         ) {
@@ -192,19 +192,19 @@ mod tests {
                 let id = id as u128;
                 if long { position(id, Side::Long, low, high) } else { position(id, Side::Short, high, low) }
             }).collect();
-            let mut book = Book::default();
+            let mut index = TriggerIndex::default();
             for position in open.clone() {
-                prop_assert!(add(&mut book, position).is_none());
+                prop_assert!(add(&mut index, position).is_none());
             }
             for to in prices.into_iter().map(price) {
-                let mut found = ids(&book.price(to, Timestamp::from_micros(20)));
+                let mut found = ids(&index.price(to, Timestamp::from_micros(20)));
                 found.sort_unstable();
                 let expected: Vec<_> = open
                     .extract_if(.., |position| position.crossed(to).is_some())
                     .map(|position| position.id.as_uuid().as_u128())
                     .collect();
                 prop_assert_eq!(found, expected);
-                prop_assert_eq!(book.len(), open.len());
+                prop_assert_eq!(index.len(), open.len());
             }
         }
     }

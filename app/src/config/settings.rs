@@ -1,0 +1,385 @@
+//! Every setting by name, with its meaning: the list from which `docs/settings.md` is made. Defaults, allowed values
+//! and environment forms come from the code that reads the settings. The tests below fail when a setting is missing
+//! here, or when the page differs; `UPDATE_DOCS=1 cargo test -p doorstep --lib settings` writes the page again.
+
+use std::fmt::Write as _;
+
+use super::layers::{SettingKey, environment_names};
+use super::tests::load;
+
+/// One table of the file.
+struct Section {
+    /// Its name; empty at the top of the file.
+    table: &'static str,
+    about: &'static str,
+    /// The name of each setting, and its meaning.
+    settings: &'static [(&'static str, &'static str)],
+}
+
+const SECTIONS: &[Section] = &[
+    Section {
+        table: "",
+        about: "Both have a flag too: `--listen` and `--database`.",
+        settings: &[
+            (
+                "listen",
+                "Where HTTP is served. Without it, `PORT=8080` in the environment means `0.0.0.0:8080`.",
+            ),
+            (
+                "database",
+                "Where everything durable is kept ([databases.md](databases.md)). Not opened when `trading`, `inbox` and `handover` are all disabled.",
+            ),
+        ],
+    },
+    Section {
+        table: "server",
+        about: "How the process behaves towards the network. [proxies.md](proxies.md) has the settings behind a proxy.",
+        settings: &[
+            (
+                "stop_within",
+                "The longest that a stop may take. Notifications that are not handed over by then are lost.",
+            ),
+            (
+                "allowed_origins",
+                "Web pages of these origins may receive notifications here, besides pages of the server's own origin.",
+            ),
+            ("trusted_proxies", "Proxies whose header about the client's address is believed."),
+            (
+                "client_address_header",
+                "The header in which trusted proxies give the client's address.",
+            ),
+            ("keep_alive", "How long an idle HTTP connection stays open for the next request."),
+        ],
+    },
+    Section {
+        table: "metrics",
+        about: "",
+        settings: &[(
+            "listen",
+            "A separate address for `/metrics`. Empty: `/metrics` is served with everything else.",
+        )],
+    },
+    Section {
+        table: "delivery",
+        about: "What happens to a notification whose user is absent ([promises.md](promises.md)).",
+        settings: &[
+            (
+                "policy",
+                "`immediate` drops it, `deferred` keeps it in memory, `inbox` writes it to the database first.",
+            ),
+            (
+                "strategy",
+                "How a deferred notification waits: `wake` flushes it when the user arrives, `poll` looks once per `poll_interval`.",
+            ),
+            ("poll_interval", "How often `poll` looks whether the user is there."),
+            ("ttl", "How long a notification may wait, unless it has a TTL of its own."),
+            (
+                "on_expiry",
+                "What happens to a deferred notification at the end of its TTL: it is dropped, or kept in the inbox.",
+            ),
+            (
+                "ack_timeout",
+                "How long a push may remain unacknowledged before it is repeated. Doubles with each repeat on the same connection.",
+            ),
+            ("max_per_user", "How many notifications may wait per user."),
+            (
+                "overflow",
+                "What gives way when that many wait: the oldest, or the new one, whose sender is told.",
+            ),
+            (
+                "max_pending",
+                "How many notifications may wait on the node; further ones are rejected.",
+            ),
+            (
+                "max_pending_bytes",
+                "How much their payloads may weigh together; further ones are rejected.",
+            ),
+        ],
+    },
+    Section {
+        table: "delivery.kinds.KIND",
+        about: "The rule of one kind of notification, such as `[delivery.kinds.\"position.closed\"]`. A setting that is \
+            left out is as in `[delivery]`. In the environment, an underscore stands for the point: \
+            `DOORSTEP_DELIVERY__KINDS__POSITION_CLOSED__TTL`.",
+        settings: &[
+            ("policy", "As in `[delivery]`."),
+            ("strategy", "As in `[delivery]`."),
+            ("poll_interval", "As in `[delivery]`."),
+            ("ttl", "As in `[delivery]`."),
+            ("on_expiry", "As in `[delivery]`."),
+            ("ack_timeout", "As in `[delivery]`."),
+            ("max_per_user", "As in `[delivery]`."),
+            ("overflow", "As in `[delivery]`."),
+            (
+                "max_pending",
+                "How many notifications of this kind may wait on the node. Counts where it is below the node's.",
+            ),
+            (
+                "max_pending_bytes",
+                "How much their payloads may weigh together. Counts where it is below the node's.",
+            ),
+        ],
+    },
+    Section {
+        table: "notifications.position_closed",
+        about: "The policy for `position.closed`, by the reason for which the position was closed.",
+        settings: &[
+            ("user", "The user closed it."),
+            ("stop_loss", "The price reached its stop-loss."),
+            ("take_profit", "The price reached its take-profit."),
+            ("liquidated", "The loss reached the cost of the position."),
+        ],
+    },
+    Section {
+        table: "market",
+        about: "Where the prices of the trading simulation come from.",
+        settings: &[
+            ("source", "Prices are simulated, or replayed from `file`."),
+            ("seed", "The same seed gives the same simulated prices."),
+            ("tick_interval", "How often each simulated instrument gets a new price."),
+            (
+                "speed",
+                "How many times faster than real time the simulated market runs. With 60, a minute is an hour of the market.",
+            ),
+            ("file", "The prices to replay, in lines of `symbol,time,price`."),
+            ("replay_speed", "How many times faster than recorded the file is replayed."),
+        ],
+    },
+    Section {
+        table: "market.instruments.SYMBOL",
+        about: "A simulated instrument. ACME, BTC-USD, ETH-USD, EUR-USD and GOLD are built in, and can be changed in \
+            the same way. In the environment, an underscore stands for the hyphen.",
+        settings: &[
+            ("price", "The first price."),
+            ("drift", "The expected growth per year of the market's time, as a logarithm."),
+            ("volatility", "The standard deviation of that growth."),
+        ],
+    },
+    Section {
+        table: "trading",
+        about: "The trading simulation.",
+        settings: &[
+            (
+                "enabled",
+                "Whether there is a simulation, with its users, their ledger and the page.",
+            ),
+            ("max_open_per_user", "How many positions a user may have open."),
+        ],
+    },
+    Section {
+        table: "rewards",
+        about: "What users of the simulation are given. `\"0.00\"` gives nothing.",
+        settings: &[
+            ("welcome_gift", "To each new user."),
+            ("first_close", "For the first position that closes."),
+            ("close_milestone", "For every `milestone_every`-th position that closes."),
+            ("milestone_every", "How many closed positions make a milestone."),
+        ],
+    },
+    Section {
+        table: "sessions",
+        about: "",
+        settings: &[("ttl", "How long a session's token is valid.")],
+    },
+    Section {
+        table: "limits",
+        about: "What strangers may use of the node. [wire.md](wire.md) says what happens at each limit.",
+        settings: &[
+            ("connections", "WebSockets on the node."),
+            ("connections_per_user", "WebSockets and event streams per user."),
+            ("connections_per_address", "WebSockets and event streams per client address."),
+            ("http_connections", "HTTP connections on the node, event streams included."),
+            ("http_connections_per_address", "HTTP connections per client address."),
+            (
+                "registrations_per_second",
+                "Registrations per second and client address, in the long run. 0 means no limit.",
+            ),
+            (
+                "sign_ins_per_second",
+                "Sign-ins per second and client address, in the long run. 0 means no limit.",
+            ),
+        ],
+    },
+    Section {
+        table: "demo",
+        about: "",
+        settings: &[(
+            "enabled",
+            "Whether users may send notifications to themselves, so that the page can show the policies side by side.",
+        )],
+    },
+    Section {
+        table: "inbox",
+        about: "",
+        settings: &[(
+            "enabled",
+            "Whether there is an inbox: notifications that are kept until the user reads them.",
+        )],
+    },
+    Section {
+        table: "handover",
+        about: "",
+        settings: &[(
+            "enabled",
+            "Whether a stopping node leaves its waiting notifications in the database for the next one.",
+        )],
+    },
+    Section {
+        table: "publish",
+        about: "What other backends may publish ([backends.md](backends.md)).",
+        settings: &[
+            ("max_ttl", "The longest TTL of a published notification."),
+            (
+                "remember",
+                "How many published notifications the node remembers, for repeats and for look-ups.",
+            ),
+        ],
+    },
+    Section {
+        table: "keys",
+        about: "Service keys, one line each; any number of them.",
+        settings: &[("NAME", "The hash of a key, as `doorstep key new NAME` prints it.")],
+    },
+    Section {
+        table: "jwt",
+        about: "Tokens of other backends that are accepted from users. They need at least one key, here or at `jwks_url`.",
+        settings: &[
+            ("issuer", "What `iss` must be. Empty: anything."),
+            ("audience", "What `aud` must contain. Empty: anything."),
+            ("leeway", "By how much the clocks of the two machines may differ."),
+            ("jwks_url", "Where an identity provider publishes its keys."),
+        ],
+    },
+    Section {
+        table: "jwt.keys.ID",
+        about: "A key that verifies tokens whose `kid` is `ID`. Give either `key` or `key_file`. In the environment, an `ID` is in lower case.",
+        settings: &[
+            ("algorithm", "The one algorithm that the key is for."),
+            ("key", "The secret, or a public key in PEM. Never printed."),
+            ("key_file", "A file with the same."),
+        ],
+    },
+    Section {
+        table: "webhook",
+        about: "Where outcomes are posted ([backends.md](backends.md#outcomes)). Empty: nowhere.",
+        settings: &[
+            ("url", "The receiver, `http://` or `https://`. Never printed."),
+            ("secret", "The secret for signatures, `whsec_` and base64. Never printed."),
+            (
+                "ca_file",
+                "Certificates of authorities, in PEM, that are trusted instead of the machine's.",
+            ),
+        ],
+    },
+    Section {
+        table: "log",
+        about: "What goes to standard error.",
+        settings: &[
+            ("filter", "In the syntax of `RUST_LOG`."),
+            ("format", "Lines for people, or JSON."),
+        ],
+    },
+];
+
+/// Something in every table whose name is free.
+const NAMED_TABLES: &str = "[delivery.kinds.KIND]\nttl = \"60s\"\n[market.instruments.SYMBOL]\nprice = \"120.00\"\n\
+    [jwt.keys.id]\nkey = \"-\"\n[keys]\nname = \"sha256:0000000000000000000000000000000000000000000000000000000000000000\"";
+
+/// The settings that the code reads, with their defaults. The built-in instruments are as the one that was added.
+fn known() -> Vec<(SettingKey, String)> {
+    let loaded = load(NAMED_TABLES, &[], &[]).unwrap();
+    let lines = loaded.lines.into_iter().map(|line| (line.key, line.value));
+    lines.filter(|(key, _)| !is_built_in(key)).collect()
+}
+
+fn is_built_in(key: &SettingKey) -> bool {
+    matches!(&key.0[..], [table, names, symbol, _] if table == "market" && names == "instruments" && symbol != "SYMBOL")
+}
+
+fn key_of(section: &Section, name: &str) -> SettingKey {
+    let parents = section.table.split('.').filter(|segment| !segment.is_empty());
+    let mut segments: Vec<_> = parents.chain([name]).map(str::to_owned).collect();
+    if matches!(&segments[..], [table, ..] if table == "keys" || table == "jwt") {
+        // Names of keys that come from the environment are in lower case.
+        for segment in &mut segments {
+            segment.make_ascii_lowercase();
+        }
+    }
+    SettingKey(segments)
+}
+
+/// What is allowed, from the message with which a value that is never allowed is refused. Text is not refused.
+fn allowed(key: &SettingKey) -> String {
+    let name = environment_names(key).remove(0);
+    let message = load(NAMED_TABLES, &[(&name, "?[")], &[]).err().unwrap_or_default();
+    let start = format!("{key} = \"?[\" (environment {name}): expected ");
+    let expected = message.lines().find_map(|line| line.trim().strip_prefix(&start));
+    expected.unwrap_or("text").to_owned()
+}
+
+fn page() -> String {
+    let known = known();
+    let mut page = String::from(
+        "# Settings\n\n\
+         <!-- Made from app/src/config/settings.rs; a test there keeps the two equal, and says how to write this page. -->\n\n\
+         A flag beats the environment, which beats the file (`doorstep.toml`, or the file that `--config` or\n\
+         `DOORSTEP_CONFIG` names), which beats the default. `doorstep config` prints what is in effect, and where each\n\
+         setting came from. A setting that is unknown or not allowed is refused before anything starts.\n\n\
+         Numbers and truth values stand bare in the file, everything else in quotes. A list is an array of strings, or one\n\
+         string with commas. `DOORSTEP_TOKEN` is read by `doorstep listen` alone, and is no setting.\n",
+    );
+    for section in SECTIONS {
+        let title = match section.table {
+            "" => "At the top of the file".to_owned(),
+            table => format!("`[{table}]`"),
+        };
+        write!(page, "\n## {title}\n\n").unwrap();
+        if !section.about.is_empty() {
+            write!(page, "{}\n\n", section.about).unwrap();
+        }
+        page.push_str("| setting | environment | default | meaning | allowed |\n| --- | --- | --- | --- | --- |\n");
+        for (name, meaning) in section.settings {
+            let key = key_of(section, name);
+            let names = environment_names(&key);
+            let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
+            let default = known.iter().find(|(known, _)| *known == key).map(|(_, value)| value);
+            let default = match default.map(String::as_str) {
+                _ if section.table == "delivery.kinds.KIND" => "as in `[delivery]`".to_owned(),
+                _ if *name == "NAME" || *name == "key" => String::new(),
+                None | Some("\"\"") => String::new(),
+                Some(value) => format!("`{value}`"),
+            };
+            let (names, allowed) = (names.join(" or "), allowed(&key));
+            writeln!(page, "| `{name}` | {names} | {default} | {meaning} | {allowed} |").unwrap();
+        }
+    }
+    page
+}
+
+#[test]
+fn every_setting_is_described() {
+    let described = SECTIONS.iter().flat_map(|section| {
+        section.settings.iter().map(|(name, _)| key_of(section, name).to_string())
+    });
+    let mut described: Vec<_> = described.collect();
+    let mut read: Vec<_> = known().iter().map(|(key, _)| key.to_string()).collect();
+    described.sort();
+    read.sort();
+    assert_eq!(described, read);
+}
+
+#[test]
+fn the_page_of_settings_is_what_the_code_knows() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/settings.md");
+    let page = page();
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(path, &page).unwrap();
+    }
+    let there = std::fs::read_to_string(path).unwrap();
+    let differs = there.lines().zip(page.lines()).find(|(there, made)| there != made);
+    assert!(
+        there == page,
+        "docs/settings.md differs at {differs:?}; write it again with \
+         UPDATE_DOCS=1 cargo test -p doorstep --lib settings"
+    );
+}
