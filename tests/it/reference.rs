@@ -8,6 +8,7 @@ use doorstep_tests::server::{Doorstep, SqliteFile};
 use tokio::net::TcpListener;
 
 use crate::node::eventually;
+use crate::outbox::Shop;
 
 /// A metric's type, help text and labels, by its name.
 type MetricTable = BTreeMap<String, (String, String, BTreeSet<String>)>;
@@ -58,14 +59,16 @@ async fn every_metric_is_documented_as_it_is_printed() {
     });
     assert_eq!(documented, MetricTable::from(defined));
 
-    // A node with everything that has metrics: the simulation, and a webhook whose receiver never answers.
+    // A node with everything that has metrics: the simulation, an outbox, and a webhook whose receiver never
+    // answers.
     let receiver = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let webhook = format!(
         "[webhook]\nurl = \"http://{}/\"\nsecret = \"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"\n",
         receiver.local_addr().unwrap()
     );
-    let database = SqliteFile::new();
-    let server = Doorstep::serve(&database.url()).file("doorstep.toml", &webhook).start().await;
+    let (database, shop) = (SqliteFile::new(), Shop::open().await);
+    let file = format!("{webhook}{}", shop.section());
+    let server = Doorstep::serve(&database.url()).file("doorstep.toml", &file).start().await;
     // How notifications ended is printed once one has ended.
     let ada = User::register(server.url(), "ada").await;
     let mut socket = ada.connect("doorstep.plain.v1").await;
@@ -75,6 +78,7 @@ async fn every_metric_is_documented_as_it_is_printed() {
     eventually("a notification has ended", async || {
         text = reqwest::get(&url).await.unwrap().text().await.unwrap();
         text.contains("doorstep_notifications_ended_total{")
+            && text.contains("doorstep_outbox_rows_waiting")
     })
     .await;
     assert_eq!(documented, printed_metrics(&text), "{text}");

@@ -110,9 +110,24 @@ pub(super) const WEBHOOK_LOST: MetricDescription = counter(
     "Outcomes that were lost before the webhook's receiver took them.",
 );
 
+pub(super) const OUTBOX_WAITING: MetricDescription = gauge(
+    "doorstep_outbox_rows_waiting",
+    &[],
+    "Rows of the outbox that wait, on the node that consumes it; counted up to a million.",
+);
+
+pub(super) const OUTBOX_OLDEST: MetricDescription = gauge(
+    "doorstep_outbox_oldest_seconds",
+    &[],
+    "How long the oldest row of the outbox has waited, on the node that consumes it.",
+);
+
+pub(super) const OUTBOX_ROWS: MetricDescription =
+    counter("doorstep_outbox_rows_total", &[], "Rows of the outbox that this node has taken.");
+
 impl MetricDescription {
     /// Every metric, in the order of `docs/metrics.md`.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 18] = [
         NOTIFICATIONS_WAITING,
         NOTIFICATIONS_IN_FLIGHT,
         MAILBOXES,
@@ -128,20 +143,8 @@ impl MetricDescription {
         HANDLER_QUEUE,
         HANDLER_BACKPRESSURE,
         WEBHOOK_LOST,
+        OUTBOX_WAITING,
+        OUTBOX_OLDEST,
+        OUTBOX_ROWS,
     ];
 }
-
-pub(super) const OUTBOX_WAITING: MetricDescription = gauge(
-    "doorstep_outbox_rows_waiting",
-    &[],
-    "Rows of the outbox that wait, on the node that consumes it; counted up to a million.",
-);
-
-pub(super) const OUTBOX_OLDEST: MetricDescription = gauge(
-    "doorstep_outbox_oldest_seconds",
-    &[],
-    "How long the oldest row of the outbox has waited, on the node that consumes it.",
-);
-
-pub(super) const OUTBOX_ROWS: MetricDescription =
-    counter("doorstep_outbox_rows_total", &[], "Rows of the outbox that this node has taken.");

@@ -272,6 +272,14 @@ const SECTIONS: &[Section] = &[
         ],
     },
     Section {
+        table: "outbox",
+        about: "The outbox in a backend's own database ([outbox.md](outbox.md)). Empty: none.",
+        settings: &[(
+            "url",
+            "The database, with the role of the node. Printed without its password.",
+        )],
+    },
+    Section {
         table: "log",
         about: "What goes to standard error.",
         settings: &[
