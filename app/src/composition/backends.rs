@@ -17,7 +17,7 @@ use doorstep_application::{AnyOf, Authenticator};
 use doorstep_domain::Ttl;
 use doorstep_domain::ports::{Clock, Outcomes};
 
-use super::outbox::{Outbox, RunningOutbox};
+use super::outbox::{ConfiguredOutbox, RunningOutbox};
 use super::{Core, Routes};
 use crate::config::{self, Config, ConfigError};
 
@@ -91,7 +91,7 @@ impl Backends {
     /// Starts to consume a backend's outbox.
     pub(super) fn consume(
         &self,
-        outbox: Outbox,
+        outbox: ConfiguredOutbox,
         core: &Core,
     ) -> Result<RunningOutbox, MetricsError> {
         let bounds = DraftBounds { max_ttl: self.max_ttl, inbox: core.inbox.is_some() };

@@ -39,7 +39,7 @@ use self::backends::Backends;
 pub use self::core::{Core, CoreParts};
 use self::metrics_endpoint::MetricsEndpoint;
 pub(crate) use self::node::RunningNode;
-use self::outbox::Outbox;
+use self::outbox::ConfiguredOutbox;
 pub use self::routes::Routes;
 use self::simulation::TradingSimulation;
 
@@ -84,9 +84,9 @@ pub(crate) async fn start_with(
     // The core, and the simulation on top.
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     let backends = Backends::start(config, &clock)?;
-    let outbox = Outbox::open(config).await?;
+    let outbox = ConfiguredOutbox::open(config).await?;
     let mut parts = core_parts(config, store.as_ref(), clock, &backends)?;
-    parts.observers.extend(outbox.as_ref().map(Outbox::observer));
+    parts.observers.extend(outbox.as_ref().map(ConfiguredOutbox::observer));
     let (core, wiring) = Core::new(parts)?;
     let mut simulation = match &store {
         Some(store) if config.trading.enabled => {

@@ -15,7 +15,7 @@ use super::Core;
 use crate::config::{Config, ConfigError};
 
 /// What is configured, before delivery is there.
-pub(super) struct Outbox {
+pub(super) struct ConfiguredOutbox {
     source: Arc<PostgresOutbox>,
     unended: Arc<Unended>,
 }
@@ -26,7 +26,7 @@ pub(crate) struct RunningOutbox {
     stopped: CancellationToken,
 }
 
-impl Outbox {
+impl ConfiguredOutbox {
     /// None where none is configured. Fails when what is there cannot be consumed by this version; a database that
     /// cannot be reached is waited for.
     pub(super) async fn open(config: &Config) -> anyhow::Result<Option<Self>> {
