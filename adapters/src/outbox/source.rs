@@ -136,7 +136,7 @@ impl NotificationSource for PostgresOutbox {
             fence.0
         );
         if let Some(proof) = &proof {
-            extend += &format!("; SELECT pg_notify('{CHANNEL}', '{proof}')");
+            extend = format!("{extend}; SELECT pg_notify('{CHANNEL}', '{proof}')");
         }
         let rows = self.lease.run(Commit::Fast, &extend).await?;
         // One row of the update, and one of the notification.
