@@ -57,13 +57,17 @@ function fill(list, rows) {
   $(`${list}-none`).hidden = rows.length > 0;
 }
 
-/** Shows a popup, and adds it to the list of popups that were seen. */
-export function popup(notification) {
+/** Shows a popup, and adds it to the list of popups that were seen. Calls `dismissed` when the user closes it. */
+export function popup(notification, dismissed) {
   const { title, line } = says(notification);
   const { id, kind } = notification;
+  const close = () => {
+    shown.remove();
+    dismissed(id);
+  };
   const shown = element("div", { class: "popup", data: { id, kind } },
     element("div", {}, element("strong", {}, title), element("span", {}, line)),
-    element("button", { type: "button", class: "quiet", "aria-label": `Dismiss: ${title}`, on: { click: () => shown.remove() } }, "×"));
+    element("button", { type: "button", class: "quiet", "aria-label": `Dismiss: ${title}`, on: { click: close } }, "×"));
   // It stays while the mouse or the keyboard focus is on it. Touch screens report a hover until the next touch, so they
   // are left out.
   const held = () => shown.matches(":focus-within") || (matchMedia("(hover: hover)").matches && shown.matches(":hover"));
@@ -76,7 +80,7 @@ export function popup(notification) {
   $("seen-none").hidden = true;
 }
 
-/** Removes a popup that the server has taken back. */
+/** Removes a popup that the server has taken back, or that the user closed elsewhere. */
 export function retract(id) {
   for (const shown of $("popups").querySelectorAll(`[data-id="${CSS.escape(id)}"]`)) shown.remove();
 }

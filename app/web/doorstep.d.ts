@@ -105,6 +105,8 @@ export class Doorstep<K = Kinds> {
     kind: Kind extends `:${string}` ? never : Kind,
     listener: (notification: Notification<K[Kind], Kind>) => unknown,
   ): () => void;
+  /** The user closed this notification: their other connections get `:retract`. Best effort, over a WebSocket. */
+  dismiss(id: string): void;
   /** Connects, and stays connected until `close` or the end of the session. */
   connect(): this;
   /** Disconnects. From now on nothing is shown or acknowledged. */

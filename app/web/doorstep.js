@@ -117,6 +117,11 @@ export class Doorstep {
   /** The time of the next attempt (milliseconds since the epoch) while waiting or offline, otherwise null. */
   get retryAt() { return this.#retryAt; }
 
+  /** The user closed this notification: their other connections get `:retract`. Best effort, over a WebSocket. */
+  dismiss(id) {
+    this.#link?.dismiss?.(String(id));
+  }
+
   /** Adds a listener; returns a function that removes it. A name is a kind, or an event of the client (":state"). */
   on(name, listener) {
     if (String(name).startsWith(":") && !OWN_EVENTS.has(name)) throw new TypeError(`Doorstep has no event ${name}`);
@@ -602,13 +607,13 @@ class Seen {
 
 /*
  * A transport gets `{ url, token, options, lastEventId, on }` and returns `{ kind, ended, end() }`; a WebSocket also has
- * `acknowledge(id)`. It calls `on.opened()`, `on.heard()` and `on.frame(text)`. `ended` resolves with
+ * `acknowledge(id)` and `dismiss(id)`. It calls `on.opened()`, `on.heard()` and `on.frame(text)`. `ended` resolves with
  * `{ code, refused }`: the close code, and the HTTP status of a refusal.
  */
 
 function openWebSocket({ url, token, options, on }) {
   const WebSocket = options.WebSocket ?? globalThis.WebSocket;
-  const link = { kind: "websocket", end() {}, acknowledge() {} };
+  const link = { kind: "websocket", end() {}, acknowledge() {}, dismiss() {} };
   link.ended = new Promise((resolve) => {
     let socket;
     try {
@@ -629,6 +634,9 @@ function openWebSocket({ url, token, options, on }) {
     };
     link.acknowledge = (id) => {
       if (socket.readyState === 1) socket.send(JSON.stringify({ type: "ack", id }));
+    };
+    link.dismiss = (id) => {
+      if (socket.readyState === 1) socket.send(JSON.stringify({ type: "dismiss", id }));
     };
     socket.onopen = () => {
       clearTimeout(slow);

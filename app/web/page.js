@@ -123,7 +123,7 @@ function connect() {
   const opening = new Doorstep({ token: session().token });
   door = opening;
   opening.on(":notification", (notification) => {
-    popup(notification);
+    popup(notification, (id) => opening.dismiss(id));
     story.popup(notification);
     refresh();
   });
@@ -132,7 +132,8 @@ function connect() {
     elsewhere();
     refresh();
   });
-  opening.on(":retract", ({ id }) => retract(id));
+  // A popup that another connection acknowledged stays where it is shown.
+  opening.on(":retract", ({ id, reason }) => reason === "acknowledged_elsewhere" || retract(id));
   opening.on(":signed-out", () => leave(EXPIRED));
   const isOpen = new Promise((resolve, reject) => {
     opening.on(":state", (state) => {

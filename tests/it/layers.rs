@@ -242,41 +242,6 @@ fn the_http_machinery_knows_no_endpoint_and_no_rule_of_the_business() {
     }
 }
 
-/// Type names that more than one of our crates uses. Each should name one thing: rename one of the two, and take the
-/// name off this list.
-const SHARED_TYPE_NAMES: [&str; 30] = [
-    "Admission",
-    "Client",
-    "ConnectError",
-    "Connection",
-    "Delivery",
-    "Demo",
-    "Entry",
-    "Fault",
-    "Frame",
-    "Held",
-    "Instrument",
-    "Key",
-    "Limits",
-    "Line",
-    "Market",
-    "Metrics",
-    "Notification",
-    "Notifications",
-    "Position",
-    "PositionClosed",
-    "Rewards",
-    "Rule",
-    "Secret",
-    "Sessions",
-    "Settings",
-    "Simulation",
-    "Step",
-    "Trading",
-    "User",
-    "Webhook",
-];
-
 /// The name of the type that a line defines, if the line is at the top level and other files can use the type.
 fn shared_type(line: &str) -> Option<&str> {
     let rest = line.strip_prefix("pub")?;
@@ -299,16 +264,8 @@ fn a_type_name_means_one_thing_in_all_crates() {
             }
         }
     }
-    let known = BTreeSet::from(SHARED_TYPE_NAMES);
-    let shared = |name: &str| crates.get(name).is_some_and(|folders| folders.len() > 1);
     for (name, folders) in &crates {
-        assert!(
-            !shared(name) || known.contains(name.as_str()),
-            "{name} is a type in {folders:?}: rename all but one"
-        );
-    }
-    for name in known {
-        assert!(shared(name), "{name} is unique now: take it off SHARED_TYPE_NAMES");
+        assert!(folders.len() == 1, "{name} is a type in {folders:?}: rename all but one");
     }
     assert_eq!(shared_type("pub(in crate::x) struct Some<T>(T);"), Some("Some"));
     assert_eq!(shared_type("    pub struct Nested;"), None);

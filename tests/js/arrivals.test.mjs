@@ -245,6 +245,14 @@ test("a failing `:state` listener, asynchronous or not, does not end the connect
   door.close();
 });
 
+test("a dismissal is sent while a WebSocket is open", async () => {
+  const { door, socket } = await opened();
+  door.dismiss("a");
+  assert.deepEqual(socket.sent.at(-1), { type: "dismiss", id: "a" });
+  door.close();
+  door.dismiss("b");
+});
+
 test("a notification retracted before it was shown is not shown; otherwise the page is told", async (t) => {
   const { locks } = browser(t, { shared: true });
   let free;

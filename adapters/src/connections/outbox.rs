@@ -145,8 +145,8 @@ impl Outbox {
         }
     }
 
-    /// Tells the client to take this notification away, if it was handed it. A frame that has not gone out yet is
-    /// dropped instead.
+    /// Tells the client to take this notification away, if it was handed it. If its frame has not gone out yet, the
+    /// frame is dropped instead, unless another connection only acknowledged it: then each connection still gets it.
     pub(super) fn retract(&self, id: NotificationId, reason: RetractReason) {
         let mut inner = self.locked();
         let elsewhere = reason == RetractReason::AcknowledgedElsewhere;
@@ -154,8 +154,12 @@ impl Outbox {
             return;
         }
         let before = inner.frames.len();
-        inner.frames.retain(|out| !matches!(out, Outgoing::Notification(frame) if frame.id == id));
-        if inner.frames.len() == before && before < self.capacity {
+        let is_it = |out: &Outgoing| matches!(out, Outgoing::Notification(frame) if frame.id == id);
+        if !elsewhere {
+            inner.frames.retain(|out| !is_it(out));
+        }
+        // Half of the outbox stays free for notifications.
+        if inner.frames.len() == before && before <= self.capacity / 2 {
             inner.frames.push_back(Outgoing::Retract(retract_frame(id, reason)));
             drop(inner);
             self.filled.notify_one();

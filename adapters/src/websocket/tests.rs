@@ -126,6 +126,7 @@ async fn text(client: &mut Client) -> String {
     loop {
         match client.next().await.unwrap().unwrap() {
             Message::Text(text) if text.as_str() == HEARTBEAT => {}
+            Message::Text(text) if text.starts_with(r#"{"type":"retract""#) => {}
             Message::Text(text) => return text.to_string(),
             Message::Ping(_) => {}
             other => panic!("{other:?}"),
@@ -328,7 +329,7 @@ async fn a_connection_that_does_not_read_holds_up_no_other_and_gets_the_rest_if_
     while let Ok(text) = tokio::time::timeout(Duration::from_secs(1), text(&mut stuck)).await {
         seen.push(id_in(&text));
     }
-    assert!(seen.len() >= 256 && seen.is_sorted(), "{seen:?}");
+    assert!(seen.len() >= 128 && seen.is_sorted(), "{seen:?}");
     let later = node.send(count).await;
     assert_eq!(id_in(&text(&mut stuck).await), count, "it has room again");
     drop(later);
