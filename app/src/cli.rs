@@ -84,7 +84,7 @@ pub(crate) enum OutboxCommand {
     /// Create the schema `doorstep` with its tables and the function `doorstep.publish`, or upgrade them
     #[command(after_help = OUTBOX_EXAMPLES)]
     Install {
-        /// The backend's database: postgres://USER:PASSWORD@HOST/DATABASE
+        /// The backend's database: `postgres://USER:PASSWORD@HOST/DATABASE`
         #[arg(
             long,
             value_name = "URL",
@@ -118,7 +118,7 @@ pub(crate) enum OutboxCommand {
 /// Which outbox is meant.
 #[derive(Debug, Args)]
 pub(crate) struct OutboxPlace {
-    /// The backend's database: postgres://USER:PASSWORD@HOST/DATABASE
+    /// The backend's database: `postgres://USER:PASSWORD@HOST/DATABASE`
     #[arg(long, value_name = "URL", env = "DOORSTEP_OUTBOX__URL", hide_env_values = true)]
     pub(crate) url: Token,
 }

@@ -19,7 +19,7 @@ const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; \
      SET LOCAL idle_in_transaction_session_timeout = '3s'";
 
 /// One connection, made when it is needed, and thrown away when anything goes wrong on it.
-pub(super) struct Session {
+pub(super) struct DatabaseSession {
     options: PgConnectOptions,
     idle: Mutex<Option<PgConnection>>,
 }
@@ -37,7 +37,7 @@ pub(super) enum Commit {
     Fast,
 }
 
-impl Session {
+impl DatabaseSession {
     pub(super) fn new(options: PgConnectOptions) -> Self {
         Self { options, idle: Mutex::new(None) }
     }

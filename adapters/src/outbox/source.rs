@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::error::OutboxError;
 use super::install::{Installation, VERSION};
 use super::row;
-use super::session::{Commit, Session, holds, within};
+use super::session::{Commit, DatabaseSession, holds, within};
 use super::unseen::Unseen;
 use super::wake::{CHANNEL, Listening, poll};
 
@@ -30,9 +30,9 @@ const COLUMNS: &str = "seq, id, user_id, kind, payload, topic, ttl, policy, trac
 pub struct PostgresOutbox {
     options: PgConnectOptions,
     /// For the rows.
-    work: Session,
+    work: DatabaseSession,
     /// For the lease, so that it never waits for a batch.
-    lease: Session,
+    lease: DatabaseSession,
     /// Tells this consumer from others.
     name: String,
     unseen: Mutex<(Unseen, Instant)>,
@@ -46,8 +46,8 @@ impl PostgresOutbox {
         let options = PgConnectOptions::from_str(url).map_err(|e| OutboxError::url(&e))?;
         let options = options.application_name("doorstep outbox");
         Ok(Self {
-            work: Session::new(options.clone()),
-            lease: Session::new(options.clone()),
+            work: DatabaseSession::new(options.clone()),
+            lease: DatabaseSession::new(options.clone()),
             options,
             name: Uuid::now_v7().to_string(),
             unseen: Mutex::new((Unseen::everything(), Instant::now())),

@@ -50,7 +50,7 @@ pub(crate) use connect::{MigrationStep, migrate, said};
 pub(crate) use dialect::Dialect;
 pub(crate) use health::WriteHealth;
 
-/// A database with all tables. Cheap to clone; made by [`connect`].
+/// A database with all tables. Cheap to clone; made by [`connect()`].
 #[derive(Clone)]
 pub struct Store {
     /// Connections that may write. Only one if the database allows only one write at a time.

@@ -44,10 +44,10 @@ async fn write(url: String, writer: i64, stop: Arc<AtomicBool>) -> BTreeSet<Stri
 
 #[tokio::test]
 async fn kill_9_loses_nothing_that_was_committed() {
-    let (shop, stop) = (Shop::open().await, Arc::new(AtomicBool::new(false)));
+    let (shop, ended) = (Shop::open().await, Arc::new(AtomicBool::new(false)));
     let mut random = fastrand::Rng::with_seed(seed());
     let writers: Vec<_> = (0..WRITERS)
-        .map(|n| tokio::spawn(write(shop.backend_url.clone(), n, stop.clone())))
+        .map(|n| tokio::spawn(write(shop.backend_url.clone(), n, ended.clone())))
         .collect();
     let mut door = shop.door_with("[delivery]\nttl = \"1h\"\nmax_per_user = 60000\n").await;
     let mut shown = BTreeSet::new();
@@ -70,7 +70,7 @@ async fn kill_9_loses_nothing_that_was_committed() {
         // No moment is the right one, so this is no waiting for something: it is the dice.
         tokio::time::sleep(Duration::from_millis(random.u64(20..=LONGEST_LIFE_MS))).await;
         if kill + 1 == KILLS {
-            stop.store(true, Relaxed);
+            ended.store(true, Relaxed);
         }
         door.server.kill().await;
         if let Some(reading) = reading {

@@ -51,14 +51,13 @@ impl Shop {
         let script = Doorstep::new(&["outbox", "install", "--print"]).run().await.stdout;
         let unique = Uuid::now_v7().simple();
         let (backend, node) = (format!("backend_{unique}"), format!("node_{unique}"));
-        let grants: String = script
-            .lines()
-            .filter_map(|line| line.strip_prefix("--   GRANT"))
-            .map(|grant| {
-                let grant = grant.replace("TO backend", &format!("TO {backend}"));
-                format!("GRANT{}\n", grant.replace("TO node", &format!("TO {node}")))
-            })
-            .collect();
+        let mut grants = String::new();
+        for grant in script.lines().filter_map(|line| line.strip_prefix("--   GRANT")) {
+            let grant = grant.replace("TO backend", &format!("TO {backend}"));
+            grants.push_str("GRANT");
+            grants.push_str(&grant.replace("TO node", &format!("TO {node}")));
+            grants.push('\n');
+        }
         assert_eq!(grants.lines().count(), 7, "{script}");
         let roles = format!("CREATE ROLE {backend} LOGIN; CREATE ROLE {node} LOGIN; {grants}");
         let mut owner = PgConnection::connect(&url).await.unwrap();

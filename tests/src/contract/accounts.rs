@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::sample::{NOW, at_once, entry, name, registered, session, stranger, user};
 
-/// The part of [`Accounts`] about users. The part about money is in [`ledger`](super::ledger).
+/// The part of [`Accounts`] about users. The part about money is in [`ledger`](super::ledger()).
 pub async fn accounts(store: Arc<dyn Accounts>) {
     registered_users_are_found(&*store).await;
     a_name_is_one_name_in_any_spelling(&*store).await;

@@ -16,8 +16,8 @@
 //! # }
 //! ```
 //!
-//! Users and notifications are new in every run, so several suites can use one store. Only [`handover`] and
-//! [`audit`] need a store that holds nothing else.
+//! Users and notifications are new in every run, so several suites can use one store. Only [`handover()`] and
+//! [`audit()`] need a store that holds nothing else.
 #![allow(clippy::missing_panics_doc, reason = "to panic is how these say that a promise is broken")]
 
 mod accounts;
