@@ -24,7 +24,7 @@ pub(crate) enum Outgoing {
     /// A notification.
     Notification(Arc<Frame>),
     /// A frame that tells the client to take a notification away, for clients that acknowledge.
-    Retract(Bytes),
+    Retract(#[cfg_attr(not(feature = "websocket"), allow(dead_code))] Bytes),
 }
 
 #[derive(Debug, Default)]

@@ -63,6 +63,7 @@ impl DeliveryLink {
     }
 
     /// The user closed this notification at this connection.
+    #[cfg(feature = "websocket")]
     pub(crate) fn dismissed(&self, id: NotificationId) {
         self.retract_elsewhere(id, RetractReason::DismissedElsewhere);
     }

@@ -11,6 +11,7 @@ pub(crate) enum RetractReason {
     /// Another connection of the user acknowledged it. A client that shows it already goes on showing it.
     AcknowledgedElsewhere,
     /// The user closed it at another connection.
+    #[cfg_attr(not(feature = "websocket"), allow(dead_code))]
     DismissedElsewhere,
 }
 

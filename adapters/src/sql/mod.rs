@@ -81,6 +81,10 @@ impl Store {
 
     /// Fails if the database file is not the one that was opened: writes to the old one would be lost with the
     /// process.
+    #[cfg_attr(
+        not(feature = "sqlite"),
+        allow(clippy::unused_self, clippy::unnecessary_wraps, reason = "PostgreSQL has no file")
+    )]
     fn same_file(&self) -> Result<(), StoreError> {
         #[cfg(feature = "sqlite")]
         if let Some(file) = self.file.as_ref().filter(|file| !file.is_there()) {
