@@ -90,6 +90,7 @@ const retryAt: number | null = door.retryAt;
 console.log(transport, retryAt);
 // @ts-expect-error: only the door itself changes its state.
 door.state = "open";
+door.dismiss("01");
 door.close();
 
 // @ts-expect-error: a token is required.
