@@ -45,7 +45,7 @@ impl Clock for SystemClock {
 }
 
 /// Steps of the wall clock: a correction, or a virtual machine that was suspended. NTP slews both clocks alike, so
-/// they differ by nothing else.
+/// only steps make them differ.
 #[derive(Debug, Default)]
 struct Steps {
     /// How far the wall clock is ahead of the timeline, in microseconds.

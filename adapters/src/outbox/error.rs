@@ -22,7 +22,7 @@ pub enum OutboxError {
         "the outbox's database: {0}: see `doorstep outbox install --print` for what each role needs"
     )]
     Forbidden(String),
-    /// There is something else of this name.
+    /// The schema `doorstep` exists, and another program made it.
     #[error(
         "this database has a schema `doorstep` that this program did not make: rename or remove it"
     )]

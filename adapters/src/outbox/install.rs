@@ -81,8 +81,8 @@ impl Installer {
         Ok(Self { options })
     }
 
-    /// Installs the outbox, or upgrades it. Refuses one that a newer version has installed, and a schema of the same
-    /// name that is something else.
+    /// Installs the outbox, or upgrades it. Refuses an outbox of a newer version, and a schema of this name that
+    /// another program made.
     pub async fn install(&self, notify: bool) -> Result<Installed, OutboxError> {
         let mut connection = self.connect().await?;
         // Two that install at once do it one after the other.

@@ -15,7 +15,7 @@ use super::text;
 /// The columns that [`read`] expects first, in this order.
 pub(super) const COLUMNS: &str = "id, user_id, kind, topic, payload, created_at, ttl";
 
-/// Adds the notifications to the table in this order; existing rows stay as they are. `beside` is an additional
+/// Adds the notifications to the table in this order; existing rows are not changed. `beside` is an additional
 /// column, which gets the same value in each row.
 pub(super) async fn insert(
     transaction: &mut Write,

@@ -42,7 +42,7 @@ impl Conversation<'_> {
     /// Runs until the connection ends, and returns the reason.
     ///
     /// Reading, writing, pinging and expiry run concurrently in one task, so that a socket that takes no bytes
-    /// holds up nothing else.
+    /// delays only its own writes.
     pub(super) async fn run<S>(
         self,
         socket: WebSocketStream<S>,

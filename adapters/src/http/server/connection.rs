@@ -75,7 +75,7 @@ impl HttpConnection {
     }
 }
 
-/// Answers the requests of a connection.
+/// Answers one connection's requests.
 #[derive(Clone)]
 pub(super) struct Service {
     pub(super) routes: Router,
