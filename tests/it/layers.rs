@@ -277,7 +277,7 @@ fn documents(line: &str) -> impl Iterator<Item = &str> {
     let words =
         words.map(|word| word.trim_end_matches(['.', ':'])).filter(|word| !word.contains("://"));
     words
-        .filter(|word| word.len() > 3 && word.ends_with(".md"))
+        .filter(|word| word.strip_suffix(".md").is_some_and(|stem| !stem.is_empty()))
         .filter_map(|word| word.rsplit('/').next())
 }
 
