@@ -155,11 +155,10 @@ async fn take_step(dice: &mut Dice, world: &Arc<World>, node: &mut Node) {
 /// A sender takes back something that it sent: one of the last, so that it may be anywhere on its way.
 async fn recall(dice: &mut Dice, world: &Arc<World>, node: &Node) {
     let Some(id) = world.one_of_the_last(dice.below(12)) else { return };
-    let before = world.state().lives[&id].push_begun;
     let recalled = node.delivery.recall(id).await;
     world.tell(|| format!("recall of {}: {recalled:?}", world::short(id)));
     if let Ok(Some(recall)) = recalled {
-        world.recalled(id, recall, before);
+        world.recalled(id, recall);
     }
 }
 

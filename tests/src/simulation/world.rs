@@ -83,6 +83,8 @@ pub(super) struct Life {
     pub(super) push_begun: bool,
     /// Its sender was told that it is recalled, or of the outcome that it had.
     pub(super) recalled: bool,
+    /// Its sender was told that no connection was ever handed it.
+    pub(super) never_handed: bool,
     pub(super) first_push: Option<u64>,
     /// The life of the node that pushed it last.
     pub(super) pushed_in: Option<u64>,
@@ -197,6 +199,7 @@ impl World {
             taken: false,
             push_begun: false,
             recalled: false,
+            never_handed: false,
             first_push: None,
             pushed_in: None,
         };
@@ -237,16 +240,16 @@ impl World {
         self.state().lives.keys().rev().nth(back).copied()
     }
 
-    /// A recall said this. `pushed`: whether a push had begun before it.
-    pub(super) fn recalled(&self, id: NotificationId, recall: Recall, pushed: bool) {
+    /// A recall said this.
+    pub(super) fn recalled(&self, id: NotificationId, recall: Recall) {
         let mut state = self.state();
-        if pushed && !recall.pushed && recall.outcome == Outcome::Recalled {
+        let Some(life) = state.lives.get_mut(&id) else { return };
+        // An item of the inbox is gone from there, whatever its outcome was.
+        life.in_inbox = false;
+        life.recalled = true;
+        life.never_handed = recall.outcome == Outcome::Recalled && !recall.pushed;
+        if life.never_handed && life.first_push.is_some() {
             state.break_promise(format!("{id} was pushed, and its sender is told that it was not"));
-        }
-        if let Some(life) = state.lives.get_mut(&id) {
-            // An item of the inbox is gone from there, whatever its outcome was.
-            life.in_inbox = false;
-            life.recalled = true;
         }
     }
 
@@ -403,6 +406,11 @@ impl State {
         life.taken |= life.kind != "now" && pushed == Pushed::Written && now < life.expires_at();
         life.first_push.get_or_insert(count);
         life.pushed_in = Some(self.node_life);
+        if life.never_handed {
+            let what = format!("{} is handed out, and its sender was told that it never was", n.id);
+            self.break_promise(what);
+            return pushed;
+        }
         // While the push was on its way, the notification may have been acknowledged elsewhere or evicted.
         let may_be = [Outcome::Promoted, Outcome::Delivered, Outcome::Dropped, Outcome::Recalled];
         if life.outcome.is_some_and(|outcome| !may_be.contains(&outcome)) {
