@@ -85,11 +85,11 @@ export function retract(id) {
   for (const shown of $("popups").querySelectorAll(`[data-id="${CSS.escape(id)}"]`)) shown.remove();
 }
 
-/** Counts a notification that another tab showed, or this one before a reload. */
+/** Counts a notification that was shown in another tab or on another device, or here before a reload. */
 export function elsewhere() {
   const note = $("seen-elsewhere");
   note.dataset.count = Number(note.dataset.count ?? 0) + 1;
-  note.textContent = `${note.dataset.count} more you saw in another tab, or before a reload.`;
+  note.textContent = `${note.dataset.count} more you saw in another tab, on another device, or before a reload.`;
 }
 
 /** Clears what was shown for a user who signed out. */

@@ -74,6 +74,8 @@ export interface Options {
 export interface Retraction {
   readonly id: string;
   readonly reason: "recalled" | "acknowledged_elsewhere" | "dismissed_elsewhere" | (string & {});
+  /** It had come here, was not shown yet, and will not be. */
+  readonly isDropped: boolean;
 }
 
 /** The client's own events. A kind cannot contain a colon, so the two never meet. */
@@ -82,7 +84,10 @@ export interface Events {
   ":notification": Notification;
   /** One that was seen before, here or in another tab. */
   ":duplicate": Notification;
-  /** A notification that was not shown yet is dropped. If it is shown, the page has to remove it. */
+  /**
+   * A notification that was not shown yet is dropped. If it is shown, the page has to remove it, but for
+   * `acknowledged_elsewhere`: then it stays until the user closes it.
+   */
   ":retract": Retraction;
   ":state": State;
   /** The session ended or expired. Get a new token, and call `connect()` again. */

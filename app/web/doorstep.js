@@ -348,8 +348,8 @@ export class Doorstep {
     if (typeof frame?.id !== "string") return; // A heartbeat, or a type that this client does not know.
     const { id, kind, topic, created_at, payload, reason } = frame;
     if (frame.type === "retract") {
-      this.#arrivals.drop(id);
-      this.#emit(":retract", { id, reason });
+      const isDropped = this.#arrivals.drop(id);
+      this.#emit(":retract", { id, reason, isDropped });
     } else if (frame.type === "notification" && typeof kind === "string" && !kind.startsWith(":")) {
       const notification = { id, kind, topic, createdAt: new Date(created_at), receivedAt: new Date(Date.now()), payload };
       // A stream does not push a notification again.
@@ -430,13 +430,14 @@ class Arrivals {
     }
   }
 
-  /** Forgets a notification that has not been shown. */
+  /** Forgets a notification that has not been shown. Returns whether there was one. */
   drop(id) {
-    this.#held.delete(id);
+    const wasHeld = this.#held.delete(id);
     const item = this.#pending.get(id);
-    if (!item || item.isShown) return;
+    if (!item || item.isShown) return wasHeld;
     item.isDropped = true;
     this.#pending.delete(id);
+    return true;
   }
 
   /** Forgets all notifications. */

@@ -132,8 +132,13 @@ function connect() {
     elsewhere();
     refresh();
   });
-  // A popup that another connection acknowledged stays where it is shown.
-  opening.on(":retract", ({ id, reason }) => reason === "acknowledged_elsewhere" || retract(id));
+  opening.on(":retract", ({ id, reason, isDropped }) => {
+    // A popup that another connection acknowledged stays where it is shown.
+    if (reason !== "acknowledged_elsewhere") retract(id);
+    else if (isDropped) elsewhere();
+    // What the server has taken back is gone from the inbox too, and what was shown elsewhere may have changed the books.
+    refresh();
+  });
   opening.on(":signed-out", () => leave(EXPIRED));
   const isOpen = new Promise((resolve, reject) => {
     opening.on(":state", (state) => {

@@ -30,7 +30,7 @@ const ONLY_FOR_FEATURES: [(&str, &str); 0] = [];
 fn everything() -> Metadata {
     MetadataCommand::new()
         .manifest_path(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml"))
-        .other_options(["--offline".to_owned(), "--locked".to_owned()])
+        .other_options(["--locked".to_owned()])
         .exec()
         .unwrap()
 }

@@ -75,7 +75,7 @@ door.on(":notification", (notification: Notification) => {
   notification.payload = "another";
 });
 door.on(":duplicate", ({ id }) => console.log(id));
-door.on(":retract", ({ id, reason }: Retraction) => console.log(id, reason === "recalled"));
+door.on(":retract", ({ id, reason, isDropped }: Retraction) => console.log(id, reason === "recalled", isDropped));
 door.on(":state", (state: State) => console.log(state === door.state));
 door.on(":signed-out", () => undefined);
 door.on(":error", (error) => console.log(error));
