@@ -9,6 +9,7 @@ mod cli;
 mod client;
 pub mod composition;
 mod config;
+mod config_to_settings;
 mod demo;
 mod housekeeping;
 mod key;
@@ -21,7 +22,6 @@ mod serve;
 mod signals;
 mod simulate;
 mod telemetry;
-mod wiring;
 
 use std::process::ExitCode;
 

@@ -19,14 +19,15 @@
 //! | `connection` | what the registry knows about one connection |
 //! | `outbox`, `handed` | the frames that wait for its socket; the notifications that it was handed |
 //! | `retract` | telling clients to take a notification away |
-//! | `frame`, `close` | a notification on the wire; why a connection ends |
+//! | `frame` | a notification on the wire |
+//! | `disconnect_reason` | why a connection ends, with its close code |
 //! | `session` | the end of a connection's session |
 //!
 //! [`Presence`]: doorstep_domain::ports::Presence
 //! [`Pusher`]: doorstep_domain::ports::Pusher
 
-mod close;
 mod connection;
+mod disconnect_reason;
 mod frame;
 mod handed;
 mod limits;
@@ -44,8 +45,8 @@ mod too_slow;
 pub(crate) use crate::http::Pace;
 #[cfg(any(feature = "websocket", test))]
 pub(crate) use crate::http::Paced;
-pub use close::DisconnectReason;
 pub(crate) use connection::Connection;
+pub use disconnect_reason::DisconnectReason;
 pub(crate) use frame::Frame;
 pub use limits::ConnectionRefusal;
 pub(crate) use outbox::{Outgoing, Room};

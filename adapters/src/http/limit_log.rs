@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::client::ClientAddress;
+use super::client_address::ClientAddress;
 
 /// Logs that a limit was reached, and which setting to change. At most one line per minute and limit, because a
 /// flood of refusals must not become a flood of lines.

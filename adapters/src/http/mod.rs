@@ -6,7 +6,7 @@
 //! | file | contents |
 //! | --- | --- |
 //! | `server`, `pace` | connections, their limits and timeouts |
-//! | `client`, `trusted_proxies` | the client's address |
+//! | `client_address`, `trusted_proxies` | the client's address |
 //! | `rate_limit`, `limit_log` | the request rate per address, and the log of reached limits |
 //! | `bearer` | tokens |
 //! | `body`, `large_body`, `fields`, `parameters` | reading requests |
@@ -19,7 +19,7 @@
 mod answer;
 mod bearer;
 mod body;
-mod client;
+mod client_address;
 mod cors;
 mod fields;
 #[cfg(feature = "publish")]
@@ -45,7 +45,7 @@ pub(crate) use bearer::authenticate;
 pub use bearer::{bearer_token, signed_in};
 pub(crate) use body::json_bytes;
 #[cfg(any(feature = "sse", feature = "websocket"))]
-pub(crate) use client::{ClientAddress, client};
+pub(crate) use client_address::{ClientAddress, client};
 pub use cors::for_origins;
 pub use fields::Fields;
 #[cfg(feature = "publish")]

@@ -9,7 +9,7 @@ use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::Problem;
-use super::client::client;
+use super::client_address::client;
 
 /// The response header with the request's id, which the log lines carry too.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

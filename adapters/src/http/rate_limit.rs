@@ -11,7 +11,7 @@ use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
 use super::Problem;
-use super::client::client;
+use super::client_address::client;
 use super::limit_log::LimitLog;
 
 /// The request rate that one address may have.

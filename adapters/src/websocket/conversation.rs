@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite::{Bytes, Error, Message, Utf8Bytes};
 
 use super::WebSocketSettings;
 use super::client_frame::FromClient;
-use super::close::{close_frame, of_error};
+use super::close_frame::{close_frame, of_error};
 use crate::connections::{
     DeliveryLink, DisconnectReason, Frame, Outgoing, Registered, session_over, too_slow,
 };

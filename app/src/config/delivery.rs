@@ -87,7 +87,7 @@ impl SettingValue for PerUser {
 }
 
 impl Default for RuleConfig {
-    /// The defaults of [`delivery::Rule`] and [`delivery::Limits`] (`application/src/delivery/policy.rs`).
+    /// The defaults of [`delivery::Rule`] and [`delivery::Limits`] (`application/src/delivery/defaults.rs`).
     fn default() -> Self {
         let (rule, limits) = (delivery::Rule::default(), delivery::Limits::default());
         let at_least_1 = |number| NonZeroUsize::new(number).unwrap_or(NonZeroUsize::MIN);

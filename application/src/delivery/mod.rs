@@ -7,7 +7,8 @@
 //! | file | contents |
 //! | --- | --- |
 //! | `builder` | builds a delivery |
-//! | `policy` | the rule per kind of notification, the node's limits, and their defaults |
+//! | `policy` | the rule per kind of notification, and the node's limits |
+//! | `defaults` | their defaults, such as that of the TTL |
 //! | `capacity` | counts what the node holds against its limits |
 //! | `mailbox/` | the mailboxes: pure, without async or clock; and their shards under locks |
 //! | `wake/` | the strategy `wake`: the flush, the timer task, the inbox |
@@ -23,6 +24,7 @@ mod builder;
 mod capacity;
 mod claimer;
 mod context;
+mod defaults;
 mod endings;
 mod handover;
 mod immediate;

@@ -27,7 +27,7 @@ impl Rules {
 
 /// What happens to notifications of a kind whose user is not there.
 ///
-/// Its `Default` is the one place for the defaults, such as that of the TTL.
+/// Its `Default` is in `defaults.rs`, like that of [`Limits`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rule {
     /// Drop the notification, keep it for a while, or keep it for good.
@@ -57,22 +57,6 @@ pub struct Rule {
 impl Rule {
     /// The largest `max_per_user`; a larger value counts as this one.
     pub const MOST_PER_USER: usize = 60_000;
-}
-
-impl Default for Rule {
-    fn default() -> Self {
-        Self {
-            policy: Policy::Deferred(Strategy::Wake),
-            ttl: Ttl::from_secs(60),
-            poll_interval: Duration::from_millis(500),
-            on_expiry: OnExpiry::Drop,
-            ack_timeout: Duration::from_secs(10),
-            max_per_user: 100,
-            overflow: Overflow::DropOldest,
-            max_pending: usize::MAX,
-            max_pending_bytes: usize::MAX,
-        }
-    }
 }
 
 /// What is done with a notification for an absent user.
@@ -126,16 +110,4 @@ pub struct Limits {
     pub push_retry: Duration,
     /// How long an arriving user waits for the inbox; after that, notifications in memory are pushed first.
     pub inbox_patience: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            max_pending: 1_000_000,
-            max_pending_bytes: 512 * 1024 * 1024,
-            push_timeout: Duration::from_secs(10),
-            push_retry: Duration::from_secs(1),
-            inbox_patience: Duration::from_secs(2),
-        }
-    }
 }

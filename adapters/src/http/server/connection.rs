@@ -21,7 +21,7 @@ use super::places::ConnectionPlace;
 use super::unread::RequestBody;
 use super::watch::{Watch, Watched};
 use crate::http::Problem;
-use crate::http::client::ClientAddress;
+use crate::http::client_address::ClientAddress;
 
 /// One connection, from the accept to its end or its upgrade.
 pub(super) struct HttpConnection {

@@ -23,7 +23,7 @@ pub use self::listener::{Address, BindError, Listener};
 use self::places::{ConnectionAdmission, PlaceKind, Places};
 use self::watch::Watch;
 use super::TrustedProxies;
-use super::client::ClientAddress;
+use super::client_address::ClientAddress;
 use super::limit_log::LimitLog;
 use super::rate_limit::network;
 
