@@ -45,7 +45,7 @@ pub(crate) struct ProblemBody {
     components(schemas(ProblemBody)),
     paths(describe)
 )]
-struct Shared;
+struct NodeDescription;
 
 /// This description
 #[utoipa::path(
@@ -128,7 +128,7 @@ fn headers(status: u16) -> Option<Value> {
 
 /// The whole document.
 fn document(families: Vec<Document>) -> Value {
-    let document = families.into_iter().fold(Shared::openapi(), Document::merge_from);
+    let document = families.into_iter().fold(NodeDescription::openapi(), Document::merge_from);
     // The rest is the same for all operations, and easier on the finished tree.
     let mut document = serde_json::to_value(document).unwrap_or_default();
     let scheme =

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep_until};
 /// with exactly these words is a heading; empty lines are skipped. A quote carries the time at which it is
 /// replayed, not the time in the file.
 pub struct Replay {
-    rows: Vec<Row>,
+    rows: Vec<ReplayedPrice>,
     next: usize,
     speed: u32,
     began: Option<Instant>,
@@ -24,7 +24,7 @@ pub struct Replay {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Row {
+struct ReplayedPrice {
     symbol: Symbol,
     after: Duration,
     price: Price,
@@ -97,7 +97,7 @@ struct Times {
     last: Option<jiff::Timestamp>,
 }
 
-fn read_row(line: &str, times: &mut Times) -> Result<Row, String> {
+fn read_row(line: &str, times: &mut Times) -> Result<ReplayedPrice, String> {
     let columns: Vec<&str> = line.split(',').map(str::trim).collect();
     let [symbol, time, price] = columns[..] else {
         return Err(format!("it has {} columns, not 3", columns.len()));
@@ -115,7 +115,7 @@ fn read_row(line: &str, times: &mut Times) -> Result<Row, String> {
     times.last = Some(at);
     let first = *times.first.get_or_insert(at);
     let after = at.duration_since(first).unsigned_abs();
-    Ok(Row { symbol, after, price })
+    Ok(ReplayedPrice { symbol, after, price })
 }
 
 #[async_trait]
@@ -123,7 +123,7 @@ impl PriceFeed for Replay {
     fn instruments(&self) -> Vec<Quote> {
         let at = self.clock.wall();
         let mut first = BTreeMap::new();
-        for Row { symbol, price, .. } in &self.rows {
+        for ReplayedPrice { symbol, price, .. } in &self.rows {
             first.entry(symbol).or_insert(*price);
         }
         let quote = |(symbol, price): (&Symbol, Price)| Quote { symbol: symbol.clone(), price, at };

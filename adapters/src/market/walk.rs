@@ -27,7 +27,7 @@ pub struct Walk {
     price: f64,
     drift: f64,
     volatility: f64,
-    dice: Dice,
+    dice: SplitMix,
     /// Prices are rounded to multiples of this many millionths.
     step: i64,
 }
@@ -42,7 +42,7 @@ impl Walk {
             price: to_float(start),
             drift: instrument.drift,
             volatility: instrument.volatility,
-            dice: Dice::of(seed, &instrument.symbol),
+            dice: SplitMix::of(seed, &instrument.symbol),
             step: step(start),
         }
     }
@@ -83,9 +83,9 @@ fn to_float(micros: i64) -> f64 {
 /// `SplitMix64` (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014). Implemented here
 /// because a library may change its numbers between versions, and with them the prices of every seed.
 #[derive(Debug, Clone)]
-struct Dice(u64);
+struct SplitMix(u64);
 
-impl Dice {
+impl SplitMix {
     /// The generator for this seed and symbol.
     fn of(seed: u64, symbol: &Symbol) -> Self {
         let mut dice = Self(seed);

@@ -22,11 +22,11 @@ const SILENT: u8 = 2;
 
 /// LISTEN on a connection of its own, and what proves that it works: a NOTIFY that comes back.
 pub(super) struct Listening {
-    shared: Arc<Shared>,
+    shared: Arc<ListenState>,
     task: JoinHandle<()>,
 }
 
-struct Shared {
+struct ListenState {
     bell: Notify,
     again: Notify,
     /// Tells this consumer's own notifications from those of others.
@@ -38,7 +38,7 @@ struct Shared {
 
 impl Listening {
     pub(super) fn start(options: PgConnectOptions, token: String) -> Self {
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(ListenState {
             bell: Notify::new(),
             again: Notify::new(),
             token,
@@ -90,7 +90,7 @@ pub(super) async fn poll(at_most: Duration) {
     tokio::time::sleep(at_most.min(POLL_EVERY)).await;
 }
 
-async fn listen(options: PgConnectOptions, shared: Arc<Shared>) {
+async fn listen(options: PgConnectOptions, shared: Arc<ListenState>) {
     loop {
         tokio::select! {
             end = hear(&options, &shared) => if let Err(error) = end {
@@ -102,7 +102,7 @@ async fn listen(options: PgConnectOptions, shared: Arc<Shared>) {
     }
 }
 
-async fn hear(options: &PgConnectOptions, shared: &Shared) -> Result<(), sqlx::Error> {
+async fn hear(options: &PgConnectOptions, shared: &ListenState) -> Result<(), sqlx::Error> {
     let pool = PgPoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None);
     let pool = pool.connect_lazy_with(options.clone());
     let mut listener = PgListener::connect_with(&pool).await?;
@@ -122,7 +122,7 @@ async fn hear(options: &PgConnectOptions, shared: &Shared) -> Result<(), sqlx::E
     Ok(())
 }
 
-impl Shared {
+impl ListenState {
     fn came_back(&self, number: u64) {
         self.came_back.fetch_max(number, Relaxed);
         if number == self.sent.load(Relaxed) && self.state.swap(WORKS, Relaxed) != WORKS {

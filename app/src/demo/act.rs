@@ -24,7 +24,7 @@ pub(super) struct Act {
 }
 
 /// The result of an act.
-pub(super) struct Played {
+pub(super) struct PlayedAct {
     pub(super) act: Act,
     pub(super) stories: Vec<Story>,
     pub(super) presence_checks: u64,
@@ -59,7 +59,7 @@ impl Act {
         runs: u16,
         connect_after: Duration,
         bar: &ProgressBar,
-    ) -> anyhow::Result<Played> {
+    ) -> anyhow::Result<PlayedAct> {
         bar.enable_steady_tick(Duration::from_millis(100));
         bar.set_message(format!("{}: starting a server", self.name));
         let mut config = Config::defaults();
@@ -75,7 +75,7 @@ impl Act {
         let presence_checks = node.presence_checks();
         bar.set_message(format!("{}: stopping its server", self.name));
         node.stop().await;
-        Ok(Played { act: self, stories: stories?, presence_checks })
+        Ok(PlayedAct { act: self, stories: stories?, presence_checks })
     }
 
     async fn tell(
@@ -115,7 +115,7 @@ fn spread(run: u16, runs: u16) -> Duration {
     POLL_INTERVAL.mul_f64((f64::from(run) - 0.5) / f64::from(runs))
 }
 
-impl Played {
+impl PlayedAct {
     /// The promises that were not kept.
     pub(super) fn broken_promises(&self) -> Vec<String> {
         let name = self.act.name;

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::DemoArgs;
 use crate::output;
-use act::{Act, Played};
+use act::{Act, PlayedAct};
 
 /// Plays all acts and prints the table. Fails if a policy broke its promise.
 pub(crate) async fn run(args: DemoArgs, stop: CancellationToken) -> anyhow::Result<()> {
@@ -29,14 +29,14 @@ pub(crate) async fn run(args: DemoArgs, stop: CancellationToken) -> anyhow::Resu
     };
     output::line(table::of(&played))?;
     output::line(table::LEGEND)?;
-    let broken: Vec<String> = played.iter().flat_map(Played::broken_promises).collect();
+    let broken: Vec<String> = played.iter().flat_map(PlayedAct::broken_promises).collect();
     anyhow::ensure!(broken.is_empty(), "a promise was broken:\n  {}", broken.join("\n  "));
     output::line(format_args!("\n{}", table::conclusion(&played)))?;
     Ok(())
 }
 
 /// Plays all acts at the same time, each with its own server. Returns them in their order.
-async fn play_all(args: &DemoArgs) -> anyhow::Result<Vec<Played>> {
+async fn play_all(args: &DemoArgs) -> anyhow::Result<Vec<PlayedAct>> {
     let stage = tempfile::tempdir().context("cannot create a directory for the databases")?;
     let progress = indicatif::MultiProgress::new();
     let mut acts = JoinSet::new();

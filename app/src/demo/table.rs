@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, Width, presets};
 
-use super::act::Played;
+use super::act::PlayedAct;
 
 /// The usual width of a terminal.
 const WIDTH: u16 = 80;
@@ -17,7 +17,7 @@ pub(super) const LEGEND: &str =
     "median, max: ms from the open WebSocket to the popup; checks: presence checks";
 
 /// One row per policy.
-pub(super) fn of(played: &[Played]) -> Table {
+pub(super) fn of(played: &[PlayedAct]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::UTF8_BORDERS_ONLY);
     table.set_header(["policy", "popup", "median", "max", "checks", "balance"]);
@@ -58,7 +58,7 @@ fn millis(wait: &Duration) -> String {
 }
 
 /// The balance of all clients, or all balances if they differ.
-fn balances(row: &Played) -> String {
+fn balances(row: &PlayedAct) -> String {
     let mut balances: Vec<_> = row.stories.iter().map(|story| story.balance).collect();
     balances.sort();
     balances.dedup();
@@ -66,7 +66,7 @@ fn balances(row: &Played) -> String {
 }
 
 /// The conclusion, if the results show it.
-pub(super) fn conclusion(played: &[Played]) -> String {
+pub(super) fn conclusion(played: &[PlayedAct]) -> String {
     let lost = played.iter().any(|row| row.stories.iter().any(|story| story.popup.is_none()));
     if lost {
         "A lost popup is not lost money: the reward was in the ledger before its popup\nwas made."

@@ -85,7 +85,7 @@ impl Player {
         let uri = websocket_uri(&self.url)?;
         let mut tabs = JoinSet::new();
         for _ in 0..self.habit.tabs {
-            let tab = Tab {
+            let tab = PlayerTab {
                 api: api.clone(),
                 uri: uri.clone(),
                 habit: self.habit,
@@ -138,7 +138,7 @@ impl Player {
         shown: SharedPopups,
     ) -> anyhow::Result<PlayerVerdict> {
         let over = CancellationToken::new();
-        let tab = Tab {
+        let tab = PlayerTab {
             api: api.clone(),
             uri,
             habit: Habit { connect_after: Duration::ZERO, tabs: 1, ..Habit::of(0) },
@@ -205,7 +205,7 @@ fn order(symbol: &str, price: Price, dice: &mut fastrand::Rng) -> Value {
 }
 
 /// One tab of a user's browser.
-struct Tab {
+struct PlayerTab {
     api: PlayerApi,
     uri: Uri,
     habit: Habit,
@@ -214,7 +214,7 @@ struct Tab {
     tally: Arc<Tally>,
 }
 
-impl Tab {
+impl PlayerTab {
     async fn come_and_go(mut self, over: CancellationToken) -> anyhow::Result<()> {
         let mut away = self.habit.connect_after;
         while over.run_until_cancelled(sleep(away)).await.is_some() {
