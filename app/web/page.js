@@ -133,7 +133,11 @@ function connect() {
     refresh();
   });
   // A popup that another connection acknowledged stays where it is shown.
-  opening.on(":retract", ({ id, reason }) => reason === "acknowledged_elsewhere" || retract(id));
+  opening.on(":retract", ({ id, reason }) => {
+    if (reason !== "acknowledged_elsewhere") retract(id);
+    // What the server has taken back is gone from the inbox too.
+    if (reason === "recalled") refresh();
+  });
   opening.on(":signed-out", () => leave(EXPIRED));
   const isOpen = new Promise((resolve, reject) => {
     opening.on(":state", (state) => {
