@@ -98,7 +98,7 @@ pub(crate) fn token(user_id: &str) -> String {
 #[derive(Clone)]
 pub(crate) struct Backend {
     url: String,
-    key: String,
+    pub(crate) key: String,
     http: reqwest::Client,
 }
 
