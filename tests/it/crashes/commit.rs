@@ -84,7 +84,8 @@ async fn events_lost(policy: &str) {
     let mut owner = PgConnection::connect(&url).await.unwrap();
     owner.execute(HOLD).await.unwrap();
     let address = server.url().to_owned();
-    let registering = tokio::spawn(async move { User::try_register(&address, "ada").await.is_ok() });
+    let registering =
+        tokio::spawn(async move { User::try_register(&address, "ada").await.is_ok() });
     let number = async |owner: &mut PgConnection, sql: &'static str| -> i64 {
         owner.fetch_one(sql).await.unwrap().get(0)
     };

@@ -28,7 +28,8 @@ fn tests(text: &str) -> BTreeMap<u32, Vec<(&str, &str)>> {
         };
         let (file, names) = rest.split_once(": ").unwrap_or_else(|| panic!("{line}"));
         let file = file.trim_matches('`');
-        tests.insert(number, names.split(", ").map(|name| (file, name.trim_matches('`'))).collect());
+        tests
+            .insert(number, names.split(", ").map(|name| (file, name.trim_matches('`'))).collect());
     }
     tests
 }
