@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use doorstep_domain::ports::{Handover, StoreError};
 use doorstep_domain::{Ended, Notification, NotificationId, Outcome, UserId};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, RwLock, RwLockWriteGuard};
 
 use super::context::Context;
 use super::handover::{BATCH, HANDOVER};
@@ -37,12 +37,31 @@ pub(super) struct Claimer {
     bell: Notify,
     /// The node is handing over: anything claimed from now on goes back.
     closed: Mutex<bool>,
+    /// Read while something is taken out of the store and put into mailboxes.
+    moving: RwLock<()>,
+}
+
+/// While it is held, nothing is claimed.
+pub(super) struct Still<'a> {
+    claimer: &'a Claimer,
+    _still: RwLockWriteGuard<'a, ()>,
+}
+
+impl Still<'_> {
+    /// Takes one out of the store: its sender takes it back.
+    pub(super) async fn take_one(
+        &self,
+        id: NotificationId,
+    ) -> Result<Option<Notification>, StoreError> {
+        let Claimer { cx, store, .. } = self.claimer;
+        cx.guarded(HANDOVER, store.take_one(id)).await
+    }
 }
 
 impl Claimer {
     pub(super) fn new(cx: Arc<Context>, wake: Arc<Wake>, store: Arc<dyn Handover>) -> Arc<Self> {
         let (left, bell, closed) = (AtomicBool::new(false), Notify::new(), Mutex::new(false));
-        Arc::new(Self { cx, wake, store, left, bell, closed })
+        Arc::new(Self { cx, wake, store, left, bell, closed, moving: RwLock::default() })
     }
 
     pub(super) fn start(self: &Arc<Self>) {
@@ -90,15 +109,19 @@ impl Claimer {
         wait.await.ok();
     }
 
-    /// Takes one out of the store, if the store may hold it: its sender takes it back.
-    pub(super) async fn recall(
-        &self,
-        id: NotificationId,
-    ) -> Result<Option<Notification>, StoreError> {
+    /// Keeps everything in its place while a sender takes something back: nothing is between the store and the
+    /// mailboxes. `None` if the store holds nothing.
+    pub(super) async fn hold_still(&self) -> Result<Option<Still<'_>>, StoreError> {
         if !self.left.load(SeqCst) && !self.store.is_shared() {
             return Ok(None);
         }
-        self.cx.guarded(HANDOVER, self.store.take_one(id)).await
+        let patience = self.cx.limits.inbox_patience;
+        match tokio::time::timeout(patience, self.moving.write()).await {
+            Ok(still) => Ok(Some(Still { claimer: self, _still: still })),
+            Err(elapsed) => {
+                Err(StoreError::Unavailable(format!("the {HANDOVER}: {elapsed}").into()))
+            }
+        }
     }
 
     /// Claims what the store holds for this user, so that it can be recalled here.
@@ -115,6 +138,7 @@ impl Claimer {
             if limit == 0 || self.cx.tasks.stop().is_cancelled() {
                 return;
             }
+            let _moving = self.moving.read().await;
             match self.cx.guarded(HANDOVER, self.store.take_for(user, limit)).await {
                 Ok(batch) if batch.is_empty() => return,
                 Ok(batch) => {
@@ -233,6 +257,7 @@ impl Claimer {
     /// Ends what expired in the store, as the rule of its kind says.
     async fn end_expired(self: &Arc<Self>) -> Result<(), StoreError> {
         while !self.cx.tasks.stop().is_cancelled() {
+            let _moving = self.moving.read().await;
             // The store keeps the time of day.
             let now = self.cx.clock.wall();
             let batch = self.cx.guarded(HANDOVER, self.store.take_expired(now, BATCH)).await?;

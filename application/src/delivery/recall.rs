@@ -28,17 +28,37 @@ impl Delivery {
             self.recalled(vec![(n, pushed)]).await;
             return Ok(Some(Recall { outcome: Outcome::Recalled, pushed }));
         }
-        if let Some(claimer) = &self.claimer
-            && let Some(n) = claimer.recall(id).await?
-        {
-            let n = self.cx.taken_in(n);
-            self.recalled(vec![(n, true)]).await;
-            return Ok(Some(Recall { outcome: Outcome::Recalled, pushed: true }));
+        if let Some(recall) = self.recall_left(id).await? {
+            return Ok(Some(recall));
         }
-        // One whose TTL has ended may be on its way to the inbox. If the inbox does not answer, neither can this.
-        let patience = self.cx.limits.inbox_patience;
-        tokio::time::timeout(patience, self.wake.until_promoted(id)).await.ok();
+        if let Some(outcome) = self.recall_promotion(id).await? {
+            return Ok(Some(Recall { outcome, pushed: true }));
+        }
         self.recall_item(id).await
+    }
+
+    /// Takes back what a stopped node left, or what this node is claiming of it at this moment.
+    async fn recall_left(&self, id: NotificationId) -> Result<Option<Recall>, StoreError> {
+        let Some(claimer) = &self.claimer else { return Ok(None) };
+        let Some(still) = claimer.hold_still().await? else { return Ok(None) };
+        let taken = match self.take_back(id) {
+            Some(taken) => Some(taken),
+            None => still.take_one(id).await?.map(|n| (self.cx.taken_in(n), true)),
+        };
+        drop(still);
+        let Some((n, pushed)) = taken else { return Ok(None) };
+        self.recalled(vec![(n, pushed)]).await;
+        Ok(Some(Recall { outcome: Outcome::Recalled, pushed }))
+    }
+
+    /// Takes back what is on its way to the inbox. Returns how it ended.
+    async fn recall_promotion(&self, id: NotificationId) -> Result<Option<Outcome>, StoreError> {
+        let Some((n, outcome)) = self.wake.recall_promotion(id).await? else { return Ok(None) };
+        let ended = self.cx.endings.end(&n, outcome);
+        self.cx.retract(&n.user_id, id).await;
+        self.cx.tell(vec![ended]).await;
+        self.wake.flush_later(&n.user_id);
+        Ok(Some(outcome))
     }
 
     /// Takes back everything of this user that has not ended, or everything of one topic, in flight included.
@@ -48,9 +68,13 @@ impl Delivery {
         user: &UserId,
         topic: Option<&Topic>,
     ) -> Result<usize, StoreError> {
-        if let Some(claimer) = &self.claimer {
-            claimer.claim_for_recall(user).await;
-        }
+        let still = match &self.claimer {
+            Some(claimer) => {
+                claimer.claim_for_recall(user).await;
+                claimer.hold_still().await?
+            }
+            None => None,
+        };
         let matches =
             |n: &Notification| n.user_id == *user && (topic.is_none() || n.topic.as_ref() == topic);
         let polled = self.poll.recall(matches);
@@ -60,11 +84,17 @@ impl Delivery {
         taken.extend(
             waiting.into_iter().map(|TakenBack { notification, pushed }| (notification, pushed)),
         );
+        drop(still);
         let mut count = taken.len();
         let flush = taken.iter().any(|(_, pushed)| *pushed);
         self.recalled(taken).await;
         if flush {
             self.wake.flush_later(user);
+        }
+        for id in self.wake.promoting(matches) {
+            if self.recall_promotion(id).await? == Some(Outcome::Recalled) {
+                count += 1;
+            }
         }
         if let Some(store) = self.wake.inbox() {
             loop {

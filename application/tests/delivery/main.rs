@@ -7,4 +7,5 @@ mod deferred;
 mod embedded;
 mod full;
 mod recall;
+mod recall_on_the_way;
 mod support;

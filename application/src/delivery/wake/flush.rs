@@ -4,7 +4,7 @@ use doorstep_domain::ports::{PushError, Pushed};
 use doorstep_domain::{Ended, Outcome, Timestamp, UserId};
 
 use super::Wake;
-use crate::delivery::mailbox::{Next, Push, PushResult};
+use crate::delivery::mailbox::{Acked, Next, Push, PushResult};
 
 /// After this many pushes in a row, a flush yields to other tasks.
 const PUSHES_IN_A_ROW: usize = 64;
@@ -101,12 +101,18 @@ impl Wake {
                 (PushResult::Failed { retry_at }, retry_at)
             }
         };
-        let after = self.rooms.with(user, |room| room.pushed(user, push, result, now));
+        let after = self.rooms.with(user, |room| {
+            let mut after = room.pushed(user, push, result, now);
+            if let Some((expired, Outcome::Expired)) = after.ended {
+                after.ended = self
+                    .promote(expired.notification)
+                    .map(|n| (Acked { notification: n, kept: expired.kept }, Outcome::Expired));
+            }
+            after
+        });
         self.alarm.due_at(look_at);
-        match after.ended {
-            Some((acked, Outcome::Expired)) => self.ttl_ended(acked.notification, ended),
-            Some((acked, outcome)) => self.finish(&acked, outcome, ended),
-            None => {}
+        if let Some((acked, outcome)) = after.ended {
+            self.finish(&acked, outcome, ended);
         }
         after.go_on
     }
@@ -119,9 +125,15 @@ async fn run(mut hold: Hold) {
         let mut ended = Vec::new();
         let now = wake.cx.clock.now();
         let mut go_on = true;
-        match wake.rooms.with(&hold.user, |room| room.next(&hold.user, now)) {
+        let next = wake.rooms.with(&hold.user, |room| match room.next(&hold.user, now) {
+            Next::Ended(n, Outcome::Expired) => {
+                wake.promote(n).map(|n| Next::Ended(n, Outcome::Expired))
+            }
+            next => Some(next),
+        });
+        let Some(next) = next else { continue };
+        match next {
             Next::Stop => go_on = false,
-            Next::Ended(n, Outcome::Expired) => wake.ttl_ended(n, &mut ended),
             Next::Ended(n, outcome) => ended.push(wake.cx.endings.end(&n, outcome)),
             Next::Look => wake.look(&hold.user).await,
             Next::Push(push) => go_on = wake.push(&hold.user, &push, &mut ended).await,

@@ -1,15 +1,16 @@
 //! The inbox: writes a notification before it is pushed, loads what was not delivered to a user, records what was
-//! delivered, promotes what expired.
+//! delivered.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use doorstep_domain::ports::{EnteredBy, Inbox, StoreError, Which};
-use doorstep_domain::{Ended, Notification, NotificationId, Outcome, UserId};
+use doorstep_domain::{Notification, NotificationId, Outcome, UserId};
 use tokio::sync::Notify;
 
 use super::Wake;
+use super::promotion::Promotions;
 use crate::delivery::Refused;
 use crate::delivery::endings::Acceptance;
 use crate::delivery::sync::Mutex;
@@ -30,13 +31,12 @@ const LOOK_LATER: Duration = Duration::from_secs(5);
 
 /// Two queues between the mailboxes and the inbox. Their notifications count against the node's limits.
 pub(super) struct InboxQueues {
-    store: Arc<dyn Inbox>,
+    pub(super) store: Arc<dyn Inbox>,
     /// Delivered, not yet recorded in the inbox.
     to_mark: Mutex<VecDeque<(UserId, NotificationId)>>,
     mark_bell: Notify,
     /// Expired, not yet in the inbox.
-    to_promote: Mutex<VecDeque<Notification>>,
-    promote_bell: Notify,
+    pub(super) promotions: Promotions,
 }
 
 impl InboxQueues {
@@ -45,8 +45,7 @@ impl InboxQueues {
             store,
             to_mark: Mutex::default(),
             mark_bell: Notify::new(),
-            to_promote: Mutex::default(),
-            promote_bell: Notify::new(),
+            promotions: Promotions::default(),
         }
     }
 
@@ -55,32 +54,17 @@ impl InboxQueues {
         self.mark_bell.notify_one();
     }
 
-    /// The caller must have counted the notification against the capacity.
-    pub(super) fn promote(&self, n: Notification) {
-        self.to_promote.lock().push_back(n);
-        self.promote_bell.notify_one();
-    }
-
     pub(super) fn store(&self) -> &dyn Inbox {
         &*self.store
-    }
-
-    pub(super) fn is_promoting(&self, id: NotificationId) -> bool {
-        self.to_promote.lock().iter().any(|n| n.id == id)
-    }
-
-    /// Takes what has not been promoted when the node stops.
-    pub(super) fn unpromoted(&self) -> Vec<Notification> {
-        self.to_promote.lock().drain(..).collect()
     }
 }
 
 /// Copies the front of a queue. [`take_away`] removes it after it has been written.
-fn first<T: Clone>(queue: &Mutex<VecDeque<T>>) -> Vec<T> {
+pub(super) fn first<T: Clone>(queue: &Mutex<VecDeque<T>>) -> Vec<T> {
     queue.lock().iter().take(BATCH).cloned().collect()
 }
 
-fn take_away<T>(queue: &Mutex<VecDeque<T>>, count: usize) {
+pub(super) fn take_away<T>(queue: &Mutex<VecDeque<T>>, count: usize) {
     let mut queue = queue.lock();
     let count = count.min(queue.len());
     queue.drain(..count);
@@ -107,7 +91,7 @@ impl Wake {
     }
 
     /// Loads from the inbox if the user is there. An absent user costs nothing.
-    fn look_if_online(self: &Arc<Self>, user: &UserId) {
+    pub(super) fn look_if_online(self: &Arc<Self>, user: &UserId) {
         let (this, user) = (self.clone(), user.clone());
         self.cx.tasks.now_or_later(async move {
             if this.cx.is_online(&user).await {
@@ -165,7 +149,7 @@ impl Wake {
             }
             let at = self.cx.clock.wall();
             let write = || queues.store.mark_delivered(&batch, at);
-            if !self.insist("mark what was delivered", write).await {
+            if self.insist("mark what was delivered", write).await.is_none() {
                 return;
             }
             take_away(&queues.to_mark, batch.len());
@@ -177,41 +161,6 @@ impl Wake {
         }
     }
 
-    /// Writes what expired into the inbox, in batches, until the node stops.
-    pub(super) async fn keep_promoting(self: &Arc<Self>) {
-        let Some(queues) = &self.queues else { return };
-        loop {
-            let batch = first(&queues.to_promote);
-            if batch.is_empty() {
-                if self.stopped_while(queues.promote_bell.notified()).await {
-                    return;
-                }
-                continue;
-            }
-            let shown = self.cx.all_shown(&batch);
-            let write = || queues.store.add(&shown, EnteredBy::Expiry);
-            if !self.insist("promote what expired", write).await {
-                return;
-            }
-            take_away(&queues.to_promote, batch.len());
-            self.promoted(&batch).await;
-        }
-    }
-
-    async fn promoted(self: &Arc<Self>, batch: &[Notification]) {
-        let bytes = batch.iter().map(|n| n.payload.as_str().len()).sum();
-        self.cx.capacity.release(batch.len(), bytes);
-        let end = |n| self.cx.endings.end(n, Outcome::Promoted);
-        let ended: Vec<Ended> = batch.iter().map(end).collect();
-        let mut users: Vec<_> = batch.iter().map(|n| n.user_id.clone()).collect();
-        users.sort_unstable();
-        users.dedup();
-        for user in &users {
-            self.look_if_online(user);
-        }
-        self.cx.tell(ended).await;
-    }
-
     /// Writes out both queues once, when the node stops. What cannot be promoted now is handed over; what cannot
     /// be recorded as delivered will be pushed once more.
     pub(in crate::delivery) async fn drain_inbox_queues(
@@ -219,13 +168,10 @@ impl Wake {
     ) -> Result<(), StoreError> {
         let Some(queues) = &self.queues else { return Ok(()) };
         loop {
-            let batch = first(&queues.to_promote);
+            let batch = self.write_promotions(queues).await?;
             if batch.is_empty() {
                 break;
             }
-            let shown = self.cx.all_shown(&batch);
-            self.cx.guarded(INBOX, queues.store.add(&shown, EnteredBy::Expiry)).await?;
-            take_away(&queues.to_promote, batch.len());
             self.promoted(&batch).await;
         }
         loop {
@@ -239,28 +185,28 @@ impl Wake {
         }
     }
 
-    /// Repeats a write until it succeeds. Returns false if the node stops first.
-    async fn insist<F>(&self, what: &str, write: impl Fn() -> F) -> bool
+    /// Repeats a write until it succeeds. Returns `None` if the node stops first.
+    pub(super) async fn insist<T, F>(&self, what: &str, write: impl Fn() -> F) -> Option<T>
     where
-        F: Future<Output = Result<(), StoreError>>,
+        F: Future<Output = Result<T, StoreError>>,
     {
         let mut pause = PAUSE.0;
         loop {
             let why =
                 match tokio::time::timeout(WRITE_TIMEOUT, self.cx.guarded(INBOX, write())).await {
-                    Ok(Ok(())) => return true,
+                    Ok(Ok(written)) => return Some(written),
                     Ok(Err(error)) => error.to_string(),
                     Err(elapsed) => elapsed.to_string(),
                 };
             tracing::warn!(error = %why, retry_in = ?pause, "could not {what}; trying again");
             if self.stopped_while(tokio::time::sleep(pause)).await {
-                return false;
+                return None;
             }
             pause = (pause * 2).min(PAUSE.1);
         }
     }
 
-    async fn stopped_while(&self, wait: impl Future<Output = ()>) -> bool {
+    pub(super) async fn stopped_while(&self, wait: impl Future<Output = ()>) -> bool {
         tokio::select! {
             biased;
             () = self.cx.tasks.stop().cancelled() => true,

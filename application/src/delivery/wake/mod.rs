@@ -9,15 +9,16 @@
 //! | `mod` | the reports of callers: a notification, an arrival, a departure, an acknowledgement |
 //! | `flush` | the one flush per mailbox, and its hold |
 //! | `timer`, `alarm` | the timer task for all entries |
-//! | `inbox` | writes to the inbox, loads from it, marks as delivered, promotes |
+//! | `inbox` | writes to the inbox, loads from it, marks as delivered |
+//! | `promotion` | what expired goes to the inbox |
 
 mod alarm;
 mod flush;
 mod inbox;
+mod promotion;
 mod timer;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use doorstep_domain::ports::{EnteredBy, Inbox};
 use doorstep_domain::{Ended, Notification, NotificationId, Outcome, UserId};
@@ -29,10 +30,7 @@ use super::Refused;
 use super::context::Context;
 use super::endings::Acceptance;
 use super::mailbox::{Acked, Admission, Bound, EntryState, Held, Mailrooms};
-use super::policy::{OnExpiry, Rule};
-
-/// How often a recall checks whether a promotion has been written.
-const PROMOTION_CHECK: Duration = Duration::from_millis(20);
+use super::policy::Rule;
 
 /// The mailboxes, and the flushes that empty them.
 pub(super) struct Wake {
@@ -202,33 +200,14 @@ impl Wake {
         }
     }
 
-    /// The TTL has ended: the notification expires, or is promoted to the inbox, as its rule says.
-    pub(super) fn ttl_ended(&self, n: Notification, ended: &mut Vec<Ended>) {
-        match &self.queues {
-            Some(queues) if self.cx.rules.of(&n.kind).on_expiry == OnExpiry::Inbox => {
-                self.cx.capacity.force(1, n.payload.as_str().len());
-                queues.promote(n);
-            }
-            _ => ended.push(self.cx.endings.end(&n, Outcome::Expired)),
-        }
-    }
-
     /// Takes what has not been promoted to the inbox when the node stops.
     pub(super) fn unpromoted(&self) -> Vec<Notification> {
-        self.queues.as_ref().map(InboxQueues::unpromoted).unwrap_or_default()
+        self.queues.as_ref().map(|queues| queues.promotions.drain()).unwrap_or_default()
     }
 
     /// The inbox, if there is one.
     pub(super) fn inbox(&self) -> Option<&dyn Inbox> {
         self.queues.as_ref().map(InboxQueues::store)
-    }
-
-    /// Waits until an expired notification that was on its way to the inbox is there.
-    pub(super) async fn until_promoted(&self, id: NotificationId) {
-        let Some(queues) = &self.queues else { return };
-        while queues.is_promoting(id) {
-            tokio::time::sleep(PROMOTION_CHECK).await;
-        }
     }
 
     pub(super) fn held(&self) -> Held {

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use doorstep_domain::Timestamp;
+use doorstep_domain::{Outcome, Timestamp};
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
@@ -64,11 +64,14 @@ impl Wake {
     /// Handles some of the due entries of a shard. Returns true if there may be more.
     async fn end_some_of(self: &Arc<Self>, shard: usize, now: Timestamp) -> bool {
         let mut due = Due::default();
-        let more = self.rooms.in_shard(shard, |room| room.due(now, DUE_AT_ONCE, &mut due));
-        let mut ended = Vec::with_capacity(due.expired.len());
-        for n in due.expired {
-            self.ttl_ended(n, &mut ended);
-        }
+        let more = self.rooms.in_shard(shard, |room| {
+            let more = room.due(now, DUE_AT_ONCE, &mut due);
+            let expired = std::mem::take(&mut due.expired).into_iter();
+            due.expired = expired.filter_map(|n| self.promote(n)).collect();
+            more
+        });
+        let end = |n| self.cx.endings.end(n, Outcome::Expired);
+        let ended = due.expired.iter().map(end).collect();
         due.flush.dedup();
         for user in due.flush {
             self.flush_later(&user);
