@@ -35,9 +35,11 @@ pub(super) async fn recall_all(dice: &mut Dice, world: &Arc<World>, node: &Node)
         state.break_promise(format!("{ended} have ended as recalled, and {count} were said to"));
     }
     for id in open {
-        if let Some(life) = state.lives.get_mut(&id) {
+        let life = state.lives.get_mut(&id);
+        // One that was promoted while this recall was under way had ended, and stays in the inbox.
+        if let Some(life) = life.filter(|life| life.outcome != Some(Outcome::Promoted)) {
             life.recalled = true;
-            life.in_inbox &= life.outcome == Some(Outcome::Promoted);
+            life.in_inbox = false;
         }
     }
 }
