@@ -3,7 +3,7 @@
 //! The real binary as a process of its own, without simulation and store, and a PostgreSQL of its own whose commits
 //! reach the disk. Everything runs on the same machine.
 //!
-//! `BACKLOG=10000000` sets how many rows lie there in the last part, while a snapshot that is older than all of them is
+//! `BACKLOG=10000000` plays the last part alone, with so many rows: they lie there while a snapshot that is older than all of them is
 //! open, so that none of the rows that the node deletes can be removed.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a bench that cannot go on ends here")]
@@ -31,6 +31,9 @@ async fn main() {
     }
     let postgres = Postgres::start(Durability::Durable).await;
     println!("200 bytes of payload, commits reach the disk\n");
+    if let Ok(rows) = std::env::var("BACKLOG") {
+        return backlog(&postgres, rows.parse().unwrap()).await;
+    }
     for notify in [true, false] {
         commit_to_frame(&postgres, notify).await;
     }
@@ -41,7 +44,7 @@ async fn main() {
             throughput(&postgres, notify, writers, rows).await;
         }
     }
-    backlog(&postgres).await;
+    backlog(&postgres, 500_000).await;
 }
 
 async fn install(postgres: &Postgres, notify: bool) -> String {
@@ -189,8 +192,7 @@ async fn count(owner: &mut PgConnection) -> i64 {
 }
 
 /// How fast rows go when few have been deleted, and when most have and all of these are still there.
-async fn backlog(postgres: &Postgres) {
-    let rows: i64 = std::env::var("BACKLOG").map_or(500_000, |rows| rows.parse().unwrap());
+async fn backlog(postgres: &Postgres, rows: i64) {
     let url = install(postgres, true).await;
     let mut owner = PgConnection::connect(&url).await.unwrap();
     let mut reader = PgConnection::connect(&url).await.unwrap();

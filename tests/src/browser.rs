@@ -4,6 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64ct::{Base64, Encoding as _};
@@ -30,15 +31,20 @@ const ARGUMENTS: [&str; 8] = [
     "--disable-sync",
 ];
 
-/// Only one browser runs at a time: several would only compete for the CPU.
+/// Only one test has browsers at a time: several would only compete for the CPU.
 static ONE: Semaphore = Semaphore::const_new(1);
 
 /// A browser window; closed when dropped.
 pub struct Browser {
-    driver: Child,
-    address: SocketAddr,
+    driver: Arc<Driver>,
     session: String,
     http: reqwest::Client,
+}
+
+/// What drives the browsers of one test; killed with the last of them.
+struct Driver {
+    process: Child,
+    address: SocketAddr,
     _place: SemaphorePermit<'static>,
 }
 
@@ -67,8 +73,18 @@ impl Browser {
         // Keep reading, so that its pipe never fills up.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let driver = Driver { process: driver, address, _place: place };
+        Self::of(Arc::new(driver)).await
+    }
+
+    /// Another device of the same person: a browser of its own, which shares nothing with this one.
+    pub async fn beside(&self) -> Self {
+        Self::of(self.driver.clone()).await
+    }
+
+    async fn of(driver: Arc<Driver>) -> Self {
         let http = reqwest::Client::new();
-        let mut browser = Self { driver, address, session: String::new(), http, _place: place };
+        let mut browser = Self { driver, session: String::new(), http };
         let options = json!({ "args": ARGUMENTS });
         let wanted = json!({ "goog:chromeOptions": options, "goog:loggingPrefs": { "browser": "ALL", "performance": "ALL" } });
         let wanted = json!({ "capabilities": { "alwaysMatch": wanted } });
@@ -242,7 +258,7 @@ impl Browser {
     }
 
     fn url(&self, path: &str) -> String {
-        format!("http://{}/session{}{path}", self.address, self.session)
+        format!("http://{}/session{}{path}", self.driver.address, self.session)
     }
 }
 
@@ -284,13 +300,14 @@ pub fn target_dir() -> PathBuf {
 impl Drop for Browser {
     /// Ends the session first: the browser would outlive a driver that is killed.
     fn drop(&mut self) {
+        let address = self.driver.address;
         let goodbye = || -> std::io::Result<()> {
-            let mut stream = TcpStream::connect_timeout(&self.address, Duration::from_secs(5))?;
+            let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
             stream.set_read_timeout(Some(Duration::from_secs(10)))?;
             write!(
                 stream,
                 "DELETE /session{} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n",
-                self.session, self.address
+                self.session, address
             )?;
             stream.read_exact(&mut [0; 12])
         };
@@ -299,6 +316,11 @@ impl Drop for Browser {
         {
             eprintln!("the browser session did not end: {error}");
         }
-        self.driver.start_kill().ok();
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.process.start_kill().ok();
     }
 }

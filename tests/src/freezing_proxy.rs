@@ -1,4 +1,4 @@
-//! A network between a program and its database that can hang: nothing is closed, and nothing comes through.
+//! A network before a database or a node that can hang: nothing is closed, and nothing comes through.
 
 use std::net::SocketAddr;
 use std::str::FromStr as _;
@@ -25,10 +25,23 @@ impl FreezingProxy {
     /// When there is no port for it, or the URL is not one of PostgreSQL.
     pub async fn before(database: &str) -> Self {
         let server = PgConnectOptions::from_str(database).expect("a URL of PostgreSQL");
-        let to = format!("{}:{}", server.get_host(), server.get_port());
+        Self::at(database, format!("{}:{}", server.get_host(), server.get_port())).await
+    }
+
+    /// Starts one before this node.
+    ///
+    /// # Panics
+    /// When there is no port for it, or the URL is not `http://ADDRESS`.
+    pub async fn before_node(url: &str) -> Self {
+        let to = url.strip_prefix("http://").expect("a URL of a node");
+        Self::at(url, to.to_owned()).await
+    }
+
+    /// Starts one before the server `to`, which is in this URL.
+    async fn at(url: &str, to: String) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let here: SocketAddr = listener.local_addr().expect("a bound port");
-        let url = database.replacen(&to, &here.to_string(), 1);
+        let url = url.replacen(&to, &here.to_string(), 1);
         let (frozen, state) = watch::channel(false);
         let accepting = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
@@ -42,7 +55,7 @@ impl FreezingProxy {
         Self { url, frozen, accepting }
     }
 
-    /// The database, through it.
+    /// The database or node, through it.
     pub fn url(&self) -> &str {
         &self.url
     }

@@ -1,7 +1,10 @@
 //! Delivery under a model checker: at every lock, another thread may run in between.
 //!
 //! `cargo test -p doorstep-application --features shuttle --lib interleavings`. The pure mailroom has its own
-//! tests; these test the sharded map and the flush around it, in four races.
+//! tests; these test the sharded map and the flush around it, in four races, and
+//! recall in four more.
+
+mod recall;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -149,11 +152,17 @@ fn arrive(world: &World, wake: &Arc<Wake>) -> usize {
     connection
 }
 
-/// Runs both at once, to the end.
-fn race(one: impl FnOnce() + Send + 'static, other: impl FnOnce() + Send + 'static) {
+/// Runs both at once, to the end, and then what they left to tasks.
+fn race(wake: &Wake, one: impl FnOnce() + Send + 'static, other: impl FnOnce() + Send + 'static) {
     let (one, other) = (thread::spawn(one), thread::spawn(other));
     one.join().unwrap();
     other.join().unwrap();
+    settle(wake);
+}
+
+/// Runs everything that was left to tasks.
+fn settle(wake: &Wake) {
+    shuttle::future::block_on(wake.cx.tasks.ended());
 }
 
 fn all_delivered(world: &World, wake: &Wake, ids: &[u128]) {
@@ -173,6 +182,7 @@ fn arrival_against_accept() {
         let (w, d) = (world.clone(), wake.clone());
         let accepting = wake.clone();
         race(
+            &wake,
             move || accept(&accepting, 1),
             move || {
                 arrive(&w, &d);
@@ -191,6 +201,7 @@ fn two_flushes_of_one_mailbox() {
         }
         let [(w1, d1), (w2, d2)] = [(); 2].map(|()| (world.clone(), wake.clone()));
         race(
+            &wake,
             move || {
                 arrive(&w1, &d1);
             },
@@ -212,20 +223,26 @@ fn departure_against_acknowledgement() {
         let connection = arrive(&world, &wake);
         accept(&wake, 1);
         accept(&wake, 2);
+        settle(&wake);
         assert_eq!(wake.held().in_flight, 2);
         let (w, d, acking) = (world.clone(), wake.clone(), wake.clone());
         race(
+            &wake,
             move || {
                 w.disconnect(connection);
                 d.departed(&ada());
             },
-            move || acking.acknowledged(&ada(), popup(1).id),
+            move || {
+                acking.acknowledged(&ada(), popup(1).id);
+            },
         );
         assert_eq!(world.ended(), [(popup(1).id, Outcome::Delivered)]);
         assert_eq!((wake.held().waiting, wake.held().in_flight), (1, 0));
         // In either order, the other notification is pushed to the next connection.
         arrive(&world, &wake);
+        settle(&wake);
         wake.acknowledged(&ada(), popup(2).id);
+        settle(&wake);
         all_delivered(&world, &wake, &[1, 2]);
     });
 }
@@ -238,6 +255,7 @@ fn expiry_against_flush() {
         let (w1, d1) = (world.clone(), wake.clone());
         let (w2, d2) = (world.clone(), wake.clone());
         race(
+            &wake,
             move || {
                 arrive(&w1, &d1);
             },
@@ -249,6 +267,7 @@ fn expiry_against_flush() {
         let handed = world.door.lock().connections.iter().flatten().any(|h| !h.is_empty());
         // The flush may have held it at the first check; the timer checks again.
         shuttle::future::block_on(wake.end_what_is_due());
+        settle(&wake);
         let ended = world.ended();
         let outcome = if handed { Outcome::Delivered } else { Outcome::Expired };
         assert_eq!(ended, [(popup(1).id, outcome)]);

@@ -18,6 +18,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub(super) struct Tasks {
     #[cfg(not(feature = "shuttle"))]
     tracker: TaskTracker,
+    /// The model checker has no tracker of its own.
+    #[cfg(feature = "shuttle")]
+    spawned: std::sync::Mutex<Vec<shuttle::future::JoinHandle<()>>>,
     /// Where the work runs, so that it can be requested from outside a runtime. `None` under the model checker.
     runtime: Option<Handle>,
     stop: CancellationToken,
@@ -29,6 +32,8 @@ impl Tasks {
         Self {
             #[cfg(not(feature = "shuttle"))]
             tracker: TaskTracker::new(),
+            #[cfg(feature = "shuttle")]
+            spawned: std::sync::Mutex::default(),
             runtime,
             stop: CancellationToken::new(),
             panics: AtomicU64::new(0),
@@ -47,7 +52,11 @@ impl Tasks {
             None => drop(self.tracker.spawn(work)),
         }
         #[cfg(feature = "shuttle")]
-        drop(shuttle::future::spawn(work));
+        {
+            // Another thread may run here, so not under the lock.
+            let spawned = shuttle::future::spawn(work);
+            self.spawned().push(spawned);
+        }
     }
 
     /// Runs the work on the caller's stack until it has to wait, and the rest in the background. Usually this
@@ -98,6 +107,16 @@ impl Tasks {
             self.tracker.close();
             self.tracker.wait().await;
         }
+        // What has ended may have spawned more.
+        #[cfg(feature = "shuttle")]
+        while let Some(one) = { self.spawned().pop() } {
+            one.await.ok();
+        }
+    }
+
+    #[cfg(feature = "shuttle")]
+    fn spawned(&self) -> std::sync::MutexGuard<'_, Vec<shuttle::future::JoinHandle<()>>> {
+        self.spawned.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 

@@ -98,7 +98,7 @@ pub(crate) fn token(user_id: &str) -> String {
 #[derive(Clone)]
 pub(crate) struct Backend {
     url: String,
-    key: String,
+    pub(crate) key: String,
     http: reqwest::Client,
 }
 
@@ -129,7 +129,7 @@ impl Backend {
     }
 
     /// The state of a notification.
-    async fn state(&self, id: &str) -> Value {
+    pub(crate) async fn state(&self, id: &str) -> Value {
         let (status, answer) = self.get(&format!("/v1/notifications/{id}")).await;
         assert_eq!(status, 200, "{answer}");
         answer

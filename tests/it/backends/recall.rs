@@ -13,7 +13,7 @@ impl Backend {
         super::answer(self.http.delete(format!("{}{path}", self.url)).bearer_auth(&self.key)).await
     }
 
-    async fn send_to(&self, user: &str, more: Value) -> String {
+    pub(crate) async fn send_to(&self, user: &str, more: Value) -> String {
         let mut body = json!({"user_id": user, "kind": "order.shipped", "payload": 1});
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let sent = self.publish(&body).await;
@@ -21,7 +21,7 @@ impl Backend {
         sent[0]["id"].as_str().unwrap().to_owned()
     }
 
-    async fn recall(&self, id: &str) -> Value {
+    pub(crate) async fn recall(&self, id: &str) -> Value {
         let (status, recall) = self.delete(&format!("/v1/notifications/{id}")).await;
         assert_eq!(status, 200, "{recall}");
         assert_eq!(recall["id"], id);

@@ -17,6 +17,13 @@ impl Page {
         Self { browser, url: url.to_owned() }
     }
 
+    /// The same page on another device of the same person.
+    pub(super) async fn beside(&self) -> Self {
+        let browser = self.browser.beside().await;
+        browser.goto(&self.url).await;
+        Self { browser, url: self.url.clone() }
+    }
+
     pub(super) async fn until(&self, expression: &str) {
         self.browser.until(expression).await;
     }
@@ -32,6 +39,12 @@ impl Page {
         );
         self.browser.run(&slide).await;
         self.browser.click("#go").await;
+    }
+
+    /// Signs in and connects at once.
+    pub(super) async fn sign_in(&self, username: &str) {
+        self.browser.run("document.querySelector('[value=sign-in]').click()").await;
+        self.register_late(username, 0).await;
     }
 
     /// Registers, connects this late, and waits for the story to end.

@@ -98,8 +98,11 @@ impl Socket {
     /// ended, as if sent over the next one.
     fn acknowledge(&self, world: &Arc<World>, id: NotificationId) {
         let (times, after) = {
-            let dice = &mut world.state().dice;
-            let times = [0, 1, 1, 1, 2][usize::try_from(dice.below(5)).unwrap_or(0)];
+            let mut state = world.state();
+            // At the end no acknowledgement is lost any more.
+            let least = usize::from(state.quiet);
+            let dice = &mut state.dice;
+            let times = [0, 1, 1, 1, 2][usize::try_from(dice.below(5)).unwrap_or(0)].max(least);
             let late = if dice.one_in(3) { dice.below(1500) } else { 0 };
             (times, Duration::from_millis(5 + late))
         };

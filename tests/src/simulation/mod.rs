@@ -3,7 +3,7 @@
 //!
 //! [`run`] plays one schedule: a few hundred steps of notifications, arrivals, departures, half-open
 //! connections, pushes that fail or hang, acknowledgements that are lost, late, doubled or forged, topic
-//! storms, full mailboxes and a full node, an inbox that is slow or away, planned stops, crashes and
+//! storms, full mailboxes and a full node, recalls, an inbox that is slow or away, planned stops, crashes and
 //! restarts. After each step it checks the promises against what happened (`checks`). The same seed plays the
 //! same schedule.
 //!
@@ -32,6 +32,7 @@ mod client;
 mod dice;
 mod node;
 mod ports;
+mod recall;
 mod stores;
 mod world;
 
@@ -146,19 +147,10 @@ async fn take_step(dice: &mut Dice, world: &Arc<World>, node: &mut Node) {
         72..74 => node.stop_and_restart(world).await,
         74 => node.crash_and_restart(world).await,
         75..85 => tokio::time::sleep(Duration::from_millis(1 + dice.below(20))).await,
-        85..87 => recall(dice, world, node).await,
+        85 => recall::recall_one(dice, world, node).await,
+        86 => recall::recall_all(dice, world, node).await,
         87..95 => tokio::time::sleep(Duration::from_millis(100 + dice.below(1500))).await,
         _ => tokio::time::sleep(Duration::from_millis(2000 + dice.below(10_000))).await,
-    }
-}
-
-/// A sender takes back something that it sent: one of the last, so that it may be anywhere on its way.
-async fn recall(dice: &mut Dice, world: &Arc<World>, node: &Node) {
-    let Some(id) = world.one_of_the_last(dice.below(12)) else { return };
-    let recalled = node.delivery.recall(id).await;
-    world.tell(|| format!("recall of {}: {recalled:?}", world::short(id)));
-    if let Ok(Some(recall)) = recalled {
-        world.recalled(id, recall);
     }
 }
 

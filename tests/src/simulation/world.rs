@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
-use doorstep_application::delivery::{Delivery, Recall, Receipt, Refused};
+use doorstep_application::delivery::{Delivery, Receipt, Refused};
 use doorstep_domain::ports::{Attempt, Clock, Pushed};
-use doorstep_domain::{Notification, NotificationId, Outcome, Payload, Timestamp, UserId};
+use doorstep_domain::{Notification, NotificationId, Outcome, Payload, Timestamp, Topic, UserId};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -26,6 +26,10 @@ pub(super) fn short(id: NotificationId) -> u128 {
 
 pub(super) fn user(n: u64) -> UserId {
     format!("user-{n}").parse().expect("a user id")
+}
+
+pub(super) fn topic(n: u64) -> Topic {
+    format!("topic-{n}").parse().expect("a topic")
 }
 
 /// How pushes currently behave.
@@ -175,13 +179,13 @@ impl World {
         state.next
     }
 
-    pub(super) fn create(&self, to: u64, kind: &'static str, topic: Option<u64>) -> Notification {
+    pub(super) fn create(&self, to: u64, kind: &'static str, about: Option<u64>) -> Notification {
         let id = NotificationId::new(Uuid::from_u128(self.number().into()));
         let notification = Notification {
             id,
             user_id: user(to),
             kind: kind.parse().expect("a kind"),
-            topic: topic.map(|t| format!("topic-{t}").parse().expect("a topic")),
+            topic: about.map(topic),
             payload: Payload::new(&id).expect("a payload"),
             created_at: self.now(),
             ttl: None,
@@ -203,7 +207,7 @@ impl World {
             first_push: None,
             pushed_in: None,
         };
-        self.tell(|| format!("send {} ({kind}) to user {to}, topic {topic:?}", short(id)));
+        self.tell(|| format!("send {} ({kind}) to user {to}, topic {about:?}", short(id)));
         self.state().lives.insert(id, life);
         notification
     }
@@ -231,25 +235,6 @@ impl World {
             // The store reported a failure but may have written it, so it may be seen or not.
             life.accepted = !maybe_stored;
             life.in_inbox |= maybe_stored;
-        }
-    }
-
-    /// The id of one of the notifications that were sent last.
-    pub(super) fn one_of_the_last(&self, back: u64) -> Option<NotificationId> {
-        let back = usize::try_from(back).unwrap_or(0);
-        self.state().lives.keys().rev().nth(back).copied()
-    }
-
-    /// A recall said this.
-    pub(super) fn recalled(&self, id: NotificationId, recall: Recall) {
-        let mut state = self.state();
-        let Some(life) = state.lives.get_mut(&id) else { return };
-        // An item of the inbox is gone from there, whatever its outcome was.
-        life.in_inbox = false;
-        life.recalled = true;
-        life.never_handed = recall.outcome == Outcome::Recalled && !recall.pushed;
-        if life.never_handed && life.first_push.is_some() {
-            state.break_promise(format!("{id} was pushed, and its sender is told that it was not"));
         }
     }
 
