@@ -6,6 +6,7 @@ mod clock;
 mod deferred;
 mod embedded;
 mod full;
+mod late_page;
 mod recall;
 mod recall_on_the_way;
 mod support;

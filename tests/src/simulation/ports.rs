@@ -15,6 +15,9 @@ use tokio::time::Instant;
 use super::client;
 use super::world::{Pushes, World, short, user};
 
+/// How old a page of the inbox may be when it comes. Less than `inbox_patience`.
+const SLOWEST_ANSWER_MS: u64 = 200;
+
 pub(super) struct Ports {
     world: Arc<World>,
     life: u64,
@@ -164,7 +167,20 @@ impl Inbox for Ports {
 
     async fn undelivered(&self, user: &UserId, limit: usize) -> Result<Vec<InboxItem>, StoreError> {
         self.unless_gone().await;
-        self.world.stores.undelivered(user, limit).await
+        let page = self.world.stores.undelivered(user, limit).await;
+        // The answer may be old when it comes.
+        let late = {
+            let mut state = self.world.state();
+            let late = if state.dice.one_in(4) { state.dice.below(SLOWEST_ANSWER_MS) } else { 0 };
+            let late = Duration::from_millis(late);
+            state.trouble_until = state.trouble_until.max(Instant::now() + late);
+            late
+        };
+        if !late.is_zero() {
+            tokio::time::sleep(late).await;
+            self.unless_gone().await;
+        }
+        page
     }
 
     async fn mark_delivered(

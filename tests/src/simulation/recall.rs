@@ -1,10 +1,12 @@
 //! Senders that take back what they sent: one notification, or everything of a user.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use doorstep_application::delivery::Recall;
 use doorstep_domain::{NotificationId, Outcome, Topic};
 
+use super::client;
 use super::dice::Dice;
 use super::node::Node;
 use super::world::{Life, USERS, World, short, user};
@@ -12,7 +14,15 @@ use super::world::{Life, USERS, World, short, user};
 /// Takes back one of the last notifications, so that it may be anywhere on its way.
 pub(super) async fn recall_one(dice: &mut Dice, world: &Arc<World>, node: &Node) {
     let back = usize::try_from(dice.below(12)).unwrap_or(0);
-    let Some(id) = world.state().lives.keys().rev().nth(back).copied() else { return };
+    let life = world.state().lives.iter().rev().nth(back).map(|(id, life)| (*id, life.user));
+    let Some((id, who)) = life else { return };
+    if dice.one_in(3) {
+        // Its user arrives at this moment: the flush begins, or the inbox is being read, while the recall is under way.
+        client::connect(world, node, who, dice.one_in(3));
+        if dice.one_in(2) {
+            tokio::time::sleep(Duration::from_millis(1 + dice.below(50))).await;
+        }
+    }
     let recalled = node.delivery.recall(id).await;
     world.tell(|| format!("recall of {}: {recalled:?}", short(id)));
     if let Ok(Some(recall)) = recalled {

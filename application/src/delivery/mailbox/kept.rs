@@ -4,7 +4,7 @@ use doorstep_domain::ports::InboxItem;
 use doorstep_domain::{NotificationId, Ttl, UserId};
 
 use super::entry::{EntryState, NIL};
-use super::{LOOK, LOOK_LATER, LOOKING, MORE, Mailroom, RECALLED};
+use super::{LOOK, LOOK_LATER, LOOKING, MORE, Mailroom, STALE};
 
 impl Mailroom {
     /// The next flush loads from the user's inbox.
@@ -18,9 +18,8 @@ impl Mailroom {
     pub(in crate::delivery) fn looked(&mut self, user: &UserId, items: Vec<InboxItem>, more: bool) {
         let Some(mailbox) = self.find(user) else { return };
         let here = &mut self.mailboxes[mailbox as usize];
-        if here.flags & RECALLED != 0 {
-            // One of the items may be gone from the inbox since: load again.
-            here.flags = here.flags & !(RECALLED | LOOKING) | LOOK;
+        if here.flags & STALE != 0 {
+            here.flags = here.flags & !(STALE | LOOKING) | LOOK;
             self.forget(mailbox, |e| e.state == EntryState::Marked);
             return;
         }
@@ -48,7 +47,7 @@ impl Mailroom {
     pub(in crate::delivery) fn look_failed(&mut self, user: &UserId) -> bool {
         let Some(mailbox) = self.find(user) else { return false };
         let here = &mut self.mailboxes[mailbox as usize];
-        here.flags &= !(LOOKING | RECALLED);
+        here.flags &= !(LOOKING | STALE);
         let first = here.flags & LOOK_LATER == 0;
         here.flags |= LOOK_LATER;
         self.forget(mailbox, |e| e.state == EntryState::Marked);
@@ -90,6 +89,7 @@ impl Mailroom {
     pub(in crate::delivery) fn read(&mut self, user: &UserId, id: NotificationId) -> bool {
         let Some(mailbox) = self.find(user) else { return true };
         let Some(index) = self.with_id(mailbox, id, |e| e.kept.is_some()) else {
+            self.distrust_load(mailbox);
             return true;
         };
         if matches!(self.entries[index as usize].state, EntryState::Acked | EntryState::Marked) {
@@ -103,5 +103,13 @@ impl Mailroom {
             self.remove(index);
         }
         true
+    }
+    /// An item that is not here has ended in the inbox. A load that is under way may still return it, so what it
+    /// returns is discarded, and it is repeated.
+    pub(super) fn distrust_load(&mut self, mailbox: u32) {
+        let here = &mut self.mailboxes[mailbox as usize];
+        if here.flags & LOOKING != 0 {
+            here.flags |= STALE;
+        }
     }
 }

@@ -86,8 +86,8 @@ const LOOKING: u8 = 16;
 const MORE: u8 = 32;
 /// A load from the inbox failed and is repeated later.
 const LOOK_LATER: u8 = 64;
-/// An item was removed from the inbox during the load: what it returns is discarded.
-const RECALLED: u8 = 128;
+/// An item was read, or removed from the inbox, during the load: what it returns is discarded.
+const STALE: u8 = 128;
 
 /// An entry that has just been acknowledged.
 #[derive(Debug)]

@@ -2,8 +2,8 @@
 
 use doorstep_domain::{Notification, NotificationId, Topic, UserId};
 
+use super::Mailroom;
 use super::entry::{Entry, EntryState, NIL};
-use super::{LOOKING, Mailroom, RECALLED};
 
 /// An entry that was taken back.
 #[derive(Debug)]
@@ -49,18 +49,14 @@ impl Mailroom {
         taken
     }
 
-    /// The inbox no longer has this item. Removes it here too; a load that is under way may still return it, and is
-    /// repeated.
+    /// The inbox no longer has this item. Removes it here too.
     pub(in crate::delivery) fn removed_from_inbox(
         &mut self,
         user: &UserId,
         id: NotificationId,
     ) -> ItemHere {
         let Some(mailbox) = self.find(user) else { return ItemHere::Open };
-        let here = &mut self.mailboxes[mailbox as usize];
-        if here.flags & LOOKING != 0 {
-            here.flags |= RECALLED;
-        }
+        self.distrust_load(mailbox);
         let Some(index) = self.with_id(mailbox, id, |entry| entry.kept.is_some()) else {
             return ItemHere::Open;
         };
