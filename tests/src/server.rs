@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -307,8 +307,14 @@ impl Process {
 }
 
 impl Drop for Process {
-    /// The test harness shows this only when the test failed.
+    /// Kills the process, if it has not ended, and waits until it is gone: the next one may need its database file. What
+    /// it said is shown by the test harness only when the test failed.
     fn drop(&mut self) {
+        self.child.start_kill().ok();
+        let begun = Instant::now();
+        while matches!(self.child.try_wait(), Ok(None)) && begun.elapsed() < PATIENCE {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         if std::thread::panicking() {
             let mut said = String::new();
             for (name, lines) in [("output", &self.stdout), ("error", &self.stderr)] {
