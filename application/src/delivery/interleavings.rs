@@ -1,8 +1,9 @@
 //! Delivery under a model checker: at every lock, another thread may run in between.
 //!
 //! `cargo test -p doorstep-application --features shuttle --lib interleavings`. The pure mailroom has its own
-//! tests; these test the sharded map and the flush around it, in four races, and
-//! recall in four more.
+//! tests; these test the sharded map and the flush around it, in four races, and recall in five more. They find a
+//! recall that is answered before the notification is out of its mailbox, and an item that is pushed from a page of
+//! the inbox after its recall.
 
 mod recall;
 
@@ -12,7 +13,9 @@ use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use doorstep_domain::ports::{Attempt, Clock, Outcomes, Presence, PushError, Pushed, Pusher};
+use doorstep_domain::ports::{
+    Attempt, Clock, Inbox, Outcomes, Presence, PushError, Pushed, Pusher,
+};
 use doorstep_domain::{
     Ended, Notification, NotificationId, Outcome, Payload, Timestamp, Ttl, UserId,
 };
@@ -109,6 +112,10 @@ impl Outcomes for World {
 }
 
 fn start(acks: bool) -> (Arc<World>, Arc<Wake>) {
+    start_with(acks, None)
+}
+
+fn start_with(acks: bool, inbox: Option<Arc<dyn Inbox>>) -> (Arc<World>, Arc<Wake>) {
     let door = Mutex::new(Door { acks, ..Door::default() });
     let world = Arc::new(World { door, now: AtomicI64::new(0) });
     let limits = Limits::default();
@@ -123,7 +130,7 @@ fn start(acks: bool) -> (Arc<World>, Arc<Wake>) {
         tasks: Tasks::new(None),
         presence_checks: std::sync::atomic::AtomicU64::new(0),
     });
-    (world, Wake::new(cx, None, Some(1)))
+    (world, Wake::new(cx, inbox, Some(1)))
 }
 
 fn ada() -> UserId {

@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, OnceLock};
 
+use doorstep_domain::ports::{EnteredBy, InboxItem, MockInbox, Removed};
+
 use super::*;
 use crate::delivery::poll::Poll;
 use crate::delivery::{Delivery, Recall};
@@ -135,6 +137,32 @@ fn recall_of_all_against_accept_and_arrival() {
         assert_eq!((ended.len(), ids.len()), (2, 2), "each once: {ended:?}");
         let recalled = ended.iter().filter(|(_, outcome)| *outcome == Outcome::Recalled).count();
         assert_eq!(recalled, *count.lock(), "{ended:?}");
+        assert_eq!(wake.held(), Held::default());
+    });
+}
+
+#[test]
+fn recall_of_an_item_against_a_page_of_the_inbox() {
+    check_recall(|| {
+        let items = Arc::new(Mutex::new(vec![popup(1)]));
+        let item = |notification| InboxItem { notification, by: EnteredBy::Policy, read_at: None };
+        let (mut inbox, there) = (MockInbox::new(), items.clone());
+        inbox
+            .expect_undelivered()
+            .returning(move |_, _| Ok(there.lock().iter().cloned().map(item).collect()));
+        inbox.expect_remove().returning(move |_| {
+            let removed = items.lock().pop().map(item);
+            Ok(removed.map(|item| Removed { item, delivered: false }))
+        });
+        let (world, wake) = start_with(true, Some(Arc::new(inbox)));
+        let delivery = Arc::new(delivery(&wake));
+        let (w, d) = (world.clone(), wake.clone());
+        let said = recall_against(&delivery, move || {
+            arrive(&w, &d);
+        });
+        assert_eq!(said.map(|recall| recall.outcome), Some(Outcome::Recalled));
+        assert_eq!(world.ended(), [(popup(1).id, Outcome::Recalled)]);
+        // Whatever was pushed was taken back: nothing waits to be acknowledged or pushed again.
         assert_eq!(wake.held(), Held::default());
     });
 }
