@@ -17,6 +17,7 @@ pub mod inbox;
 pub mod outbox;
 mod outcomes_to_events;
 pub mod publishing;
+pub mod recalls;
 pub mod registration;
 pub mod rewards;
 pub mod sign_ins;

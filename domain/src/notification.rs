@@ -171,6 +171,11 @@ impl Payload {
         Self::sized(text)
     }
 
+    /// `null`.
+    pub fn null() -> Self {
+        Self("null".into())
+    }
+
     /// Checks JSON text and stores it unchanged.
     pub fn parse(text: &str) -> Result<Self, PayloadError> {
         // The size first, so that a text that is too large is not parsed.

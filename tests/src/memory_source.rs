@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use doorstep_domain::NotificationId;
 use doorstep_domain::ports::{
-    Backlog, Bad, Fence, NotificationSource, SourceError, Written, WrittenPayload,
+    Backlog, Bad, Fence, NotificationSource, SourceError, Withdrawal, Written, WrittenPayload,
 };
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -35,6 +35,22 @@ impl SourceTables {
     fn check(&self, fence: Fence) -> Result<(), SourceError> {
         if fence.0 == self.fence { Ok(()) } else { Err(SourceError::LeaseLost) }
     }
+}
+
+fn matching<'a>(
+    rows: &'a BTreeMap<u64, Written>,
+    which: &'a Withdrawal,
+    after: u64,
+    limit: usize,
+) -> impl Iterator<Item = &'a Written> {
+    let matches = move |row: &&Written| match (row.id, &row.user_id) {
+        (Some(id), Some(user)) => user.parse().is_ok_and(|user| {
+            let topic = row.topic.as_ref().and_then(|topic| topic.parse().ok());
+            which.matches(id, &user, topic.as_ref())
+        }),
+        _ => false,
+    };
+    rows.range(after + 1..).map(|(_, row)| row).filter(matches).take(limit)
 }
 
 impl MemorySource {
@@ -134,6 +150,26 @@ impl NotificationSource for MemorySource {
         tables.check(fence)?;
         tables.accepted.retain(|place, _| !places.contains(place));
         Ok(())
+    }
+
+    async fn withdraw(
+        &self,
+        which: &Withdrawal,
+        limit: usize,
+    ) -> Result<Vec<Written>, SourceError> {
+        let mut tables = self.tables();
+        let places: Vec<u64> =
+            matching(&tables.waiting, which, 0, limit).map(|row| row.place).collect();
+        Ok(places.iter().filter_map(|place| tables.waiting.remove(place)).collect())
+    }
+
+    async fn accepted_of(
+        &self,
+        which: &Withdrawal,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<Written>, SourceError> {
+        Ok(matching(&self.tables().accepted, which, after, limit).cloned().collect())
     }
 
     async fn written(&self, at_most: Duration) {

@@ -5,6 +5,8 @@
 //! | `*.sql` | what is installed, and the roles' grants |
 //! | `install` | installing, upgrading, looking, removing |
 //! | `source` | the port [`NotificationSource`](doorstep_domain::ports::NotificationSource) |
+//! | `lease` | which node consumes |
+//! | `withdrawal` | which rows a backend takes back |
 //! | `session` | one connection, one transaction at a time |
 //! | `unseen` | which sequence numbers may still become visible |
 //! | `row` | from a row to the port's type |
@@ -15,11 +17,13 @@
 
 mod error;
 mod install;
+mod lease;
 mod row;
 mod session;
 mod source;
 mod unseen;
 mod wake;
+mod withdrawal;
 
 pub use error::OutboxError;
 pub use install::{Installed, Installer, OutboxStatus, script};

@@ -77,6 +77,12 @@ impl DatabaseSession {
         Ok(transaction)
     }
 
+    /// Begins a transaction during which no consumer moves rows.
+    pub(super) async fn begin_alone(&self) -> Result<Transaction<'_>, OutboxError> {
+        let lock = "SELECT 1 FROM doorstep.consumer FOR UPDATE";
+        Ok(self.start(Commit::Durable, lock).await?.0)
+    }
+
     async fn start(
         &self,
         commit: Commit,

@@ -3,7 +3,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use doorstep_domain::ports::{Backlog, Bad, Fence, NotificationSource, SourceError, Written};
+use doorstep_domain::ports::{
+    Backlog, Bad, Fence, NotificationSource, SourceError, Withdrawal, Written,
+};
 use sqlx::postgres::{PgConnectOptions, PgRow};
 use sqlx::{AssertSqlSafe, Row as _};
 use tokio::sync::RwLock;
@@ -11,10 +13,10 @@ use uuid::Uuid;
 
 use super::error::OutboxError;
 use super::install::{Installation, VERSION};
-use super::row;
 use super::session::{Commit, DatabaseSession, holds, within};
 use super::unseen::Unseen;
-use super::wake::{CHANNEL, Listening, poll};
+use super::wake::{Listening, poll};
+use super::{lease, row, withdrawal};
 
 /// How many rejected rows are kept.
 const KEEP_REJECTED: u32 = 10_000;
@@ -33,6 +35,8 @@ pub struct PostgresOutbox {
     work: DatabaseSession,
     /// For the lease, so that it never waits for a batch.
     lease: DatabaseSession,
+    /// For what is taken back, on every node.
+    withdrawals: DatabaseSession,
     /// Tells this consumer from others.
     name: String,
     unseen: Mutex<(Unseen, Instant)>,
@@ -48,6 +52,7 @@ impl PostgresOutbox {
         Ok(Self {
             work: DatabaseSession::new(options.clone()),
             lease: DatabaseSession::new(options.clone()),
+            withdrawals: DatabaseSession::new(options.clone()),
             options,
             name: Uuid::now_v7().to_string(),
             unseen: Mutex::new((Unseen::everything(), Instant::now())),
@@ -108,53 +113,26 @@ fn read_all(rows: &[PgRow]) -> Result<Vec<Written>, OutboxError> {
 impl NotificationSource for PostgresOutbox {
     async fn lease(&self) -> Result<Option<Fence>, SourceError> {
         let installation = self.installation().await?;
-        let take = format!(
-            "UPDATE doorstep.consumer SET fence = fence + 1, holder = '{}', \
-             held_until = clock_timestamp() + interval '5 s' \
-             WHERE held_until < clock_timestamp() RETURNING fence::text",
-            self.name
-        );
-        let rows = self.lease.run(Commit::Durable, &take).await?;
         let mut listening = self.listening.write().await;
         *listening = None;
-        let Some(row) = rows.first() else { return Ok(None) };
-        let fence: String = row.try_get(0).map_err(OutboxError::from)?;
+        let Some(fence) = lease::take(&self.lease, &self.name).await? else { return Ok(None) };
         if installation.notify {
             *listening = Some(Listening::start(self.options.clone(), self.name.clone()));
         } else {
             tracing::info!("the outbox was installed without NOTIFY: polling it every 100 ms");
         }
         *self.unseen() = (Unseen::everything(), Instant::now());
-        Ok(Some(Fence(fence.parse().unwrap_or(0))))
+        Ok(Some(fence))
     }
 
     async fn renew(&self, fence: Fence) -> Result<(), SourceError> {
         let proof = self.listening.read().await.as_ref().map(Listening::next_proof);
-        let mut extend = format!(
-            "UPDATE doorstep.consumer SET held_until = clock_timestamp() + interval '5 s' \
-             WHERE fence = {} RETURNING 1",
-            fence.0
-        );
-        if let Some(proof) = &proof {
-            extend = format!("{extend}; SELECT pg_notify('{CHANNEL}', '{proof}')");
-        }
-        let rows = self.lease.run(Commit::Fast, &extend).await?;
-        // One row of the update, and one of the notification.
-        if rows.len() == 1 + usize::from(proof.is_some()) {
-            Ok(())
-        } else {
-            Err(SourceError::LeaseLost)
-        }
+        lease::renew(&self.lease, fence, proof).await
     }
 
     async fn release(&self, fence: Fence) -> Result<(), SourceError> {
         *self.listening.write().await = None;
-        let end = format!(
-            "UPDATE doorstep.consumer SET held_until = '-infinity' WHERE fence = {}",
-            fence.0
-        );
-        self.lease.run(Commit::Fast, &end).await?;
-        Ok(())
+        lease::release(&self.lease, fence).await
     }
 
     async fn accepted(&self, after: u64, limit: usize) -> Result<Vec<Written>, SourceError> {
@@ -256,6 +234,44 @@ impl NotificationSource for PostgresOutbox {
             format!("DELETE FROM doorstep.accepted WHERE seq = ANY({seqs}) AND {holds}");
         self.work.run_under(fence, &statement).await?;
         Ok(())
+    }
+
+    async fn withdraw(
+        &self,
+        which: &Withdrawal,
+        limit: usize,
+    ) -> Result<Vec<Written>, SourceError> {
+        let (columns, matches) = (row::columns(), withdrawal::matches(which));
+        let delete = format!(
+            "WITH gone AS (DELETE FROM doorstep.outbox WHERE seq IN \
+                 (SELECT seq FROM doorstep.outbox WHERE {matches} LIMIT {limit}) RETURNING *) \
+             SELECT {columns} FROM gone"
+        );
+        let mut transaction = self.withdrawals.begin_alone().await?;
+        let query = withdrawal::bind(sqlx::query(AssertSqlSafe(delete)), which);
+        let rows =
+            within(async { Ok(query.fetch_all(&mut transaction.connection).await?) }).await?;
+        transaction.commit().await?;
+        Ok(read_all(&rows)?)
+    }
+
+    async fn accepted_of(
+        &self,
+        which: &Withdrawal,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<Written>, SourceError> {
+        let (columns, matches) = (row::columns(), withdrawal::matches(which));
+        let select = format!(
+            "SELECT {columns} FROM (SELECT * FROM doorstep.accepted WHERE {matches} \
+             AND seq > {after} LIMIT {limit}) r"
+        );
+        let mut transaction = self.withdrawals.begin_alone().await?;
+        let query = withdrawal::bind(sqlx::query(AssertSqlSafe(select)), which);
+        let rows =
+            within(async { Ok(query.fetch_all(&mut transaction.connection).await?) }).await?;
+        transaction.commit().await?;
+        Ok(read_all(&rows)?)
     }
 
     async fn written(&self, at_most: Duration) {

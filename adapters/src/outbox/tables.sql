@@ -32,6 +32,11 @@ CREATE TABLE IF NOT EXISTS doorstep.outbox (
     called_at timestamptz
 );
 
+-- To find what a backend takes back. A text of any length must be taken, and an index takes short ones only: longer than
+-- 128 is no user.
+CREATE INDEX IF NOT EXISTS outbox_id ON doorstep.outbox (id);
+CREATE INDEX IF NOT EXISTS outbox_user_id ON doorstep.outbox (left(user_id, 129));
+
 -- What a node has accepted and what has not ended.
 CREATE TABLE IF NOT EXISTS doorstep.accepted (
     seq bigint PRIMARY KEY,

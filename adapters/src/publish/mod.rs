@@ -27,6 +27,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{delete, get, post};
 use doorstep_application::publishing::{Publishing, ServiceKeys};
+use doorstep_application::recalls::Recalls;
 use doorstep_domain::{Payload, Ttl};
 use tokio::task::JoinError;
 use tracing::Instrument as _;
@@ -48,6 +49,8 @@ const LARGE_AT_ONCE: usize = 8;
 pub struct PublishParts {
     /// Publishes, and answers questions about notifications and presence.
     pub publishing: Publishing,
+    /// Takes back what was published.
+    pub recalls: Recalls,
     /// The service keys that are accepted.
     pub keys: Arc<ServiceKeys>,
     /// The longest TTL that is accepted.
@@ -73,6 +76,7 @@ pub struct Description;
 #[derive(Clone)]
 struct PublishApi {
     publishing: Publishing,
+    recalls: Recalls,
     max_ttl: Ttl,
     inbox: bool,
     large: LargeBodies,
@@ -80,7 +84,7 @@ struct PublishApi {
 
 /// The routes.
 pub fn router(parts: PublishParts) -> Router {
-    let PublishParts { publishing, keys, max_ttl, inbox } = parts;
+    let PublishParts { publishing, recalls, keys, max_ttl, inbox } = parts;
     let large = LargeBodies::new(LARGE_AT_ONCE, MAX_BODY_BYTES);
     let publish = post(notifications::publish);
     let presence = post(presence::of_many)
@@ -93,7 +97,7 @@ pub fn router(parts: PublishParts) -> Router {
         .route("/v1/users/{user_id}/connections", delete(users::disconnect))
         .route("/v1/users/{user_id}/presence", get(presence::of_one))
         .route("/v1/presence", presence)
-        .with_state(PublishApi { publishing, max_ttl, inbox, large });
+        .with_state(PublishApi { publishing, recalls, max_ttl, inbox, large });
     auth::with_key(routes, keys)
 }
 

@@ -37,8 +37,8 @@ pub(super) struct RecallCountBody {
 
 /// Recall a notification
 ///
-/// Ends it if it has not ended, tells clients that may show it to take it away, and removes it from the inbox. A
-/// repeat gets the same response.
+/// Ends it if it has not ended, tells clients that may show it to take it away, and removes it from the inbox, or from
+/// the outbox if no node has taken it from there. A repeat gets the same response.
 #[utoipa::path(
     delete, path = "/v1/notifications/{id}", tag = "publish", security(("service_key" = [])),
     params(("id" = String, Path, description = "The notification's id.")),
@@ -60,8 +60,8 @@ pub(super) async fn one(
     };
     let id: Option<NotificationId> = id.ok().and_then(|Path(id)| id.parse().ok());
     let id = id.ok_or_else(unknown)?;
-    let publishing = api.publishing.clone();
-    let recall = super::to_its_end(async move { publishing.recall(id).await }).await;
+    let recalls = api.recalls.clone();
+    let recall = super::to_its_end(async move { recalls.one(id).await }).await;
     let recall = recall.map_err(|_| Problem::internal())??;
     let Recall { outcome, pushed } = recall.ok_or_else(unknown)?;
     Ok(private_json(&RecallBody { id: id.to_string(), state: outcome.as_str(), pushed }))
@@ -89,8 +89,8 @@ pub(super) async fn many(
         (query.parsed::<UserId>("user_id"), query.parsed::<Topic>("topic"))
     })?;
     let user = user.ok_or_else(Problem::internal)?;
-    let publishing = api.publishing.clone();
-    let recall = async move { publishing.recall_all(&user, topic.as_ref()).await };
+    let recalls = api.recalls.clone();
+    let recall = async move { recalls.all(&user, topic.as_ref()).await };
     let recalled = super::to_its_end(recall).await.map_err(|_| Problem::internal())??;
     Ok(private_json(&RecallCountBody { recalled }))
 }

@@ -10,9 +10,11 @@ use doorstep_adapters::metrics::{Metrics, MetricsError};
 use doorstep_adapters::publish::{self, PublishParts};
 use doorstep_adapters::security::RandomTokens;
 use doorstep_adapters::webhook::{self, Webhook, WebhookError};
+use doorstep_application::outbox::Withdrawals;
 use doorstep_application::publishing::{
     DraftBounds, KeyRing, PublishedRecords, Publishing, PublishingParts, ServiceKeys,
 };
+use doorstep_application::recalls::Recalls;
 use doorstep_application::{AnyOf, Authenticator};
 use doorstep_domain::Ttl;
 use doorstep_domain::ports::{Clock, Outcomes};
@@ -99,9 +101,10 @@ impl Backends {
     }
 
     /// The publish API.
-    pub(super) fn routes(&self, core: &Core) -> Routes {
+    pub(super) fn routes(&self, core: &Core, outbox: Option<Withdrawals>) -> Routes {
         let router = publish::router(PublishParts {
             publishing: self.publishing(core),
+            recalls: Recalls::new(self.publishing(core), outbox),
             keys: self.keys.clone(),
             max_ttl: self.max_ttl,
             inbox: core.inbox.is_some(),

@@ -111,7 +111,7 @@ pub(crate) async fn start_with(
     let routes = core
         .receiving(&page::CLIENT, authenticator)
         .merge(metrics_endpoint.routes(config, &core))
-        .merge(backends.routes(&core));
+        .merge(backends.routes(&core, outbox.as_ref().map(ConfiguredOutbox::withdrawals)));
     let (routes, market) = if let Some(simulation) = simulation {
         simulation.serve(config, &core, routes)
     } else {

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use doorstep_adapters::metrics::{Metrics, MetricsError};
 use doorstep_adapters::outbox::PostgresOutbox;
-use doorstep_application::outbox::{Consumer, ConsumerParts, ConsumerState, Unended};
+use doorstep_application::outbox::{
+    Consumer, ConsumerParts, ConsumerState, InTransit, Unended, Withdrawals,
+};
 use doorstep_application::publishing::{DraftBounds, Publishing};
 use doorstep_domain::ports::{Outcomes, SourceError};
 use tokio::task::JoinHandle;
@@ -18,6 +20,7 @@ use crate::config::{Config, ConfigError};
 pub(super) struct ConfiguredOutbox {
     source: Arc<PostgresOutbox>,
     unended: Arc<Unended>,
+    in_transit: Arc<InTransit>,
 }
 
 /// The consumer at work.
@@ -37,12 +40,22 @@ impl ConfiguredOutbox {
             Ok(()) | Err(SourceError::Unavailable(_)) => {}
             Err(error) => anyhow::bail!("outbox.url: {error}"),
         }
-        Ok(Some(Self { source, unended: Arc::new(Unended::new()) }))
+        let (unended, in_transit) = (Arc::new(Unended::new()), Arc::new(InTransit::new()));
+        Ok(Some(Self { source, unended, in_transit }))
     }
 
     /// Hears which notifications have ended.
     pub(super) fn observer(&self) -> Arc<dyn Outcomes> {
         self.unended.clone()
+    }
+
+    /// Takes back what a backend wrote.
+    pub(super) fn withdrawals(&self) -> Withdrawals {
+        Withdrawals {
+            source: self.source.clone(),
+            in_transit: self.in_transit.clone(),
+            unended: self.unended.clone(),
+        }
     }
 
     /// Starts consuming.
@@ -60,6 +73,7 @@ impl ConfiguredOutbox {
             source: self.source,
             publishing,
             unended: self.unended,
+            in_transit: self.in_transit,
             bounds,
             stopping: core.stopping.clone(),
             stopped: stopped.clone(),

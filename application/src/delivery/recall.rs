@@ -164,8 +164,8 @@ impl Delivery {
         Ok(Some(Recall { outcome, pushed: true }))
     }
 
-    /// Ends what was taken back, and tells the connections that may show it.
-    async fn recalled(&self, taken: Vec<(Notification, bool)>) {
+    /// Ends what was taken back, and tells the connections that may show it: those with `true`.
+    pub(crate) async fn recalled(&self, taken: Vec<(Notification, bool)>) {
         let end = |(n, _): &(Notification, bool)| self.cx.endings.end(n, Outcome::Recalled);
         let ended: Vec<Ended> = taken.iter().map(end).collect();
         for (n, pushed) in &taken {

@@ -6,7 +6,8 @@ use doorstep_domain::ports::{Bad, Fence, SourceError, Written};
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
-use super::consumer::Consumer;
+use super::consumer::{BATCH, Consumer};
+use super::in_transit::Stage;
 use super::judge::judge;
 use crate::delivery::{Acceptance, Policy};
 use crate::publishing::{Draft, Progress, Rejection};
@@ -15,13 +16,15 @@ use crate::publishing::{Draft, Progress, Rejection};
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// A row that is a notification.
-struct Good {
-    place: u64,
-    draft: Draft,
-    id: NotificationId,
+pub(super) struct Good {
+    pub(super) place: u64,
+    pub(super) draft: Draft,
+    pub(super) id: NotificationId,
     /// Since when it exists.
-    since: Instant,
+    pub(super) since: Instant,
     traceparent: Option<String>,
+    /// An earlier consumer had accepted it, and may have pushed it.
+    pub(super) is_taken_up: bool,
 }
 
 /// Why the node takes nothing at the moment.
@@ -34,30 +37,46 @@ enum Full {
 impl Consumer {
     /// Handles rows that wait: puts the bad ones aside, moves the others to the accepted ones, and publishes these.
     pub(super) async fn take(&self, fence: Fence, rows: Vec<Written>) -> Result<(), SourceError> {
-        let (good, bad) = self.sort(rows);
+        let (good, bad) = self.sort(rows, false);
         self.put_aside(fence, &bad).await?;
         if good.is_empty() {
             return Ok(());
         }
         let places: Vec<u64> = good.iter().map(|row| row.place).collect();
+        let mut transit = self.parts.in_transit.lock().await;
         let moved: HashSet<u64> =
             self.parts.source.accept(fence, &places).await?.into_iter().collect();
-        self.publish(fence, good.into_iter().filter(|row| moved.contains(&row.place))).await
+        transit.rows.extend(good.into_iter().filter(|row| moved.contains(&row.place)));
+        drop(transit);
+        self.publish(fence).await
     }
 
-    /// Publishes rows that an earlier consumer had accepted.
+    /// Publishes some rows that an earlier consumer had accepted, those behind the place `after`. Returns how many, and
+    /// the place of the last one; `None` if there are no more.
     pub(super) async fn take_up(
         &self,
         fence: Fence,
-        rows: Vec<Written>,
-    ) -> Result<(), SourceError> {
+        after: u64,
+    ) -> Result<Option<(usize, u64)>, SourceError> {
+        let mut transit = self.parts.in_transit.lock().await;
+        transit.stage = Stage::TakingUp { fence, after };
+        let rows = self.parts.source.accepted(after, BATCH).await?;
+        let Some(after) = rows.last().map(|row| row.place) else {
+            transit.stage = Stage::Consuming;
+            return Ok(None);
+        };
+        let count = rows.len();
+        transit.stage = Stage::TakingUp { fence, after };
         // What they are judged by may have changed since.
-        let (good, bad) = self.sort(rows);
+        let (good, bad) = self.sort(rows, true);
+        transit.rows.extend(good);
+        drop(transit);
         self.put_aside(fence, &bad).await?;
-        self.publish(fence, good.into_iter()).await
+        self.publish(fence).await?;
+        Ok(Some((count, after)))
     }
 
-    fn sort(&self, rows: Vec<Written>) -> (Vec<Good>, Vec<Bad>) {
+    fn sort(&self, rows: Vec<Written>, is_taken_up: bool) -> (Vec<Good>, Vec<Bad>) {
         let (mut good, mut bad) = (Vec::with_capacity(rows.len()), Vec::new());
         let now = Instant::now();
         for row in rows {
@@ -65,7 +84,7 @@ impl Consumer {
                 (Ok(draft), Some(id)) => {
                     let since = now.checked_sub(row.age).unwrap_or(now);
                     let Written { place, traceparent, .. } = row;
-                    good.push(Good { place, draft, id, since, traceparent });
+                    good.push(Good { place, draft, id, since, traceparent, is_taken_up });
                 }
                 (Ok(_), None) => {}
                 (Err(errors), id) => {
@@ -89,34 +108,33 @@ impl Consumer {
         self.parts.source.reject(fence, bad).await
     }
 
-    /// Publishes in order. What the node does not take, it is offered again until it does.
-    async fn publish(
-        &self,
-        fence: Fence,
-        rows: impl Iterator<Item = Good>,
-    ) -> Result<(), SourceError> {
+    /// Publishes what is in transit, in order. What the node does not take, it is offered again until it does.
+    async fn publish(&self, fence: Fence) -> Result<(), SourceError> {
         let mut said = None;
-        for row in rows {
-            loop {
-                self.still_mine()?;
-                let Err(full) = self.offer(fence, &row).await? else { break };
-                if said.replace(full) != Some(full) {
-                    tracing::warn!(reason = ?full, "the node takes nothing; the outbox waits");
-                }
-                self.forget(fence).await?;
-                tokio::select! {
-                    () = tokio::time::sleep(PAUSE) => {}
-                    // The rest stays where the next consumer looks first.
-                    () = self.parts.stopping.cancelled() => return Ok(()),
-                }
+        loop {
+            self.still_mine()?;
+            let mut transit = self.parts.in_transit.lock().await;
+            let Some(row) = transit.rows.front() else { return Ok(()) };
+            let Err(full) = self.offer(fence, row).await? else {
+                transit.rows.pop_front();
+                continue;
+            };
+            drop(transit);
+            if said.replace(full) != Some(full) {
+                tracing::warn!(reason = ?full, "the node takes nothing; the outbox waits");
+            }
+            self.forget(fence).await?;
+            tokio::select! {
+                () = tokio::time::sleep(PAUSE) => {}
+                // The rest stays where the next consumer looks first.
+                () = self.parts.stopping.cancelled() => return Ok(()),
             }
         }
-        Ok(())
     }
 
     /// Publishes one row, if the node takes it.
     async fn offer(&self, fence: Fence, row: &Good) -> Result<Result<(), Full>, SourceError> {
-        let Good { place, draft, id, since, traceparent } = row;
+        let Good { place, draft, id, since, traceparent, .. } = row;
         let kept = self.parts.publishing.policy_of(draft) == Policy::Inbox;
         if !kept && !self.parts.publishing.has_room(draft) {
             return Ok(Err(Full::Node));

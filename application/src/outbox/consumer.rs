@@ -7,10 +7,11 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::Unended;
+use super::in_transit::{InTransit, Transit};
 use crate::publishing::{DraftBounds, Publishing};
 
 /// The largest batch.
-const BATCH: usize = 500;
+pub(super) const BATCH: usize = 500;
 /// How often the lease is extended.
 const RENEW_EVERY: Duration = Duration::from_secs(1);
 /// A lease that could not be extended for this long may be another node's.
@@ -40,6 +41,8 @@ pub struct ConsumerParts {
     pub publishing: Publishing,
     /// Which have not ended; it must be among the observers of outcomes.
     pub unended: Arc<Unended>,
+    /// What is on its way to delivery.
+    pub in_transit: Arc<InTransit>,
     /// What they are judged against.
     pub bounds: DraftBounds,
     /// Cancelled when the node stops: nothing more is taken then.
@@ -116,10 +119,13 @@ impl Consumer {
 
     /// Consumes while the lease lasts. Returns without an error when the node has stopped.
     async fn hold(&self, fence: Fence) -> Result<(), SourceError> {
-        tokio::select! {
+        let end = tokio::select! {
             lost = self.keep(fence) => Err(lost),
             end = self.consume(fence) => end,
-        }
+        };
+        // What was not published stays accepted, for the next consumer.
+        *self.parts.in_transit.lock().await = Transit::default();
+        end
     }
 
     /// Extends the lease until it is lost.
@@ -185,11 +191,8 @@ impl Consumer {
     async fn take_up_accepted(&self, fence: Fence) -> Result<(), SourceError> {
         let (mut after, mut count) = (0, 0);
         while !self.parts.stopping.is_cancelled() {
-            let rows = self.parts.source.accepted(after, BATCH).await?;
-            let Some(last) = rows.last() else { break };
-            after = last.place;
-            count += rows.len();
-            self.take_up(fence, rows).await?;
+            let Some((some, last)) = self.take_up(fence, after).await? else { break };
+            (after, count) = (last, count + some);
         }
         if count > 0 {
             tracing::info!(count, "took up what an earlier consumer of the outbox had accepted");

@@ -89,6 +89,14 @@ impl Unended {
         self.rows().ended.extend(places);
     }
 
+    /// These were taken back before they were published: they can be forgotten.
+    pub(super) fn withdrawn(&self, places: Vec<u64>) {
+        if !places.is_empty() {
+            self.rows().ended.extend(places);
+            self.bell.notify_one();
+        }
+    }
+
     /// How many rows can be forgotten.
     pub(super) fn ended(&self) -> usize {
         self.rows().ended.len()

@@ -5,28 +5,31 @@
 //! | --- | --- |
 //! | `draft` | the request of a backend to send a notification |
 //! | `judge` | what the fields of a draft must be |
+//! | `recall` | takes back what was published |
 //! | `records` | what was published and what became of it |
 //! | `keys` | the service keys, which may publish |
 
 mod draft;
 mod judge;
 mod keys;
+mod recall;
 mod records;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use doorstep_domain::ports::{Clock, ConnectionControl, Ids, Presence, StoreError};
-use doorstep_domain::{Notification, NotificationId, Outcome, Topic, Ttl, UserId};
+use doorstep_domain::{Notification, NotificationId, Outcome, Ttl, UserId};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio_util::sync::CancellationToken;
 
-use crate::delivery::{Acceptance, Delivery, Policy, Recall, Refused, Strategy};
+use crate::delivery::{Acceptance, Delivery, Policy, Refused, Strategy};
 
 pub use self::draft::{Draft, WantedPolicy};
 pub use self::judge::DraftBounds;
 pub use self::keys::{KeyRing, ServiceKeys};
+pub(crate) use self::recall::Unsent;
 use self::records::Begun;
 pub use self::records::{Progress, PublishedRecord, PublishedRecords};
 
@@ -54,9 +57,6 @@ pub struct PublishingParts {
     /// Cancelled when the node stops; ends every wait for outcomes.
     pub stopping: CancellationToken,
 }
-
-/// How long a recall waits for an outcome that is being told at this moment.
-const ENDING: Duration = Duration::from_secs(2);
 
 /// What a node knows of one user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -229,38 +229,6 @@ impl Publishing {
             () = self.parts.stopping.cancelled() => {}
             () = tokio::time::sleep(at_most.min(Self::MAX_WAIT)) => {}
         }
-    }
-
-    /// Takes back one notification, and returns what is known of it: that it is recalled now, or the outcome that
-    /// it had before. `None` if nothing is known. A repeat gets the same.
-    pub async fn recall(&self, id: NotificationId) -> Result<Option<Recall>, StoreError> {
-        let PublishingParts { delivery, records, clock, .. } = &self.parts;
-        if let Some(recall) = delivery.recall(id).await? {
-            records.recalled(id, recall.pushed);
-            return Ok(Some(recall));
-        }
-        let known = records.look_up(id, clock.now());
-        if known.is_some_and(|record| matches!(record.progress, Progress::Open(_))) {
-            // It is ending at this moment.
-            self.wait_for([id], ENDING).await;
-        }
-        let known = records.look_up(id, clock.now());
-        Ok(known.and_then(|record| match record.progress {
-            Progress::Ended(outcome, _) => {
-                let pushed = outcome != Outcome::Rejected && records.was_pushed(id);
-                Some(Recall { outcome, pushed })
-            }
-            Progress::Open(_) => None,
-        }))
-    }
-
-    /// Takes back everything of this user that has not ended, or everything of one topic. Returns how many.
-    pub async fn recall_all(
-        &self,
-        user: &UserId,
-        topic: Option<&Topic>,
-    ) -> Result<usize, StoreError> {
-        self.parts.delivery.recall_all(user, topic).await
     }
 
     /// What this node knows of a user.

@@ -40,7 +40,9 @@ pub use presence::Presence;
 pub use prices::PriceFeed;
 pub use pusher::{Attempt, PushError, Pushed, Pusher};
 pub use sessions::Sessions;
-pub use source::{Backlog, Bad, Fence, NotificationSource, SourceError, Written, WrittenPayload};
+pub use source::{
+    Backlog, Bad, Fence, NotificationSource, SourceError, Withdrawal, Written, WrittenPayload,
+};
 pub use store::{Audit, AuditReport, Readiness, StoreError};
 pub use tokens::Tokens;
 

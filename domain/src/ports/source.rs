@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::NotificationId;
+use crate::{NotificationId, Topic, UserId};
 
 /// Where backends leave notifications in the transactions of their own database.
 ///
@@ -40,6 +40,19 @@ pub trait NotificationSource: Send + Sync {
 
     /// Removes these from those that are accepted: they have ended, or are in the inbox.
     async fn forget(&self, fence: Fence, places: &[u64]) -> Result<(), SourceError>;
+
+    /// Removes what matches from those that wait, at most `limit` and in any order, and returns it: it must not be
+    /// delivered. Any node may do this, whoever has the lease. What is not committed is not seen.
+    async fn withdraw(&self, which: &Withdrawal, limit: usize)
+    -> Result<Vec<Written>, SourceError>;
+
+    /// What matches among those that are accepted: at most `limit`, in any order, those behind the place `after`.
+    async fn accepted_of(
+        &self,
+        which: &Withdrawal,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<Written>, SourceError>;
 
     /// Waits until something may have been written, at most this long. Returns earlier where the source cannot tell.
     async fn written(&self, at_most: Duration);
@@ -110,6 +123,26 @@ pub struct Bad {
     pub place: u64,
     /// What is wrong: the field (empty if it is none) and a sentence.
     pub errors: Vec<(String, String)>,
+}
+
+/// Which notifications their backend takes back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Withdrawal {
+    /// Those with this id.
+    One(NotificationId),
+    /// Those of this user, or those of one topic of this user.
+    AllOf(UserId, Option<Topic>),
+}
+
+impl Withdrawal {
+    /// Whether a notification is one of them.
+    pub fn matches(&self, id: NotificationId, user: &UserId, topic: Option<&Topic>) -> bool {
+        match self {
+            Self::One(wanted) => id == *wanted,
+            Self::AllOf(of, None) => user == of,
+            Self::AllOf(of, wanted) => user == of && topic == wanted.as_ref(),
+        }
+    }
 }
 
 /// How much waits in a source.

@@ -9,7 +9,13 @@ use doorstep_tests::server::{Doorstep, SqliteFile};
 const ACKS: &str = "doorstep.v1";
 
 impl Backend {
-    async fn delete(&self, path: &str) -> (u16, Value) {
+    /// The response, with its head.
+    pub(crate) async fn delete_whole(&self, path: &str) -> reqwest::Response {
+        let request = self.http.delete(format!("{}{path}", self.url)).bearer_auth(&self.key);
+        request.send().await.unwrap()
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> (u16, Value) {
         super::answer(self.http.delete(format!("{}{path}", self.url)).bearer_auth(&self.key)).await
     }
 

@@ -8,6 +8,7 @@ mod fate;
 mod install;
 mod order;
 mod outages;
+mod recall;
 mod source;
 mod stop;
 mod takeover;

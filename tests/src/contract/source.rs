@@ -1,7 +1,7 @@
 //! What every [`NotificationSource`] promises.
 
 use doorstep_domain::NotificationId;
-use doorstep_domain::ports::{Bad, NotificationSource, SourceError, WrittenPayload};
+use doorstep_domain::ports::{Bad, NotificationSource, SourceError, Withdrawal, WrittenPayload};
 
 /// What a suite needs besides the port: the backend's side.
 #[async_trait::async_trait]
@@ -21,6 +21,7 @@ pub trait SourceUnderTest: Send + Sync {
 pub async fn check_source(source: &impl SourceUnderTest) {
     rows_go_from_waiting_to_accepted_to_forgotten(source).await;
     a_lease_is_one_nodes_and_its_number_guards_every_write(source).await;
+    what_waits_is_withdrawn_by_any_node(source).await;
 }
 
 fn places(rows: Vec<doorstep_domain::ports::Written>) -> Vec<u64> {
@@ -63,6 +64,50 @@ async fn rows_go_from_waiting_to_accepted_to_forgotten(source: &impl SourceUnder
     node.forget(fence, &all).await.expect("forgotten");
     assert!(node.accepted(0, 10).await.expect("read").is_empty());
     node.release(fence).await.expect("released");
+}
+
+async fn what_waits_is_withdrawn_by_any_node(source: &impl SourceUnderTest) {
+    let (consumer, other) = (source.node(), source.node());
+    let mut ids = Vec::new();
+    for number in 0..4 {
+        ids.push(source.publish(number).await);
+    }
+    let fence = consumer.lease().await.expect("taken").expect("free");
+    let all = places(consumer.take(10).await.expect("taken"));
+    assert_eq!(consumer.accept(fence, &all[..1]).await.expect("accepted"), all[..1]);
+    let ada = || "ada".parse().expect("a user");
+    let topic = "prices".parse().expect("a topic");
+    for nothing in [
+        Withdrawal::One(ids[0]),
+        Withdrawal::AllOf("bob".parse().expect("a user"), None),
+        Withdrawal::AllOf(ada(), Some(topic)),
+    ] {
+        assert_eq!(other.withdraw(&nothing, 10).await.expect("looked"), [], "{nothing:?}");
+    }
+    let one = other.withdraw(&Withdrawal::One(ids[2]), 10).await.expect("withdrawn");
+    let [row] = &one[..] else { panic!("{one:?}") };
+    assert_eq!((row.place, row.id, row.user_id.as_deref()), (all[2], Some(ids[2]), Some("ada")));
+    // What is gone is not accepted.
+    assert_eq!(consumer.accept(fence, &all[1..3]).await.expect("accepted"), all[1..2]);
+    let everything = Withdrawal::AllOf(ada(), None);
+    assert_eq!(places(other.withdraw(&everything, 10).await.expect("withdrawn")), all[3..]);
+    assert_eq!(other.withdraw(&everything, 10).await.expect("looked"), []);
+
+    let accepted = |which, after, limit| {
+        let other = &other;
+        async move {
+            let mut places = places(other.accepted_of(&which, after, limit).await.expect("read"));
+            places.sort_unstable();
+            places
+        }
+    };
+    assert_eq!(accepted(everything.clone(), 0, 10).await, all[..2]);
+    assert_eq!(accepted(everything.clone(), all[0], 10).await, all[1..2]);
+    assert_eq!(accepted(everything, 0, 1).await.len(), 1);
+    assert_eq!(accepted(Withdrawal::One(ids[0]), 0, 10).await, all[..1]);
+    assert_eq!(accepted(Withdrawal::One(ids[3]), 0, 10).await, [0_u64; 0]);
+    consumer.forget(fence, &all).await.expect("forgotten");
+    consumer.release(fence).await.expect("released");
 }
 
 async fn a_lease_is_one_nodes_and_its_number_guards_every_write(source: &impl SourceUnderTest) {
