@@ -89,12 +89,12 @@ async fn pushed_after(change: impl AsyncFnOnce(&Delivery, NotificationId)) -> Ve
     let item = |notification| InboxItem { notification, by: EnteredBy::Policy, read_at: None };
     let inbox = SlowInbox(Mutex::new(items.map(item).into()));
     let pushed = Arc::new(Mutex::new(Vec::new()));
-    let (mut pusher, shown) = (MockPusher::new(), pushed.clone());
-    pusher.expect_push().returning(move |n, _, _| {
-        shown.lock().unwrap().push(n.id);
+    let (mut client, seen_by_client) = (MockPusher::new(), pushed.clone());
+    client.expect_push().returning(move |n, _, _| {
+        seen_by_client.lock().unwrap().push(n.id);
         Ok(Pushed::Written)
     });
-    let delivery = Delivery::builder(Arc::new(door.presence()), Arc::new(pusher), clock)
+    let delivery = Delivery::builder(Arc::new(door.presence()), Arc::new(client), clock)
         .inbox(Arc::new(inbox))
         .start()
         .unwrap();
@@ -103,8 +103,7 @@ async fn pushed_after(change: impl AsyncFnOnce(&Delivery, NotificationId)) -> Ve
     pass(LATE / 2).await;
     change(&delivery, first).await;
     pass(LATE * 3).await;
-    let pushed = pushed.lock().unwrap().clone();
-    pushed
+    std::mem::take(&mut *pushed.lock().unwrap())
 }
 
 fn only_the_second() -> Vec<NotificationId> {
