@@ -88,6 +88,12 @@ if ! command -v nginx >/dev/null && [ ! -x /usr/sbin/nginx ]; then
     say "installing nginx, for the tests behind a proxy"
     install_apt nginx-light || install_brew nginx || fail "no nginx: install it, then run this again"
 fi
+for proxy in caddy haproxy; do
+    if ! command -v "$proxy" >/dev/null && [ ! -x "/usr/sbin/$proxy" ]; then
+        say "installing $proxy, for the tests behind a proxy"
+        install_apt "$proxy" || install_brew "$proxy" || fail "no $proxy: install it, then run this again"
+    fi
+done
 
 if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
     say "installing Node, for the tests of the JavaScript client"
