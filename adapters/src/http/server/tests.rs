@@ -205,3 +205,18 @@ async fn a_reserved_place_is_for_health_checks() {
     assert!(head.contains("retry-after: 1") && head.contains("connection: close"), "{head}");
     assert_eq!(ends_after(&mut client).await, 0);
 }
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn an_accepted_connection_gives_up_a_client_that_acknowledges_nothing() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let _client = tokio::net::TcpStream::connect(address).await.unwrap();
+    let (Stream::Tcp(accepted), _) = Listener::from(listener).accept().await.unwrap() else {
+        panic!("not over TCP")
+    };
+    // What the kernel reports, not what was asked for.
+    let timeout = socket2::SockRef::from(&accepted).tcp_user_timeout().unwrap();
+    assert_eq!(timeout, Some(Duration::from_secs(30)));
+    assert!(accepted.nodelay().unwrap(), "a push does not wait for another");
+}
