@@ -160,15 +160,15 @@ async fn the_longest_token_and_the_largest_batch_reach_the_server() {
         let http = Client::new();
         let token = "x".repeat(16 * 1024);
         let asked = http.get(format!("{}/v1/me", site.url())).bearer_auth(token).send().await;
-        assert_refused_by_the_server(kind, asked.unwrap());
+        assert_refused_by_the_server(kind, &asked.unwrap());
         let batch = http.post(format!("{}/v1/notifications", site.url()));
         let batch = batch.header("content-type", "application/json").body(vec![b' '; 33_792_000]);
-        assert_refused_by_the_server(kind, batch.send().await.unwrap());
+        assert_refused_by_the_server(kind, &batch.send().await.unwrap());
     }
 }
 
 /// Only the server answers with 401, and with a problem.
-fn assert_refused_by_the_server(kind: ProxyKind, response: Response) {
+fn assert_refused_by_the_server(kind: ProxyKind, response: &Response) {
     assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{kind:?}");
     let content_type = response.headers().get("content-type");
     assert_eq!(content_type.unwrap(), "application/problem+json", "{kind:?}");

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use doorstep_adapters::connections::DisconnectReason;
 use doorstep_adapters::metrics::MetricDescription;
 use doorstep_tests::client::User;
 use doorstep_tests::server::{Doorstep, SqliteFile};
@@ -82,4 +83,16 @@ async fn every_metric_is_documented_as_it_is_printed() {
     })
     .await;
     assert_eq!(documented, printed_metrics(&text), "{text}");
+}
+
+#[test]
+fn every_reason_of_a_connection_s_end_is_documented() {
+    let page = include_str!("../../docs/metrics.md");
+    let (_, reasons) = page.split_once("* `reason`: ").unwrap();
+    let (reasons, _) = reasons.split_once("\n* ").unwrap();
+    let documented: BTreeSet<&str> = reasons.split('`').skip(1).step_by(2).collect();
+    assert_eq!(
+        documented,
+        DisconnectReason::ALL.into_iter().map(DisconnectReason::as_str).collect()
+    );
 }

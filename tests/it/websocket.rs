@@ -156,10 +156,12 @@ async fn a_refused_connection_gets_its_status_before_the_upgrade() {
     let ada = node.register("ada").await;
     let bearer = format!("Bearer {}", ada.token);
     let own = format!("http://{}", node.address);
-    let cases: [(&str, Headers<'_>, u16); 7] = [
+    let offered = format!("bearer.{}", ada.token);
+    let cases: [(&str, Headers<'_>, u16); 8] = [
         ("no token", vec![], 401),
         ("a dead one", vec![("authorization", "Bearer dead")], 401),
         ("a dead one offered", vec![("sec-websocket-protocol", "doorstep.v1, bearer.dead")], 401),
+        ("only a token offered", vec![("sec-websocket-protocol", &offered)], 400),
         (
             "a page of another origin",
             vec![("authorization", &bearer), ("origin", "https://evil.example")],

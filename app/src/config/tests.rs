@@ -186,6 +186,11 @@ fn keys_come_from_file_and_environment_and_their_secrets_are_not_listed() {
         &[],
         &["inbox.enabled is false, but"],
     );
+    check_refused(
+        "[inbox]\nenabled = false\n[delivery]\non_expiry = \"inbox\"",
+        &[],
+        &["inbox.enabled is false, but"],
+    );
 }
 
 #[test]

@@ -31,6 +31,8 @@ pub(super) struct Claimer {
     cx: Arc<Context>,
     wake: Arc<Wake>,
     store: Arc<dyn Handover>,
+    /// Other nodes may leave something there at any time.
+    is_shared: bool,
     /// The store may hold something.
     left: AtomicBool,
     /// Wakes the loop when `left` is set outside it.
@@ -61,7 +63,9 @@ impl Still<'_> {
 impl Claimer {
     pub(super) fn new(cx: Arc<Context>, wake: Arc<Wake>, store: Arc<dyn Handover>) -> Arc<Self> {
         let (left, bell, closed) = (AtomicBool::new(false), Notify::new(), Mutex::new(false));
-        Arc::new(Self { cx, wake, store, left, bell, closed, moving: RwLock::default() })
+        let is_shared = store.is_shared();
+        let moving = RwLock::default();
+        Arc::new(Self { cx, wake, store, is_shared, left, bell, closed, moving })
     }
 
     pub(super) fn start(self: &Arc<Self>) {
@@ -112,7 +116,7 @@ impl Claimer {
     /// Keeps everything in its place while a sender takes something back: nothing is between the store and the
     /// mailboxes. `None` if the store holds nothing.
     pub(super) async fn hold_still(&self) -> Result<Option<Still<'_>>, StoreError> {
-        if !self.left.load(SeqCst) && !self.store.is_shared() {
+        if !self.left.load(SeqCst) && !self.is_shared {
             return Ok(None);
         }
         let patience = self.cx.limits.inbox_patience;
@@ -126,7 +130,7 @@ impl Claimer {
 
     /// Claims what the store holds for this user, so that it can be recalled here.
     pub(super) async fn claim_for_recall(self: &Arc<Self>, user: &UserId) {
-        if self.left.load(SeqCst) || self.store.is_shared() {
+        if self.left.load(SeqCst) || self.is_shared {
             Self::claim_in_background(self, user).await;
         }
     }
@@ -205,7 +209,7 @@ impl Claimer {
         let mut failing = false;
         loop {
             let turn = async {
-                if !self.left.load(SeqCst) && !self.store.is_shared() {
+                if !self.left.load(SeqCst) && !self.is_shared {
                     self.bell.notified().await;
                 }
                 tokio::time::sleep(EVERY).await;

@@ -16,7 +16,8 @@ use super::tasks::{Tasks, at_once};
 /// The ports, settings and counters that every policy and strategy shares.
 ///
 /// **No code behind a port can break delivery**: each call of a port is made here or through
-/// [`guarded`](Self::guarded), and a panic in it counts as a failure of that call.
+/// [`guarded`](Self::guarded), and a panic in it counts as a failure of that call. The exception is [`Clock`], which
+/// must not panic.
 pub(super) struct Context {
     pub(super) presence: Arc<dyn Presence>,
     pub(super) pusher: Arc<dyn Pusher>,

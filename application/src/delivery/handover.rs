@@ -112,7 +112,14 @@ impl Delivery {
         stopped: &mut Stopped,
     ) {
         if let Some(keeps) = self.kept_elsewhere.get() {
-            waiting.retain(|n| !keeps(n.id));
+            waiting.retain(|n| {
+                // A panic loses nothing: the notification is handed over.
+                let kept = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| keeps(n.id)));
+                !kept.unwrap_or_else(|_| {
+                    self.cx.tasks.panicked("store that keeps notifications");
+                    false
+                })
+            });
         }
         for batch in waiting.chunks(BATCH) {
             if self.leave_batch(batch, deadline).await {

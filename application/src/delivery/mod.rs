@@ -142,7 +142,7 @@ impl Delivery {
             Policy::Immediate => now_or_never(&self.cx, notification)?,
             Policy::Deferred(_) if no_time => now_or_never(&self.cx, notification)?,
             Policy::Deferred(Strategy::Wake) => self.wake.accept(notification, rule).await?,
-            Policy::Deferred(Strategy::Poll) => self.poll.accept(notification, rule)?,
+            Policy::Deferred(Strategy::Poll) => self.poll.accept(notification, rule).await?,
         };
         Ok(self.cx.endings.receipts.with_state(receipt, so_far))
     }
@@ -172,7 +172,7 @@ impl Delivery {
 
     /// A connection of this user has begun. Call it after [`Presence`] and [`Pusher`] know the connection.
     ///
-    /// This call and the next three return at once and call no port: the work happens in tasks of the runtime
+    /// This call and the next three return at once and call no port but [`Clock`]: the work happens in tasks of the runtime
     /// in which delivery was started. They may be called from any thread, inside or outside a runtime, and
     /// while the caller holds a lock that its ports take too.
     pub fn arrived(&self, user: &UserId) {

@@ -29,7 +29,8 @@ impl Poll {
         Arc::new(Self { cx, waiting: Mutex::default(), tried: Mutex::default() })
     }
 
-    pub(super) fn accept(
+    /// Waits only if as many wait as the rule allows, for `Presence::is_reading`.
+    pub(super) async fn accept(
         self: &Arc<Self>,
         mut n: Notification,
         rule: &Rule,
@@ -37,13 +38,15 @@ impl Poll {
         n.ttl.get_or_insert(rule.ttl);
         self.cx.admit(&n)?;
         let n = Arc::new(n);
+        let is_full = self.waiting_for(&n.user_id) >= rule.max_per_user;
+        let is_open = is_full && self.cx.is_reading(&n.user_id).await;
         let gone = {
             let mut waiting = self.waiting.lock();
             let queue = waiting.entry(n.user_id.clone()).or_default();
             let replaced = n.topic.as_ref().and_then(|topic| {
                 queue.iter().position(|other| other.topic.as_ref() == Some(topic))
             });
-            let full = replaced.is_none() && queue.len() >= rule.max_per_user;
+            let full = !is_open && replaced.is_none() && queue.len() >= rule.max_per_user;
             if full && rule.overflow == Overflow::Reject {
                 Some((n.clone(), Outcome::Rejected))
             } else {

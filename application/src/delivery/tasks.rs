@@ -127,3 +127,19 @@ pub(super) fn at_once<F: Future + Unpin>(mut future: F) -> Option<F::Output> {
         Poll::Pending => None,
     }
 }
+
+#[cfg(all(test, not(feature = "shuttle")))]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_loop_that_panics_is_counted_and_goes_on() {
+        let (tasks, turns) = (Tasks::new(None), AtomicU32::new(0));
+        let work =
+            || async { assert!(turns.fetch_add(1, SeqCst) > 1, "this is the test's own panic") };
+        tasks.keep_going("loop of a test", work).await;
+        assert_eq!((turns.into_inner(), tasks.panics()), (3, 2));
+    }
+}

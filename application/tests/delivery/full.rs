@@ -209,6 +209,31 @@ async fn poll_keeps_a_notification_that_finds_no_room() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn poll_too_drops_nothing_while_the_user_reads() {
+    let rule = Rule {
+        policy: Policy::Deferred(Strategy::Poll),
+        max_per_user: 2,
+        ttl: doorstep_domain::Ttl::from_secs(600),
+        ..Rule::default()
+    };
+    let (socket, delivery, clock) = Socket::start(1, false, rule);
+    socket.connect(true);
+    for n in 0..10 {
+        drop(delivery.send(popup(n, &clock)).await.unwrap());
+    }
+    for _ in 0..10 {
+        assert!(socket.read().is_some());
+        pass(Duration::from_secs(1)).await;
+    }
+    assert_eq!([Outcome::Delivered, Outcome::Dropped].map(|end| delivery.ended(end)), [10, 0]);
+    socket.connect(false);
+    for n in 10..20 {
+        drop(delivery.send(popup(n, &clock)).await.unwrap());
+    }
+    assert_eq!(delivery.ended(Outcome::Dropped), 7, "one in the connection, two that wait");
+}
+
 /// 60,000 at once to one user: the cost of a step must not grow with their number.
 #[tokio::test(start_paused = true)]
 async fn sixty_thousand_at_once_are_delivered_in_order() {

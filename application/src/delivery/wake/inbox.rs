@@ -1,77 +1,25 @@
 //! The inbox: writes a notification before it is pushed, loads what was not delivered to a user, records what was
 //! delivered.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use doorstep_domain::ports::{EnteredBy, Inbox, StoreError, Which};
-use doorstep_domain::{Notification, NotificationId, Outcome, UserId};
-use tokio::sync::Notify;
+use doorstep_domain::ports::{EnteredBy, StoreError, Which};
+use doorstep_domain::{Notification, Outcome, UserId};
 
 use super::Wake;
-use super::promotion::Promotions;
+use super::queues::{BATCH, INBOX, first, take_away};
 use crate::delivery::Refused;
 use crate::delivery::endings::Acceptance;
-use crate::delivery::sync::Mutex;
 
 /// How many items of the inbox are loaded at a time for an arriving user.
 const PAGE: usize = 100;
-/// The store's name in errors and logs.
-pub(in crate::delivery) const INBOX: &str = "inbox";
-
-/// The largest write to the store.
-const BATCH: usize = 1000;
 /// How long one write may take before it is repeated.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// The first and the longest pause after a write that failed.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// The pause before loading again for a user after a load failed.
 const LOOK_LATER: Duration = Duration::from_secs(5);
-
-/// Two queues between the mailboxes and the inbox. Their notifications count against the node's limits.
-pub(super) struct InboxQueues {
-    pub(super) store: Arc<dyn Inbox>,
-    /// Delivered, not yet recorded in the inbox.
-    to_mark: Mutex<VecDeque<(UserId, NotificationId)>>,
-    mark_bell: Notify,
-    /// Expired, not yet in the inbox.
-    pub(super) promotions: Promotions,
-}
-
-impl InboxQueues {
-    pub(super) fn new(store: Arc<dyn Inbox>) -> Self {
-        Self {
-            store,
-            to_mark: Mutex::default(),
-            mark_bell: Notify::new(),
-            promotions: Promotions::default(),
-        }
-    }
-
-    pub(super) fn mark(&self, user: UserId, id: NotificationId) {
-        self.to_mark.lock().push_back((user, id));
-        self.mark_bell.notify_one();
-    }
-
-    pub(super) fn store(&self) -> &dyn Inbox {
-        &*self.store
-    }
-}
-
-/// Copies the front of a queue. [`take_away`] removes it after it has been written.
-pub(super) fn first<T: Clone>(queue: &Mutex<VecDeque<T>>) -> Vec<T> {
-    queue.lock().iter().take(BATCH).cloned().collect()
-}
-
-pub(super) fn take_away<T>(queue: &Mutex<VecDeque<T>>, count: usize) {
-    let mut queue = queue.lock();
-    let count = count.min(queue.len());
-    queue.drain(..count);
-    if queue.is_empty() {
-        queue.shrink_to(BATCH);
-    }
-}
 
 impl Wake {
     /// The policy `inbox`: writes a notification before it is pushed.

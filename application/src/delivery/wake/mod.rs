@@ -11,11 +11,13 @@
 //! | `timer`, `alarm` | the timer task for all entries |
 //! | `inbox` | writes to the inbox, loads from it, marks as delivered |
 //! | `promotion` | what expired goes to the inbox |
+//! | `queues` | what waits to be written to the inbox |
 
 mod alarm;
 mod flush;
 mod inbox;
 mod promotion;
+mod queues;
 mod timer;
 
 use std::sync::Arc;
@@ -24,8 +26,8 @@ use doorstep_domain::ports::{EnteredBy, Inbox};
 use doorstep_domain::{Ended, Notification, NotificationId, Outcome, UserId};
 
 use self::alarm::Alarm;
-pub(super) use self::inbox::INBOX;
-use self::inbox::InboxQueues;
+pub(super) use self::queues::INBOX;
+use self::queues::InboxQueues;
 use super::Refused;
 use super::context::Context;
 use super::endings::Acceptance;

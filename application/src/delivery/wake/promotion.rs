@@ -1,54 +1,14 @@
 //! Promotion: a notification whose TTL has ended goes to the inbox, if the rule of its kind says so.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use doorstep_domain::ports::{EnteredBy, StoreError};
 use doorstep_domain::{Ended, Notification, NotificationId, Outcome};
-use tokio::sync::Notify;
 
 use super::Wake;
-use super::inbox::{INBOX, InboxQueues, first, take_away};
+use super::queues::{INBOX, InboxQueues, first, take_away};
 use crate::delivery::mailbox::ItemHere;
 use crate::delivery::policy::OnExpiry;
-use crate::delivery::sync::Mutex;
-
-/// Expired notifications that are not in the inbox yet.
-#[derive(Default)]
-pub(super) struct Promotions {
-    queue: Mutex<VecDeque<Notification>>,
-    bell: Notify,
-    /// Held during each attempt to write, and while a sender takes one back. **So none is written after it was taken
-    /// back.**
-    writing: tokio::sync::Mutex<()>,
-}
-
-impl Promotions {
-    fn push(&self, n: Notification) {
-        self.queue.lock().push_back(n);
-        self.bell.notify_one();
-    }
-
-    fn contains(&self, id: NotificationId) -> bool {
-        self.queue.lock().iter().any(|n| n.id == id)
-    }
-
-    fn take(&self, id: NotificationId) -> Option<Notification> {
-        let mut queue = self.queue.lock();
-        let position = queue.iter().position(|n| n.id == id)?;
-        queue.remove(position)
-    }
-
-    /// The ids of those that match.
-    fn find(&self, such: impl Fn(&Notification) -> bool) -> Vec<NotificationId> {
-        self.queue.lock().iter().filter(|n| such(n)).map(|n| n.id).collect()
-    }
-
-    /// Takes all of them when the node stops.
-    pub(super) fn drain(&self) -> Vec<Notification> {
-        self.queue.lock().drain(..).collect()
-    }
-}
 
 impl Wake {
     /// The TTL has ended: the notification expires, or is promoted to the inbox, as its rule says.

@@ -1,0 +1,96 @@
+//! The queues between the mailboxes and the inbox.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use doorstep_domain::ports::Inbox;
+use doorstep_domain::{Notification, NotificationId, UserId};
+use tokio::sync::Notify;
+
+use crate::delivery::sync::Mutex;
+
+/// The store's name in errors and logs.
+pub(in crate::delivery) const INBOX: &str = "inbox";
+
+/// The largest write to the store.
+pub(super) const BATCH: usize = 1000;
+/// Two queues between the mailboxes and the inbox. Their notifications count against the node's limits.
+pub(super) struct InboxQueues {
+    pub(super) store: Arc<dyn Inbox>,
+    /// Delivered, not yet recorded in the inbox.
+    pub(super) to_mark: Mutex<VecDeque<(UserId, NotificationId)>>,
+    pub(super) mark_bell: Notify,
+    /// Expired, not yet in the inbox.
+    pub(super) promotions: Promotions,
+}
+
+impl InboxQueues {
+    pub(super) fn new(store: Arc<dyn Inbox>) -> Self {
+        Self {
+            store,
+            to_mark: Mutex::default(),
+            mark_bell: Notify::new(),
+            promotions: Promotions::default(),
+        }
+    }
+
+    pub(super) fn mark(&self, user: UserId, id: NotificationId) {
+        self.to_mark.lock().push_back((user, id));
+        self.mark_bell.notify_one();
+    }
+
+    pub(super) fn store(&self) -> &dyn Inbox {
+        &*self.store
+    }
+}
+
+/// Copies the front of a queue. [`take_away`] removes it after it has been written.
+pub(super) fn first<T: Clone>(queue: &Mutex<VecDeque<T>>) -> Vec<T> {
+    queue.lock().iter().take(BATCH).cloned().collect()
+}
+
+pub(super) fn take_away<T>(queue: &Mutex<VecDeque<T>>, count: usize) {
+    let mut queue = queue.lock();
+    let count = count.min(queue.len());
+    queue.drain(..count);
+    if queue.is_empty() {
+        queue.shrink_to(BATCH);
+    }
+}
+
+/// Expired notifications that are not in the inbox yet.
+#[derive(Default)]
+pub(super) struct Promotions {
+    pub(super) queue: Mutex<VecDeque<Notification>>,
+    pub(super) bell: Notify,
+    /// Held during each attempt to write, and while a sender takes one back. **So none is written after it was taken
+    /// back.**
+    pub(super) writing: tokio::sync::Mutex<()>,
+}
+
+impl Promotions {
+    pub(super) fn push(&self, n: Notification) {
+        self.queue.lock().push_back(n);
+        self.bell.notify_one();
+    }
+
+    pub(super) fn contains(&self, id: NotificationId) -> bool {
+        self.queue.lock().iter().any(|n| n.id == id)
+    }
+
+    pub(super) fn take(&self, id: NotificationId) -> Option<Notification> {
+        let mut queue = self.queue.lock();
+        let position = queue.iter().position(|n| n.id == id)?;
+        queue.remove(position)
+    }
+
+    /// The ids of those that match.
+    pub(super) fn find(&self, such: impl Fn(&Notification) -> bool) -> Vec<NotificationId> {
+        self.queue.lock().iter().filter(|n| such(n)).map(|n| n.id).collect()
+    }
+
+    /// Takes all of them when the node stops.
+    pub(super) fn drain(&self) -> Vec<Notification> {
+        self.queue.lock().drain(..).collect()
+    }
+}
