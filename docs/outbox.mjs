@@ -1,7 +1,7 @@
 // A backend that registers users and greets them through the outbox. Needs Node 18 and `npm install pg`.
 //
 // POST /register {"name": "ada"} writes the user and the notification in one transaction. There is no moment in which
-// one of the two is there without the other: when this process dies after the commit, the popup comes all the same.
+// one of the two is there without the other: when this process dies after the commit, the popup comes anyway.
 
 import { createServer } from "node:http";
 import pg from "pg";

@@ -1,4 +1,4 @@
-//! The binary `doorstep`; all of it is in the library beside it.
+//! The binary `doorstep`; all of it is in the library next to it.
 
 use std::process::ExitCode;
 

@@ -89,7 +89,7 @@ export function retract(id) {
 export function elsewhere() {
   const note = $("seen-elsewhere");
   note.dataset.count = Number(note.dataset.count ?? 0) + 1;
-  note.textContent = `${note.dataset.count} more you saw in another tab, on another device, or before a reload.`;
+  note.textContent = `You saw ${note.dataset.count} more in another tab, on another device, or before a reload.`;
 }
 
 /** Clears what was shown for a user who signed out. */

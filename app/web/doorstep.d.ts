@@ -85,7 +85,7 @@ export interface Events {
   /** One that was seen before, here or in another tab. */
   ":duplicate": Notification;
   /**
-   * A notification that was not shown yet is dropped. If it is shown, the page has to remove it, but for
+   * A notification that was not shown yet is dropped. If it is shown, the page has to remove it, except after
    * `acknowledged_elsewhere`: then it stays until the user closes it.
    */
   ":retract": Retraction;

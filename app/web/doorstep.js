@@ -10,7 +10,7 @@
  *
  * What it promises: a notification reaches the listeners of its kind, then those of ":notification", and is
  * acknowledged after they are done. Without a listener it is neither noted nor acknowledged. Ids that were seen
- * before are acknowledged and not shown again, also after a reload, and in the other tabs of the origin (if the
+ * before are acknowledged and not shown again, even after a reload, and in the other tabs of the origin (if the
  * browser has Web Locks): one tab shows a notification, a visible one if there is one. If that tab dies while its
  * listeners run, another takes over.
  *

@@ -8,7 +8,7 @@ use super::Connections;
 pub(crate) enum RetractReason {
     /// Its sender took it back.
     Recalled,
-    /// Another connection of the user acknowledged it. A client that shows it already goes on showing it.
+    /// Another connection of the user acknowledged it. A client that already shows it keeps showing it.
     AcknowledgedElsewhere,
     /// The user closed it at another connection.
     #[cfg_attr(not(feature = "websocket"), allow(dead_code))]

@@ -9,7 +9,7 @@ pub enum OutboxError {
         "the outbox's URL cannot be read ({0}): write it like postgres://user:password@host/database"
     )]
     BadUrl(String),
-    /// The database cannot be reached, or refused.
+    /// The database cannot be reached, or refused the connection.
     #[error("the outbox's database: {0}")]
     Database(String),
     /// There is no outbox.

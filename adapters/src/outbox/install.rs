@@ -33,15 +33,15 @@ impl Installation {
 /// What an installation has done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Installed {
-    /// There was nothing.
+    /// Nothing was installed.
     Fresh,
-    /// It was there in an older version: this one.
+    /// An older version was installed: this one.
     Upgraded(i32),
-    /// It was there.
+    /// This version was already installed.
     Again,
 }
 
-/// What can be seen of an outbox.
+/// The state of an outbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutboxStatus {
     /// The version that is installed.
@@ -69,7 +69,7 @@ pub fn script(notify: bool) -> String {
     )
 }
 
-/// Installs, looks and removes, as the owner of the schema.
+/// Installs, inspects and removes, as the owner of the schema.
 pub struct Installer {
     options: PgConnectOptions,
 }
@@ -85,7 +85,7 @@ impl Installer {
     /// another program made.
     pub async fn install(&self, notify: bool) -> Result<Installed, OutboxError> {
         let mut connection = self.connect().await?;
-        // Two that install at once do it one after the other.
+        // Concurrent installations run one after the other.
         sqlx::raw_sql("SELECT pg_advisory_lock(hashtext('doorstep outbox'))")
             .execute(&mut connection)
             .await?;
@@ -101,7 +101,7 @@ impl Installer {
         Ok(done)
     }
 
-    /// Counts.
+    /// Counts the rows of each table.
     pub async fn status(&self) -> Result<OutboxStatus, OutboxError> {
         let mut connection = self.connect().await?;
         let found = found(&mut connection).await?.ok_or(OutboxError::NotInstalled)?;
@@ -131,12 +131,12 @@ impl Installer {
         })
     }
 
-    /// Removes the outbox. With rows that have not ended only if `force` says so. Returns how many those were.
+    /// Removes the outbox. If rows have not ended, only with `force`. Returns the number of these rows.
     pub async fn uninstall(&self, force: bool) -> Result<u64, OutboxError> {
         let mut connection = self.connect().await?;
         found(&mut connection).await?.ok_or(OutboxError::NotInstalled)?;
         let mut transaction = connection.begin().await?;
-        // Nobody publishes in between.
+        // Keeps publishers out until the commit.
         sqlx::raw_sql("LOCK TABLE doorstep.outbox, doorstep.accepted IN ACCESS EXCLUSIVE MODE")
             .execute(&mut *transaction)
             .await?;

@@ -3,10 +3,11 @@
 //! | file | what |
 //! | --- | --- |
 //! | `*.sql` | what is installed, and the roles' grants |
-//! | `install` | installing, upgrading, looking, removing |
+//! | `install` | installing, upgrading, inspecting, removing |
 //! | `source` | the port [`NotificationSource`](doorstep_domain::ports::NotificationSource) |
 //! | `lease` | which node consumes |
 //! | `withdrawal` | which rows a backend takes back |
+//! | `error` | why a call failed |
 //! | `session` | one connection, one transaction at a time |
 //! | `unseen` | which sequence numbers may still become visible |
 //! | `row` | from a row to the port's type |

@@ -7,8 +7,8 @@ use sqlx::postgres::PgRow;
 
 use super::error::OutboxError;
 
-/// PostgreSQL prints a blank behind each comma and colon, so a payload that fits may have almost twice the size in its
-/// text. One that is larger than that is not read.
+/// PostgreSQL prints a space after each comma and colon, so the
+/// text of an allowed payload may be almost twice as long. One that is larger than that is not read.
 const MOST_JSON_BYTES: usize = 2 * Payload::MAX_BYTES;
 
 /// The columns that are read, bounded: texts that are longer than allowed are cut, and still longer than allowed.

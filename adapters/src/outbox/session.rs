@@ -7,13 +7,13 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use super::error::OutboxError;
 
-/// How long connecting may take, and how long the rest of a transaction. Less than a lease, so that a network that
+/// The time limit for connecting, and for the rest of a transaction. Shorter than a lease, so that a network that
 /// hangs is noticed before another node takes over.
 const PATIENCE: Duration = Duration::from_secs(4);
 
-/// Each transaction begins so. Writers that are serializable must not conflict with the consumer, so it never is. What
-/// a crash of the server takes back is consumed once more, so a commit need not wait for the disk. A transaction of a
-/// node that hangs must not keep others from the lease.
+/// Every transaction begins with this. READ COMMITTED: the consumer must not conflict with serializable writers. A
+/// commit need not wait for the disk, because rows lost in a server crash are consumed again. The timeouts keep a
+/// hanging node from blocking the lease.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; \
      SET LOCAL statement_timeout = '4s'; SET LOCAL lock_timeout = '3s'; \
      SET LOCAL idle_in_transaction_session_timeout = '3s'";
@@ -112,7 +112,7 @@ fn lock(fence: Fence) -> String {
     format!("SELECT 1 AS held FROM doorstep.consumer WHERE fence = {} FOR SHARE", fence.0)
 }
 
-/// The condition that this lease is the last one that was taken.
+/// The condition that no later lease was taken.
 pub(super) fn holds(fence: Fence) -> String {
     format!("EXISTS (SELECT FROM doorstep.consumer WHERE fence = {})", fence.0)
 }
@@ -124,7 +124,7 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// It has ended, and its connection is good for another one.
+    /// The transaction has ended; its connection can be reused.
     fn keep(mut self) {
         *self.home = Some(self.connection);
     }

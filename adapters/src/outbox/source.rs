@@ -25,7 +25,7 @@ const COUNT_UP_TO: u32 = 1_000_000;
 /// How often an idle consumer looks at all sequence numbers again, in case somebody has set the sequence back.
 const LOOK_AT_ALL_EVERY: Duration = Duration::from_mins(1);
 
-/// What travels with a row from table to table.
+/// The columns that move with a row between tables.
 const COLUMNS: &str = "seq, id, user_id, kind, payload, topic, ttl, policy, traceparent, called_at";
 
 /// The outbox in a PostgreSQL database. It connects when it is needed.
@@ -40,7 +40,7 @@ pub struct PostgresOutbox {
     /// Tells this consumer from others.
     name: String,
     unseen: Mutex<(Unseen, Instant)>,
-    /// While it has the lease, and if publishing notifies.
+    /// Set while this node has the lease and publishing notifies.
     listening: RwLock<Option<Listening>>,
 }
 
@@ -81,7 +81,7 @@ impl PostgresOutbox {
         self.unseen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Rows that this node has moved or put aside are seen.
+    /// Records as seen the rows that this node has moved or put aside.
     fn seen(&self, moved: &[PgRow]) -> Result<Vec<i64>, OutboxError> {
         let mut seqs = Vec::with_capacity(moved.len());
         for row in moved {
@@ -99,7 +99,7 @@ fn seqs(places: &[u64]) -> Vec<i64> {
     places.iter().filter_map(|place| i64::try_from(*place).ok()).collect()
 }
 
-/// An array in SQL.
+/// Formats an SQL array.
 fn array(numbers: &[i64]) -> String {
     let numbers: Vec<String> = numbers.iter().map(ToString::to_string).collect();
     format!("'{{{}}}'::bigint[]", numbers.join(","))

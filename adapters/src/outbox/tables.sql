@@ -37,7 +37,7 @@ CREATE TABLE IF NOT EXISTS doorstep.outbox (
 CREATE INDEX IF NOT EXISTS outbox_id ON doorstep.outbox (id);
 CREATE INDEX IF NOT EXISTS outbox_user_id ON doorstep.outbox (left(user_id, 129));
 
--- What a node has accepted and what has not ended.
+-- Rows that a node has accepted and that have not ended.
 CREATE TABLE IF NOT EXISTS doorstep.accepted (
     seq bigint PRIMARY KEY,
     id uuid,
@@ -51,7 +51,7 @@ CREATE TABLE IF NOT EXISTS doorstep.accepted (
     called_at timestamptz
 );
 
--- What was wrong, with its errors. Bounded: the oldest make room.
+-- Rejected rows, with their errors. Bounded: the oldest make room.
 CREATE TABLE IF NOT EXISTS doorstep.rejected (
     seq bigint PRIMARY KEY,
     id uuid,

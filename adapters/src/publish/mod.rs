@@ -9,7 +9,7 @@
 //! | `DELETE /v1/notifications?user_id&topic` | recalls everything of a user that has not ended |
 //! | `GET /v1/users/{user_id}` | connections, and how much waits, is in flight and is unread |
 //! | `DELETE /v1/users/{user_id}/connections` | closes the user's connections |
-//! | `POST /v1/presence` | the same for up to 1,000 users |
+//! | `POST /v1/presence` | whether up to 1,000 users are connected |
 
 mod auth;
 mod body;

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::Core;
 use crate::config::{Config, ConfigError};
 
-/// What is configured, before delivery is there.
+/// The configured outbox, before delivery exists.
 pub(super) struct ConfiguredOutbox {
     source: Arc<PostgresOutbox>,
     unended: Arc<Unended>,
@@ -30,8 +30,8 @@ pub(crate) struct RunningOutbox {
 }
 
 impl ConfiguredOutbox {
-    /// None where none is configured. Fails when what is there cannot be consumed by this version; a database that
-    /// cannot be reached is waited for.
+    /// `None` if no outbox is configured. Fails if this
+    /// version cannot consume the installed outbox; waits for an unreachable database.
     pub(super) async fn open(config: &Config) -> anyhow::Result<Option<Self>> {
         let Some(url) = config.outbox.url() else { return Ok(None) };
         let wrong = |error| ConfigError::Wrong(vec![format!("outbox.url: {error}")]);

@@ -9,7 +9,7 @@
 //! | --- | --- |
 //! | `layers` | merges file, environment and flags; nothing is interpreted |
 //! | `reader`, `value` | reads a typed setting from the merged layers; how each type is written |
-//! | `server`, `delivery`, `notifications`, `market`, `backends`, `database` | the settings by subsystem; the small tables are here |
+//! | `server`, `delivery`, `notifications`, `market`, `backends`, `database`, `outbox` | the settings by subsystem; the small tables are here |
 //! | `settings` | the name and meaning of every setting, from which docs/settings.md is made |
 
 pub(crate) mod backends;
@@ -299,8 +299,8 @@ impl Config {
         Ok(Loaded { config, strangers, file, lines })
     }
 
-    /// Reads everything again, for a serving process. A missing or empty file is an error, because it would revoke every
-    /// key by accident.
+    /// Reads everything again, for a serving process. A missing or empty file is an error, because it would revoke
+    /// every key by accident.
     pub(crate) fn load_again(before: &Loaded, sources: Sources) -> Result<Loaded, ConfigError> {
         let file = before.file.as_ref().map(|file| file.path.clone());
         let loaded = Self::load(Sources { file: sources.file.clone().or(file), ..sources })?;

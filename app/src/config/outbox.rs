@@ -15,7 +15,7 @@ impl OutboxConfig {
         Self { url: reader.read(&["outbox", "url"], OutboxUrl::default()) }
     }
 
-    /// The database's URL, password and all.
+    /// The database's URL, including its password.
     pub(crate) fn url(&self) -> Option<&str> {
         (!self.url.0.is_empty()).then_some(self.url.0.as_str())
     }

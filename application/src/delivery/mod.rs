@@ -147,7 +147,7 @@ impl Delivery {
         Ok(self.cx.endings.receipts.with_state(receipt, so_far))
     }
 
-    /// Whether one more notification of this kind, with so many bytes of payload, would be taken now.
+    /// Whether one more notification of this kind, with this many bytes of payload, would be taken now.
     pub fn has_room(&self, kind: &Kind, bytes: usize) -> bool {
         self.cx.capacity.has_room(kind, bytes)
     }
@@ -172,8 +172,8 @@ impl Delivery {
 
     /// A connection of this user has begun. Call it after [`Presence`] and [`Pusher`] know the connection.
     ///
-    /// This call and the next three return at once and call no port but [`Clock`]: the work happens in tasks of the runtime
-    /// in which delivery was started. They may be called from any thread, inside or outside a runtime, and
+    /// This call and the next three return at once and call no port but [`Clock`]: the work happens in tasks of the
+    /// runtime in which delivery was started. They may be called from any thread, inside or outside a runtime, and
     /// while the caller holds a lock that its ports take too.
     pub fn arrived(&self, user: &UserId) {
         match &self.claimer {

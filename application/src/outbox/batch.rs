@@ -67,7 +67,7 @@ impl Consumer {
         };
         let count = rows.len();
         transit.stage = Stage::TakingUp { fence, after };
-        // What they are judged by may have changed since.
+        // The rules that judge them may have changed since.
         let (good, bad) = self.sort(rows, true);
         transit.rows.extend(good);
         drop(transit);
@@ -108,7 +108,7 @@ impl Consumer {
         self.parts.source.reject(fence, bad).await
     }
 
-    /// Publishes what is in transit, in order. What the node does not take, it is offered again until it does.
+    /// Publishes what is in transit, in order. Retries a row that the node refuses until it is accepted.
     async fn publish(&self, fence: Fence) -> Result<(), SourceError> {
         let mut said = None;
         loop {
@@ -155,7 +155,7 @@ impl Consumer {
         Ok(Ok(()))
     }
 
-    /// A repeat of an id gets the first answer, also when the notification has ended since.
+    /// A repeat of an id gets the first answer, even if the notification has ended since.
     fn has_ended(&self, id: NotificationId) -> bool {
         let record = self.parts.publishing.look_up(id);
         record.is_some_and(|record| matches!(record.progress, Progress::Ended(..)))

@@ -33,17 +33,17 @@ pub struct Consumer {
     held: Mutex<Option<Instant>>,
 }
 
-/// What a consumer is made of.
+/// The parts of a consumer.
 pub struct ConsumerParts {
     /// Where notifications come from.
     pub source: Arc<dyn NotificationSource>,
     /// Where they go.
     pub publishing: Publishing,
-    /// Which have not ended; it must be among the observers of outcomes.
+    /// The rows that have not ended; it must be among the observers of outcomes.
     pub unended: Arc<Unended>,
     /// What is on its way to delivery.
     pub in_transit: Arc<InTransit>,
-    /// What they are judged against.
+    /// The limits that drafts must respect.
     pub bounds: DraftBounds,
     /// Cancelled when the node stops: nothing more is taken then.
     pub stopping: CancellationToken,
@@ -51,7 +51,7 @@ pub struct ConsumerParts {
     pub stopped: CancellationToken,
 }
 
-/// What can be seen of a consumer from outside.
+/// Figures of a consumer, for metrics.
 #[derive(Debug, Default)]
 pub struct ConsumerState {
     backlog: Mutex<Option<Backlog>>,
@@ -101,7 +101,7 @@ impl Consumer {
                     }
                 }
                 Ok(None) => {}
-                // The same reason is said once.
+                // Each reason is logged once.
                 Err(error) => {
                     let reason = error.to_string();
                     if reason != complaint {
@@ -200,7 +200,7 @@ impl Consumer {
         Ok(())
     }
 
-    /// Waits until there may be rows, and forgets meanwhile what has ended.
+    /// Waits until there may be rows. Deletes ended rows while it waits.
     async fn idle(&self, fence: Fence) -> Result<(), SourceError> {
         let written = self.parts.source.written(LOOK_EVERY);
         tokio::pin!(written);
@@ -232,8 +232,8 @@ impl Consumer {
         Ok(())
     }
 
-    /// The node stops: what ends until delivery has stopped is forgotten. The rest stays accepted, for the next
-    /// consumer.
+    /// The node is stopping: rows that end before delivery has
+    /// stopped are deleted. The rest stays accepted, for the next consumer.
     async fn wind_up(&self, fence: Fence) -> Result<(), SourceError> {
         while !self.parts.stopped.is_cancelled() {
             tokio::select! {

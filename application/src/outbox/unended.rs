@@ -56,7 +56,7 @@ impl Unended {
         }
     }
 
-    /// The notification was not published: this row of it is not one of these any more.
+    /// The notification was not published: removes this row.
     pub(super) fn take_back(&self, id: NotificationId, place: u64) {
         let mut rows = self.rows();
         if let Some(places) = rows.places.get_mut(&id) {
@@ -77,14 +77,14 @@ impl Unended {
         }
     }
 
-    /// Takes at most so many of the rows that can be forgotten.
+    /// Takes at most `limit` of the rows that can be forgotten.
     pub(super) fn take_ended(&self, limit: usize) -> Vec<u64> {
         let mut rows = self.rows();
         let keep = rows.ended.len().saturating_sub(limit);
         rows.ended.split_off(keep)
     }
 
-    /// They could not be forgotten: later.
+    /// Deleting them failed; try again later.
     pub(super) fn put_back(&self, places: Vec<u64>) {
         self.rows().ended.extend(places);
     }

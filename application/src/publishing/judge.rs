@@ -38,7 +38,7 @@ impl DraftBounds {
         }
     }
 
-    /// A number of seconds; `None` for what is no whole number.
+    /// A number of seconds; `None` if it is not a whole number.
     pub fn ttl(self, seconds: Option<u64>) -> Result<Ttl, String> {
         let ttl = seconds.and_then(|s| Ttl::new(Duration::from_secs(s)));
         ttl.filter(|ttl| *ttl <= self.max_ttl).ok_or_else(|| {

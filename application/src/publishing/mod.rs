@@ -138,7 +138,7 @@ impl Publishing {
     }
 
     /// As [`publish`](Self::publish), for a draft that is this old already: its TTL counts from its beginning. One
-    /// that is too old ends at once, as the rule of its kind says of those whose TTL ends.
+    /// that is too old ends at once, as `on_expiry` of its kind says.
     pub async fn publish_late(&self, draft: Draft, age: Duration) -> Published {
         let PublishingParts { delivery, records, clock, ids, .. } = &self.parts;
         let id = draft.id.unwrap_or_else(|| NotificationId::new(ids.next()));
@@ -251,7 +251,7 @@ impl Publishing {
     }
 }
 
-/// A TTL that is over when a draft is so old.
+/// A TTL that has already ended for a draft of this age.
 const OVER: Ttl = Ttl::from_secs(1);
 /// 'Now or never' allows this long for the way here.
 const ON_ITS_WAY: Duration = Duration::from_secs(10);

@@ -33,7 +33,7 @@ fn away<T>() -> Result<T, StoreError> {
 #[tokio::test(start_paused = true)]
 async fn between_two_attempts_to_promote_it_is_taken_out_of_both_places() {
     let mut inbox = MockInbox::new();
-    // The first attempt writes it and fails all the same. A second one would write it again.
+    // The first attempt writes it and still reports a failure. A second one would write it again.
     inbox.expect_add().times(1).returning(|_, _| away());
     inbox.expect_remove().times(1).returning(|id| {
         let notification = Notification { id, ..popup(1, &virtual_clock()) };

@@ -75,7 +75,7 @@ pub enum SourceError {
     /// is unknown.
     #[error("the outbox is unavailable: {0}")]
     Unavailable(String),
-    /// It is not what this program can work with: somebody must do what the text says.
+    /// It is not what this program can work with: an operator must do what the text says.
     #[error("{0}")]
     Unusable(String),
 }
@@ -89,7 +89,7 @@ pub struct Written {
     pub age: Duration,
     /// Its id.
     pub id: Option<NotificationId>,
-    /// Whom it is for.
+    /// The recipient.
     pub user_id: Option<String>,
     /// What happened.
     pub kind: Option<String>,

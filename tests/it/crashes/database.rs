@@ -18,7 +18,7 @@ async fn kill_9_of_the_database_loses_nothing_that_was_accepted() {
     if std::env::var_os("TEST_DATABASE_URL").is_some() {
         return;
     }
-    // Of its own, as the others would suffer. What was accepted must be on the disk.
+    // Its own server, so that other tests are not affected. What was accepted must be on the disk.
     let postgres = Postgres::start(Durability::Durable).await;
     let url = postgres.database().await;
     let door = door(&url).await;

@@ -69,7 +69,7 @@ async fn kill_9_of_postgresql_loses_nothing() {
     if std::env::var_os("TEST_DATABASE_URL").is_some() {
         return;
     }
-    // Of its own, as the others would suffer. What a call has committed must be on the disk.
+    // Its own server, so that other tests are not affected. What a call has committed must be on the disk.
     let postgres = Postgres::start(Durability::Durable).await;
     let url = postgres.database().await;
     let installed = Doorstep::new(&["outbox", "install", "--url", &url]).run().await;

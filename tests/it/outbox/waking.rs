@@ -36,7 +36,7 @@ async fn notify_is_proved_and_its_loss_noticed() {
     let shop = Shop::open().await;
     let mut door = shop.door().await;
     door.server.logged("the outbox wakes this node by NOTIFY", 1).await;
-    // The server ends the session that listens; what is written while nobody listens is found all the same.
+    // The server ends the session that listens; what is written while nobody listens is found anyway.
     shop.change(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
          WHERE datname = current_database() AND query LIKE 'LISTEN%'",

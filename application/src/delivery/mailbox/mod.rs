@@ -5,7 +5,7 @@
 //!
 //! | file | contents |
 //! | --- | --- |
-//! | `mod` | the events but for those of a flush |
+//! | `mod` | all events except those of a flush |
 //! | `flush` | emptying a mailbox, push by push |
 //! | `rules` | when an entry is superseded, when a mailbox is full, which entries are offered again |
 //! | `entry`, `lists` | one entry; the links and tables of all entries |

@@ -41,7 +41,7 @@ impl Mailroom {
             let entry = &self.entries[index as usize];
             let next = entry.next;
             if entry.kept.is_none() && (topic.is_none() || entry.topic.as_ref() == topic) {
-                // The mailbox is closed with its last entry, and there is no next one then.
+                // Removing the last entry closes the mailbox, so there is no next entry.
                 taken.push(self.take_back(index));
             }
             index = next;
