@@ -1,5 +1,7 @@
 //! The webhook of the real binary: outcomes arrive, and a receiver that hangs delays nothing.
 
+use std::collections::{HashMap, HashSet};
+
 use axum::Router;
 use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode};
@@ -10,6 +12,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use super::{BARE, Door};
+use doorstep_tests::server::{Doorstep, SqliteFile};
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
@@ -66,6 +69,55 @@ async fn outcomes_arrive_signed() {
         panic!("{message}")
     };
     assert_eq!((&ended["id"], &ended["outcome"]), (&answers[0]["id"], &json!("expired")));
+}
+
+/// The recipe 'last resort' of docs/backends.md: a mail for what is reported as `expired` or `promoted`, and only for that.
+#[tokio::test]
+async fn what_was_acknowledged_is_never_reported_as_not_seen() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (database, url) =
+        (SqliteFile::new(), format!("http://{}/hook", listener.local_addr().unwrap()));
+    let file = format!(
+        "[trading]\nenabled = false\n[delivery.kinds.kept]\non_expiry = \"inbox\"\n\
+         [webhook]\nurl = {url:?}\nsecret = {SECRET:?}"
+    );
+    let door = Door::of(Doorstep::serve(&database.url()), &file).await;
+    let (sender, mut received) = mpsc::unbounded_channel();
+    let hook = post(async move |body: Bytes| sender.send(body).unwrap());
+    tokio::spawn(async move {
+        axum::serve(listener, Router::new().route("/hook", hook)).await.unwrap();
+    });
+    // Ada acknowledges every second one, at once; the others stay in flight until their end. Bob never comes.
+    let mut ada = door.user("ada").connect("doorstep.v1").await;
+    let one = |n: usize| {
+        let (user, kind) = (["ada", "bob"][n / 2 % 2], ["news", "kept"][n % 2]);
+        json!({"user_id": user, "kind": kind, "payload": n, "ttl": 5})
+    };
+    let sent = door.backend.publish(&(0..80).map(one).collect()).await;
+    let mut acknowledged = HashSet::new();
+    for n in 0..40 {
+        let frame = ada.notification().await;
+        if n % 4 < 2 {
+            ada.acknowledge(&frame).await;
+            acknowledged.insert(frame["id"].as_str().unwrap().to_owned());
+        }
+    }
+    let mut outcomes = HashMap::new();
+    while outcomes.len() < sent.len() {
+        let message: Value = serde_json::from_slice(&received.recv().await.unwrap()).unwrap();
+        for ended in message["data"]["notifications"].as_array().unwrap() {
+            let (id, outcome) = (&ended["id"], ended["outcome"].as_str().unwrap().to_owned());
+            let earlier = outcomes.insert(id.as_str().unwrap().to_owned(), outcome);
+            assert_eq!(earlier, None, "one outcome each");
+        }
+    }
+    for (n, sent) in sent.iter().enumerate() {
+        let id = sent["id"].as_str().unwrap();
+        let not_seen = ["expired", "promoted"][n % 2];
+        let expected = if acknowledged.contains(id) { "delivered" } else { not_seen };
+        assert_eq!(outcomes[id], expected, "{n}");
+    }
+    assert_eq!(acknowledged.len(), 20);
 }
 
 #[tokio::test]
