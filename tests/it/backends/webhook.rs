@@ -181,7 +181,7 @@ async fn invalid_webhook_settings_exit_with_2() {
     for (url, secret) in
         [("ftp://example.com", SECRET), ("http://example.com", "s3cret"), ("", SECRET)]
     {
-        let call = doorstep_tests::server::Doorstep::new(&["--listen", "127.0.0.1:0"])
+        let call = Doorstep::new(&["--listen", "127.0.0.1:0"])
             .file("doorstep.toml", BARE)
             .env("DOORSTEP_WEBHOOK__URL", url)
             .env("DOORSTEP_WEBHOOK__SECRET", secret);

@@ -5,8 +5,9 @@ use std::process::Command;
 
 use doorstep_adapters::sql::connect;
 use doorstep_domain::ports::{Handover, Readiness};
+use doorstep_tests::client::PASSWORD;
 use doorstep_tests::postgres::Postgres;
-use doorstep_tests::server::SqliteFile;
+use doorstep_tests::server::{Doorstep, Server, SqliteFile};
 use doorstep_tests::small_disk::SmallDisk;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection};
 
@@ -54,6 +55,43 @@ async fn a_disk_that_was_full_is_written_to_again() {
     assert_eq!(finished.code, Some(1), "{}", finished.stderr);
     let said = "doorstep: 2007 notifications were lost: the store did not take them";
     assert!(finished.stderr.contains(said), "{}", finished.stderr);
+}
+
+/// Registers, or signs in, and returns the status.
+async fn enter(server: &Server, path: &str, username: &str) -> u16 {
+    let body = serde_json::json!({"username": username, "password": PASSWORD});
+    let request = reqwest::Client::new().post(format!("{}{path}", server.url())).json(&body);
+    request.send().await.unwrap().status().as_u16()
+}
+
+#[tokio::test]
+async fn after_a_full_disk_users_register_and_sign_in_again() {
+    let Some(disk) = SmallDisk::mount(4 * 1024) else {
+        eprintln!("not allowed to mount: not tried with users");
+        return;
+    };
+    let database = format!("sqlite://{}/doorstep.db", disk.path().display());
+    let server = Doorstep::serve(&database)
+        .env("DOORSTEP_DEMO__ENABLED", "false")
+        .env("DOORSTEP_LIMITS__SIGN_INS_PER_SECOND", "0")
+        .start()
+        .await;
+    assert_eq!(enter(&server, "/v1/users", "ada").await, 201);
+    disk.fill();
+    // Until the free pages of the file are used up.
+    for path in ["/v1/users", "/v1/sessions"] {
+        let (mut status, mut n) = (201, 0);
+        while status == 201 {
+            let name = if path == "/v1/users" { format!("user-{n}") } else { "ada".to_owned() };
+            (status, n) = (enter(&server, path, &name).await, n + 1);
+        }
+        assert_eq!(status, 503, "{path}");
+    }
+    assert_eq!(readiness(&server).await, 503);
+    disk.free();
+    until_ready(&server).await;
+    assert_eq!(enter(&server, "/v1/sessions", "ada").await, 201);
+    assert_eq!(enter(&server, "/v1/users", "bob").await, 201);
 }
 
 /// The limit on a file's size raises a signal that would end the process; SQLite must get an I/O error instead.
