@@ -48,8 +48,14 @@ const DEFAULTS = {
   tabs: true,
 };
 
-/** How many ids are remembered, and how many notifications are held. By default the server holds 100 per user. */
-const REMEMBERED = 500;
+/**
+ * How many ids are remembered here. A burst may be as large as a server lets wait for one user, and what a slow page has
+ * not acknowledged yet is pushed again, so an id may come again that far behind.
+ */
+const REMEMBERED = 60_000;
+/** How many ids are stored for other tabs, and for after a reload. */
+const STORED = 500;
+/** How many notifications without a listener are held. By default the server lets 100 per user wait. */
 const HELD = 100;
 /** Nothing is held for longer, because the server pushes again what was not acknowledged for this long. */
 const HELD_MS = 10_000;
@@ -599,7 +605,7 @@ class Seen {
 
   #store(id) {
     try {
-      storage().setItem(STORAGE_KEY, JSON.stringify([...this.#stored(), id].slice(-REMEMBERED)));
+      storage().setItem(STORAGE_KEY, JSON.stringify([...this.#stored(), id].slice(-STORED)));
     } catch {
       // The storage is full or forbidden. This tab still remembers the id.
     }

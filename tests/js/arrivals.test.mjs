@@ -273,3 +273,16 @@ test("a notification retracted before it was shown is not shown; otherwise the p
   assert.deepEqual(retracted, expected.map(([id, isDropped]) => ({ id, reason: "recalled", isDropped })));
   door.close();
 });
+
+test("what is pushed again far behind in a burst is not shown again", async () => {
+  const { door, socket, acks } = await opened();
+  const shown = collect(door, "welcome");
+  const ids = Array.from({ length: 2000 }, (_, n) => `n${n}`);
+  for (const id of ids) socket.push(frame(id));
+  await quiet();
+  assert.deepEqual(shown, ids);
+  socket.push(frame("n0"));
+  await quiet();
+  assert.deepEqual([shown.length, acks().length], [2000, 2001]);
+  door.close();
+});
