@@ -37,7 +37,7 @@ export const touched = () => tabs?.postMessage("touched");
 /** Calls this when another tab has changed something. */
 export const onTouched = (listener) => tabs?.addEventListener("message", () => listener());
 
-// Another tab signed out, or in as somebody else.
+// Another tab signed out, or signed in as another user.
 addEventListener("storage", ({ key }) => key === KEY && ended.dispatchEvent(new Event("changed")));
 
 export async function call(method, path, body, headers = {}) {

@@ -77,6 +77,16 @@ impl PostgresOutbox {
         }
     }
 
+    /// Runs a query about what is taken back, while no consumer moves rows.
+    async fn find(&self, query: String, which: &Withdrawal) -> Result<Vec<Written>, OutboxError> {
+        let mut transaction = self.withdrawals.begin_alone().await?;
+        let query = withdrawal::bind(sqlx::query(AssertSqlSafe(query)), which);
+        let rows =
+            within(async { Ok(query.fetch_all(&mut transaction.connection).await?) }).await?;
+        transaction.commit().await?;
+        read_all(&rows)
+    }
+
     fn unseen(&self) -> MutexGuard<'_, (Unseen, Instant)> {
         self.unseen.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -247,12 +257,7 @@ impl NotificationSource for PostgresOutbox {
                  (SELECT seq FROM doorstep.outbox WHERE {matches} LIMIT {limit}) RETURNING *) \
              SELECT {columns} FROM gone"
         );
-        let mut transaction = self.withdrawals.begin_alone().await?;
-        let query = withdrawal::bind(sqlx::query(AssertSqlSafe(delete)), which);
-        let rows =
-            within(async { Ok(query.fetch_all(&mut transaction.connection).await?) }).await?;
-        transaction.commit().await?;
-        Ok(read_all(&rows)?)
+        Ok(self.find(delete, which).await?)
     }
 
     async fn accepted_of(
@@ -266,12 +271,7 @@ impl NotificationSource for PostgresOutbox {
             "SELECT {columns} FROM (SELECT * FROM doorstep.accepted WHERE {matches} \
              AND seq > {after} LIMIT {limit}) r"
         );
-        let mut transaction = self.withdrawals.begin_alone().await?;
-        let query = withdrawal::bind(sqlx::query(AssertSqlSafe(select)), which);
-        let rows =
-            within(async { Ok(query.fetch_all(&mut transaction.connection).await?) }).await?;
-        transaction.commit().await?;
-        Ok(read_all(&rows)?)
+        Ok(self.find(select, which).await?)
     }
 
     async fn written(&self, at_most: Duration) {

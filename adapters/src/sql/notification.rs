@@ -15,15 +15,15 @@ use super::text;
 /// The columns that [`read`] expects first, in this order.
 pub(super) const COLUMNS: &str = "id, user_id, kind, topic, payload, created_at, ttl";
 
-/// Adds the notifications to the table in this order; existing rows are not changed. `beside` is an additional
+/// Adds the notifications to the table in this order; existing rows are not changed. `extra` is an additional
 /// column, which gets the same value in each row.
 pub(super) async fn insert(
     transaction: &mut Write,
     table: &'static str,
-    beside: Option<(&'static str, &'static str)>,
+    extra: Option<(&'static str, &'static str)>,
     notifications: &[Notification],
 ) -> Result<(), StoreError> {
-    let (more, columns) = match beside {
+    let (more, columns) = match extra {
         Some((column, _)) => (format!(", {column}"), 8),
         None => (String::new(), 7),
     };
@@ -42,7 +42,7 @@ pub(super) async fn insert(
                 .bind(n.payload.as_str())
                 .bind(n.created_at.as_micros())
                 .bind(n.ttl.map(|ttl| i64::from(ttl.as_millis())));
-            if let Some((_, value)) = beside {
+            if let Some((_, value)) = extra {
                 query = query.bind(value);
             }
         }

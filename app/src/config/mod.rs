@@ -268,7 +268,7 @@ impl Config {
         wanted && self.inbox.enabled
     }
 
-    /// Who may see the demonstration.
+    /// Whether users may see the demonstration.
     pub(crate) fn demo_reach(&self) -> Reach {
         match self.demo.enabled {
             DemoEnabled::Auto => Reach::ThisMachine,

@@ -20,7 +20,7 @@ pub(super) struct Poll {
     /// The notifications that wait, oldest first per user, so that a full mailbox can drop its oldest.
     /// **The caller that takes a notification out ends it.**
     waiting: Mutex<HashMap<UserId, VecDeque<Arc<Notification>>>>,
-    /// Those of them that were handed to the pusher, which may have handed them to a connection.
+    /// The waiting notifications that were handed to the pusher, which may have handed them to a connection.
     tried: Mutex<HashSet<NotificationId>>,
 }
 
@@ -36,10 +36,11 @@ impl Poll {
         rule: &Rule,
     ) -> Result<Acceptance, Refused> {
         n.ttl.get_or_insert(rule.ttl);
+        let is_full = self.waiting_for(&n.user_id) >= rule.max_per_user;
+        // Asked before it has a place: the caller may give up.
+        let is_open = is_full && self.cx.is_reading(&n.user_id).await;
         self.cx.admit(&n)?;
         let n = Arc::new(n);
-        let is_full = self.waiting_for(&n.user_id) >= rule.max_per_user;
-        let is_open = is_full && self.cx.is_reading(&n.user_id).await;
         let gone = {
             let mut waiting = self.waiting.lock();
             let queue = waiting.entry(n.user_id.clone()).or_default();

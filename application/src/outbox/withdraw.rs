@@ -97,11 +97,9 @@ impl Withdrawals {
     }
 }
 
-/// A row without a user or a kind is no notification, and has no outcome.
+/// A row without a valid user or kind is no notification: it is taken back, and has no outcome.
 fn unsent(row: Written, pushed: bool) -> Option<Unsent> {
-    let whom = match (row.user_id?.parse(), row.kind?.parse()) {
-        (Ok(user_id), Ok(kind)) => Some((user_id, kind)),
-        _ => None,
-    };
+    let user_id = row.user_id.and_then(|user_id| user_id.parse().ok());
+    let whom = user_id.zip(row.kind.and_then(|kind| kind.parse().ok()));
     Some(Unsent { id: row.id?, whom, age: row.age, pushed })
 }

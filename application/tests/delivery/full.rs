@@ -273,3 +273,38 @@ impl Pusher for Unbounded {
         Ok(Pushed::InFlight)
     }
 }
+
+/// A user who is away, and whose registry does not say whether they read.
+struct Silent;
+
+#[async_trait]
+impl Presence for Silent {
+    async fn is_online(&self, _: &UserId) -> bool {
+        false
+    }
+
+    async fn is_reading(&self, _: &UserId) -> bool {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sender_who_gives_up_at_a_full_mailbox_takes_no_place_of_the_node() {
+    for strategy in [Strategy::Wake, Strategy::Poll] {
+        let clock = virtual_clock();
+        let rule = Rule { policy: Policy::Deferred(strategy), max_per_user: 2, ..Rule::default() };
+        let pusher = Arc::new(Unbounded::default());
+        let delivery = Delivery::builder(Arc::new(Silent), pusher, clock.clone())
+            .rules(Rules { default: rule, ..Rules::default() })
+            .limits(Limits { max_pending: 3, ..Limits::default() })
+            .start()
+            .unwrap();
+        for n in 0..2 {
+            drop(delivery.send(popup(n, &clock)).await.unwrap());
+        }
+        let waits = delivery.send(popup(2, &clock));
+        assert!(tokio::time::timeout(Duration::from_secs(1), waits).await.is_err());
+        let for_bob = Notification { user_id: "bob".parse().unwrap(), ..popup(3, &clock) };
+        assert!(delivery.send(for_bob).await.is_ok(), "{strategy:?}");
+    }
+}

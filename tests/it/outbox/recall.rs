@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use doorstep_tests::freezing_proxy::FreezingProxy;
 use serde_json::json;
+use sqlx::Connection as _;
 
 use super::{Shop, call, publish};
 use crate::backends::{BARE, Door};
@@ -47,7 +48,10 @@ async fn what_waits_in_the_outbox_is_removed_and_its_outcome_told_like_any_other
     assert_eq!(door.backend.state(&wrong).await["state"], "recalled");
     door.server.logged(&format!("notification={wrong}"), 1).await;
     assert_eq!(shop.number("SELECT count(*) FROM doorstep.outbox").await, 1);
-    // What is not committed does not exist yet.
+    // One that would be put aside can be taken back too.
+    let bad = call(&mut backend, "NULL, 'order.shipped', '1'").await;
+    assert_eq!(recall(&door, &bad).await, NEVER_PUSHED);
+    // What nobody wrote is unknown.
     let (status, _) =
         door.backend.delete("/v1/notifications/01890000-0000-7000-8000-000000000000").await;
     assert_eq!(status, 404);
@@ -82,10 +86,13 @@ async fn what_the_node_has_read_and_has_no_room_for_is_taken_back_too() {
     let shop = Shop::open().await;
     let mut door = shop.door_with(SMALL).await;
     let mut backend = shop.backend().await;
+    // In one transaction, so that the node reads all of them at once.
+    let mut transaction = backend.begin().await.unwrap();
     let mut ids = Vec::new();
     for n in 0..4 {
-        ids.push(publish(&mut backend, "ada", n).await);
+        ids.push(publish(&mut transaction, "ada", n).await);
     }
+    transaction.commit().await.unwrap();
     door.server.logged("the node takes nothing", 1).await;
     shop.until_none("SELECT count(*) FROM doorstep.outbox").await;
     for id in [&ids[2], &ids[1], &ids[0]] {

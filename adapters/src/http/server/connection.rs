@@ -75,7 +75,7 @@ impl HttpConnection {
     }
 }
 
-/// Answers one connection's requests.
+/// Serves the requests of one connection.
 #[derive(Clone)]
 pub(super) struct Service {
     pub(super) routes: Router,

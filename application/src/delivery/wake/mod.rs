@@ -86,7 +86,10 @@ impl Wake {
             Ok(()) => return Ok(self.flush_and_look(&user, id)),
             Err(n) => n,
         };
+        // Gives its place back while it waits, because the caller may give up.
+        self.cx.capacity.leave(&n.kind, n.payload.as_str().len());
         let bound = if self.cx.is_reading(&user).await { Bound::Open } else { Bound::Enforce };
+        self.cx.admit(&n)?;
         match self.put_in(n, rule, bound) {
             Ok(()) => Ok(self.flush_and_look(&user, id)),
             Err(n) => {
