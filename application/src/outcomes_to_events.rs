@@ -8,8 +8,8 @@ use doorstep_domain::{DomainEvent, Ended};
 
 /// Raises [`DomainEvent::NotificationEnded`] for every notification that a delivery ends.
 ///
-/// Delivery waits for it while a handler's queue is full. Therefore a handler of these events must not wait for a
-/// delivery: the two would wait for each other.
+/// It waits while a handler's queue is full; delivery and the other observers do not. A handler of these events must
+/// not wait until a notification is accepted: see [`Outcomes`].
 pub struct OutcomeAnnouncer(Arc<dyn EventPublisher>);
 
 impl OutcomeAnnouncer {

@@ -90,8 +90,7 @@ impl Core {
         if let Some(handover) = handover {
             delivery = delivery.handover(handover);
         }
-        // Every observer is told of an end at once. `OutcomeAnnouncer` is last, because only it may wait, for a full queue of the
-        // bus.
+        // No observer waits for another. Only `OutcomeAnnouncer` is ever behind, when a queue of the bus is full.
         let observers = [metrics.outcomes()].into_iter().chain(parts.observers);
         let observers =
             observers.chain([Arc::new(OutcomeAnnouncer::new(events.clone())) as Arc<_>]);

@@ -177,7 +177,7 @@ impl Claimer {
                 }
             }
         }
-        self.cx.tell(ended).await;
+        self.cx.tell(ended);
         self.give_back(&back).await;
         back.is_empty()
     }
@@ -199,7 +199,7 @@ impl Claimer {
             }
         }
         let end = |n| self.cx.endings.end(n, Outcome::Dropped);
-        self.cx.tell(back.iter().map(end).collect()).await;
+        self.cx.tell(back.iter().map(end).collect());
     }
 
     /// Checks the store and handles what it holds, until the node stops.
@@ -278,7 +278,7 @@ impl Claimer {
                     }
                 }
             }
-            self.cx.tell(ended).await;
+            self.cx.tell(ended);
             self.give_back(&back).await;
             if count < BATCH {
                 break;

@@ -133,20 +133,11 @@ impl Context {
 
     /// Ends a notification that was not accepted.
     pub(super) fn reject(self: &Arc<Self>, n: &Notification) {
-        self.tell_later(vec![self.endings.end(n, Outcome::Rejected)]);
+        self.tell(vec![self.endings.end(n, Outcome::Rejected)]);
     }
 
     /// Tells the observers; the caller does not wait for them.
-    pub(super) fn tell_later(self: &Arc<Self>, ended: Vec<Ended>) {
-        if ended.is_empty() || !self.endings.has_observers() {
-            return;
-        }
-        let this = self.clone();
-        self.tasks.now_or_later(async move { this.tell(ended).await });
-    }
-
-    /// Tells the observers, and waits for them.
-    pub(super) async fn tell(&self, ended: Vec<Ended>) {
-        self.endings.tell(ended, &self.tasks).await;
+    pub(super) fn tell(self: &Arc<Self>, ended: Vec<Ended>) {
+        self.endings.tell(ended, self);
     }
 }

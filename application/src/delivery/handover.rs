@@ -68,7 +68,7 @@ impl Delivery {
         self.cx.tasks.stop().cancel();
         if tokio::time::timeout(patience / 5, self.cx.tasks.ended()).await.is_err() {
             tracing::warn!(
-                "some pushes did not finish in time; their notifications are handed over"
+                "some pushes or observers did not finish in time; what is in flight is handed over"
             );
         }
         if let Some(claimer) = &self.claimer {
@@ -96,6 +96,11 @@ impl Delivery {
             }
         }
         self.cx.endings.receipts.close();
+        if self.cx.endings.is_behind()
+            && tokio::time::timeout_at(deadline, self.cx.tasks.ended()).await.is_err()
+        {
+            tracing::warn!("an observer did not take all outcomes before the stop");
+        }
         if stopped.dropped > 0 {
             tracing::error!(
                 dropped = stopped.dropped,
@@ -131,11 +136,7 @@ impl Delivery {
             } else {
                 stopped.dropped += batch.len();
                 let end = |n| self.cx.endings.end(n, Outcome::Dropped);
-                let ended = batch.iter().map(end).collect();
-                let told = tokio::time::timeout_at(deadline, self.cx.tell(ended)).await;
-                if told.is_err() {
-                    tracing::warn!("an observer did not take all outcomes before the stop");
-                }
+                self.cx.tell(batch.iter().map(end).collect());
             }
         }
     }

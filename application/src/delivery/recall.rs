@@ -56,7 +56,7 @@ impl Delivery {
         let Some((n, outcome)) = self.wake.recall_promotion(id).await? else { return Ok(None) };
         let ended = self.cx.endings.end(&n, outcome);
         self.cx.retract(&n.user_id, id).await;
-        self.cx.tell(vec![ended]).await;
+        self.cx.tell(vec![ended]);
         self.wake.flush_later(&n.user_id);
         Ok(Some(outcome))
     }
@@ -173,6 +173,6 @@ impl Delivery {
                 self.cx.retract(&n.user_id, n.id).await;
             }
         }
-        self.cx.tell(ended).await;
+        self.cx.tell(ended);
     }
 }

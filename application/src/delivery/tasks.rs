@@ -63,15 +63,23 @@ impl Tasks {
     /// needs no task, and no caller waits for another user's socket. Returns true if the work is done.
     pub(super) fn now_or_later(&self, work: impl Future<Output = ()> + Send + 'static) -> bool {
         let mut work: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(work);
-        // The caller's thread may have no runtime, and timers need one.
-        let entered = self.runtime.as_ref().map(Handle::enter);
-        // This first poll needs no waker, because the task that takes over polls again.
-        let done = work.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
-        drop(entered);
+        let done = self.is_done_at_once(&mut work);
         if !done {
             self.spawn(work);
         }
         done
+    }
+
+    /// Runs the work on the caller's stack until it has to wait. Returns true if it is done; if not, it must be
+    /// spawned.
+    pub(super) fn is_done_at_once(
+        &self,
+        work: &mut Pin<Box<dyn Future<Output = ()> + Send>>,
+    ) -> bool {
+        // The caller's thread may have no runtime, and timers need one.
+        let _entered = self.runtime.as_ref().map(Handle::enter);
+        // This first poll needs no waker, because the task that takes over polls again.
+        work.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready()
     }
 
     /// Runs a loop until it returns; restarts it after a panic.

@@ -7,6 +7,7 @@ mod deferred;
 mod embedded;
 mod full;
 mod late_page;
+mod observers;
 mod recall;
 mod recall_on_the_way;
 mod support;

@@ -8,7 +8,8 @@ use crate::Ended;
 pub trait Outcomes: Send + Sync {
     /// These notifications have ended, each exactly once. The list is never empty.
     ///
-    /// An implementation may wait, which slows delivery down instead of losing outcomes, but **it must not wait for
-    /// a delivery**.
+    /// An implementation may wait. That delays neither delivery nor other observers: later ends queue up for this one,
+    /// and each keeps a place of the node until it is told. So **an implementation must not wait until something is
+    /// accepted**: the node may be full of ends that wait for it.
     async fn ended(&self, ended: Vec<Ended>);
 }

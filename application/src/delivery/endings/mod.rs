@@ -1,19 +1,18 @@
 //! The one place where a notification ends: it updates the receipt and the counter, writes the log line, and
 //! tells the observers.
 
+mod observer;
 mod receipt;
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use doorstep_domain::ports::{Clock, Outcomes};
 use doorstep_domain::{Ended, Notification, Outcome};
-use futures_util::FutureExt;
-use futures_util::future::join_all;
 
-use super::tasks::Tasks;
+use super::context::Context;
 
+use self::observer::Observer;
 use self::receipt::Receipts;
 pub use self::receipt::{Acceptance, Receipt};
 
@@ -21,12 +20,13 @@ pub use self::receipt::{Acceptance, Receipt};
 pub(super) struct Endings {
     pub(super) receipts: Arc<Receipts>,
     counters: [AtomicU64; Outcome::ALL.len()],
-    observers: Vec<Arc<dyn Outcomes>>,
+    observers: Vec<Arc<Observer>>,
     clock: Arc<dyn Clock>,
 }
 
 impl Endings {
     pub(super) fn new(observers: Vec<Arc<dyn Outcomes>>, clock: Arc<dyn Clock>) -> Self {
+        let observers = observers.into_iter().map(Observer::new).collect();
         Self { receipts: Receipts::new(), counters: Default::default(), observers, clock }
     }
 
@@ -48,20 +48,21 @@ impl Endings {
         Ended { id: n.id, user_id, kind, outcome, at, waited }
     }
 
-    /// Tells the observers concurrently, and waits for the slowest. No observer delays another, and one that
-    /// panics counts as told.
-    pub(super) async fn tell(&self, ended: Vec<Ended>, tasks: &Tasks) {
+    /// Tells every observer; waits for none of them.
+    pub(super) fn tell(&self, ended: Vec<Ended>, cx: &Arc<Context>) {
         if ended.is_empty() {
             return;
         }
         let Some((last, others)) = self.observers.split_last() else { return };
-        if others.is_empty() {
-            return tell_one(last, ended, tasks).await;
+        for other in others {
+            other.tell(ended.clone(), cx);
         }
-        let mut all: Vec<_> =
-            others.iter().map(|other| tell_one(other, ended.clone(), tasks)).collect();
-        all.push(tell_one(last, ended, tasks));
-        join_all(all).await;
+        last.tell(ended, cx);
+    }
+
+    /// Whether an observer has not been told of every end yet.
+    pub(super) fn is_behind(&self) -> bool {
+        self.observers.iter().any(|observer| observer.is_behind())
     }
 
     /// Whether there is an observer.
@@ -72,12 +73,5 @@ impl Endings {
     /// How many notifications have ended with this outcome.
     pub(super) fn count(&self, outcome: Outcome) -> u64 {
         self.counters[outcome as usize].load(Relaxed)
-    }
-}
-
-async fn tell_one(observer: &Arc<dyn Outcomes>, ended: Vec<Ended>, tasks: &Tasks) {
-    let telling = AssertUnwindSafe(async { observer.ended(ended).await });
-    if telling.catch_unwind().await.is_err() {
-        tasks.panicked("observer of outcomes");
     }
 }

@@ -141,7 +141,7 @@ async fn run(mut hold: Hold) {
         // When the mailroom says to stop, it has already taken the hold back.
         hold.given_back = !go_on;
         // Told before the next push, which may be slow.
-        wake.cx.tell(ended).await;
+        wake.cx.tell(ended);
         if !go_on {
             return;
         }

@@ -120,7 +120,7 @@ impl Wake {
             if batch.is_empty() {
                 break;
             }
-            self.promoted(&batch).await;
+            self.promoted(&batch);
         }
         loop {
             let batch = first(&queues.to_mark);
@@ -182,7 +182,7 @@ impl Wake {
                     ended.push(self.cx.endings.end(n, Outcome::Delivered));
                 }
             }
-            self.cx.tell(ended).await;
+            self.cx.tell(ended);
             self.flush_later(user);
             if which != Which::All || fresh.len() < BATCH {
                 return Ok(true);

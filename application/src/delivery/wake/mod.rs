@@ -116,7 +116,7 @@ impl Wake {
         match admission {
             Admission::In(gone) => {
                 let ended = gone.iter().map(|(n, outcome)| self.cx.endings.end(n, *outcome));
-                self.cx.tell_later(ended.collect());
+                self.cx.tell(ended.collect());
                 self.alarm.due_at(due);
                 Ok(())
             }
@@ -187,7 +187,7 @@ impl Wake {
         self.finish(&acked, Outcome::Delivered, &mut ended);
         if !ended.is_empty() && self.cx.endings.has_observers() {
             let this = self.clone();
-            self.cx.tasks.spawn(async move { this.cx.tell(ended).await });
+            self.cx.tasks.spawn(async move { this.cx.tell(ended) });
         }
         // Entries behind it may have waited for its retry.
         self.flush_later(user);

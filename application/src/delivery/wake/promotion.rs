@@ -40,7 +40,7 @@ impl Wake {
             let write = || self.write_promotions(queues);
             let Some(batch) = self.insist("promote what expired", write).await else { return };
             if !batch.is_empty() {
-                self.promoted(&batch).await;
+                self.promoted(&batch);
             } else if self.stopped_while(queues.promotions.bell.notified()).await {
                 return;
             }
@@ -62,7 +62,7 @@ impl Wake {
         Ok(batch)
     }
 
-    pub(super) async fn promoted(self: &Arc<Self>, batch: &[Notification]) {
+    pub(super) fn promoted(self: &Arc<Self>, batch: &[Notification]) {
         let bytes = batch.iter().map(|n| n.payload.as_str().len()).sum();
         self.cx.capacity.release(batch.len(), bytes);
         let end = |n| self.cx.endings.end(n, Outcome::Promoted);
@@ -73,7 +73,7 @@ impl Wake {
         for user in &users {
             self.look_if_online(user);
         }
-        self.cx.tell(ended).await;
+        self.cx.tell(ended);
     }
 
     /// The ids of notifications that are on their way to the inbox and match.

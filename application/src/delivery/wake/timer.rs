@@ -38,7 +38,7 @@ impl Wake {
         let now = self.cx.clock.now();
         let mut crowded = Vec::new();
         for shard in 0..self.rooms.shards() {
-            if self.end_some_of(shard, now).await {
+            if self.end_some_of(shard, now) {
                 crowded.push(shard);
             }
         }
@@ -52,7 +52,7 @@ impl Wake {
             let (this, crowded, taken) = (self.clone(), crowded.clone(), taken.clone());
             cores.spawn(async move {
                 while let Some(&shard) = crowded.get(taken.fetch_add(1, Relaxed)) {
-                    while this.end_some_of(shard, now).await {
+                    while this.end_some_of(shard, now) {
                         tokio::task::yield_now().await;
                     }
                 }
@@ -62,7 +62,7 @@ impl Wake {
     }
 
     /// Handles some of the due entries of a shard. Returns true if there may be more.
-    async fn end_some_of(self: &Arc<Self>, shard: usize, now: Timestamp) -> bool {
+    fn end_some_of(self: &Arc<Self>, shard: usize, now: Timestamp) -> bool {
         let mut due = Due::default();
         let more = self.rooms.in_shard(shard, |room| {
             let more = room.due(now, DUE_AT_ONCE, &mut due);
@@ -76,7 +76,7 @@ impl Wake {
         for user in due.flush {
             self.flush_later(&user);
         }
-        self.cx.tell(ended).await;
+        self.cx.tell(ended);
         more
     }
 }
