@@ -1,5 +1,6 @@
 //! A network before a database or a node that can hang: nothing is closed, and nothing comes through.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::str::FromStr as _;
 
@@ -14,8 +15,15 @@ use tokio::task::JoinHandle;
 #[derive(Debug)]
 pub struct FreezingProxy {
     url: String,
-    frozen: watch::Sender<bool>,
+    state: watch::Sender<State>,
     accepting: JoinHandle<()>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    frozen: bool,
+    /// The connections through which nothing comes any more, by the port that the server sees.
+    hung: BTreeSet<u16>,
 }
 
 impl FreezingProxy {
@@ -42,17 +50,20 @@ impl FreezingProxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let here: SocketAddr = listener.local_addr().expect("a bound port");
         let url = url.replacen(&to, &here.to_string(), 1);
-        let (frozen, state) = watch::channel(false);
+        let (state, seen) = watch::channel(State::default());
         let accepting = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let Ok(server) = TcpStream::connect(&to).await else { continue };
                 let ((from_client, to_client), (from_server, to_server)) =
                     (client.into_split(), server.into_split());
-                tokio::spawn(carry(from_client, to_server, state.clone()));
-                tokio::spawn(carry(from_server, to_client, state.clone()));
+                let Ok(port) = to_server.local_addr().map(|address| address.port()) else {
+                    continue;
+                };
+                tokio::spawn(carry(from_client, to_server, port, seen.clone()));
+                tokio::spawn(carry(from_server, to_client, port, seen.clone()));
             }
         });
-        Self { url, frozen, accepting }
+        Self { url, state, accepting }
     }
 
     /// The database or node, through it.
@@ -62,7 +73,14 @@ impl FreezingProxy {
 
     /// From now on, or until `false`, nothing comes through.
     pub fn freeze(&self, frozen: bool) {
-        self.frozen.send_replace(frozen);
+        self.state.send_modify(|state| state.frozen = frozen);
+    }
+
+    /// Nothing comes through one connection any more. `port` is the port from which the server sees it come.
+    pub fn hang(&self, port: u16) {
+        self.state.send_modify(|state| {
+            state.hung.insert(port);
+        });
     }
 }
 
@@ -72,11 +90,17 @@ impl Drop for FreezingProxy {
     }
 }
 
-async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut frozen: watch::Receiver<bool>) {
+async fn carry(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    port: u16,
+    mut state: watch::Receiver<State>,
+) {
     let mut buffer = vec![0; 16 * 1024];
     while let Ok(count @ 1..) = from.read(&mut buffer).await {
-        let thawed = frozen.wait_for(|frozen| !frozen).await.is_ok();
-        if !thawed || to.write_all(&buffer[..count]).await.is_err() {
+        let open =
+            state.wait_for(|state| !state.frozen && !state.hung.contains(&port)).await.is_ok();
+        if !open || to.write_all(&buffer[..count]).await.is_err() {
             return;
         }
     }

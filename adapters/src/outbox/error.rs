@@ -12,6 +12,9 @@ pub enum OutboxError {
     /// The database cannot be reached, or refused the connection.
     #[error("the outbox's database: {0}")]
     Database(String),
+    /// A statement took longer than it may.
+    #[error("the outbox's database: {0}")]
+    TooSlow(String),
     /// There is no outbox.
     #[error(
         "there is no outbox in this database: run `doorstep outbox install --url ...` as its owner"
@@ -58,6 +61,8 @@ impl From<sqlx::Error> for OutboxError {
             // Undefined table, schema, or column.
             Some("42P01" | "3F000") => Self::NotInstalled,
             Some("42501") => Self::Forbidden(said(&error)),
+            // Query canceled, here by `statement_timeout`.
+            Some("57014") => Self::TooSlow(said(&error)),
             _ => Self::Database(said(&error)),
         }
     }
@@ -66,7 +71,9 @@ impl From<sqlx::Error> for OutboxError {
 impl From<OutboxError> for SourceError {
     fn from(error: OutboxError) -> Self {
         match error {
-            OutboxError::Database(reason) => Self::Unavailable(reason),
+            OutboxError::Database(reason) | OutboxError::TooSlow(reason) => {
+                Self::Unavailable(reason)
+            }
             error => Self::Unusable(error.to_string()),
         }
     }

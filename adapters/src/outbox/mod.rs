@@ -22,6 +22,7 @@ mod lease;
 mod row;
 mod session;
 mod source;
+mod steps;
 mod unseen;
 mod wake;
 mod withdrawal;

@@ -15,7 +15,12 @@ const PATIENCE: Duration = Duration::from_secs(4);
 /// commit need not wait for the disk, because rows lost in a server crash are consumed again. The timeouts keep a
 /// hanging node from blocking the lease.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; \
-     SET LOCAL statement_timeout = '4s'; SET LOCAL lock_timeout = '3s'; \
+     SET LOCAL statement_timeout = '3s'; SET LOCAL lock_timeout = '3s'; \
+     SET LOCAL idle_in_transaction_session_timeout = '3s'";
+
+/// For reading in steps: all of them see the same snapshot, and none takes long.
+const BEGIN_STEPS: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
+     SET LOCAL statement_timeout = '1s'; SET LOCAL lock_timeout = '1s'; \
      SET LOCAL idle_in_transaction_session_timeout = '3s'";
 
 /// One connection, made when it is needed, and thrown away when anything goes wrong on it.
@@ -54,6 +59,11 @@ impl DatabaseSession {
         Ok(rows)
     }
 
+    /// Begins a transaction that only reads, in [`Transaction::step`]s.
+    pub(super) async fn begin_steps(&self) -> Result<Transaction<'_>, OutboxError> {
+        Ok(self.begin(BEGIN_STEPS).await?.0)
+    }
+
     /// As [`run`](Self::run), while this lease cannot be taken by another node. The statements must do nothing where
     /// [`holds`] is false: another node may have taken it already.
     pub(super) async fn run_under(
@@ -88,6 +98,14 @@ impl DatabaseSession {
         commit: Commit,
         statements: &str,
     ) -> Result<(Transaction<'_>, Vec<PgRow>), OutboxError> {
+        let fast = match commit {
+            Commit::Fast => "; SET LOCAL synchronous_commit = off",
+            Commit::Durable => "",
+        };
+        self.begin(&format!("{BEGIN}{fast}; {statements}")).await
+    }
+
+    async fn begin(&self, statements: &str) -> Result<(Transaction<'_>, Vec<PgRow>), OutboxError> {
         let mut home = self.idle.lock().await;
         let idle = home.take();
         let begun = within(async {
@@ -95,11 +113,7 @@ impl DatabaseSession {
                 Some(connection) => connection,
                 None => PgConnection::connect_with(&self.options).await?,
             };
-            let fast = match commit {
-                Commit::Fast => "; SET LOCAL synchronous_commit = off",
-                Commit::Durable => "",
-            };
-            let sql = AssertSqlSafe(format!("{BEGIN}{fast}; {statements}"));
+            let sql = AssertSqlSafe(statements.to_owned());
             let rows = sqlx::raw_sql(sql).fetch_all(&mut connection).await?;
             Ok((connection, rows))
         });
@@ -122,6 +136,22 @@ impl Transaction<'_> {
         within(async { Ok(sqlx::raw_sql("COMMIT").execute(&mut self.connection).await?) }).await?;
         self.keep();
         Ok(())
+    }
+
+    /// Reads something. Returns `None` if it took too long; the transaction goes on.
+    pub(super) async fn step(&mut self, query: &str) -> Result<Option<Vec<PgRow>>, OutboxError> {
+        let step = format!("SAVEPOINT step; {query}; RELEASE step");
+        let sql = sqlx::raw_sql(AssertSqlSafe(step));
+        let read = within(async { Ok(sql.fetch_all(&mut self.connection).await?) });
+        match read.await {
+            Ok(rows) => Ok(Some(rows)),
+            Err(OutboxError::TooSlow(_)) => {
+                let back = sqlx::raw_sql("ROLLBACK TO step");
+                within(async { Ok(back.execute(&mut self.connection).await?) }).await?;
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// The transaction has ended; its connection can be reused.

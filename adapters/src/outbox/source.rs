@@ -1,4 +1,6 @@
+use std::ops::RangeInclusive;
 use std::str::FromStr as _;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,6 +16,7 @@ use uuid::Uuid;
 use super::error::OutboxError;
 use super::install::{Installation, VERSION};
 use super::session::{Commit, DatabaseSession, holds, within};
+use super::steps::{self, Steps};
 use super::unseen::Unseen;
 use super::wake::{Listening, poll};
 use super::{lease, row, withdrawal};
@@ -24,6 +27,9 @@ const KEEP_REJECTED: u32 = 10_000;
 const COUNT_UP_TO: u32 = 1_000_000;
 /// How often an idle consumer looks at all sequence numbers again, in case somebody has set the sequence back.
 const LOOK_AT_ALL_EVERY: Duration = Duration::from_mins(1);
+
+/// If reading in steps takes less, one statement does.
+const ONE_STATEMENT: Duration = Duration::from_millis(500);
 
 /// The columns that move with a row between tables.
 const COLUMNS: &str = "seq, id, user_id, kind, payload, topic, ttl, policy, traceparent, called_at";
@@ -37,9 +43,13 @@ pub struct PostgresOutbox {
     lease: DatabaseSession,
     /// For what is taken back, on every node.
     withdrawals: DatabaseSession,
+    /// For the figures, which may take long.
+    figures: DatabaseSession,
     /// Tells this consumer from others.
     name: String,
     unseen: Mutex<(Unseen, Instant)>,
+    /// One statement has not been enough of late.
+    in_steps: AtomicBool,
     /// Set while this node has the lease and publishing notifies.
     listening: RwLock<Option<Listening>>,
 }
@@ -53,9 +63,11 @@ impl PostgresOutbox {
             work: DatabaseSession::new(options.clone()),
             lease: DatabaseSession::new(options.clone()),
             withdrawals: DatabaseSession::new(options.clone()),
+            figures: DatabaseSession::new(options.clone()),
             options,
             name: Uuid::now_v7().to_string(),
             unseen: Mutex::new((Unseen::everything(), Instant::now())),
+            in_steps: AtomicBool::new(false),
             listening: RwLock::new(None),
         })
     }
@@ -87,6 +99,59 @@ impl PostgresOutbox {
         read_all(&rows)
     }
 
+    /// The first rows of a table with a number in one of these ranges.
+    async fn read(
+        &self,
+        table: &str,
+        ranges: &[RangeInclusive<i64>],
+        limit: usize,
+    ) -> Result<Found, OutboxError> {
+        if !self.in_steps.load(Relaxed) {
+            match self.work.run(Commit::Fast, &first_rows(table, ranges, limit)).await {
+                Err(OutboxError::TooSlow(_)) => self.in_steps.store(true, Relaxed),
+                rows => return Found::new(rows?, limit, i64::MAX),
+            }
+            tracing::info!(
+                table,
+                "many deleted rows are kept for an old snapshot: reading the outbox in steps"
+            );
+        }
+        let begun = Instant::now();
+        let found = self.read_in_steps(table, ranges, limit).await?;
+        if begun.elapsed() < ONE_STATEMENT {
+            self.in_steps.store(false, Relaxed);
+        }
+        Ok(found)
+    }
+
+    async fn read_in_steps(
+        &self,
+        table: &str,
+        ranges: &[RangeInclusive<i64>],
+        limit: usize,
+    ) -> Result<Found, OutboxError> {
+        let first = ranges.first().map_or(0, |range| (*range.start()).max(0));
+        let mut steps = Steps::from(first);
+        let mut snapshot = self.work.begin_steps().await?;
+        let found = loop {
+            let begun = Instant::now();
+            let some = steps::within(ranges, &steps.range());
+            match snapshot.step(&first_rows(table, &some, limit)).await? {
+                Some(rows) => {
+                    let found = Found::new(rows, limit, *steps.range().end())?;
+                    // What is behind these is for the next time.
+                    if !found.rows.is_empty() || !steps.read(begun.elapsed()) {
+                        break found;
+                    }
+                }
+                None if steps.too_wide() => {}
+                None => return Err(OutboxError::TooSlow("one row takes too long".to_owned())),
+            }
+        };
+        snapshot.commit().await?;
+        Ok(found)
+    }
+
     fn unseen(&self) -> MutexGuard<'_, (Unseen, Instant)> {
         self.unseen.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -102,6 +167,44 @@ impl PostgresOutbox {
             self.unseen().0.seen(&seqs, row.try_get("by")?);
         }
         Ok(seqs)
+    }
+}
+
+fn first_rows(table: &str, ranges: &[RangeInclusive<i64>], limit: usize) -> String {
+    let columns = row::columns();
+    let (from, to): (Vec<i64>, Vec<i64>) =
+        ranges.iter().map(|range| (*range.start(), *range.end())).unzip();
+    let (from, to) = (array(&from), array(&to));
+    format!(
+        "SELECT s.oldest, r.* FROM \
+         (SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS oldest) s \
+         LEFT JOIN LATERAL (SELECT {columns} FROM (\
+             SELECT t.* FROM unnest({from}, {to}) AS unseen(first, last) \
+             CROSS JOIN LATERAL (SELECT * FROM {table} \
+                 WHERE seq BETWEEN first AND last ORDER BY seq LIMIT {limit}) t \
+             ORDER BY seq LIMIT {limit}) o) r ON true \
+         ORDER BY r.seq"
+    )
+}
+
+/// What [`first_rows`] found.
+struct Found {
+    rows: Vec<Written>,
+    /// Every transaction with a smaller id had ended in the snapshot in which they were read.
+    oldest: i64,
+    /// Nothing else was visible with a number up to this one.
+    up_to: i64,
+}
+
+impl Found {
+    /// Reads the rows of [`first_rows`], of which there are at most `limit`, in ranges up to `end`.
+    fn new(mut rows: Vec<PgRow>, limit: usize, end: i64) -> Result<Self, OutboxError> {
+        let oldest = rows.first().map(|row| row.try_get("oldest")).transpose()?.unwrap_or(0);
+        rows.retain(|row| row.try_get::<Option<i64>, _>("seq").is_ok_and(|seq| seq.is_some()));
+        let rows = read_all(&rows)?;
+        let last = rows.last().filter(|_| rows.len() >= limit);
+        let up_to = last.map_or(end, |row| i64::try_from(row.place).unwrap_or(i64::MAX));
+        Ok(Self { rows, oldest, up_to })
     }
 }
 
@@ -146,42 +249,22 @@ impl NotificationSource for PostgresOutbox {
     }
 
     async fn accepted(&self, after: u64, limit: usize) -> Result<Vec<Written>, SourceError> {
-        let columns = row::columns();
-        let query = format!(
-            "SELECT {columns} FROM (SELECT * FROM doorstep.accepted WHERE seq > {after} \
-             ORDER BY seq LIMIT {limit}) r ORDER BY seq"
-        );
-        let rows = self.work.run(Commit::Fast, &query).await?;
-        Ok(read_all(&rows)?)
+        let after = i64::try_from(after).unwrap_or(i64::MAX);
+        let all = [after.saturating_add(1)..=i64::MAX];
+        Ok(self.read("doorstep.accepted", &all, limit).await?.rows)
     }
 
     async fn take(&self, limit: usize) -> Result<Vec<Written>, SourceError> {
-        let columns = row::columns();
-        let (from, to) = self.unseen().0.bounds();
-        let (from, to) = (array(&from), array(&to));
-        let query = format!(
-            "SELECT s.oldest, r.* FROM \
-             (SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS oldest) s \
-             LEFT JOIN LATERAL (SELECT {columns} FROM (\
-                 SELECT t.* FROM unnest({from}, {to}) AS unseen(first, last) \
-                 CROSS JOIN LATERAL (SELECT * FROM doorstep.outbox \
-                     WHERE seq BETWEEN first AND last ORDER BY seq LIMIT {limit}) t \
-                 ORDER BY seq LIMIT {limit}) o) r ON true \
-             ORDER BY r.seq"
-        );
-        let mut rows = self.work.run(Commit::Fast, &query).await?;
-        let oldest = rows.first().map(|row| row.try_get("oldest")).transpose();
-        let oldest: i64 = oldest.map_err(OutboxError::from)?.unwrap_or(0);
-        rows.retain(|row| row.try_get::<Option<i64>, _>("seq").is_ok_and(|seq| seq.is_some()));
-        let all = read_all(&rows)?;
+        let ranges = self.unseen().0.ranges().to_vec();
+        let Found { rows, oldest, up_to } = self.read("doorstep.outbox", &ranges, limit).await?;
         let mut unseen = self.unseen();
-        let last = all.last().filter(|_| all.len() >= limit);
-        let last = last.map_or(i64::MAX, |row| i64::try_from(row.place).unwrap_or(i64::MAX));
-        unseen.0.read(last, oldest);
-        if all.is_empty() && unseen.1.elapsed() >= LOOK_AT_ALL_EVERY {
+        unseen.0.read(up_to, oldest);
+        // Where deleted rows are passed one by one, that would hold up what is written meanwhile.
+        let cheap = !self.in_steps.load(Relaxed);
+        if rows.is_empty() && cheap && unseen.1.elapsed() >= LOOK_AT_ALL_EVERY {
             *unseen = (Unseen::everything(), Instant::now());
         }
-        Ok(all)
+        Ok(rows)
     }
 
     async fn accept(&self, fence: Fence, places: &[u64]) -> Result<Vec<u64>, SourceError> {
@@ -282,12 +365,14 @@ impl NotificationSource for PostgresOutbox {
     }
 
     async fn backlog(&self) -> Result<Backlog, SourceError> {
+        // Not those that were seen: deleted rows may be many, and are passed one by one.
+        let first = self.unseen().0.ranges().first().map_or(0, |range| *range.start());
         let count = format!(
             "SELECT count(*)::text, coalesce(extract(epoch FROM clock_timestamp() - min(called_at)) \
              * 1000000, 0)::bigint::text FROM (SELECT called_at FROM doorstep.outbox \
-             ORDER BY seq LIMIT {COUNT_UP_TO}) o"
+             WHERE seq >= {first} ORDER BY seq LIMIT {COUNT_UP_TO}) o"
         );
-        let rows = self.work.run(Commit::Fast, &count).await?;
+        let rows = self.figures.run(Commit::Fast, &count).await?;
         let number = |column: usize| {
             let text: Option<String> = rows.first().and_then(|row| row.try_get(column).ok());
             text.and_then(|text| text.parse().ok()).unwrap_or(0)

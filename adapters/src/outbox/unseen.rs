@@ -26,9 +26,9 @@ impl Unseen {
         Self { ranges: vec![i64::MIN..=i64::MAX], mark: None }
     }
 
-    /// The bounds of the ranges, for a query.
-    pub(super) fn bounds(&self) -> (Vec<i64>, Vec<i64>) {
-        self.ranges.iter().map(|range| (*range.start(), *range.end())).unzip()
+    /// The ranges, in order.
+    pub(super) fn ranges(&self) -> &[RangeInclusive<i64>] {
+        &self.ranges
     }
 
     /// These were seen, by a transaction with this id, which got it after they were read. In ascending order.
@@ -75,8 +75,7 @@ mod tests {
     use super::*;
 
     fn ranges(unseen: &Unseen) -> Vec<(i64, i64)> {
-        let (from, to) = unseen.bounds();
-        from.into_iter().zip(to).collect()
+        unseen.ranges().iter().map(|range| (*range.start(), *range.end())).collect()
     }
 
     #[test]

@@ -1,3 +1,4 @@
+use std::convert::Infallible;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -122,6 +123,7 @@ impl Consumer {
         let end = tokio::select! {
             lost = self.keep(fence) => Err(lost),
             end = self.consume(fence) => end,
+            never = self.measure() => match never {},
         };
         // What was not published stays accepted, for the next consumer.
         *self.parts.in_transit.lock().await = Transit::default();
@@ -163,17 +165,12 @@ impl Consumer {
 
     async fn consume(&self, fence: Fence) -> Result<(), SourceError> {
         self.take_up_accepted(fence).await?;
-        let mut measured: Option<Instant> = None;
         let mut forgotten = Instant::now();
         while !self.parts.stopping.is_cancelled() {
             self.still_mine()?;
             if forgotten.elapsed() >= LINGER || self.parts.unended.ended() >= BATCH {
                 self.forget(fence).await?;
                 forgotten = Instant::now();
-            }
-            if measured.is_none_or(|at| at.elapsed() >= MEASURE_EVERY) {
-                self.state.set(Some(self.parts.source.backlog().await?));
-                measured = Some(Instant::now());
             }
             let rows = self.parts.source.take(BATCH).await?;
             if rows.is_empty() {
@@ -185,6 +182,18 @@ impl Consumer {
             self.state.consumed.fetch_add(count, Relaxed);
         }
         self.wind_up(fence).await
+    }
+
+    /// Measures the backlog now and then. Figures that cannot be had stop nothing.
+    async fn measure(&self) -> Infallible {
+        loop {
+            let backlog = self.parts.source.backlog().await;
+            if let Err(error) = &backlog {
+                tracing::debug!(%error, "the backlog of the outbox is not known");
+            }
+            self.state.set(backlog.ok());
+            tokio::time::sleep(MEASURE_EVERY).await;
+        }
     }
 
     /// First of all, what an earlier consumer had accepted.

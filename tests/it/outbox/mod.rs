@@ -3,6 +3,7 @@
 
 mod bad;
 mod crash;
+mod dead_rows;
 mod examples;
 mod fate;
 mod install;
@@ -68,6 +69,8 @@ impl Shop {
         owner.execute(table).await.unwrap();
         let grant = format!("GRANT SELECT, INSERT ON customers TO {backend}");
         owner.execute(AssertSqlSafe(grant)).await.unwrap();
+        // As logical replication has it: now no row of a table without a primary key can be updated or deleted.
+        owner.execute("CREATE PUBLICATION everything FOR ALL TABLES").await.unwrap();
         let of = |role: &str| url.replacen("postgres@", &format!("{role}@"), 1);
         Self { backend_url: of(&backend), node_url: of(&node), url }
     }

@@ -1,5 +1,6 @@
 //! How the consumer learns that something was written: by NOTIFY where that comes through, and else by polling.
 
+use doorstep_tests::freezing_proxy::FreezingProxy;
 use doorstep_tests::pgbouncer::PgBouncer;
 use sqlx::Connection as _;
 use sqlx::PgConnection;
@@ -48,6 +49,26 @@ async fn notify_is_proved_and_its_loss_noticed() {
         publish(&mut backend, "ada", expected).await;
         assert_eq!(number(&socket.notification().await), expected);
     }
+}
+
+#[tokio::test]
+async fn a_listening_connection_that_is_lost_without_a_word_is_noticed() {
+    let shop = Shop::open().await;
+    let proxy = FreezingProxy::before(&shop.node_url).await;
+    let file = format!("{BARE}\n[outbox]\nurl = {:?}\n", proxy.url());
+    let mut door = Door::with(&file).await;
+    door.server.logged("the outbox wakes this node by NOTIFY", 1).await;
+    let mut socket = door.user("ada").connect("doorstep.v1").await;
+    let mut backend = shop.backend().await;
+    let listening = "SELECT client_port::bigint FROM pg_stat_activity \
+         WHERE datname = current_database() AND query LIKE 'LISTEN%'";
+    proxy.hang(shop.number(listening).await.try_into().unwrap());
+    for expected in 0..5 {
+        publish(&mut backend, "ada", expected).await;
+        assert_eq!(number(&socket.notification().await), expected);
+    }
+    // It listens again, on a connection of its own.
+    door.server.logged("the outbox wakes this node by NOTIFY", 2).await;
 }
 
 #[tokio::test]
