@@ -7,6 +7,7 @@ mod looks;
 mod page;
 mod safety;
 mod tabs;
+mod unseen;
 mod windows;
 
 use std::fmt::Write as _;

@@ -9,6 +9,7 @@ mod cli;
 mod crashes;
 mod dependencies;
 mod handover;
+mod heads;
 mod http;
 mod inbox;
 mod javascript;

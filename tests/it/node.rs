@@ -199,7 +199,8 @@ impl Node {
             .merge(metrics_of::router(core.metrics.clone()))
             .merge(assets::router(&[page]))
             .merge(options.more);
-        let routes = core.receiving(&[], sign_ins.into()).merge(Routes::hidden(more)).into_router();
+        let routes =
+            core.receiving(&[], sign_ins.into()).merge(Routes::hidden(more)).into_endpoints();
         let stopping = core.stopping.clone();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

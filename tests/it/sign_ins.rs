@@ -6,15 +6,6 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use serde_json::json;
 
-/// The process's resident memory in MiB.
-#[cfg(target_os = "linux")]
-fn resident(server: &Server) -> u64 {
-    let status = format!("/proc/{}/status", server.pid().unwrap());
-    let status = std::fs::read_to_string(status).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
-}
-
 /// Signs in this many times at once. Returns how many succeeded.
 async fn storm(server: &Server, at_once: usize) -> usize {
     let body = json!({"username": "ada", "password": PASSWORD});
@@ -36,9 +27,9 @@ async fn a_storm_of_sign_ins_leaves_no_memory_behind() {
         .await;
     User::register(server.url(), "ada").await;
     assert_eq!(storm(&server, 4).await, 4);
-    let before = resident(&server);
+    let before = server.resident();
     assert_eq!(storm(&server, 120).await, 120);
-    let after = resident(&server);
+    let after = server.resident();
     // A hash takes 19 MiB, and one is computed per core. The connections leave a few MiB behind.
     assert!(after < before + 32, "{before} MiB before, {after} MiB after");
 }

@@ -69,6 +69,7 @@ fn build() -> PathBuf {
 /// It inherits no `DOORSTEP_*` variables, and works in an empty folder.
 #[derive(Debug)]
 pub struct Doorstep {
+    under: Vec<String>,
     args: Vec<String>,
     environment: Vec<(String, String)>,
     dir: Arc<TempDir>,
@@ -92,7 +93,8 @@ impl Doorstep {
     /// When no temporary folder can be created.
     pub fn new(args: &[&str]) -> Self {
         let dir = Arc::new(tempfile::tempdir().expect("a temporary folder"));
-        Self { args: args.iter().map(|&arg| arg.to_owned()).collect(), environment: vec![], dir }
+        let args = args.iter().map(|&arg| arg.to_owned()).collect();
+        Self { under: vec![], args, environment: vec![], dir }
     }
 
     /// `serve` on a free port, with the database at this URL.
@@ -106,6 +108,12 @@ impl Doorstep {
     /// Sets this environment variable.
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Runs it under this program, such as a profiler, which gets the binary and its arguments as its last ones.
+    pub fn under(mut self, program: &[&str]) -> Self {
+        self.under = program.iter().map(|&part| part.to_owned()).collect();
         self
     }
 
@@ -128,7 +136,15 @@ impl Doorstep {
     /// # Panics
     /// When it does not start.
     pub async fn spawn(&self) -> Process {
-        let mut command = Command::new(binary().await);
+        let binary = binary().await;
+        let mut command = match &*self.under {
+            [] => Command::new(binary),
+            [program, args @ ..] => {
+                let mut command = Command::new(program);
+                command.args(args).arg(binary);
+                command
+            }
+        };
         for (name, _) in std::env::vars_os() {
             let ours = name.to_str().is_some_and(|name| {
                 name.starts_with("DOORSTEP_") || ["DATABASE_URL", "RUST_LOG"].contains(&name)
@@ -211,6 +227,32 @@ impl Server {
     /// The process's id.
     pub fn pid(&self) -> Option<u32> {
         self.process.child.id()
+    }
+
+    /// The process's resident memory in MiB.
+    ///
+    /// # Panics
+    /// When Linux does not say.
+    #[cfg(target_os = "linux")]
+    pub fn resident(&self) -> u64 {
+        self.memory("VmRSS:")
+    }
+
+    /// The most resident memory that the process has had so far, in MiB.
+    ///
+    /// # Panics
+    /// When Linux does not say.
+    #[cfg(target_os = "linux")]
+    pub fn peak(&self) -> u64 {
+        self.memory("VmHWM:")
+    }
+
+    #[cfg(target_os = "linux")]
+    fn memory(&self, line: &str) -> u64 {
+        let status = format!("/proc/{}/status", self.pid().expect("a running server"));
+        let status = std::fs::read_to_string(status).expect("a running server has a status");
+        let line = status.lines().find_map(|found| found.strip_prefix(line)).expect("a known line");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number of kB") / 1024
     }
 
     /// `kill -9`: ends it at once, and waits until it is gone.

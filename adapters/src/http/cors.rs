@@ -17,7 +17,7 @@ pub fn for_origins(routes: Router, allowed: &AllowedOrigins) -> Router {
     // A preflight is an `OPTIONS` request, which none of the routes accepts. The layer only sees it where the
     // routes themselves refuse a method.
     routes
-        .method_not_allowed_fallback(super::wrong_method)
+        .method_not_allowed_fallback(super::endpoints::wrong_method)
         .layer(from_fn_with_state(allowed.clone(), cross_origin))
 }
 

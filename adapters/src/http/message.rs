@@ -1,7 +1,5 @@
 use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, Version, header};
-use axum::middleware::Next;
-use axum::response::{IntoResponse as _, Response};
+use axum::http::{HeaderMap, StatusCode, Uri, Version, header};
 
 use super::Problem;
 
@@ -9,19 +7,11 @@ use super::Problem;
 const MAX_TARGET_BYTES: usize = 8 * 1024;
 
 /// Refuses messages that RFC 9112 forbids and that the parser accepts. After such a message it is uncertain where
-/// the next one begins, so the connection is closed.
-pub(crate) async fn well_formed(request: Request, next: Next) -> Response {
-    let checked = check_host(request.version(), request.uri(), request.headers())
-        .and_then(|()| check_framing(request.headers()))
-        .and_then(|()| check_target(request.uri()));
-    match checked {
-        Ok(()) => next.run(request).await,
-        Err(problem) => {
-            let mut response = problem.into_response();
-            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-            response
-        }
-    }
+/// the next one begins, so the connection must be closed.
+pub(super) fn check(request: &Request) -> Result<(), Problem> {
+    check_host(request.version(), request.uri(), request.headers())?;
+    check_framing(request.headers())?;
+    check_target(request.uri())
 }
 
 /// Checks that there is one valid `Host` (RFC 9112 section 3.2), which HTTP/1.0 may leave out.

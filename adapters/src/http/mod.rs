@@ -1,10 +1,11 @@
 //! The HTTP machinery that every endpoint uses. It knows no endpoint and no business rule.
 //!
-//! [`with_shared_layers`] adds to the endpoint families (`api`, `publish`, `websocket`, `sse`) what they all
-//! share: problems for every error, a limit on bodies, 500 for panics, and a request id. [`serve`] serves them.
+//! [`Endpoints`] adds to the endpoint families (`api`, `publish`, `websocket`, `sse`) what they all share. [`serve`]
+//! serves them.
 //!
 //! | file | contents |
 //! | --- | --- |
+//! | `endpoints` | what all endpoint families share |
 //! | `server`, `pace` | connections, their limits and timeouts |
 //! | `client_address`, `trusted_proxies` | the client's address |
 //! | `rate_limit`, `limit_log` | the request rate per address, and the log of reached limits |
@@ -21,6 +22,7 @@ mod bearer;
 mod body;
 mod client_address;
 mod cors;
+mod endpoints;
 mod fields;
 #[cfg(feature = "publish")]
 mod large_body;
@@ -47,6 +49,7 @@ pub(crate) use body::json_bytes;
 #[cfg(any(feature = "sse", feature = "websocket"))]
 pub(crate) use client_address::{ClientAddress, client};
 pub use cors::for_origins;
+pub use endpoints::Endpoints;
 pub use fields::Fields;
 #[cfg(feature = "publish")]
 pub(crate) use large_body::LargeBodies;
@@ -67,31 +70,5 @@ pub use server::{Address, BindError, Listener, ServerSettings, serve};
 pub use time::rfc3339;
 pub use trusted_proxies::{Network, NoProxy, TrustedProxies, TrustedProxy};
 
-use axum::extract::DefaultBodyLimit;
-use axum::http::{Method, StatusCode, Uri};
-use axum::middleware::from_fn;
-use tower_http::catch_panic::CatchPanicLayer;
-
 /// The largest request body, in bytes, unless a route sets its own limit: 16 KiB.
 pub const MAX_BODY_BYTES: usize = 16 * 1024;
-
-/// Adds the shared layers to the endpoint families. Pass all routes at once: routes that are added afterwards do
-/// not have them.
-pub fn with_shared_layers(families: Router) -> Router {
-    families
-        .fallback(unknown_path)
-        .method_not_allowed_fallback(wrong_method)
-        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        .layer(CatchPanicLayer::custom(observe::panicked))
-        .layer(from_fn(message::well_formed))
-        .layer(from_fn(observe::observe))
-}
-
-async fn unknown_path(uri: Uri) -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, format!("there is nothing at {}", uri.path()))
-}
-
-async fn wrong_method(method: Method, uri: Uri) -> Problem {
-    let detail = format!("{} does not support {method}", uri.path());
-    Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail)
-}

@@ -3,7 +3,6 @@ use std::time::Instant;
 
 use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue};
-use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use tracing::Instrument as _;
 use uuid::Uuid;
@@ -15,7 +14,10 @@ use super::client_address::client;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Gives each request an id, and logs it once it has been answered.
-pub(crate) async fn observe(request: Request, next: Next) -> Response {
+pub(super) async fn observe(
+    request: Request,
+    answer: impl AsyncFnOnce(Request) -> Response,
+) -> Response {
     let id = Uuid::now_v7();
     // Without the query string, which may contain private data.
     let span = tracing::info_span!(
@@ -23,7 +25,7 @@ pub(crate) async fn observe(request: Request, next: Next) -> Response {
         client = %client(request.extensions()).shown()
     );
     let begun = Instant::now();
-    let mut response = next.run(request).instrument(span.clone()).await;
+    let mut response = answer(request).instrument(span.clone()).await;
     let (status, took) = (response.status(), begun.elapsed());
     span.in_scope(|| {
         if status.is_server_error() {
@@ -39,9 +41,7 @@ pub(crate) async fn observe(request: Request, next: Next) -> Response {
 }
 
 /// Turns a panic in a handler into a 500; the server and its other requests go on.
-// The signature is that of `tower_http`'s `ResponseForPanic`.
-#[expect(clippy::needless_pass_by_value)]
-pub(crate) fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
+pub(super) fn panicked(panic: &(dyn Any + Send)) -> Response {
     let message = panic
         .downcast_ref::<String>()
         .map(String::as_str)

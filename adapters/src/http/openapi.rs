@@ -2,7 +2,7 @@
 //!
 //! Each family describes its own handlers (`#[utoipa::path]`) and has a `Description`. [`router`] merges those of
 //! the families that are served, and adds the problems with which
-//! [`with_shared_layers`](super::with_shared_layers) and the extractors respond everywhere. To add a family: a
+//! [`Endpoints`](super::Endpoints) and the extractors respond everywhere. To add a family: a
 //! `Description` next to its `router`, and one entry in the composition root.
 
 use axum::Router;

@@ -73,7 +73,6 @@ pub struct PublishParts {
 ))]
 pub struct Description;
 
-#[derive(Clone)]
 struct PublishApi {
     publishing: Publishing,
     recalls: Recalls,
@@ -97,7 +96,7 @@ pub fn router(parts: PublishParts) -> Router {
         .route("/v1/users/{user_id}/connections", delete(users::disconnect))
         .route("/v1/users/{user_id}/presence", get(presence::of_one))
         .route("/v1/presence", presence)
-        .with_state(PublishApi { publishing, recalls, max_ttl, inbox, large });
+        .with_state(Arc::new(PublishApi { publishing, recalls, max_ttl, inbox, large }));
     auth::with_key(routes, keys)
 }
 

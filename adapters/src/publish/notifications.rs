@@ -1,5 +1,7 @@
 //! `POST /v1/notifications` and `GET /v1/notifications/{id}`.
 
+use std::sync::Arc;
+
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
@@ -103,7 +105,7 @@ struct PublishedItemBody {
     responses((status = 202, description = "The state of each.", body = PublishedBody)),
 )]
 pub(super) async fn publish(
-    State(api): State<PublishApi>,
+    State(api): State<Arc<PublishApi>>,
     query: Parameters,
     request: Request,
 ) -> Result<Response, Problem> {
@@ -236,7 +238,7 @@ pub(super) struct NotificationStateBody {
     ),
 )]
 pub(super) async fn look_up(
-    State(api): State<PublishApi>,
+    State(api): State<Arc<PublishApi>>,
     id: Result<Path<String>, PathRejection>,
     query: Parameters,
 ) -> Result<Response, Problem> {

@@ -1,5 +1,7 @@
 //! `GET /v1/users/{user_id}/presence` and `POST /v1/presence`.
 
+use std::sync::Arc;
+
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::Response;
@@ -43,7 +45,7 @@ pub(super) struct QuestionBody {
     responses((status = 200, description = "Whether the user is connected.", body = PresenceBody)),
 )]
 pub(super) async fn of_one(
-    State(api): State<PublishApi>,
+    State(api): State<Arc<PublishApi>>,
     user_id: Result<Path<String>, PathRejection>,
     query: Parameters,
 ) -> Result<Response, Problem> {
@@ -59,7 +61,7 @@ pub(super) async fn of_one(
     responses((status = 200, description = "The presence of each user.", body = PresencesBody)),
 )]
 pub(super) async fn of_many(
-    State(api): State<PublishApi>,
+    State(api): State<Arc<PublishApi>>,
     query: Parameters,
     body: Fields,
 ) -> Result<Response, Problem> {

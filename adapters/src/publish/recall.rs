@@ -1,5 +1,7 @@
 //! `DELETE /v1/notifications/{id}` and `DELETE /v1/notifications?user_id&topic`.
 
+use std::sync::Arc;
+
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -49,7 +51,7 @@ pub(super) struct RecallCountBody {
     ),
 )]
 pub(super) async fn one(
-    State(api): State<PublishApi>,
+    State(api): State<Arc<PublishApi>>,
     id: Result<Path<String>, PathRejection>,
     query: Parameters,
 ) -> Result<Response, Problem> {
@@ -79,7 +81,7 @@ pub(super) async fn one(
     responses((status = 200, description = "They are recalled.", body = RecallCountBody)),
 )]
 pub(super) async fn many(
-    State(api): State<PublishApi>,
+    State(api): State<Arc<PublishApi>>,
     query: Parameters,
 ) -> Result<Response, Problem> {
     let (user, topic) = query.read(|query| {

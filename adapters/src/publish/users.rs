@@ -1,5 +1,7 @@
 //! `GET /v1/users/{user_id}` and `DELETE /v1/users/{user_id}/connections`.
 
+use std::sync::Arc;
+
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::Response;
@@ -42,7 +44,7 @@ pub(super) struct ClosedConnectionsBody {
     responses((status = 200, description = "What this node knows.", body = UserOverviewBody)),
 )]
 pub(super) async fn overview(
-    State(api): State<PublishApi>,
+    State(api): State<Arc<PublishApi>>,
     user_id: Result<Path<String>, PathRejection>,
     query: Parameters,
 ) -> Result<Response, Problem> {
@@ -63,7 +65,7 @@ pub(super) async fn overview(
     responses((status = 200, description = "They are closed.", body = ClosedConnectionsBody)),
 )]
 pub(super) async fn disconnect(
-    State(api): State<PublishApi>,
+    State(api): State<Arc<PublishApi>>,
     user_id: Result<Path<String>, PathRejection>,
     query: Parameters,
 ) -> Result<Response, Problem> {

@@ -29,7 +29,7 @@ impl MetricsEndpoint {
         let Some(listener) = self.0 else {
             return Routes::described(routes, api::metrics::Description::openapi());
         };
-        let routes = http::with_shared_layers(routes);
+        let routes = http::Endpoints::new(routes);
         tokio::spawn(http::serve(listener, routes, config.http(), core.stopping.clone()));
         Routes::default()
     }

@@ -123,7 +123,8 @@ pub(crate) async fn start_with(
         (routes.merge(Routes::hidden(api::assets::router(&[page::BARE]))), None)
     };
     let outbox = outbox.map(|outbox| backends.consume(outbox, &core)).transpose()?;
-    let served = http::serve(listener, routes.into_router(), config.http(), core.stopping.clone());
+    let served =
+        http::serve(listener, routes.into_endpoints(), config.http(), core.stopping.clone());
     Ok(RunningNode {
         address,
         store,

@@ -1,7 +1,7 @@
 //! Routes together with their descriptions.
 
 use doorstep_adapters::http::openapi::Document;
-use doorstep_adapters::http::{self, Router};
+use doorstep_adapters::http::{self, Endpoints, Router};
 
 /// Endpoint families together with their descriptions for `/openapi.json`.
 #[derive(Default)]
@@ -34,8 +34,8 @@ impl Routes {
         Self { router: layer(self.router), descriptions: self.descriptions }
     }
 
-    /// The server's router: all families, `/openapi.json`, and the layers that all of them share.
-    pub fn into_router(self) -> Router {
-        http::with_shared_layers(self.router.merge(http::openapi::router(self.descriptions)))
+    /// What the server serves: all families, `/openapi.json`, and what all of them share.
+    pub fn into_endpoints(self) -> Endpoints {
+        Endpoints::new(self.router.merge(http::openapi::router(self.descriptions)))
     }
 }

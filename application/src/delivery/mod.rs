@@ -126,25 +126,35 @@ impl Delivery {
         policy: Policy,
         notification: Notification,
     ) -> Result<Receipt, Refused> {
+        let receipt = self.cx.endings.receipts.open(notification.id);
+        let so_far = self.accept(policy, notification).await?;
+        Ok(self.cx.endings.receipts.with_state(receipt, so_far))
+    }
+
+    /// Like [`send_by`](Self::send_by), without a receipt: for senders that learn the outcome in another way, such as
+    /// an observer. Returns the state when it was accepted; it may have ended since.
+    pub async fn accept(
+        &self,
+        policy: Policy,
+        notification: Notification,
+    ) -> Result<Acceptance, Refused> {
         if self.cx.tasks.stop().is_cancelled() {
             return Err(Refused::Stopping);
         }
         let rule = self.rule_of(&notification.kind);
-        let receipt = self.cx.endings.receipts.open(notification.id);
         // A notification for the inbox is converted when it is loaded from there.
         let notification = match policy {
             Policy::Inbox => notification,
             Policy::Immediate | Policy::Deferred(_) => self.cx.taken_in(notification),
         };
         let no_time = notification.ttl.unwrap_or(rule.ttl).is_zero();
-        let so_far = match policy {
-            Policy::Inbox => self.wake.write_to_inbox(notification).await?,
-            Policy::Immediate => now_or_never(&self.cx, notification)?,
-            Policy::Deferred(_) if no_time => now_or_never(&self.cx, notification)?,
-            Policy::Deferred(Strategy::Wake) => self.wake.accept(notification, rule).await?,
-            Policy::Deferred(Strategy::Poll) => self.poll.accept(notification, rule).await?,
-        };
-        Ok(self.cx.endings.receipts.with_state(receipt, so_far))
+        match policy {
+            Policy::Inbox => self.wake.write_to_inbox(notification).await,
+            Policy::Immediate => now_or_never(&self.cx, notification),
+            Policy::Deferred(_) if no_time => now_or_never(&self.cx, notification),
+            Policy::Deferred(Strategy::Wake) => self.wake.accept(notification, rule).await,
+            Policy::Deferred(Strategy::Poll) => self.poll.accept(notification, rule).await,
+        }
     }
 
     /// Whether one more notification of this kind, with this many bytes of payload, would be taken now.
@@ -166,7 +176,9 @@ impl Delivery {
     /// Whether a notification in this node's memory waits or is in flight; `None` if it is not in memory.
     pub fn state_of(&self, user: &UserId, id: NotificationId) -> Option<Acceptance> {
         let state = self.wake.rooms.with(user, |room| room.state(user, id))?;
-        let in_flight = matches!(state, mailbox::EntryState::InFlight);
+        // Its user may have it before the push has returned.
+        let in_flight =
+            matches!(state, mailbox::EntryState::Pushing | mailbox::EntryState::InFlight);
         Some(if in_flight { Acceptance::InFlight } else { Acceptance::Waiting })
     }
 

@@ -36,11 +36,10 @@ pub use self::records::{Progress, PublishedRecord, PublishedRecords};
 /// The operations of a backend. Cheap to clone.
 #[derive(Clone)]
 pub struct Publishing {
-    parts: PublishingParts,
+    parts: Arc<PublishingParts>,
 }
 
 /// The parts of [`Publishing`].
-#[derive(Clone)]
 pub struct PublishingParts {
     /// Delivers the notifications.
     pub delivery: Arc<Delivery>,
@@ -128,7 +127,7 @@ impl Publishing {
 
     /// Builds it from its parts.
     pub fn new(parts: PublishingParts) -> Self {
-        Self { parts }
+        Self { parts: Arc::new(parts) }
     }
 
     /// Sends a draft. A draft whose id was accepted before is not sent again: it gets the result of the first one,
@@ -140,7 +139,7 @@ impl Publishing {
     /// As [`publish`](Self::publish), for a draft that is this old already: its TTL counts from its beginning. One
     /// that is too old ends at once, as `on_expiry` of its kind says.
     pub async fn publish_late(&self, draft: Draft, age: Duration) -> Published {
-        let PublishingParts { delivery, records, clock, ids, .. } = &self.parts;
+        let PublishingParts { delivery, records, clock, ids, .. } = &*self.parts;
         let id = draft.id.unwrap_or_else(|| NotificationId::new(ids.next()));
         let now = clock.now();
         let entry = loop {
@@ -167,12 +166,8 @@ impl Publishing {
         }
         let created_at = clock.wall_of(now - age);
         let notification = Notification { id, user_id, kind, topic, payload, created_at, ttl };
-        let state = match delivery.send_by(policy, notification).await {
-            Ok(receipt) => {
-                let so_far = receipt.state();
-                entry.accepted(so_far, clock.now());
-                Ok(so_far)
-            }
+        let state = match delivery.accept(policy, notification).await {
+            Ok(so_far) => Ok(entry.accepted(so_far, clock.now())),
             Err(refused) => {
                 // These two are outcomes. After the others, it counts as never sent.
                 if matches!(refused, Refused::MailboxFull | Refused::NodeFull) {

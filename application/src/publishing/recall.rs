@@ -25,7 +25,7 @@ impl Publishing {
     /// Takes back one notification, and returns what is known of it: that it is recalled now, or the outcome that
     /// it had before. `None` if nothing is known. A repeat gets the same.
     pub(crate) async fn recall(&self, id: NotificationId) -> Result<Option<Recall>, StoreError> {
-        let PublishingParts { delivery, records, clock, .. } = &self.parts;
+        let PublishingParts { delivery, records, clock, .. } = &*self.parts;
         if let Some(recall) = delivery.recall(id).await? {
             records.recalled(id, recall.pushed);
             return Ok(Some(recall));
@@ -57,7 +57,7 @@ impl Publishing {
     /// These were taken back before they were published: tells their outcome as if they had been published and
     /// recalled. One whose id was published is not told again.
     pub(crate) async fn recalled_unsent(&self, unsent: Vec<Unsent>) {
-        let PublishingParts { delivery, records, clock, .. } = &self.parts;
+        let PublishingParts { delivery, records, clock, .. } = &*self.parts;
         let now = clock.now();
         let mut recalled = Vec::new();
         for Unsent { id, whom, age, pushed } in unsent {

@@ -169,15 +169,23 @@ impl PublishedRecords {
 }
 
 impl Sending {
-    /// The notification was accepted, with this result.
-    pub(super) fn accepted(self, answer: Acceptance, now: Timestamp) {
-        if let Some(entry) = self.records.shard(self.id).entries.get_mut(&self.id) {
-            entry.answer = Some(answer);
-        }
+    /// The notification was accepted, with this result. Returns the outcome instead, if it has ended since.
+    pub(super) fn accepted(self, answer: Acceptance, now: Timestamp) -> Acceptance {
+        let mut shard = self.records.shard(self.id);
+        let Some(entry) = shard.entries.get_mut(&self.id) else { return answer };
+        let answer = match (answer, entry.end) {
+            (Acceptance::Waiting | Acceptance::InFlight, Some((outcome, _))) => {
+                Acceptance::Ended(outcome)
+            }
+            (answer, _) => answer,
+        };
+        entry.answer = Some(answer);
+        drop(shard);
         // The observer is told too, but perhaps after the publisher's next request.
         if let Acceptance::Ended(outcome) = answer {
             self.records.end(self.id, outcome, now);
         }
+        answer
     }
 }
 

@@ -3,7 +3,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use axum::Router;
 use axum::http::{HeaderValue, Request, Response, header};
 use axum::response::IntoResponse as _;
 use bytes::Bytes;
@@ -13,15 +12,14 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
-use tower_service::Service as _;
 
 use super::ServerSettings;
 use super::listener::Peer;
 use super::places::ConnectionPlace;
 use super::unread::RequestBody;
 use super::watch::{Watch, Watched};
-use crate::http::Problem;
 use crate::http::client_address::ClientAddress;
+use crate::http::{Endpoints, Problem};
 
 /// One connection, from the accept to its end or its upgrade.
 pub(super) struct HttpConnection {
@@ -36,16 +34,17 @@ impl HttpConnection {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Self { watch, place, service, http } = self;
+        let Self { watch, mut place, service, http } = self;
         let (settings, stopping) = (Arc::clone(&service.settings), service.stopping.clone());
         let peer = service.peer;
         let io = TokioIo::new(Watched::new(socket, Arc::clone(&watch)));
-        let serve = service_fn(move |request| service.clone().answer(request));
+        let service = Arc::new(service);
+        let serve = service_fn(move |request| Arc::clone(&service).answer(request));
         let connection = http.serve_connection(io, serve).with_upgrades();
         tokio::pin!(connection);
         let timer = tokio::time::sleep(std::time::Duration::ZERO);
         tokio::pin!(timer);
-        let mut stops = false;
+        let (mut stops, mut is_large) = (false, false);
         loop {
             tokio::select! {
                 ended = connection.as_mut() => {
@@ -59,8 +58,12 @@ impl HttpConnection {
                     stops = true;
                     connection.as_mut().graceful_shutdown();
                 }
+                () = watch.large_head(), if !is_large => {
+                    is_large = true;
+                    place.keeps_large_buffer(Arc::clone(&watch));
+                }
                 () = place.give_way() => {
-                    tracing::debug!(?peer, "an idle connection gave way to another");
+                    tracing::debug!(?peer, "a connection that waited gave way to another");
                     return;
                 }
                 () = timer.as_mut() => match watch.check(&settings) {
@@ -76,9 +79,8 @@ impl HttpConnection {
 }
 
 /// Serves the requests of one connection.
-#[derive(Clone)]
 pub(super) struct Service {
-    pub(super) routes: Router,
+    pub(super) endpoints: Endpoints,
     pub(super) peer: Peer,
     pub(super) watch: Arc<Watch>,
     pub(super) settings: Arc<ServerSettings>,
@@ -89,7 +91,7 @@ pub(super) struct Service {
 
 impl Service {
     async fn answer(
-        mut self,
+        self: Arc<Self>,
         request: Request<Incoming>,
     ) -> Result<Response<AnswerBody>, Infallible> {
         self.watch.busy();
@@ -104,13 +106,12 @@ impl Service {
         let pace = self.watch.pace().clone();
         let unasked = request.headers().contains_key(header::EXPECT);
         let mut request = request.map(|incoming| {
-            axum::body::Body::new(RequestBody::new(incoming, unasked, self.watch, self.stopping))
+            axum::body::Body::new(RequestBody::new(incoming, unasked, Arc::clone(&self)))
         });
         request.extensions_mut().insert(client);
         // For responses that last as long as their connection.
         request.extensions_mut().insert(pace);
-        // A router is always ready, as its documentation says.
-        let response = self.routes.call(request).await?;
+        let response = self.endpoints.answer(request).await;
         Ok(response.map(|body| AnswerBody { body, _answered: answered }))
     }
 }

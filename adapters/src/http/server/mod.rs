@@ -1,4 +1,5 @@
 mod connection;
+mod large_heads;
 mod listener;
 mod places;
 #[cfg(test)]
@@ -11,7 +12,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use hyper_util::rt::TokioTimer;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -22,10 +22,10 @@ use self::listener::Stream;
 pub use self::listener::{Address, BindError, Listener};
 use self::places::{ConnectionAdmission, PlaceKind, Places};
 use self::watch::Watch;
-use super::TrustedProxies;
 use super::client_address::ClientAddress;
 use super::limit_log::LimitLog;
 use super::rate_limit::network;
+use super::{Endpoints, TrustedProxies};
 
 /// The server's limits and timeouts.
 #[derive(Debug, Clone)]
@@ -78,7 +78,7 @@ const MAX_HEAD_BYTES: usize = 32 * 1024;
 /// or a response that nobody reads; this does.
 pub async fn serve(
     listener: impl Into<Listener>,
-    routes: Router,
+    endpoints: Endpoints,
     settings: ServerSettings,
     stopping: CancellationToken,
 ) {
@@ -116,7 +116,7 @@ pub async fn serve(
             }
         };
         let service = Service {
-            routes: routes.clone(),
+            endpoints: endpoints.clone(),
             peer,
             watch: Arc::clone(&watch),
             settings: Arc::clone(&settings),

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio_util::sync::CancellationToken;
 
 use super::ServerSettings;
+use super::large_heads::{LargeHead, LargeHeads};
 use super::watch::Watch;
 
 /// The places for connections: limits their number, and decides which connection gives way.
@@ -14,6 +15,7 @@ pub(super) struct Places {
     reserved: usize,
     per_address: usize,
     live: Mutex<Live>,
+    large_heads: LargeHeads,
 }
 
 #[derive(Default)]
@@ -57,6 +59,7 @@ impl Places {
             reserved: settings.reserved,
             per_address: settings.max_per_address.max(1),
             live: Mutex::default(),
+            large_heads: LargeHeads::default(),
         }
     }
 
@@ -100,6 +103,7 @@ impl Places {
             kind,
             address,
             give_way,
+            is_large: false,
         })
     }
 }
@@ -134,11 +138,19 @@ pub(super) struct ConnectionPlace {
     kind: PlaceKind,
     address: Option<IpAddr>,
     give_way: CancellationToken,
+    is_large: bool,
 }
 
 impl ConnectionPlace {
     pub(super) fn kind(&self) -> PlaceKind {
         self.kind
+    }
+
+    /// The connection has a large head, and a large buffer from now on.
+    pub(super) fn keeps_large_buffer(&mut self, watch: Arc<Watch>) {
+        self.is_large = true;
+        let give_way = self.give_way.clone();
+        self.places.large_heads.add(self.id, LargeHead { watch, give_way });
     }
 
     /// Waits until the connection has to give way to another.
@@ -149,6 +161,9 @@ impl ConnectionPlace {
 
 impl Drop for ConnectionPlace {
     fn drop(&mut self) {
+        if self.is_large {
+            self.places.large_heads.remove(self.id);
+        }
         let mut live = self.places.locked();
         if live.connections.remove(&self.id).is_some() {
             live.leave(self.kind);

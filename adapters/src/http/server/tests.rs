@@ -1,22 +1,23 @@
 //! One connection in virtual time, without a network.
 
+use axum::Router;
 use axum::routing::{get, post};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::time::Instant;
 
 use super::*;
-use crate::http::{Fields, Problem, with_shared_layers};
+use crate::http::{Fields, Problem};
 
 const BIG: usize = 4 * 1024 * 1024;
 
-fn routes() -> Router {
+fn endpoints() -> Endpoints {
     let routes = Router::new()
         .route("/", get(|| async { "hello" }))
         .route("/health/live", get(|| async { "live" }))
         .route("/big", get(|| async { vec![b'x'; BIG] }))
         .route("/fields", post(|body: Fields| async { body.read(|_| ()).map(|()| "taken") }))
         .route("/refused", post(|| async { Problem::no_token() }));
-    with_shared_layers(routes)
+    Endpoints::new(routes)
 }
 
 /// The client's end of a served connection.
@@ -37,7 +38,7 @@ fn connect(settings: ServerSettings, kind: PlaceKind) -> DuplexStream {
     };
     assert_eq!(place.kind(), kind);
     let service = Service {
-        routes: routes(),
+        endpoints: endpoints(),
         peer: Peer::Unix,
         watch: Arc::clone(&watch),
         settings: Arc::new(settings),

@@ -6,9 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::runtime::Handle;
-use tokio_util::sync::CancellationToken;
 
-use super::watch::Watch;
+use super::connection::Service;
 
 /// How much of an unwanted body is read and discarded, and for how long. Beyond that the connection is closed.
 const MAX_BYTES: usize = 64 * 1024 * 1024;
@@ -20,18 +19,12 @@ pub(super) struct RequestBody {
     incoming: Option<Incoming>,
     /// The client waits for `100 Continue` (`Expect: 100-continue`), which has not been sent yet.
     unasked: bool,
-    watch: Arc<Watch>,
-    stopping: CancellationToken,
+    service: Arc<Service>,
 }
 
 impl RequestBody {
-    pub(super) fn new(
-        incoming: Incoming,
-        unasked: bool,
-        watch: Arc<Watch>,
-        stopping: CancellationToken,
-    ) -> Self {
-        Self { incoming: Some(incoming), unasked, watch, stopping }
+    pub(super) fn new(incoming: Incoming, unasked: bool, service: Arc<Service>) -> Self {
+        Self { incoming: Some(incoming), unasked, service }
     }
 }
 
@@ -69,14 +62,14 @@ impl Drop for RequestBody {
             return;
         }
         if let (Some(incoming), Ok(runtime)) = (self.incoming.take(), Handle::try_current()) {
-            let (watch, stopping) = (Arc::clone(&self.watch), self.stopping.clone());
+            let service = Arc::clone(&self.service);
             runtime.spawn(async move {
                 tokio::select! {
                     () = discard(incoming) => {}
                     () = tokio::time::sleep(MAX_TIME) => {}
-                    () = stopping.cancelled() => {}
+                    () = service.stopping.cancelled() => {}
                 }
-                watch.idle();
+                service.watch.idle();
             });
         }
     }

@@ -1,14 +1,16 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::ServerSettings;
+use super::large_heads::LARGE_BYTES;
 use crate::http::pace::{Pace, Paced};
 
 /// The phase of a connection and when it began, reported by its socket and its requests.
@@ -17,6 +19,9 @@ pub(super) struct Watch {
     begun: Instant,
     /// A [`ConnectionPhase`], and above its two bits the milliseconds since `begun` at which it began.
     phase: AtomicU64,
+    /// The bytes that have arrived of a request's head.
+    head_bytes: AtomicUsize,
+    large_head: Notify,
     /// The pace at which its socket takes bytes.
     pace: Pace,
 }
@@ -44,7 +49,13 @@ pub(super) enum Overdue {
 
 impl Watch {
     pub(super) fn begin() -> Self {
-        Self { begun: Instant::now(), phase: AtomicU64::new(0), pace: Pace::new() }
+        Self {
+            begun: Instant::now(),
+            phase: AtomicU64::new(0),
+            head_bytes: AtomicUsize::new(0),
+            large_head: Notify::new(),
+            pace: Pace::new(),
+        }
     }
 
     fn now(&self) -> u64 {
@@ -75,10 +86,24 @@ impl Watch {
         self.enter(ConnectionPhase::Idle);
     }
 
-    fn received(&self) {
-        if self.phase().0 == ConnectionPhase::Idle {
-            self.enter(ConnectionPhase::Head);
+    fn received(&self, bytes: usize) {
+        match self.phase().0 {
+            // These are a body's.
+            ConnectionPhase::Busy => return,
+            ConnectionPhase::Idle => {
+                self.enter(ConnectionPhase::Head);
+                self.head_bytes.store(0, Ordering::Relaxed);
+            }
+            ConnectionPhase::Head => {}
         }
+        if self.head_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > LARGE_BYTES {
+            self.large_head.notify_one();
+        }
+    }
+
+    /// Waits until a large head arrives.
+    pub(super) async fn large_head(&self) {
+        self.large_head.notified().await;
     }
 
     /// The pace at which its socket takes bytes.
@@ -139,8 +164,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.socket).poll_read(cx, buffer);
-        if buffer.filled().len() > before {
-            self.watch.received();
+        if let bytes @ 1.. = buffer.filled().len() - before {
+            self.watch.received(bytes);
         }
         read
     }

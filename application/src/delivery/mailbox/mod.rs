@@ -282,8 +282,8 @@ impl Mailroom {
         while index != NIL {
             let entry = &self.entries[index as usize];
             match entry.state {
-                EntryState::Waiting | EntryState::Pushing => waiting += 1,
-                EntryState::InFlight => in_flight += 1,
+                EntryState::Waiting => waiting += 1,
+                EntryState::Pushing | EntryState::InFlight => in_flight += 1,
                 EntryState::Acked | EntryState::Marked => {}
             }
             index = entry.next;

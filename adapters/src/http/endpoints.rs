@@ -1,0 +1,54 @@
+use std::panic::AssertUnwindSafe;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
+use axum::response::{IntoResponse as _, Response};
+use futures_util::FutureExt as _;
+use tower_service::Service as _;
+
+use super::{MAX_BODY_BYTES, Problem, message, observe};
+
+/// All endpoint families, with what they share: a problem for every error, a limit on bodies, 500 for panics, a
+/// request id, and the requirements of RFC 9112 on messages.
+///
+/// Not layers of the router: each layer costs every request two allocations, and these are needed by all routes.
+#[derive(Debug, Clone)]
+pub struct Endpoints(Router);
+
+impl Endpoints {
+    /// Takes all routes.
+    pub fn new(families: Router) -> Self {
+        Self(families.fallback(unknown_path).method_not_allowed_fallback(wrong_method))
+    }
+
+    /// Answers one request.
+    pub async fn answer(&self, request: Request) -> Response {
+        observe::observe(request, async |request| self.answer_well_formed(request).await).await
+    }
+
+    async fn answer_well_formed(&self, mut request: Request) -> Response {
+        if let Err(problem) = message::check(&request) {
+            let mut response = problem.into_response();
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            return response;
+        }
+        // A route may set a limit of its own.
+        DefaultBodyLimit::max(MAX_BODY_BYTES).apply(&mut request);
+        // A router is always ready, as its documentation says.
+        match AssertUnwindSafe(self.0.clone().call(request)).catch_unwind().await {
+            Ok(Ok(response)) => response,
+            Ok(Err(never)) => match never {},
+            Err(panic) => observe::panicked(&*panic),
+        }
+    }
+}
+
+async fn unknown_path(uri: Uri) -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, format!("there is nothing at {}", uri.path()))
+}
+
+pub(super) async fn wrong_method(method: Method, uri: Uri) -> Problem {
+    let detail = format!("{} does not support {method}", uri.path());
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail)
+}
