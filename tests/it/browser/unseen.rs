@@ -11,6 +11,7 @@ use tokio::task::AbortHandle;
 
 use super::page::Page;
 use crate::backends::{BARE, Door, token};
+use crate::node::eventually;
 
 /// A client in a page that can be kept and prerendered: the server's own page has `no-store`, and a policy against inline
 /// scripts. It records whether it was kept or prerendered, and what it was shown.
@@ -23,7 +24,7 @@ const CLIENT: &str = "<!doctype html><title>Client</title><script type=module>
     window.door = new Doorstep({ url: 'SERVER', token: 'TOKEN', transport, baseDelay: 10 });
     door.on('order.shipped', ({ id }) => shown.push(id));
     door.connect();
-    fetch('/connects', { method: 'POST', body: String(window.prerendered) });
+    fetch('/connects', { method: 'POST', body: `${window.prerendered} ${door.state}` });
 </script>";
 const OTHER: &str = "<!doctype html><title>Other</title>";
 /// Has a client prerendered before anybody goes there.
@@ -36,7 +37,7 @@ struct Site {
     door: Door,
     page: Page,
     origin: String,
-    /// What the latest client said when it began to connect: whether it was being prerendered.
+    /// What the latest client said after its call of `connect`: whether it was being prerendered, and its state.
     connects: watch::Receiver<String>,
     serving: AbortHandle,
 }
@@ -89,7 +90,7 @@ async fn a_page_in_the_back_forward_cache_takes_nothing_and_shows_it_when_it_com
         site.page.browser.goto(&format!("{}/client?transport={transport}", site.origin)).await;
         site.page.until("door.state === 'open'").await;
         site.page.browser.goto(&format!("{}/other", site.origin)).await;
-        while site.is_online().await {}
+        eventually("nobody is there", async || !site.is_online().await).await;
         let id = site.door.backend.send_to("ada", json!({})).await;
         assert_eq!(site.door.backend.state(&id).await["state"], "waiting", "{transport}");
         site.page.browser.run("history.back()").await;
@@ -106,7 +107,10 @@ async fn a_page_that_is_prerendered_takes_nothing_before_it_is_shown() {
         let mut site = Site::open(transport).await;
         site.page.browser.goto(&format!("{}/before", site.origin)).await;
         let said = site.connects.wait_for(|said| !said.is_empty()).await.unwrap().clone();
-        assert_eq!(said, "true", "{transport}: Chromium did not prerender the page");
+        assert_eq!(
+            said, "true sleeping",
+            "{transport}: `false` is a page that was not prerendered"
+        );
         let id = site.door.backend.send_to("ada", json!({})).await;
         assert_eq!(site.door.backend.state(&id).await["state"], "waiting", "{transport}");
         assert!(!site.is_online().await, "{transport}");
