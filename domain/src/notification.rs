@@ -188,7 +188,7 @@ impl Payload {
     fn sized(text: impl Into<Arc<str>> + AsRef<str>) -> Result<Self, PayloadError> {
         match text.as_ref().len() {
             n if n > Self::MAX_BYTES => Err(PayloadError::TooLarge(n)),
-            _ if depth(text.as_ref()) > Self::MAX_DEPTH => Err(PayloadError::TooDeep),
+            _ if is_too_deep(text.as_ref()) => Err(PayloadError::TooDeep),
             _ => Ok(Self(text.into())),
         }
     }
@@ -197,6 +197,12 @@ impl Payload {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+fn is_too_deep(json: &str) -> bool {
+    // Counting is quick, and few payloads have so many brackets.
+    let opening = json.bytes().filter(|byte| matches!(byte, b'[' | b'{')).count();
+    opening > Payload::MAX_DEPTH && depth(json) > Payload::MAX_DEPTH
 }
 
 /// The maximum nesting depth of arrays and objects.

@@ -41,7 +41,8 @@ pub enum Progress {
 
 #[derive(Default)]
 struct RecordShard {
-    entries: HashMap<NotificationId, RecordEntry>,
+    // Senders may choose ids, so the hash is seeded at random.
+    entries: HashMap<NotificationId, RecordEntry, foldhash::fast::RandomState>,
     /// In order of their begin. Some may have ended or been removed since.
     begun: VecDeque<(NotificationId, Timestamp)>,
     /// In order of their end. Some may have begun again since.
