@@ -3,6 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 use crate::{Cost, to_f64};
 
 /// What callgrind writes its counters to, in the server's working folder.
@@ -39,6 +42,20 @@ impl Callgrind {
             instructions: instructions / u64::from(count),
             allocations: to_f64(allocations * 10 / u64::from(count)) / 10.0,
         }
+    }
+
+    /// Stops the server's process until [`go_on`](Self::go_on), and counts from there.
+    pub(super) fn pause(&self) {
+        self.zero();
+        self.signal(Signal::SIGSTOP);
+    }
+
+    pub(super) fn go_on(&self) {
+        self.signal(Signal::SIGCONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.pid.try_into().unwrap()), signal).unwrap();
     }
 
     fn control(&self, command: &str) {

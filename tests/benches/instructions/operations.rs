@@ -109,8 +109,13 @@ async fn acknowledge(door: &mut Door) -> Cost {
 }
 
 async fn expire(door: &mut Door) -> Cost {
-    door.publish(&users("expiring", 1000), 2).await;
-    door.counts.zero();
-    tokio::time::sleep(std::time::Duration::from_secs(4)).await;
-    door.counts.per_operation(1000)
+    for batch in users("expiring", 4000).chunks(1000) {
+        door.publish(batch, 8).await;
+    }
+    // It sleeps until all are due. Otherwise it depends on chance how often it wakes for how many.
+    door.counts.pause();
+    tokio::time::sleep(std::time::Duration::from_secs(10)).await;
+    door.counts.go_on();
+    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    door.counts.per_operation(4000)
 }
