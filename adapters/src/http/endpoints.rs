@@ -22,7 +22,7 @@ impl Endpoints {
         Self(families.fallback(unknown_path).method_not_allowed_fallback(wrong_method))
     }
 
-    /// Answers one request.
+    /// Handles one request.
     pub async fn answer(&self, request: Request) -> Response {
         observe::observe(request, async |request| self.answer_well_formed(request).await).await
     }

@@ -28,7 +28,7 @@ const COUNT_UP_TO: u32 = 1_000_000;
 /// How often an idle consumer looks at all sequence numbers again, in case somebody has set the sequence back.
 const LOOK_AT_ALL_EVERY: Duration = Duration::from_mins(1);
 
-/// If reading in steps takes less, one statement does.
+/// A read in steps that takes less time than this is done in one statement the next time.
 const ONE_STATEMENT: Duration = Duration::from_millis(500);
 
 /// The columns that move with a row between tables.
@@ -48,7 +48,7 @@ pub struct PostgresOutbox {
     /// Tells this consumer from others.
     name: String,
     unseen: Mutex<(Unseen, Instant)>,
-    /// One statement has not been enough of late.
+    /// The latest read took too long for one statement.
     in_steps: AtomicBool,
     /// Set while this node has the lease and publishing notifies.
     listening: RwLock<Option<Listening>>,
@@ -139,7 +139,7 @@ impl PostgresOutbox {
             match snapshot.step(&first_rows(table, &some, limit)).await? {
                 Some(rows) => {
                     let found = Found::new(rows, limit, *steps.range().end())?;
-                    // What is behind these is for the next time.
+                    // The next call reads the rows after these.
                     if !found.rows.is_empty() || !steps.read(begun.elapsed()) {
                         break found;
                     }
@@ -259,7 +259,7 @@ impl NotificationSource for PostgresOutbox {
         let Found { rows, oldest, up_to } = self.read("doorstep.outbox", &ranges, limit).await?;
         let mut unseen = self.unseen();
         unseen.0.read(up_to, oldest);
-        // Where deleted rows are passed one by one, that would hold up what is written meanwhile.
+        // Reading everything again in steps takes long, and delays rows that are written in the meantime.
         let cheap = !self.in_steps.load(Relaxed);
         if rows.is_empty() && cheap && unseen.1.elapsed() >= LOOK_AT_ALL_EVERY {
             *unseen = (Unseen::everything(), Instant::now());
@@ -365,7 +365,7 @@ impl NotificationSource for PostgresOutbox {
     }
 
     async fn backlog(&self) -> Result<Backlog, SourceError> {
-        // Not those that were seen: deleted rows may be many, and are passed one by one.
+        // From the first number that was not seen: before it there are only deleted rows, perhaps millions.
         let first = self.unseen().0.ranges().first().map_or(0, |range| *range.start());
         let count = format!(
             "SELECT count(*)::text, coalesce(extract(epoch FROM clock_timestamp() - min(called_at)) \

@@ -1,8 +1,8 @@
 //! Reading a table in steps, when one statement would take too long.
 //!
 //! Deleted rows that an old snapshot still needs are passed one by one, millions perhaps. A step reads a range of
-//! sequence numbers. Nobody knows how many deleted rows are in a range, so a range is narrowed when it takes long, and
-//! widened when it does not: then the numbers of billions of rows that were removed long ago are passed in a few steps.
+//! sequence numbers. The number of deleted rows in a range is not known, so the next range is narrower after a long step
+//! and wider after a short one. That way the numbers of billions of rows that were removed long ago take a few steps.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -39,9 +39,9 @@ impl Steps {
 
     /// The range was not read in time. Returns false if it cannot be narrowed.
     pub(super) fn too_wide(&mut self) -> bool {
-        let narrower = self.width / 8;
-        self.width = narrower.max(1);
-        narrower > 0
+        let could_be_narrower = self.width > 1;
+        self.width = (self.width / 8).max(1);
+        could_be_narrower
     }
 }
 
@@ -85,8 +85,12 @@ mod tests {
         assert_eq!(steps.range().count(), usize::try_from(FIRST_WIDTH / 16).unwrap());
         assert!(steps.read(Duration::ZERO));
         assert_eq!(steps.range().count(), usize::try_from(FIRST_WIDTH / 8).unwrap());
-        while steps.too_wide() {}
+        while steps.range().count() > 7 {
+            assert!(steps.too_wide());
+        }
+        assert!(steps.too_wide(), "a few numbers can still be read one by one");
         assert_eq!(steps.range().count(), 1);
+        assert!(!steps.too_wide());
         assert!(steps.read(LONG * 2));
         assert_eq!(steps.range().count(), 1);
     }

@@ -102,15 +102,17 @@ impl Builder {
         if self.inbox.is_none() && self.rules.use_inbox() {
             return Err(StartError::NoInbox);
         }
+        let tasks = Arc::new(Tasks::new(Some(runtime)));
+        let capacity = Arc::new(Capacity::new(&self.limits, &self.rules));
         let cx = Arc::new(Context {
-            capacity: Arc::new(Capacity::new(&self.limits, &self.rules)),
-            endings: Endings::new(self.outcomes, self.clock.clone()),
+            endings: Endings::new(self.outcomes, self.clock.clone(), &tasks, &capacity),
+            capacity,
             presence: self.presence,
             pusher: self.pusher,
             clock: self.clock,
             rules: self.rules,
             limits: self.limits,
-            tasks: Tasks::new(Some(runtime)),
+            tasks,
             presence_checks: AtomicU64::new(0),
         });
         let wake = Wake::new(cx.clone(), self.inbox, self.hash_seed);

@@ -80,6 +80,11 @@ impl Capacity {
         self.node.leave(count, bytes);
     }
 
+    /// The most notifications that the node holds.
+    pub(super) fn max_pending(&self) -> usize {
+        self.node.max_pending
+    }
+
     /// How many more notifications the node takes; 0 if the limit of bytes is reached.
     pub(super) fn free(&self) -> usize {
         if self.node.bytes.load(Relaxed) >= self.node.max_bytes {

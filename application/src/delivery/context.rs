@@ -26,7 +26,7 @@ pub(super) struct Context {
     pub(super) limits: Limits,
     pub(super) capacity: Arc<Capacity>,
     pub(super) endings: Endings,
-    pub(super) tasks: Tasks,
+    pub(super) tasks: Arc<Tasks>,
     pub(super) presence_checks: AtomicU64,
 }
 
@@ -123,7 +123,7 @@ impl Context {
     }
 
     /// Counts a new notification against the limits of the node and of its kind; rejects it if there is no room.
-    pub(super) fn admit(self: &Arc<Self>, n: &Notification) -> Result<(), Refused> {
+    pub(super) fn admit(&self, n: &Notification) -> Result<(), Refused> {
         if self.capacity.enter(&n.kind, n.payload.as_str().len()) {
             return Ok(());
         }
@@ -132,12 +132,12 @@ impl Context {
     }
 
     /// Ends a notification that was not accepted.
-    pub(super) fn reject(self: &Arc<Self>, n: &Notification) {
+    pub(super) fn reject(&self, n: &Notification) {
         self.tell(vec![self.endings.end(n, Outcome::Rejected)]);
     }
 
     /// Tells the observers; the caller does not wait for them.
-    pub(super) fn tell(self: &Arc<Self>, ended: Vec<Ended>) {
-        self.endings.tell(ended, self);
+    pub(super) fn tell(&self, ended: Vec<Ended>) {
+        self.endings.tell(ended);
     }
 }

@@ -119,15 +119,17 @@ fn start_with(acks: bool, inbox: Option<Arc<dyn Inbox>>) -> (Arc<World>, Arc<Wak
     let door = Mutex::new(Door { acks, ..Door::default() });
     let world = Arc::new(World { door, now: AtomicI64::new(0) });
     let limits = Limits::default();
+    let tasks = Arc::new(Tasks::new(None));
+    let capacity = Arc::new(Capacity::new(&limits, &Rules::default()));
     let cx = Arc::new(Context {
-        capacity: Arc::new(Capacity::new(&limits, &Rules::default())),
-        endings: Endings::new(vec![world.clone()], world.clone()),
+        endings: Endings::new(vec![world.clone()], world.clone(), &tasks, &capacity),
+        capacity,
         presence: world.clone(),
         pusher: world.clone(),
         clock: world.clone(),
         rules: Rules::default(),
         limits,
-        tasks: Tasks::new(None),
+        tasks,
         presence_checks: std::sync::atomic::AtomicU64::new(0),
     });
     (world, Wake::new(cx, inbox, Some(1)))

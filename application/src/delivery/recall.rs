@@ -126,7 +126,7 @@ impl Delivery {
             self.wake.rooms.first(|room| room.recall(id))
         {
             if pushed {
-                // Those behind it may have waited for its retry.
+                // Later notifications of this user may have waited for its retry.
                 self.wake.flush_later(&notification.user_id);
             }
             return Some((notification, pushed));

@@ -79,7 +79,7 @@ fn expired(
 async fn an_observer_that_hangs_delays_no_later_end_and_no_other_observer() {
     let clock = virtual_clock();
     let (hanging, prompt) = (Observer::hangs(), Observer::prompt());
-    // In either order: nobody is told after somebody else.
+    // In either order: no observer waits for another.
     for observers in [[&hanging, &prompt], [&prompt, &hanging]] {
         let delivery = delivery(&clock, observers, Limits::default());
         expire(&delivery, 1..=3, &clock).await;

@@ -5,15 +5,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::watch::Watch;
 
-/// A head that is longer than this is large. Most have less than 1 KiB; those with a long token may be large.
+/// A head that is not complete after this many bytes is large. Most heads have less than 1 KiB; a long token can make
+/// one large.
 pub(super) const LARGE_BYTES: usize = 8 * 1024;
 /// This many connections that have had a large head, and wait for a request or its end, are kept.
 const MOST: usize = 256;
 /// How many connections are asked whether they can give way.
 const ASKED: usize = MOST;
 
-/// The connections that have had a large head, because such a connection keeps a large buffer as long as it lives:
-/// ten thousand of them, which need no token, would take 640 MB. One that answers a request is left alone.
+/// The connections that have had a large head. Each keeps a large buffer as long as it lives: ten thousand of them,
+/// which need no token, would take 640 MB. A connection whose request is being handled never gives way.
 #[derive(Default)]
 pub(super) struct LargeHeads {
     oldest_first: Mutex<VecDeque<(u64, LargeHead)>>,

@@ -19,7 +19,7 @@ pub(super) struct Watch {
     begun: Instant,
     /// A [`ConnectionPhase`], and above its two bits the milliseconds since `begun` at which it began.
     phase: AtomicU64,
-    /// The bytes that have arrived of a request's head.
+    /// The bytes that have arrived since the connection began to wait for a head.
     head_bytes: AtomicUsize,
     large_head: Notify,
     /// The pace at which its socket takes bytes.
@@ -88,7 +88,7 @@ impl Watch {
 
     fn received(&self, bytes: usize) {
         match self.phase().0 {
-            // These are a body's.
+            // The bytes of a body.
             ConnectionPhase::Busy => return,
             ConnectionPhase::Idle => {
                 self.enter(ConnectionPhase::Head);
@@ -96,7 +96,8 @@ impl Watch {
             }
             ConnectionPhase::Head => {}
         }
-        if self.head_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > LARGE_BYTES {
+        // With a complete head the connection would be busy by now: the bytes before these are all of a head.
+        if self.head_bytes.fetch_add(bytes, Ordering::Relaxed) >= LARGE_BYTES {
             self.large_head.notify_one();
         }
     }
@@ -198,5 +199,43 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    fn is_large(watch: &Watch) -> bool {
+        watch.large_head().now_or_never().is_some()
+    }
+
+    #[tokio::test]
+    async fn a_head_is_large_if_it_goes_on_after_8_kib() {
+        let watch = Watch::begin();
+        watch.received(LARGE_BYTES);
+        assert!(!is_large(&watch), "it may be complete");
+        watch.received(1);
+        assert!(is_large(&watch));
+    }
+
+    #[tokio::test]
+    async fn a_body_is_no_head_even_if_both_arrive_together() {
+        let watch = Watch::begin();
+        for _ in 0..3 {
+            watch.received(8 * LARGE_BYTES);
+            watch.busy();
+            watch.received(8 * LARGE_BYTES);
+            watch.idle();
+        }
+        assert!(!is_large(&watch));
+        // A head that follows is counted from its beginning.
+        watch.received(LARGE_BYTES / 2);
+        watch.received(LARGE_BYTES / 2);
+        assert!(!is_large(&watch));
+        watch.received(1);
+        assert!(is_large(&watch));
     }
 }

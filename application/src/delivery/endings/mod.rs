@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use doorstep_domain::ports::{Clock, Outcomes};
 use doorstep_domain::{Ended, Notification, Outcome};
 
-use super::context::Context;
+use super::capacity::Capacity;
+use super::tasks::Tasks;
 
 use self::observer::Observer;
 use self::receipt::Receipts;
@@ -25,8 +26,14 @@ pub(super) struct Endings {
 }
 
 impl Endings {
-    pub(super) fn new(observers: Vec<Arc<dyn Outcomes>>, clock: Arc<dyn Clock>) -> Self {
-        let observers = observers.into_iter().map(Observer::new).collect();
+    pub(super) fn new(
+        observers: Vec<Arc<dyn Outcomes>>,
+        clock: Arc<dyn Clock>,
+        tasks: &Arc<Tasks>,
+        capacity: &Arc<Capacity>,
+    ) -> Self {
+        let observer = |outcomes| Observer::new(outcomes, tasks.clone(), capacity.clone());
+        let observers = observers.into_iter().map(observer).collect();
         Self { receipts: Receipts::new(), counters: Default::default(), observers, clock }
     }
 
@@ -49,15 +56,15 @@ impl Endings {
     }
 
     /// Tells every observer; waits for none of them.
-    pub(super) fn tell(&self, ended: Vec<Ended>, cx: &Arc<Context>) {
+    pub(super) fn tell(&self, ended: Vec<Ended>) {
         if ended.is_empty() {
             return;
         }
         let Some((last, others)) = self.observers.split_last() else { return };
         for other in others {
-            other.tell(ended.clone(), cx);
+            other.tell(ended.clone());
         }
-        last.tell(ended, cx);
+        last.tell(ended);
     }
 
     /// Whether an observer has not been told of every end yet.

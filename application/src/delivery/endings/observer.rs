@@ -8,8 +8,9 @@ use doorstep_domain::ports::Outcomes;
 use doorstep_domain::{Ended, Outcome};
 use futures_util::FutureExt;
 
-use crate::delivery::context::Context;
+use crate::delivery::capacity::Capacity;
 use crate::delivery::sync::Mutex;
+use crate::delivery::tasks::Tasks;
 
 /// An observer that is behind is told of refusals only while fewer ends than these wait for it. A flood of refusals
 /// must not take the place of an end of what was accepted.
@@ -18,10 +19,13 @@ const REFUSALS: usize = 1024;
 /// Tells one observer. It is told at once, on the caller's stack; if it has to wait, a task goes on, and later ends
 /// queue up for that task. **No caller waits for an observer.**
 ///
-/// The queue is bounded: every end in it keeps a place of the node (see `Capacity`), so a node whose observers are far
-/// behind accepts nothing more.
+/// Every end in the queue keeps a place of the node (see [`Capacity`]), so a node whose observers are far behind
+/// accepts nothing more, and no end of what it accepted in memory is lost. What needs no place is bounded by the length
+/// of the queue, and lost beyond it: refusals, and ends of inbox items that their users read.
 pub(super) struct Observer {
     outcomes: Arc<dyn Outcomes>,
+    tasks: Arc<Tasks>,
+    capacity: Arc<Capacity>,
     behind: Mutex<Behind>,
 }
 
@@ -34,26 +38,29 @@ struct Behind {
 }
 
 impl Observer {
-    pub(super) fn new(outcomes: Arc<dyn Outcomes>) -> Arc<Self> {
-        Arc::new(Self { outcomes, behind: Mutex::default() })
+    pub(super) fn new(
+        outcomes: Arc<dyn Outcomes>,
+        tasks: Arc<Tasks>,
+        capacity: Arc<Capacity>,
+    ) -> Arc<Self> {
+        Arc::new(Self { outcomes, tasks, capacity, behind: Mutex::default() })
     }
 
-    pub(super) fn tell(self: &Arc<Self>, ended: Vec<Ended>, cx: &Arc<Context>) {
-        let Some(ended) = self.unless_behind(ended, cx) else { return };
-        let count = ended.len();
-        let (this, context) = (self.clone(), cx.clone());
+    pub(super) fn tell(self: &Arc<Self>, ended: Vec<Ended>) {
+        let Some(ended) = self.unless_behind(ended) else { return };
+        let (count, this) = (ended.len(), self.clone());
         let mut telling: Pin<Box<dyn Future<Output = ()> + Send>> =
-            Box::pin(async move { this.tell_now(ended, &context).await });
-        if cx.tasks.is_done_at_once(&mut telling) {
+            Box::pin(async move { this.tell_now(ended).await });
+        if self.tasks.is_done_at_once(&mut telling) {
             return;
         }
         self.behind.lock().tellers += 1;
-        cx.capacity.force(count, 0);
-        let (this, context) = (self.clone(), cx.clone());
-        cx.tasks.spawn(async move {
+        self.capacity.force(count, 0);
+        let this = self.clone();
+        self.tasks.spawn(async move {
             telling.await;
-            context.capacity.release(count, 0);
-            this.catch_up(&context).await;
+            this.capacity.release(count, 0);
+            this.catch_up().await;
         });
     }
 
@@ -63,21 +70,22 @@ impl Observer {
     }
 
     /// Queues the ends if the observer is behind; otherwise returns them.
-    fn unless_behind(&self, ended: Vec<Ended>, cx: &Context) -> Option<Vec<Ended>> {
+    fn unless_behind(&self, ended: Vec<Ended>) -> Option<Vec<Ended>> {
         let mut behind = self.behind.lock();
         if behind.tellers == 0 {
             return Some(ended);
         }
         let (before, lost) = (behind.ends.len(), behind.lost);
         for end in ended {
-            let accepted = if end.outcome == Outcome::Rejected { 0 } else { cx.limits.max_pending };
+            let is_refusal = end.outcome == Outcome::Rejected;
+            let accepted = if is_refusal { 0 } else { self.capacity.max_pending() };
             if behind.ends.len() < accepted.saturating_add(REFUSALS) {
                 behind.ends.push(end);
             } else {
                 behind.lost += 1;
             }
         }
-        cx.capacity.force(behind.ends.len() - before, 0);
+        self.capacity.force(behind.ends.len() - before, 0);
         let now = behind.lost;
         drop(behind);
         // Logs the first loss, and then every thousandth.
@@ -90,8 +98,8 @@ impl Observer {
         None
     }
 
-    /// Tells what has queued up, until nothing is left.
-    async fn catch_up(&self, cx: &Context) {
+    /// Empties the queue.
+    async fn catch_up(&self) {
         loop {
             let ended = {
                 let mut behind = self.behind.lock();
@@ -102,16 +110,16 @@ impl Observer {
                 std::mem::take(&mut behind.ends)
             };
             let count = ended.len();
-            self.tell_now(ended, cx).await;
-            cx.capacity.release(count, 0);
+            self.tell_now(ended).await;
+            self.capacity.release(count, 0);
         }
     }
 
     /// An observer that panics counts as told.
-    async fn tell_now(&self, ended: Vec<Ended>, cx: &Context) {
+    async fn tell_now(&self, ended: Vec<Ended>) {
         let telling = AssertUnwindSafe(async { self.outcomes.ended(ended).await });
         if telling.catch_unwind().await.is_err() {
-            cx.tasks.panicked("observer of outcomes");
+            self.tasks.panicked("observer of outcomes");
         }
     }
 }

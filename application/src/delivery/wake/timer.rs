@@ -45,7 +45,7 @@ impl Wake {
         if crowded.is_empty() {
             return;
         }
-        // So many are due at once only after a burst; every core takes a share.
+        // Only a burst makes this many due at once. Every core takes a share.
         let (crowded, taken) = (Arc::new(crowded), Arc::new(AtomicUsize::new(0)));
         let mut cores = JoinSet::new();
         for _ in 0..Handle::current().metrics().num_workers() {
