@@ -83,7 +83,12 @@ impl Door {
 
     /// A user with a token of the backend.
     pub(crate) fn user(&self, id: &str) -> User {
-        User::with_token(self.server.url(), id, &token(id))
+        self.user_at(self.server.url(), id)
+    }
+
+    /// Like [`user`](Self::user), who reaches the server at this URL.
+    pub(crate) fn user_at(&self, url: &str, id: &str) -> User {
+        User::with_token(url, id, &token(id))
     }
 }
 
@@ -105,6 +110,11 @@ pub(crate) struct Backend {
 impl Backend {
     fn new(url: &str, key: &str) -> Self {
         Self { url: url.to_owned(), key: key.to_owned(), http: reqwest::Client::new() }
+    }
+
+    /// The same backend, which reaches the server at this URL.
+    pub(crate) fn at(&self, url: &str) -> Self {
+        Self { url: url.to_owned(), ..self.clone() }
     }
 
     pub(crate) async fn post(&self, path: &str, body: impl Into<reqwest::Body>) -> (u16, Value) {

@@ -7,6 +7,8 @@ mod places;
 mod refusal;
 #[cfg(test)]
 mod tests;
+#[cfg(all(test, feature = "tls"))]
+mod tls_tests;
 mod unread;
 mod watch;
 
