@@ -75,11 +75,14 @@ impl ServerCertificate {
         }
     }
 
-    pub(super) fn reload_if_changed(&self) {
+    /// Returns whether they have changed. So a pair that cannot be used is reported once, and not at each look.
+    pub(super) fn reload_if_changed(&self) -> bool {
         let mut seen = self.seen();
-        if stamps(&self.files) != seen.stamps {
+        let changed = stamps(&self.files) != seen.stamps;
+        if changed {
             self.reload_into(&mut seen);
         }
+        changed
     }
 
     fn reload_into(&self, seen: &mut Seen) {

@@ -155,23 +155,23 @@ fn a_pair_that_is_replaced_file_by_file_is_used_when_it_is_complete() {
     let folder = Folder::of("server");
     let certificate = folder.load().unwrap();
     let (mut configs, valid) = (certificate.configs(), certificate.expires_in());
-    certificate.reload_if_changed();
-    assert!(!replaced(&mut configs), "nothing has changed");
+    assert!(!certificate.reload_if_changed(), "nothing has changed");
 
     folder.write("cert.pem", &fixture("expired.pem"));
-    certificate.reload_if_changed();
+    assert!(certificate.reload_if_changed());
     assert!(!replaced(&mut configs), "the key is missing");
+    assert!(!certificate.reload_if_changed(), "a bad pair is reported once");
     assert_eq!(certificate.expires_in(), valid, "that of the certificate in use");
     folder.write("key.pem", &fixture("expired.key"));
-    certificate.reload_if_changed();
+    assert!(certificate.reload_if_changed());
     assert!(replaced(&mut configs));
     assert!(certificate.expires_in() < Some(0));
 
     std::fs::remove_file(folder.files().certificate).unwrap();
-    certificate.reload_if_changed();
+    assert!(certificate.reload_if_changed() && !certificate.reload_if_changed());
     assert!(!replaced(&mut configs));
     folder.write("cert.pem", &fixture("expired.pem"));
-    certificate.reload_if_changed();
+    assert!(certificate.reload_if_changed());
     assert!(replaced(&mut configs), "it is there again");
     certificate.reload();
     assert!(replaced(&mut configs), "whoever asks gets what is there");
@@ -192,13 +192,13 @@ fn a_file_that_is_written_in_place_and_a_link_that_moves_are_changes() {
     let certificate = ServerCertificate::load(files, Arc::new(clock())).unwrap();
     let mut configs = certificate.configs();
     point(&other);
-    certificate.reload_if_changed();
+    assert!(certificate.reload_if_changed());
     assert!(replaced(&mut configs));
 
     // Longer by a line break, so that it does not depend on the resolution of the file system's clock.
     let again = join(&[&fixture("other.pem"), b"\n"]);
     std::fs::write(other.files().certificate, again).unwrap();
-    certificate.reload_if_changed();
+    assert!(certificate.reload_if_changed());
     assert!(replaced(&mut configs));
 }
 

@@ -83,12 +83,7 @@ impl Door {
 
     /// A user with a token of the backend.
     pub(crate) fn user(&self, id: &str) -> User {
-        self.user_at(self.server.url(), id)
-    }
-
-    /// Like [`user`](Self::user), who reaches the server at this URL.
-    pub(crate) fn user_at(&self, url: &str, id: &str) -> User {
-        User::with_token(url, id, &token(id))
+        User::with_token(self.server.url(), id, &token(id))
     }
 }
 

@@ -10,7 +10,8 @@ use crate::backends::{BARE, Door};
 fn secrets() -> Vec<String> {
     let lines = |name| std::fs::read_to_string(fixture(name)).unwrap();
     let all = ["server.key", "other.key", "encrypted.key"].map(lines).join("\n");
-    all.lines().filter(|line| !line.starts_with("-----")).map(str::to_owned).collect()
+    let secret = |line: &&str| !line.is_empty() && !line.starts_with("-----");
+    all.lines().filter(secret).map(str::to_owned).collect()
 }
 
 async fn check_refused(call: &Doorstep, parts: &[&str]) {
@@ -87,9 +88,7 @@ async fn an_expired_certificate_is_used_with_a_warning() {
     door.server.logged("the certificate has expired: renew it", 1).await;
     // Its clients see it as expired, which is for them to judge.
     let refused = TlsClient::new().connect(door.server.address()).await.unwrap_err();
-    assert!(
-        refused.to_string().contains("UnknownIssuer") || refused.to_string().contains("Expired")
-    );
+    assert!(refused.to_string().contains("invalid peer certificate"), "{refused}");
     door.server.terminate();
     let finished = door.server.wait().await;
     assert_eq!(finished.code, Some(0), "{}", finished.stderr);

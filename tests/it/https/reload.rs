@@ -111,7 +111,6 @@ async fn changed_files_are_noticed_and_a_bad_pair_is_told_once() {
     point(third);
     server.logged("reloaded the certificate", 1).await;
     assert!(shows(&server, "other.pem").await);
-    // The bad pair was seen by at least two looks if its message could come twice: only the next change ended it.
     std::fs::remove_file(call.dir().join("..data")).unwrap();
     server.logged("the certificate in use stays", 2).await;
     point(first);

@@ -7,12 +7,24 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
+#[cfg(feature = "tls")]
+use super::refusal::MOST_OVER_TLS;
+
 /// How long sent data may stay unacknowledged before the connection is given up.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 
 /// The TLS configuration for the next connection.
 #[cfg(feature = "tls")]
 pub type TlsConfigs = tokio::sync::watch::Receiver<std::sync::Arc<rustls::ServerConfig>>;
+
+/// What the TLS connections of a listener share.
+#[cfg(feature = "tls")]
+#[derive(Debug, Clone)]
+pub(super) struct ListenerTls {
+    pub(super) configs: TlsConfigs,
+    /// The refusals that may be under way.
+    pub(super) refusals: std::sync::Arc<tokio::sync::Semaphore>,
+}
 
 /// Accepts connections, over TCP, TLS or a Unix socket.
 #[derive(Debug)]
@@ -22,7 +34,7 @@ pub struct Listener(ListenerSocket);
 enum ListenerSocket {
     Tcp(TcpListener),
     #[cfg(feature = "tls")]
-    Tls(TcpListener, TlsConfigs),
+    Tls(TcpListener, ListenerTls),
     Unix(UnixListener, SocketFile),
 }
 
@@ -80,7 +92,7 @@ pub(super) enum Stream {
     Tcp(TcpStream),
     /// Before its handshake.
     #[cfg(feature = "tls")]
-    Tls(TcpStream, TlsConfigs),
+    Tls(TcpStream, ListenerTls),
     Unix(UnixStream),
 }
 
@@ -94,7 +106,8 @@ impl Listener {
     /// Speaks TLS, and nothing else, on the connections of this listener.
     #[cfg(feature = "tls")]
     pub fn tls(listener: TcpListener, configs: TlsConfigs) -> Self {
-        Self(ListenerSocket::Tls(listener, configs))
+        let refusals = std::sync::Arc::new(tokio::sync::Semaphore::new(MOST_OVER_TLS));
+        Self(ListenerSocket::Tls(listener, ListenerTls { configs, refusals }))
     }
 
     /// Listens on a Unix socket to which its owner and group may connect. Replaces a socket that an earlier
@@ -150,10 +163,10 @@ impl Listener {
                 Ok((Stream::Tcp(stream), Peer::Tcp(peer)))
             }
             #[cfg(feature = "tls")]
-            ListenerSocket::Tls(listener, configs) => {
+            ListenerSocket::Tls(listener, tls) => {
                 let (stream, peer) = listener.accept().await?;
                 prepare(&stream);
-                Ok((Stream::Tls(stream, configs.clone()), Peer::Tcp(peer)))
+                Ok((Stream::Tls(stream, tls.clone()), Peer::Tcp(peer)))
             }
             ListenerSocket::Unix(listener, _) => {
                 let (stream, _) = listener.accept().await?;

@@ -7,7 +7,8 @@ mod places;
 mod refusal;
 #[cfg(test)]
 mod tests;
-#[cfg(all(test, feature = "tls"))]
+#[cfg(feature = "tls")]
+#[cfg(test)]
 mod tls_tests;
 mod unread;
 mod watch;
@@ -27,7 +28,7 @@ use self::listener::Stream;
 pub use self::listener::TlsConfigs;
 pub use self::listener::{Address, BindError, Listener};
 use self::places::{ConnectionAdmission, PlaceKind, Places};
-use self::refusal::Refusals;
+use self::refusal::refuse;
 use self::watch::Watch;
 use super::client_address::ClientAddress;
 use super::limit_log::LimitLog;
@@ -93,7 +94,7 @@ pub async fn serve(
     let places = Arc::new(Places::new(&settings));
     let settings = Arc::new(settings);
     let limit_log = LimitLog::new("limits.http_connections_per_address");
-    let (connections, refusals) = (TaskTracker::new(), Refusals::new());
+    let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
             () = stopping.cancelled() => break,
@@ -114,11 +115,11 @@ pub async fn serve(
             ConnectionAdmission::Place(place) => place,
             ConnectionAdmission::AddressFull => {
                 limit_log.reached(&ClientAddress::from_peer(peer, &settings.proxies));
-                refusals.send(stream, "429 Too Many Requests");
+                refuse(stream, "429 Too Many Requests");
                 continue;
             }
             ConnectionAdmission::Full => {
-                refusals.send(stream, "503 Service Unavailable");
+                refuse(stream, "503 Service Unavailable");
                 continue;
             }
         };
@@ -135,7 +136,7 @@ pub async fn serve(
             match stream {
                 Stream::Tcp(stream) => connection.run(stream).await,
                 #[cfg(feature = "tls")]
-                Stream::Tls(stream, configs) => connection.run_tls(stream, configs).await,
+                Stream::Tls(stream, tls) => connection.run_tls(stream, tls.configs).await,
                 Stream::Unix(stream) => connection.run(stream).await,
             }
         });
