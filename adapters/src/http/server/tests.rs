@@ -79,7 +79,8 @@ pub(super) async fn answer(client: &mut (impl AsyncRead + Unpin)) -> (u16, Strin
 pub(super) async fn ends_after(client: &mut (impl AsyncRead + Unpin)) -> u64 {
     let begun = Instant::now();
     // A reset counts as an end.
-    client.read_to_end(&mut Vec::new()).await.ok();
+    let mut all = Vec::new();
+    tokio::time::timeout(Duration::from_hours(1), client.read_to_end(&mut all)).await.ok();
     begun.elapsed().as_secs()
 }
 
