@@ -33,6 +33,8 @@ mod sqlite;
 #[cfg(feature = "sse")]
 pub mod sse;
 pub mod system;
+#[cfg(feature = "tls")]
+pub mod tls;
 #[cfg(feature = "webhook")]
 pub mod webhook;
 #[cfg(feature = "websocket")]

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use anyhow::Context;
 use doorstep_adapters::http::{Address, Listener};
+use doorstep_adapters::tls::ServerCertificate;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -22,14 +23,16 @@ pub(crate) async fn run(
 ) -> anyhow::Result<()> {
     let config = &loaded.config;
     let mut reloads = Reloads::new()?;
-    let listener = bind(&config.listen).await?;
+    let certificate = composition::certificate(config)?;
+    let listener = bind(&config.listen, certificate.as_deref()).await?;
     let store = tokio::select! {
         store = composition::open_store(config) => store?,
         // Ctrl-C must work while a store does not respond.
         () = stop.cancelled() => return Ok(()),
     };
     // From here on the node holds what an earlier process left, so a start is always completed, and then stopped.
-    let node = composition::start_with(config, store, listener, Options::default()).await?;
+    let node =
+        composition::start_with(config, store, listener, certificate, Options::default()).await?;
     let announced = announce(node.address(), config).context("standard output is closed");
     while announced.is_ok() {
         tokio::select! {
@@ -48,16 +51,21 @@ pub(crate) async fn run(
     Ok(())
 }
 
-/// Reads the configuration again. A file that is unreadable or empty changes nothing, because a mistake must not lock
+/// Reads the certificate and the configuration again, each by itself: a renewed certificate must not wait until a mistake
+/// in the configuration is corrected. A file that is unreadable or empty changes nothing, because a mistake must not lock
 /// every backend out.
 fn reload(node: &RunningNode, before: &Loaded, sources: Sources) {
+    node.reload_certificate();
     let reloaded = Config::load_again(before, sources).map_err(Into::into);
     if let Err(error) = reloaded.and_then(|loaded| node.reload(&loaded.config)) {
-        tracing::error!("nothing was reloaded: {error:#}");
+        tracing::error!("nothing was reloaded from the configuration: {error:#}");
     }
 }
 
-async fn bind(listen: &Listen) -> anyhow::Result<Listener> {
+async fn bind(
+    listen: &Listen,
+    certificate: Option<&ServerCertificate>,
+) -> anyhow::Result<Listener> {
     let address = match listen {
         Listen::Tcp(address) => *address,
         Listen::Unix(path) => return Ok(Listener::unix(path).await?),
@@ -77,7 +85,10 @@ async fn bind(listen: &Listen) -> anyhow::Result<Listener> {
         ),
         _ => anyhow::anyhow!("cannot listen on {address}: {e}"),
     })?;
-    Ok(listener.into())
+    Ok(match certificate {
+        Some(certificate) => Listener::tls(listener, certificate.configs()),
+        None => listener.into(),
+    })
 }
 
 const DEMO: &str = "Or:      doorstep demo             every delivery policy side by side";
@@ -90,12 +101,8 @@ fn announce(address: &Address, config: &Config) -> io::Result<()> {
     out.flush()?;
     // A reader of JSON logs is a program, and needs no suggestions.
     if config.log.format == LogFormat::Human
-        && let Address::Tcp(address) = address
+        && let Some(page) = page(address)
     {
-        let page = match address.ip() {
-            ip if ip.is_unspecified() => format!("http://localhost:{}", address.port()),
-            _ => format!("http://{address}"),
-        };
         let (try_it, or) = if config.trading.enabled {
             (format!("open {page} in a browser, and come late"), DEMO)
         } else {
@@ -108,4 +115,17 @@ fn announce(address: &Address, config: &Config) -> io::Result<()> {
         ));
     }
     Ok(())
+}
+
+/// Where a browser on this machine finds the page.
+fn page(address: &Address) -> Option<String> {
+    let (scheme, address) = match address {
+        Address::Tcp(address) => ("http", address),
+        Address::Tls(address) => ("https", address),
+        Address::Unix(_) => return None,
+    };
+    Some(match address.ip() {
+        ip if ip.is_unspecified() => format!("{scheme}://localhost:{}", address.port()),
+        _ => format!("{scheme}://{address}"),
+    })
 }

@@ -1,4 +1,4 @@
-//! Signals: requests to stop, and to read the keys again.
+//! Signals: requests to stop, and to read the keys and the certificate again.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -88,7 +88,7 @@ impl Request {
     }
 }
 
-/// Requests to read the keys again: SIGHUP, which would otherwise end the process.
+/// Requests to read the keys and the certificate again: SIGHUP, which would otherwise end the process.
 pub(crate) struct Reloads {
     #[cfg(unix)]
     hang_up: tokio::signal::unix::Signal,

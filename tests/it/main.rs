@@ -11,6 +11,7 @@ mod dependencies;
 mod handover;
 mod heads;
 mod http;
+mod https;
 mod inbox;
 mod javascript;
 mod kill;

@@ -6,6 +6,7 @@ use doorstep_adapters::connections::DisconnectReason;
 use doorstep_adapters::metrics::MetricDescription;
 use doorstep_tests::client::User;
 use doorstep_tests::server::{Doorstep, SqliteFile};
+use doorstep_tests::tls::{TlsClient, fixture, section};
 use tokio::net::TcpListener;
 
 use crate::node::eventually;
@@ -60,7 +61,7 @@ async fn every_metric_is_documented_as_it_is_printed() {
     });
     assert_eq!(documented, MetricTable::from(defined));
 
-    // A node with everything that has metrics: the simulation, an outbox, and a webhook whose receiver never
+    // A node with everything that has metrics: the simulation, an outbox, TLS, and a webhook whose receiver never
     // answers.
     let receiver = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let webhook = format!(
@@ -68,13 +69,16 @@ async fn every_metric_is_documented_as_it_is_printed() {
         receiver.local_addr().unwrap()
     );
     let (database, shop) = (SqliteFile::new(), Shop::open().await);
-    let file = format!("{webhook}{}", shop.section());
+    let (cert, key) = (fixture("server.pem"), fixture("server.key"));
+    let tls = section(cert.to_str().unwrap(), key.to_str().unwrap());
+    let file = format!("{webhook}{}{tls}", shop.section());
     let server = Doorstep::serve(&database.url()).file("doorstep.toml", &file).start().await;
     // How notifications ended is printed once one has ended.
-    let ada = User::register(server.url(), "ada").await;
+    let url = TlsClient::new().plain_url(server.address()).await;
+    let ada = User::register(&url, "ada").await;
     let mut socket = ada.connect("doorstep.plain.v1").await;
     socket.kinds(1).await;
-    let url = format!("{}/metrics", server.url());
+    let url = format!("{url}/metrics");
     let mut text = String::new();
     eventually("a notification has ended", async || {
         text = reqwest::get(&url).await.unwrap().text().await.unwrap();

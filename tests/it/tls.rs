@@ -1,4 +1,4 @@
-//! Outgoing TLS connections: to the webhook's receiver, to PostgreSQL, and from `listen` to its server. Each is
+//! Outgoing TLS connections (`https` has the incoming ones): to the webhook's receiver, to PostgreSQL, and from `listen` to its server. Each is
 //! made only if the peer's certificate can be trusted.
 //!
 //! The peer is a relay that terminates TLS in front of a server without TLS. Its certificate, for `localhost` and

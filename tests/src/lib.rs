@@ -12,6 +12,7 @@ pub mod reverse_proxy;
 pub mod server;
 pub mod simulation;
 pub mod small_disk;
+pub mod tls;
 
 /// The README's example compiles and runs.
 #[cfg(doctest)]

@@ -2,6 +2,7 @@
 //! test fails.
 
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
@@ -187,7 +188,7 @@ impl Doorstep {
             panic!("the server does not serve: {finished:#?}");
         };
         let url = line.trim_start_matches("listening on ").to_owned();
-        assert!(url.starts_with("http://"), "{line:?}");
+        assert!(url.starts_with("http://") || url.starts_with("https://"), "{line:?}");
         Server { process, url }
     }
 }
@@ -199,9 +200,18 @@ pub struct Server {
 }
 
 impl Server {
-    /// `http://ADDR`, as the server printed it.
+    /// `http://ADDR` or `https://ADDR`, as the server printed it.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Its address.
+    ///
+    /// # Panics
+    /// When it listens on a Unix socket.
+    pub fn address(&self) -> SocketAddr {
+        let (_, address) = self.url.split_once("://").expect("a URL");
+        address.parse().expect("an address")
     }
 
     /// `kill -TERM`: asks it to stop.

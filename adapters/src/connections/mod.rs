@@ -43,7 +43,7 @@ mod tests;
 mod too_slow;
 
 pub(crate) use crate::http::Pace;
-#[cfg(any(feature = "websocket", test))]
+#[cfg(test)]
 pub(crate) use crate::http::Paced;
 pub(crate) use connection::Connection;
 pub use disconnect_reason::DisconnectReason;

@@ -60,12 +60,14 @@ pub(crate) use origins::origin_may_connect;
 pub use origins::{AllowedOrigins, NoOrigin};
 #[cfg(any(feature = "sse", feature = "websocket"))]
 pub(crate) use pace::Pace;
-#[cfg(any(feature = "websocket", all(test, feature = "sse")))]
+#[cfg(all(test, any(feature = "sse", feature = "websocket")))]
 pub(crate) use pace::Paced;
 pub use parameters::Parameters;
 pub use problem::{FieldError, Problem};
 pub(crate) use rate_limit::within_limit;
 pub use rate_limit::{AddressLimit, Rate};
+#[cfg(feature = "tls")]
+pub use server::TlsConfigs;
 pub use server::{Address, BindError, Listener, ServerSettings, serve};
 pub use time::rfc3339;
 pub use trusted_proxies::{Network, NoProxy, TrustedProxies, TrustedProxy};

@@ -144,6 +144,16 @@ impl Metrics {
         self.register(&names::OUTBOX_ROWS, move || vec![Sample::plain(consumed())])
     }
 
+    /// Adds how many seconds the server's certificate is still valid.
+    pub fn certificate(
+        &self,
+        expires_in: impl Fn() -> Option<i64> + Send + Sync + 'static,
+    ) -> Result<(), MetricsError> {
+        self.register(&names::TLS_CERTIFICATE_EXPIRES, move || {
+            expires_in().map(Sample::signed).into_iter().collect()
+        })
+    }
+
     /// The current values, in the Prometheus text format 0.0.4.
     pub fn text(&self) -> Result<String, MetricsError> {
         Ok(TextEncoder::new().encode_to_string(&self.registry.gather())?)

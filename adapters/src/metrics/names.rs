@@ -125,9 +125,15 @@ pub(super) const OUTBOX_OLDEST: MetricDescription = gauge(
 pub(super) const OUTBOX_ROWS: MetricDescription =
     counter("doorstep_outbox_rows_total", &[], "Rows of the outbox that this node has taken.");
 
+pub(super) const TLS_CERTIFICATE_EXPIRES: MetricDescription = gauge(
+    "doorstep_tls_certificate_expires_seconds",
+    &[],
+    "How long the certificate in use is still valid; negative after its end.",
+);
+
 impl MetricDescription {
     /// Every metric, in the order of `docs/metrics.md`.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         NOTIFICATIONS_WAITING,
         NOTIFICATIONS_IN_FLIGHT,
         MAILBOXES,
@@ -146,5 +152,6 @@ impl MetricDescription {
         OUTBOX_WAITING,
         OUTBOX_OLDEST,
         OUTBOX_ROWS,
+        TLS_CERTIFICATE_EXPIRES,
     ];
 }

@@ -47,6 +47,12 @@ impl Sample {
         Self { labels: Vec::new(), value: value.try_into().unwrap_or(u64::MAX) as f64 }
     }
 
+    /// A value that may be negative.
+    #[expect(clippy::cast_precision_loss, reason = "the format has only floating point")]
+    pub(super) fn signed(value: i64) -> Self {
+        Self { labels: Vec::new(), value: value as f64 }
+    }
+
     /// A length of time.
     pub(super) fn seconds(length: std::time::Duration) -> Self {
         Self { labels: Vec::new(), value: length.as_secs_f64() }

@@ -19,7 +19,7 @@ use utoipa::OpenApi;
 
 use super::conversation::{Conversation, Mode, close};
 use super::{WebSocketSettings, handshake};
-use crate::connections::{Connections, DisconnectReason, Newcomer, Pace, Paced, Transport};
+use crate::connections::{Connections, DisconnectReason, Newcomer, Pace, Transport};
 use crate::http::openapi::ProblemBody;
 use crate::http::{ClientAddress, Problem, authenticate, client, origin_may_connect};
 
@@ -86,11 +86,15 @@ async fn connect(
         handshake::answer(request.method(), request.version(), request.headers(), protocol)?;
     let upgrade = request.extensions_mut().remove::<OnUpgrade>().ok_or_else(Problem::internal)?;
     let client = client(request.extensions());
+    // That of the socket below all buffers, TLS included. A server that does not track it cannot tell that one is too
+    // slow.
+    let pace = request.extensions().get::<Pace>().cloned().unwrap_or_else(Pace::new);
     let tasks = parts.connections.tasks.clone();
     tasks.spawn(async move {
         match upgrade.await {
             Ok(upgraded) => {
-                live(parts, TokioIo::new(upgraded), caller, session_ends, client, mode).await;
+                let io = TokioIo::new(upgraded);
+                live(parts, io, pace, caller, session_ends, client, mode).await;
             }
             // The client went away between its request and our response.
             Err(error) => tracing::debug!(%error, "an upgrade failed"),
@@ -104,6 +108,7 @@ async fn connect(
 pub(super) async fn live<S>(
     parts: WebSocketParts,
     io: S,
+    pace: Pace,
     caller: Caller,
     session_ends: u64,
     client: ClientAddress,
@@ -113,8 +118,6 @@ pub(super) async fn live<S>(
 {
     let WebSocketParts { connections, settings, delivery, authenticator, clock } = parts;
     let settings = &*settings;
-    let pace = Pace::new();
-    let io = Paced::new(io, pace.clone());
     let socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config(settings))).await;
     let newcomer = Newcomer { transport: Transport::WebSocket, caller: &caller, client, pace };
     let registered = match connections.register(newcomer, delivery) {

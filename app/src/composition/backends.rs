@@ -123,7 +123,7 @@ impl Backends {
         tracing::info!(
             service_keys,
             token_keys = token_key_count,
-            "reloaded the keys; everything else needs a restart"
+            "reloaded the keys; all other settings need a restart"
         );
         Ok(())
     }

@@ -10,10 +10,12 @@
 //! | `backends` | the parts for other backends: the publish API, the tokens of their users, the webhook |
 //! | `simulation` | users, money and the market, with the handlers of their events |
 //! | `outbox` | consumes the outbox of a backend |
+//! | `certificate` | the certificate of the listener |
 //! | `metrics_endpoint` | where `/metrics` is served |
 //! | `node`, `stop` | a running service, and the order in which it stops |
 
 mod backends;
+mod certificate;
 mod core;
 mod metrics_endpoint;
 mod node;
@@ -29,6 +31,7 @@ use std::sync::Arc;
 use doorstep_adapters::http::{self, Listener};
 use doorstep_adapters::sql::{self, Sharing, Tables};
 use doorstep_adapters::system::{NothingKept, SystemClock, V7Ids};
+use doorstep_adapters::tls::ServerCertificate;
 use doorstep_adapters::{api, bus};
 use doorstep_domain::ports::{Clock, Handover, Inbox, Readiness};
 
@@ -36,6 +39,7 @@ use crate::config::Config;
 use crate::page;
 
 use self::backends::Backends;
+pub(crate) use self::certificate::certificate;
 pub use self::core::{Core, CoreParts};
 use self::metrics_endpoint::MetricsEndpoint;
 pub(crate) use self::node::RunningNode;
@@ -56,7 +60,7 @@ pub(crate) async fn start(
     listener: impl Into<Listener> + Send,
     options: Options,
 ) -> anyhow::Result<RunningNode> {
-    start_with(config, open_store(config).await?, listener, options).await
+    start_with(config, open_store(config).await?, listener, None, options).await
 }
 
 /// Opens the store, if any part needs one. Dropping the future before it completes leaves nothing behind.
@@ -70,11 +74,13 @@ pub(crate) async fn open_store(config: &Config) -> anyhow::Result<Option<Arc<sql
 
 /// Puts the parts together and serves. When it returns, everything that an earlier process left has been taken up.
 ///
-/// Do not drop the future before it completes: what it has taken up is in memory only.
+/// `certificate` is that of the listener, if it speaks TLS. Do not drop the future before it completes: what it has taken
+/// up is in memory only.
 pub(crate) async fn start_with(
     config: &Config,
     store: Option<Arc<sql::Store>>,
     listener: impl Into<Listener> + Send,
+    certificate: Option<Arc<ServerCertificate>>,
     options: Options,
 ) -> anyhow::Result<RunningNode> {
     let listener = listener.into();
@@ -97,6 +103,9 @@ pub(crate) async fn start_with(
     let bus = start_bus(wiring, simulation.as_ref());
     core.measure(&bus)?;
     backends.measure(&core.metrics)?;
+    if let Some(certificate) = &certificate {
+        certificate::follow(certificate, &core)?;
+    }
 
     // Finish the work of an earlier process before anybody can connect.
     if let Err(error) = take_up(&core, simulation.as_mut()).await {
@@ -127,6 +136,7 @@ pub(crate) async fn start_with(
         http::serve(listener, routes.into_endpoints(), config.http(), core.stopping.clone());
     Ok(RunningNode {
         address,
+        certificate,
         store,
         bus,
         backends,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use doorstep_adapters::bus::Bus;
 use doorstep_adapters::http::Address;
 use doorstep_adapters::sql;
+use doorstep_adapters::tls::ServerCertificate;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -17,6 +18,8 @@ use crate::config::Config;
 /// A running service. [`stop`](Self::stop) ends it in order.
 pub(crate) struct RunningNode {
     pub(super) address: Address,
+    /// `None` without TLS.
+    pub(super) certificate: Option<Arc<ServerCertificate>>,
     /// `None` when no part needs a store.
     pub(super) store: Option<Arc<sql::Store>>,
     pub(super) core: Core,
@@ -45,6 +48,13 @@ impl RunningNode {
     /// How often delivery has checked whether a user is online.
     pub(crate) fn presence_checks(&self) -> u64 {
         self.core.delivery.presence_checks()
+    }
+
+    /// Reads the certificate again, if the listener speaks TLS.
+    pub(crate) fn reload_certificate(&self) {
+        if let Some(certificate) = &self.certificate {
+            certificate.reload();
+        }
     }
 
     /// Applies the settings that can change while serving.

@@ -291,6 +291,9 @@ impl Config {
                 "inbox.enabled is false, but a policy or an on_expiry of [delivery] is inbox";
             reader.refuse(what.to_owned());
         }
+        if let Some(problem) = config.server.tls.problem(&config.listen) {
+            reader.refuse(problem);
+        }
         if !config.needs_store() {
             // DATABASE_URL may belong to another application; this node does not open it.
             reader.forgive(&SettingKey::new(&["database"]), "DATABASE_URL");

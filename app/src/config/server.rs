@@ -5,9 +5,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use doorstep_adapters::http::{AllowedOrigins, HeaderName, TrustedProxy};
+use doorstep_adapters::tls::TlsFiles;
 
 use super::reader::SettingReader;
-use super::value::{SettingValue, Span};
+use super::value::{OptionalText, SettingValue, Span};
 
 /// The `[server]` table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +23,16 @@ pub(crate) struct ServerConfig {
     pub(crate) client_address_header: HeaderName,
     /// How long an idle connection stays open for another request.
     pub(crate) keep_alive: Span,
+    pub(crate) tls: TlsConfig,
+}
+
+/// The certificate with which TLS is spoken. Both are empty, or none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TlsConfig {
+    /// The file of the certificate.
+    cert: OptionalText,
+    /// The file of its key.
+    key: OptionalText,
 }
 
 impl ServerConfig {
@@ -34,6 +45,44 @@ impl ServerConfig {
             trusted_proxies: reader.read(&key("trusted_proxies"), Proxies::default()),
             client_address_header: reader.read(&key("client_address_header"), header),
             keep_alive: reader.read(&key("keep_alive"), Span::from_secs(75)),
+            tls: TlsConfig::read(reader),
+        }
+    }
+}
+
+impl TlsConfig {
+    fn read(reader: &mut SettingReader) -> Self {
+        let key = |name| ["server", "tls", name];
+        Self {
+            cert: reader.read(&key("cert"), OptionalText::default()),
+            key: reader.read(&key("key"), OptionalText::default()),
+        }
+    }
+
+    /// Returns the files, if TLS is spoken.
+    pub(crate) fn files(&self) -> Option<TlsFiles> {
+        let (certificate, key) = self.cert.text().zip(self.key.text())?;
+        Some(TlsFiles { certificate: certificate.into(), key: key.into() })
+    }
+
+    /// Returns why these settings cannot be used, if they cannot. The files are not read.
+    pub(super) fn problem(&self, listen: &Listen) -> Option<String> {
+        match (self.cert.0.as_str(), self.key.0.as_str(), listen) {
+            ("", "", _) => None,
+            (cert, "", _) => Some(format!(
+                "server.tls.cert = {cert:?}, but server.tls.key is not set: give the file of the certificate's key, or \
+                 neither of the two"
+            )),
+            ("", key, _) => Some(format!(
+                "server.tls.key = {key:?}, but server.tls.cert is not set: give the file of the key's certificate, or \
+                 neither of the two"
+            )),
+            (_, _, Listen::Unix(path)) => Some(format!(
+                "server.tls is for TCP, and listen is the Unix socket {}: listen on an address, or remove server.tls and \
+                 let the proxy in front speak TLS",
+                path.display()
+            )),
+            (_, _, Listen::Tcp(_)) => None,
         }
     }
 }

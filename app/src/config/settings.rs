@@ -52,6 +52,21 @@ const SECTIONS: &[Section] = &[
         ],
     },
     Section {
+        table: "server.tls",
+        about: "With both, the listener speaks TLS, and nothing else ([proxies.md](proxies.md)). The files are read \
+            again on SIGHUP, and when they change.",
+        settings: &[
+            (
+                "cert",
+                "The file of the server's certificate in PEM, followed by those of its issuers. Empty: no TLS.",
+            ),
+            (
+                "key",
+                "The file of the certificate's private key in PEM, not encrypted. Empty: no TLS.",
+            ),
+        ],
+    },
+    Section {
         table: "metrics",
         about: "",
         settings: &[(

@@ -72,10 +72,12 @@ fn flag_beats_environment_beats_file_beats_default() {
 #[test]
 fn every_key_has_an_environment_form() {
     // The settings come from the listing, so that a new one cannot be forgotten.
-    let listing = load(CONTRACT, &[], &[]).unwrap();
+    // The two settings of TLS are given together.
+    let file = format!("{CONTRACT}\n[server.tls]\ncert = \"cert.pem\"\nkey = \"key.pem\"\n");
+    let listing = load(&file, &[], &[]).unwrap();
     for line in &listing.lines {
         let name = layers::environment_names(&line.key).remove(0);
-        let message = match load(CONTRACT, &[(&name, "?[")], &[]) {
+        let message = match load(&file, &[(&name, "?[")], &[]) {
             Err(message) => message,
             // Any text is allowed here; the part that uses it judges it.
             Ok(loaded) => {

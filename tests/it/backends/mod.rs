@@ -107,6 +107,11 @@ impl Backend {
         Self { url: url.to_owned(), key: key.to_owned(), http: reqwest::Client::new() }
     }
 
+    /// The same backend, which reaches the server at this URL.
+    pub(crate) fn at(&self, url: &str) -> Self {
+        Self { url: url.to_owned(), ..self.clone() }
+    }
+
     pub(crate) async fn post(&self, path: &str, body: impl Into<reqwest::Body>) -> (u16, Value) {
         let request = self.http.post(format!("{}{path}", self.url)).body(body);
         let request = request.header("content-type", "application/json").bearer_auth(&self.key);

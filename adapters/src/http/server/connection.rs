@@ -18,6 +18,8 @@ use super::listener::Peer;
 use super::places::ConnectionPlace;
 use super::unread::RequestBody;
 use super::watch::{Watch, Watched};
+#[cfg(feature = "tls")]
+use super::{TlsConfigs, handshake::handshake};
 use crate::http::client_address::ClientAddress;
 use crate::http::{Endpoints, Problem};
 
@@ -34,17 +36,47 @@ impl HttpConnection {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        let socket = Watched::new(socket, Arc::clone(&self.watch));
+        self.serve(socket).await;
+    }
+
+    /// Like [`run`](Self::run), over TLS. To the limits, a handshake is the beginning of the first request's head: it
+    /// has the same time together with it, its bytes count, and it gives way to others. All of them watch the socket
+    /// below TLS, because only there it is known whether the client takes what is written.
+    #[cfg(feature = "tls")]
+    pub(super) async fn run_tls<S>(mut self, socket: S, configs: TlsConfigs)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let socket = Watched::new(socket, Arc::clone(&self.watch));
+        let Service { peer, settings, stopping, .. } = &self.service;
+        let stream = tokio::select! {
+            done = handshake(socket, &configs) => match done {
+                Ok(stream) => stream,
+                Err(error) => {
+                    tracing::debug!(?peer, %error, "a TLS handshake failed");
+                    return;
+                }
+            },
+            () = overdue(&self.watch, &mut self.place, settings, *peer) => return,
+            () = stopping.cancelled() => return,
+        };
+        self.serve(stream).await;
+    }
+
+    async fn serve<S>(self, socket: S)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let Self { watch, mut place, service, http } = self;
         let (settings, stopping) = (Arc::clone(&service.settings), service.stopping.clone());
         let peer = service.peer;
-        let io = TokioIo::new(Watched::new(socket, Arc::clone(&watch)));
         let service = Arc::new(service);
         let serve = service_fn(move |request| Arc::clone(&service).answer(request));
-        let connection = http.serve_connection(io, serve).with_upgrades();
-        tokio::pin!(connection);
-        let timer = tokio::time::sleep(std::time::Duration::ZERO);
-        tokio::pin!(timer);
-        let (mut stops, mut is_large) = (false, false);
+        let connection = http.serve_connection(TokioIo::new(socket), serve).with_upgrades();
+        let overdue = overdue(&watch, &mut place, &settings, peer);
+        tokio::pin!(connection, overdue);
+        let mut stops = false;
         loop {
             tokio::select! {
                 ended = connection.as_mut() => {
@@ -58,22 +90,37 @@ impl HttpConnection {
                     stops = true;
                     connection.as_mut().graceful_shutdown();
                 }
-                () = watch.large_head(), if !is_large => {
-                    is_large = true;
-                    place.keeps_large_buffer(Arc::clone(&watch));
-                }
-                () = place.give_way() => {
-                    tracing::debug!(?peer, "a connection that waited gave way to another");
+                () = overdue.as_mut() => return,
+            }
+        }
+    }
+}
+
+/// Waits until the connection must end: it takes too long, or has to give way to another.
+async fn overdue(
+    watch: &Arc<Watch>,
+    place: &mut ConnectionPlace,
+    settings: &ServerSettings,
+    peer: Peer,
+) {
+    let timer = tokio::time::sleep(std::time::Duration::ZERO);
+    tokio::pin!(timer);
+    loop {
+        tokio::select! {
+            () = watch.large_head(), if !place.keeps_large_buffer() => {
+                place.has_large_buffer(Arc::clone(watch));
+            }
+            () = place.give_way() => {
+                tracing::debug!(?peer, "a connection that waited gave way to another");
+                return;
+            }
+            () = timer.as_mut() => match watch.check(settings) {
+                Ok(next) => timer.as_mut().reset(next),
+                Err(overdue) => {
+                    tracing::debug!(?peer, ?overdue, "a connection was closed");
                     return;
                 }
-                () = timer.as_mut() => match watch.check(&settings) {
-                    Ok(next) => timer.as_mut().reset(next),
-                    Err(overdue) => {
-                        tracing::debug!(?peer, ?overdue, "a connection was closed");
-                        return;
-                    }
-                },
-            }
+            },
         }
     }
 }

@@ -7,16 +7,34 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
+#[cfg(feature = "tls")]
+use super::refusal::MOST_OVER_TLS;
+
 /// How long sent data may stay unacknowledged before the connection is given up.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 
-/// Accepts connections, over TCP or a Unix socket.
+/// The TLS configuration for the next connection.
+#[cfg(feature = "tls")]
+pub type TlsConfigs = tokio::sync::watch::Receiver<std::sync::Arc<rustls::ServerConfig>>;
+
+/// What the TLS connections of a listener share.
+#[cfg(feature = "tls")]
+#[derive(Debug, Clone)]
+pub(super) struct ListenerTls {
+    pub(super) configs: TlsConfigs,
+    /// The refusals that may be under way.
+    pub(super) refusals: std::sync::Arc<tokio::sync::Semaphore>,
+}
+
+/// Accepts connections, over TCP, TLS or a Unix socket.
 #[derive(Debug)]
 pub struct Listener(ListenerSocket);
 
 #[derive(Debug)]
 enum ListenerSocket {
     Tcp(TcpListener),
+    #[cfg(feature = "tls")]
+    Tls(TcpListener, ListenerTls),
     Unix(UnixListener, SocketFile),
 }
 
@@ -25,6 +43,8 @@ enum ListenerSocket {
 pub enum Address {
     /// An address and a port.
     Tcp(SocketAddr),
+    /// An address and a port at which TLS is spoken.
+    Tls(SocketAddr),
     /// The path of a Unix socket.
     Unix(PathBuf),
 }
@@ -33,6 +53,7 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => write!(f, "http://{address}"),
+            Self::Tls(address) => write!(f, "https://{address}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
@@ -69,6 +90,9 @@ pub(crate) enum Peer {
 /// One accepted connection.
 pub(super) enum Stream {
     Tcp(TcpStream),
+    /// Before its handshake.
+    #[cfg(feature = "tls")]
+    Tls(TcpStream, ListenerTls),
     Unix(UnixStream),
 }
 
@@ -79,6 +103,13 @@ impl From<TcpListener> for Listener {
 }
 
 impl Listener {
+    /// Speaks TLS, and nothing else, on the connections of this listener.
+    #[cfg(feature = "tls")]
+    pub fn tls(listener: TcpListener, configs: TlsConfigs) -> Self {
+        let refusals = std::sync::Arc::new(tokio::sync::Semaphore::new(MOST_OVER_TLS));
+        Self(ListenerSocket::Tls(listener, ListenerTls { configs, refusals }))
+    }
+
     /// Listens on a Unix socket to which its owner and group may connect. Replaces a socket that an earlier
     /// process left behind.
     pub async fn unix(path: &Path) -> Result<Self, BindError> {
@@ -118,6 +149,8 @@ impl Listener {
     pub fn address(&self) -> io::Result<Address> {
         match &self.0 {
             ListenerSocket::Tcp(listener) => listener.local_addr().map(Address::Tcp),
+            #[cfg(feature = "tls")]
+            ListenerSocket::Tls(listener, _) => listener.local_addr().map(Address::Tls),
             ListenerSocket::Unix(_, file) => Ok(Address::Unix(file.path.clone())),
         }
     }
@@ -128,6 +161,12 @@ impl Listener {
                 let (stream, peer) = listener.accept().await?;
                 prepare(&stream);
                 Ok((Stream::Tcp(stream), Peer::Tcp(peer)))
+            }
+            #[cfg(feature = "tls")]
+            ListenerSocket::Tls(listener, tls) => {
+                let (stream, peer) = listener.accept().await?;
+                prepare(&stream);
+                Ok((Stream::Tls(stream, tls.clone()), Peer::Tcp(peer)))
             }
             ListenerSocket::Unix(listener, _) => {
                 let (stream, _) = listener.accept().await?;

@@ -1,13 +1,18 @@
 mod connection;
+#[cfg(feature = "tls")]
+mod handshake;
 mod large_heads;
 mod listener;
 mod places;
+mod refusal;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "tls")]
+#[cfg(test)]
+mod tls_tests;
 mod unread;
 mod watch;
 
-use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,8 +24,11 @@ use tokio_util::task::TaskTracker;
 use self::connection::{HttpConnection, Service};
 pub(crate) use self::listener::Peer;
 use self::listener::Stream;
+#[cfg(feature = "tls")]
+pub use self::listener::TlsConfigs;
 pub use self::listener::{Address, BindError, Listener};
 use self::places::{ConnectionAdmission, PlaceKind, Places};
+use self::refusal::refuse;
 use self::watch::Watch;
 use super::client_address::ClientAddress;
 use super::limit_log::LimitLog;
@@ -40,7 +48,7 @@ pub struct ServerSettings {
     pub reserved: usize,
     /// The prefix of the paths for which places are reserved, such as `/health/`.
     pub reserved_for: &'static str,
-    /// How long a client may take to send the head of a request.
+    /// How long a client may take to send the head of a request, including the TLS handshake before the first one.
     pub head_timeout: Duration,
     /// How long an idle connection is kept open: longer than the 60 s of common proxies, or a proxy may send a
     /// request on a connection that is being closed.
@@ -107,11 +115,11 @@ pub async fn serve(
             ConnectionAdmission::Place(place) => place,
             ConnectionAdmission::AddressFull => {
                 limit_log.reached(&ClientAddress::from_peer(peer, &settings.proxies));
-                refuse(&stream, "429 Too Many Requests");
+                refuse(stream, "429 Too Many Requests");
                 continue;
             }
             ConnectionAdmission::Full => {
-                refuse(&stream, "503 Service Unavailable");
+                refuse(stream, "503 Service Unavailable");
                 continue;
             }
         };
@@ -127,6 +135,8 @@ pub async fn serve(
         connections.spawn(async move {
             match stream {
                 Stream::Tcp(stream) => connection.run(stream).await,
+                #[cfg(feature = "tls")]
+                Stream::Tls(stream, tls) => connection.run_tls(stream, tls.configs).await,
                 Stream::Unix(stream) => connection.run(stream).await,
             }
         });
@@ -151,19 +161,5 @@ fn limited_address(peer: Peer, proxies: &TrustedProxies) -> Option<IpAddr> {
     match peer {
         Peer::Tcp(address) if !proxies.trust(address.ip()) => Some(network(address.ip())),
         Peer::Tcp(_) | Peer::Unix => None,
-    }
-}
-
-/// Sends a refusal without reading, as far as the socket takes it at once.
-fn refuse(stream: &Stream, status: &str) {
-    let answer = format!(
-        "HTTP/1.1 {status}\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
-    );
-    let written: io::Result<usize> = match stream {
-        Stream::Tcp(stream) => stream.try_write(answer.as_bytes()),
-        Stream::Unix(stream) => stream.try_write(answer.as_bytes()),
-    };
-    if let Err(error) = written {
-        tracing::debug!(%error, "a refusal was not written");
     }
 }

@@ -146,8 +146,13 @@ impl ConnectionPlace {
         self.kind
     }
 
+    /// Whether the connection has had a large head.
+    pub(super) fn keeps_large_buffer(&self) -> bool {
+        self.is_large
+    }
+
     /// The connection has a large head, and a large buffer from now on.
-    pub(super) fn keeps_large_buffer(&mut self, watch: Arc<Watch>) {
+    pub(super) fn has_large_buffer(&mut self, watch: Arc<Watch>) {
         self.is_large = true;
         let give_way = self.give_way.clone();
         self.places.large_heads.add(self.id, LargeHead { watch, give_way });

@@ -2,13 +2,13 @@
 
 use axum::Router;
 use axum::routing::{get, post};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::time::Instant;
 
 use super::*;
 use crate::http::{Fields, Problem};
 
-const BIG: usize = 4 * 1024 * 1024;
+pub(super) const BIG: usize = 4 * 1024 * 1024;
 
 fn endpoints() -> Endpoints {
     let routes = Router::new()
@@ -18,6 +18,23 @@ fn endpoints() -> Endpoints {
         .route("/fields", post(|body: Fields| async { body.read(|_| ()).map(|()| "taken") }))
         .route("/refused", post(|| async { Problem::no_token() }));
     Endpoints::new(routes)
+}
+
+/// A connection that has the next place.
+pub(super) fn connection_at(places: &Arc<Places>, settings: ServerSettings) -> HttpConnection {
+    let watch = Arc::new(Watch::begin());
+    let ConnectionAdmission::Place(place) = places.admit(None, Arc::clone(&watch)) else {
+        panic!("full")
+    };
+    let service = Service {
+        endpoints: endpoints(),
+        peer: Peer::Unix,
+        watch: Arc::clone(&watch),
+        settings: Arc::new(settings),
+        reserved: place.kind() == PlaceKind::Reserved,
+        stopping: CancellationToken::new(),
+    };
+    HttpConnection { watch, place, service, http: http() }
 }
 
 /// The client's end of a served connection.
@@ -32,20 +49,8 @@ fn connect(settings: ServerSettings, kind: PlaceKind) -> DuplexStream {
     let other = Arc::new(Watch::begin());
     other.busy();
     let other = (kind == PlaceKind::Reserved).then(|| places.admit(None, other));
-    let watch = Arc::new(Watch::begin());
-    let ConnectionAdmission::Place(place) = places.admit(None, Arc::clone(&watch)) else {
-        panic!("full")
-    };
-    assert_eq!(place.kind(), kind);
-    let service = Service {
-        endpoints: endpoints(),
-        peer: Peer::Unix,
-        watch: Arc::clone(&watch),
-        settings: Arc::new(settings),
-        reserved: kind == PlaceKind::Reserved,
-        stopping: CancellationToken::new(),
-    };
-    let connection = HttpConnection { watch, place, service, http: http() };
+    let connection = connection_at(&places, settings);
+    assert_eq!(connection.place.kind(), kind);
     tokio::spawn(async move {
         connection.run(server).await;
         drop(other);
@@ -58,7 +63,7 @@ fn connected() -> DuplexStream {
 }
 
 /// Reads one response with a `Content-Length`; returns its status and its head.
-async fn answer(client: &mut DuplexStream) -> (u16, String) {
+pub(super) async fn answer(client: &mut (impl AsyncRead + Unpin)) -> (u16, String) {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(client.read_u8().await.expect("an answer"));
@@ -71,14 +76,15 @@ async fn answer(client: &mut DuplexStream) -> (u16, String) {
 }
 
 /// Reads to the end of the connection; returns after how many seconds it ended.
-async fn ends_after(client: &mut DuplexStream) -> u64 {
+pub(super) async fn ends_after(client: &mut (impl AsyncRead + Unpin)) -> u64 {
     let begun = Instant::now();
     // A reset counts as an end.
-    client.read_to_end(&mut Vec::new()).await.ok();
+    let mut all = Vec::new();
+    tokio::time::timeout(Duration::from_hours(1), client.read_to_end(&mut all)).await.ok();
     begun.elapsed().as_secs()
 }
 
-const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: door\r\n\r\n";
+pub(super) const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: door\r\n\r\n";
 
 fn post_with(path: &str, headers: &str, length: usize) -> String {
     format!(

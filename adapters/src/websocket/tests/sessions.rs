@@ -96,7 +96,7 @@ async fn a_session_that_ends_between_the_check_of_its_token_and_the_registration
             clock: node.clock.clone(),
         };
         let unknown = crate::http::ClientAddress::UNKNOWN;
-        tokio::spawn(live(parts, ours, ada(), before_the_check, unknown, Mode::Plain));
+        tokio::spawn(live(parts, ours, Pace::new(), ada(), before_the_check, unknown, Mode::Plain));
         let mut client = WebSocketStream::from_raw_socket(theirs, Role::Client, None).await;
         match client.next().await.unwrap().unwrap() {
             Message::Text(_) => assert!(stays),
