@@ -1,0 +1,98 @@
+use doorstep_tests::server::Doorstep as Command;
+use doorstep_tests::tls::{self, TlsClient};
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use serde_json::json;
+use tokio_tungstenite::tungstenite::ClientRequestBuilder;
+
+use super::{Contestant, Guard, Protocol, Running};
+use crate::process::Processes;
+
+const SECRET: &str = "a secret of thirty-two bytes ok!";
+
+/// The door alone, as another backend uses it. The limits do not matter here, except for that of the descriptors.
+const FILE: &str = r#"
+[delivery]
+max_pending = 20_000_000
+max_pending_bytes = "8GiB"
+ack_timeout = "30s"
+[trading]
+enabled = false
+[inbox]
+enabled = false
+[handover]
+enabled = false
+[publish]
+remember = 1_000_000
+[limits]
+connections = 1_000_000
+connections_per_address = 1_000_000
+http_connections = 1_000_000
+http_connections_per_address = 1_000_000
+[jwt]
+issuer = "shop"
+audience = "doorstep"
+"#;
+
+/// What a client of a door needs.
+pub(super) struct Door {
+    key: String,
+    tokens: EncodingKey,
+}
+
+pub(super) async fn start(is_tls: bool) -> Running {
+    let made = Command::new(&["key", "new", "load"]).run().await;
+    let (key, line) = made.stdout.split_once('\n').expect("a key and its line");
+    let mut file = format!("{FILE}[jwt.keys.shop]\nkey = {SECRET:?}\n[keys]\n{line}\n");
+    if is_tls {
+        let path = |name| tls::fixture(name).display().to_string();
+        file += &tls::section(&path("server.pem"), &path("server.key"));
+    }
+    let server = Command::new(&["--listen", "127.0.0.1:0"])
+        .file("doorstep.toml", &file)
+        .env("DOORSTEP_LOG", "warn")
+        .start()
+        .await;
+    Running {
+        contestant: if is_tls { Contestant::DoorstepTls } else { Contestant::Doorstep },
+        address: server.address(),
+        processes: Processes::of(server.pid().expect("it runs")),
+        tls: is_tls.then(TlsClient::new),
+        protocol: Protocol::Doorstep(Door {
+            key: key.to_owned(),
+            tokens: EncodingKey::from_secret(SECRET.as_bytes()),
+        }),
+        process: Guard::Doorstep(server),
+    }
+}
+
+impl Door {
+    pub(super) fn headers(&self) -> String {
+        format!("authorization: Bearer {}\r\ncontent-type: application/json\r\n", self.key)
+    }
+
+    pub(super) fn subscribe(
+        &self,
+        request: ClientRequestBuilder,
+        user: &str,
+        acknowledges: bool,
+    ) -> ClientRequestBuilder {
+        let claims =
+            json!({"sub": user, "iss": "shop", "aud": "doorstep", "exp": 4_000_000_000_u64});
+        let header = Header { kid: Some("shop".into()), ..Header::new(Algorithm::HS256) };
+        let token = encode(&header, &claims, &self.tokens).expect("a token");
+        request
+            .with_header("authorization", format!("Bearer {token}"))
+            .with_sub_protocol(if acknowledges { "doorstep.v1" } else { "doorstep.plain.v1" })
+    }
+}
+
+/// One object, or an array of several.
+pub(super) fn body(messages: &[(String, String)]) -> String {
+    let draft = |(user, payload): &(String, String)| {
+        format!("{{\"user_id\":\"{user}\",\"kind\":\"load\",\"payload\":{payload}}}")
+    };
+    match messages {
+        [one] => draft(one),
+        several => format!("[{}]", several.iter().map(draft).collect::<Vec<_>>().join(",")),
+    }
+}
