@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use doorstep_domain::Timestamp;
 use doorstep_domain::ports::Clock;
+use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::Notify;
@@ -28,6 +29,10 @@ pub(super) enum Mode {
 /// Sent with each ping to a client that acknowledges, because a browser hides pings from its page.
 const HEARTBEAT: Utf8Bytes = Utf8Bytes::from_static(r#"{"type":"heartbeat"}"#);
 
+/// A WebSocket as a sink and a stream.
+pub(super) type SocketHalves<S> =
+    (SplitSink<WebSocketStream<S>, Message>, SplitStream<WebSocketStream<S>>);
+
 /// A WebSocket from its registration to its end.
 pub(super) struct Conversation<'a> {
     pub(super) mode: Mode,
@@ -43,9 +48,11 @@ impl Conversation<'_> {
     ///
     /// Reading, writing, pinging and expiry run concurrently in one task, so that a socket that takes no bytes
     /// delays only its own writes.
+    ///
+    /// Takes the two halves of the socket: the whole, as an argument, would take its room in the task to the end.
     pub(super) async fn run<S>(
         self,
-        socket: WebSocketStream<S>,
+        (mut sink, mut stream): SocketHalves<S>,
         settings: &WebSocketSettings,
     ) -> DisconnectReason
     where
@@ -54,7 +61,6 @@ impl Conversation<'_> {
         let Self { mode, expires_at, registered, clock, too_slow_after } = self;
         let link = registered.link();
         let (ping, heard) = (Notify::new(), AtomicBool::new(true));
-        let (mut sink, mut stream) = socket.split();
         let reason = {
             let reader = SocketReader { mode, link, heard: &heard };
             let writer = SocketWriter { mode, link, clock, ping: &ping, too_slow_after };
@@ -70,7 +76,7 @@ impl Conversation<'_> {
         // and delivery pushes unacknowledged notifications to other connections, or later.
         registered.end(reason);
         if let Ok(socket) = stream.reunite(sink) {
-            close(socket, reason, settings).await;
+            Box::pin(close(socket, reason, settings)).await;
         }
         reason
     }
@@ -217,6 +223,8 @@ async fn heartbeat(
 
 /// Closes: sends the close frame, ends our side, and reads on until the client has ended its side. Closing a
 /// socket with unread data would reset the connection and lose the close frame.
+///
+/// Callers put it into a box of its own: otherwise every connection would have room for it from its beginning.
 pub(super) async fn close<S>(
     mut socket: WebSocketStream<S>,
     reason: DisconnectReason,

@@ -87,7 +87,7 @@ impl Node {
         let task = tokio::spawn(async move {
             let clock = &*clock;
             let conversation = Conversation { mode, expires_at, registered, clock, too_slow_after };
-            conversation.run(server, &settings).await
+            conversation.run(server.split(), &settings).await
         });
         (client, task)
     }
@@ -349,4 +349,21 @@ async fn a_dropped_connection_frees_its_place_and_its_notifications_wait_again()
     assert_eq!(node.delivery.held().waiting, 1);
     let (mut client, _task) = node.connect(&ada(), Mode::Acknowledging, 1024).await;
     assert_eq!(id_in(&text(&mut client).await), 1);
+}
+
+/// Every connection has a task of this size.
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_has_a_small_task() {
+    let node = Node::new();
+    let (socket, _client) = tokio::io::duplex(1024);
+    let parts = super::WebSocketParts {
+        connections: node.connections.clone(),
+        settings: node.settings.clone(),
+        delivery: node.delivery.clone(),
+        authenticator: sessions::sign_ins(&node, None).into(),
+        clock: node.clock.clone(),
+    };
+    let client = crate::http::ClientAddress::UNKNOWN;
+    let task = super::upgrade::live(parts, socket, Pace::new(), ada(), 0, client, Mode::Plain);
+    assert!(size_of_val(&task) <= 2500, "{} bytes", size_of_val(&task));
 }

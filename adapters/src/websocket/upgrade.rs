@@ -8,6 +8,7 @@ use axum::routing::get;
 use doorstep_application::delivery::Delivery;
 use doorstep_application::{Authenticator, Caller};
 use doorstep_domain::ports::Clock;
+use futures_util::StreamExt as _;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -124,7 +125,7 @@ pub(super) async fn live<S>(
         Ok(registered) => registered,
         Err(refusal) => {
             tracing::debug!(user = %caller.user_id, %refusal, "connection refused");
-            return close(socket, refusal.into(), settings).await;
+            return Box::pin(close(socket, refusal.into(), settings)).await;
         }
     };
     // Registered first, then announced, with nothing in between: waiting notifications and those accepted from now
@@ -135,7 +136,7 @@ pub(super) async fn live<S>(
         let alive = authenticator.is_alive(&caller).await;
         if !matches!(alive, Ok(true)) {
             registered.end(DisconnectReason::SessionEnded);
-            return close(socket, DisconnectReason::SessionEnded, settings).await;
+            return Box::pin(close(socket, DisconnectReason::SessionEnded, settings)).await;
         }
     }
     let id = registered.link().connection().id;
@@ -148,12 +149,13 @@ pub(super) async fn live<S>(
         clock: &*clock,
         too_slow_after: connections.too_slow_after(),
     };
-    conversation.run(socket, settings).instrument(span).await;
+    conversation.run(socket.split(), settings).instrument(span).await;
 }
 
 fn config(settings: &WebSocketSettings) -> WebSocketConfig {
-    /// The read buffer. The default of 128 KiB is allocated for every connection, used or not.
-    const READ_BUFFER: usize = 4 * 1024;
+    /// The read buffer, which every connection has, used or not. It grows for a message that needs more, and an
+    /// acknowledgement needs less than a hundred bytes.
+    const READ_BUFFER: usize = 256;
     /// Room for the largest notification and for what a blocked socket may hold up before it.
     const WRITE_BUFFER: usize = 128 * 1024;
     WebSocketConfig::default()

@@ -64,7 +64,7 @@ impl Sessions for OneSession {
     }
 }
 
-fn sign_ins(node: &Node, session: Option<Session>) -> SignIns {
+pub(super) fn sign_ins(node: &Node, session: Option<Session>) -> SignIns {
     let sessions = OneSession(node.connections.clone(), session);
     SignIns::new(SignInParts {
         accounts: Arc::new(MockAccounts::new()),
