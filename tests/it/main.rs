@@ -25,6 +25,7 @@ mod process;
 mod promises;
 mod proxies;
 mod reference;
+mod schemathesis;
 mod sign_ins;
 mod simulation;
 mod sse;

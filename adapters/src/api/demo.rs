@@ -21,7 +21,7 @@ use crate::http::{
     AddressLimit, Fields, Parameters, Problem, private_json, rfc3339, signed_in, within_limit,
 };
 
-/// The longest text, in bytes.
+/// The longest text, in characters.
 const MAX_TEXT: usize = 500;
 
 /// The clients that may see the demonstration.
@@ -92,6 +92,7 @@ pub struct Description;
 
 #[derive(ToSchema)]
 #[schema(as = Wanted)]
+#[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "only described: the body is read field by field")]
 struct DemoNotificationBody {
     #[schema(schema_with = lanes)]
@@ -110,13 +111,21 @@ fn lanes() -> Schema {
 #[utoipa::path(
     post, path = "/v1/demo/notifications", tag = "demo", security(("token" = [])),
     request_body = DemoNotificationBody,
-    responses((status = 202, description = "It is on its way.", body = StepBody)),
+    responses(
+        (status = 202, description = "It is on its way.", body = StepBody),
+        (status = 404, description = "The demonstration is for this machine only, and this request was forwarded.",
+            body = crate::http::openapi::ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "Too many from this address.",
+            body = crate::http::openapi::ProblemBody, content_type = "application/problem+json"),
+    ),
 )]
 async fn send(
     State(demo): State<Demo>,
     Extension(caller): Extension<Caller>,
+    query: Parameters,
     body: Fields,
 ) -> Result<impl IntoResponse, Problem> {
+    query.read(|_| ())?;
     let (lane, text) = body.read(|fields| {
         let wanted = fields.text("policy");
         let lane = Lane::ALL.into_iter().find(|lane| lane.as_str() == wanted);
@@ -124,8 +133,8 @@ async fn send(
             fields.fault("policy", "must be immediate, poll, wake, promote or inbox");
         }
         let text = fields.optional_text("text").unwrap_or_default();
-        if text.len() > MAX_TEXT {
-            fields.fault("text", format!("must have at most {MAX_TEXT} bytes"));
+        if text.chars().count() > MAX_TEXT {
+            fields.fault("text", format!("must have at most {MAX_TEXT} characters"));
         }
         (lane.unwrap_or(Lane::Wake), text)
     })?;
@@ -136,7 +145,11 @@ async fn send(
 /// What the server did with your notifications
 #[utoipa::path(
     get, path = "/v1/demo/record", tag = "demo", security(("token" = [])),
-    responses((status = 200, description = "Step by step.", body = DemoRecordBody)),
+    responses(
+        (status = 200, description = "Step by step.", body = DemoRecordBody),
+        (status = 404, description = "The demonstration is for this machine only, and this request was forwarded.",
+            body = crate::http::openapi::ProblemBody, content_type = "application/problem+json"),
+    ),
 )]
 async fn record(
     State(demo): State<Demo>,

@@ -14,7 +14,7 @@ use utoipa::OpenApi;
 use super::user_body::SignedInBody;
 use super::users::{CredentialsBody, body_faults, credentials};
 use crate::http::openapi::ProblemBody;
-use crate::http::{AddressLimit, Fields, Problem, signed_in, within_limit};
+use crate::http::{AddressLimit, Fields, Parameters, Problem, signed_in, within_limit};
 
 /// The routes. `limit` is the rate of sign-ins per address.
 pub fn router(sign_ins: SignIns, limit: AddressLimit) -> Router {
@@ -45,8 +45,10 @@ pub struct Description;
 )]
 async fn sign_in(
     State(sign_ins): State<SignIns>,
+    query: Parameters,
     body: Fields,
 ) -> Result<impl IntoResponse, Problem> {
+    query.read(|_| ())?;
     let signed_in = sign_ins.sign_in(credentials(body)?).await?;
     Ok((StatusCode::CREATED, SignedInBody::from(signed_in)))
 }
@@ -59,7 +61,9 @@ async fn sign_in(
 async fn sign_out(
     State(sign_ins): State<SignIns>,
     Extension(caller): Extension<Caller>,
+    query: Parameters,
 ) -> Result<StatusCode, Problem> {
+    query.read(|_| ())?;
     sign_ins.sign_out(caller).await?;
     Ok(StatusCode::NO_CONTENT)
 }

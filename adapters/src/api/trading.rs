@@ -148,6 +148,7 @@ enum StatusWord {
 /// An order.
 #[derive(ToSchema)]
 #[schema(as = Order)]
+#[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "the description of what `order` reads")]
 struct OrderBody {
     #[schema(min_length = 1)]

@@ -13,7 +13,7 @@ use utoipa::OpenApi;
 
 use super::user_body::SignedInBody;
 use crate::http::openapi::ProblemBody;
-use crate::http::{AddressLimit, FieldError, Fields, Problem, within_limit};
+use crate::http::{AddressLimit, FieldError, Fields, Parameters, Problem, within_limit};
 
 /// The routes. `limit` is the rate of registrations per address.
 pub fn router(registration: Registration, limit: AddressLimit) -> Router {
@@ -24,6 +24,7 @@ pub fn router(registration: Registration, limit: AddressLimit) -> Router {
 /// A username and a password.
 #[derive(utoipa::ToSchema)]
 #[schema(as = Credentials)]
+#[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "the description of what `credentials` reads")]
 pub(super) struct CredentialsBody {
     #[schema(min_length = 1, max_length = 32)]
@@ -51,8 +52,10 @@ pub struct Description;
 )]
 async fn register(
     State(registration): State<Registration>,
+    query: Parameters,
     body: Fields,
 ) -> Result<impl IntoResponse, Problem> {
+    query.read(|_| ())?;
     let signed_in = registration.register(credentials(body)?).await?;
     Ok((StatusCode::CREATED, SignedInBody::from(signed_in)))
 }

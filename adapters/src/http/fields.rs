@@ -43,21 +43,23 @@ impl Fields {
 
     /// The string of this name; an empty one if it is missing or not a string.
     pub fn text(&mut self, name: &str) -> String {
+        let detail = if self.left.contains_key(name) { "must be a string" } else { "missing" };
         self.optional_text(name).unwrap_or_else(|| {
-            if self.errors.iter().all(|error| error.field != name) {
-                self.fault(name, "missing");
-            }
+            self.fault_once(name, detail.to_owned());
             String::new()
         })
     }
 
-    /// The string of this name, if there is one.
+    /// The string of this name; `None` if it is missing or `null`.
     pub fn optional_text(&mut self, name: &str) -> Option<String> {
-        let Value::String(text) = self.left.remove(name)? else {
-            self.fault(name, "must be a string");
-            return None;
-        };
-        Some(text)
+        match self.left.remove(name)? {
+            Value::String(text) => Some(text),
+            Value::Null => None,
+            _ => {
+                self.fault(name, "must be a string");
+                None
+            }
+        }
     }
 
     /// Parses a body.
@@ -90,9 +92,6 @@ impl Fields {
 
     /// The same as [`parsed`](Self::parsed) for a field that may be missing or `null`.
     pub fn optional_parsed<T: FromStr<Err: Display>>(&mut self, name: &str) -> Option<T> {
-        if self.left.get(name) == Some(&Value::Null) {
-            self.left.remove(name);
-        }
         let text = self.optional_text(name)?;
         self.understood(name, &text)
     }

@@ -24,10 +24,14 @@ mod client_address;
 mod cors;
 mod endpoints;
 mod fields;
+#[cfg(test)]
+mod forwarded_by_strangers;
 #[cfg(feature = "publish")]
 mod large_body;
 mod limit_log;
 mod message;
+#[cfg(test)]
+pub(crate) mod mutated;
 mod observe;
 pub mod openapi;
 mod origins;

@@ -140,9 +140,11 @@ impl TrustedProxies {
         let mut nearest = None;
         // Several header lines of one name are one list (RFC 9110 section 5.3).
         for value in headers.get_all(&self.0.header).iter().rev() {
-            let Ok(value) = value.to_str() else { return nearest };
-            let entries = if self.0.header == "forwarded" { forwarded(value) } else { list(value) };
-            for entry in entries.into_iter().rev() {
+            // A client may send any bytes; they make an entry unreadable, not the whole line.
+            let value = String::from_utf8_lossy(value.as_bytes());
+            let forwarded = self.0.header == "forwarded";
+            for entry in split(&value, ',', forwarded) {
+                let entry = if forwarded { element(entry) } else { node(trim(entry)) };
                 let Some(address) = entry else { return nearest };
                 nearest = Some(address);
                 if !self.trust(address) {
@@ -154,45 +156,45 @@ impl TrustedProxies {
     }
 }
 
-/// Splits a comma-separated list of addresses.
-fn list(value: &str) -> Vec<Option<IpAddr>> {
-    value.split(',').map(|entry| node(entry.trim())).collect()
-}
-
-/// The `for` of each element of a `Forwarded` header (RFC 7239 section 4).
-fn forwarded(value: &str) -> Vec<Option<IpAddr>> {
-    let element = |element: &str| {
-        let mut clients = split(element, ';').into_iter().filter_map(|pair| {
-            let (name, value) = pair.split_once('=')?;
-            name.trim().eq_ignore_ascii_case("for").then_some(value.trim())
-        });
-        let client = clients.next()?;
-        // Two of them are ambiguous, so neither counts.
-        if clients.next().is_some() {
-            return None;
-        }
-        node(client.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(client))
-    };
-    split(value, ',').into_iter().map(element).collect()
-}
-
-/// Splits outside quotes.
-fn split(text: &str, at: char) -> Vec<&str> {
-    let (mut parts, mut begin, mut quoted, mut escaped) = (Vec::new(), 0, false, false);
-    for (place, character) in text.char_indices() {
-        match character {
-            _ if escaped => escaped = false,
-            '\\' if quoted => escaped = true,
-            '"' => quoted = !quoted,
-            _ if character == at && !quoted => {
-                parts.push(&text[begin..place]);
-                begin = place + 1;
-            }
-            _ => {}
-        }
+/// The `for` of one element of a `Forwarded` header (RFC 7239 section 4).
+fn element(element: &str) -> Option<IpAddr> {
+    let mut clients = split(element, ';', true).filter_map(|pair| {
+        let (name, value) = pair.split_once('=')?;
+        trim(name).eq_ignore_ascii_case("for").then_some(trim(value))
+    });
+    let client = clients.next()?;
+    // Two of them are ambiguous, so neither counts.
+    if clients.next().is_some() {
+        return None;
     }
-    parts.push(&text[begin..]);
-    parts
+    node(client.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(client))
+}
+
+fn trim(text: &str) -> &str {
+    text.trim_matches([' ', '\t'])
+}
+
+/// Splits from the right, and with `quotes` only outside quotes. From the left, a quote that the client opened and did
+/// not close would swallow what the proxies added behind it.
+fn split(text: &str, at: char, quotes: bool) -> impl Iterator<Item = &str> {
+    let mut left = Some(text);
+    std::iter::from_fn(move || {
+        let text = left?;
+        let mut within = false;
+        for (place, character) in text.char_indices().rev() {
+            if character == '"' && quotes {
+                let backslashes = text[..place].bytes().rev().take_while(|byte| *byte == b'\\');
+                if !within || backslashes.count() % 2 == 0 {
+                    within = !within;
+                }
+            } else if character == at && !within {
+                left = Some(&text[..place]);
+                return Some(&text[place + 1..]);
+            }
+        }
+        left = None;
+        Some(text)
+    })
 }
 
 /// Parses an address with an optional port: `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]`,
@@ -233,7 +235,7 @@ mod tests {
     #[test]
     fn the_rightmost_address_that_is_not_a_trusted_proxy_is_the_client() {
         let header = "x-forwarded-for";
-        let cases: [(&str, &[&str], Option<&str>); 16] = [
+        let cases: [(&str, &[&str], Option<&str>); 18] = [
             ("203.0.113.9", &["192.0.2.1"], None),
             ("10.1.2.3", &[], None),
             ("10.1.2.3", &["192.0.2.1"], Some("192.0.2.1")),
@@ -252,6 +254,9 @@ mod tests {
             ("10.1.2.3", &["[2001:db8::7]:4711, 2001:db8:1::2"], Some("2001:db8::7")),
             ("10.1.2.3", &["[2001:db8::7]"], Some("2001:db8::7")),
             ("10.1.2.3", &["::ffff:192.0.2.1"], Some("192.0.2.1")),
+            // A client cannot hide what proxies add behind its own text.
+            ("10.1.2.3", &["\u{e9}, 192.0.2.1"], Some("192.0.2.1")),
+            ("10.1.2.3", &["\", 192.0.2.1"], Some("192.0.2.1")),
         ];
         for (peer, lines, expected) in cases {
             check(header, peer, lines, expected);
@@ -260,7 +265,7 @@ mod tests {
 
     #[test]
     fn forwarded_is_read_as_its_rfc_says() {
-        let cases: [(&str, Option<&str>); 8] = [
+        let cases: [(&str, Option<&str>); 10] = [
             ("for=192.0.2.1", Some("192.0.2.1")),
             ("For=\"[2001:db8::7]:4711\";proto=https", Some("2001:db8::7")),
             ("for=6.6.6.6, proto=http;for=192.0.2.1;by=10.0.0.1, for=10.2.2.2", Some("192.0.2.1")),
@@ -269,6 +274,8 @@ mod tests {
             ("for=\"192.0.2.1, for=6.6.6.6\"", None),
             ("for=192.0.2.1, proto=https", None),
             ("for=192.0.2.1;for=6.6.6.6", None),
+            ("for=\"6.6.6.6, for=192.0.2.1", Some("192.0.2.1")),
+            ("\u{e9}\"a\\, for=\"[2001:db8::7]\"", Some("2001:db8::7")),
         ];
         for (line, expected) in cases {
             check("forwarded", "10.1.2.3", &[line], expected);

@@ -12,6 +12,8 @@
 //! | `POST /v1/presence` | whether up to 1,000 users are connected |
 
 mod auth;
+#[cfg(test)]
+mod bodies_of_strangers;
 mod body;
 mod notifications;
 mod presence;

@@ -23,6 +23,7 @@ use crate::http::{FieldError, Parameters, Problem, private_json, rfc3339};
 /// A notification to publish.
 #[derive(ToSchema)]
 #[schema(as = Draft)]
+#[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "the description of what `body::draft` reads")]
 pub(super) struct DraftBody {
     /// The user it is for: any string of 1 to 128 bytes of UTF-8.
@@ -78,7 +79,7 @@ pub(super) struct PublishedBody {
 /// The state of one notification after publishing, or at the end of `wait`.
 #[derive(Serialize, ToSchema)]
 #[schema(as = PublishedNotification)]
-struct PublishedItemBody {
+pub(super) struct PublishedItemBody {
     /// Its id; null if it was rejected and has no readable one.
     #[schema(format = "uuid", required)]
     id: Option<String>,
@@ -135,7 +136,7 @@ pub(super) async fn publish(
 }
 
 /// Reads the drafts in a body, each judged on its own.
-fn judge(
+pub(super) fn judge(
     bytes: &[u8],
     bounds: DraftBounds,
 ) -> Result<Vec<Result<Draft, PublishedItemBody>>, Problem> {

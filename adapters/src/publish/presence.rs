@@ -9,6 +9,7 @@ use doorstep_domain::{UserId, UserIdError};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
+use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Schema, Type};
 
 use super::users::user_in_path;
 use super::{MAX_BATCH, PublishApi};
@@ -32,10 +33,19 @@ pub(super) struct PresencesBody {
 /// The users whose presence is asked for.
 #[derive(ToSchema)]
 #[schema(as = PresenceQuestion)]
+#[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "the description of what `of_many` reads")]
 pub(super) struct QuestionBody {
-    #[schema(max_items = 1000)]
+    #[schema(schema_with = described_ids)]
     user_ids: Vec<String>,
+}
+
+fn described_ids() -> Schema {
+    let id = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .min_length(Some(1))
+        .max_length(Some(UserId::MAX_BYTES));
+    ArrayBuilder::new().items(id).max_items(Some(MAX_BATCH)).into()
 }
 
 /// Whether a user is connected
@@ -74,7 +84,7 @@ pub(super) async fn of_many(
     Ok(private_json(&body))
 }
 
-fn user_ids(fields: &mut Fields) -> Vec<UserId> {
+pub(super) fn user_ids(fields: &mut Fields) -> Vec<UserId> {
     let Some(value) = fields.optional_value("user_ids") else {
         fields.fault("user_ids", "missing");
         return Vec::new();

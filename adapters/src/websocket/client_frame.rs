@@ -1,5 +1,8 @@
+use std::borrow::Cow;
+
 use doorstep_domain::NotificationId;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 /// A message from a client.
 #[derive(Debug, PartialEq, Eq)]
@@ -18,29 +21,41 @@ pub(super) struct Malformed;
 
 impl FromClient {
     pub(super) fn parse(text: &str) -> Result<Self, Malformed> {
+        // Not parsed any further: what a frame has besides `type` and `id` does not matter, and neither does how deep
+        // it is nested. serde_json reads values only to a depth of 128.
         #[derive(Deserialize)]
         struct Message<'a> {
             #[serde(rename = "type", borrow)]
-            kind: Option<std::borrow::Cow<'a, str>>,
-            #[serde(default)]
-            id: Option<serde_json::Value>,
+            kind: Option<&'a RawValue>,
+            #[serde(borrow)]
+            id: Option<&'a RawValue>,
         }
-        // A `type` that is not a string is unknown, and no reason to close the connection.
+        // serde takes an array for a structure: its first element would be the type.
+        if !text.trim_start_matches([' ', '\t', '\n', '\r']).starts_with('{') {
+            return Err(Malformed);
+        }
         let Ok(message) = serde_json::from_str::<Message<'_>>(text) else {
-            return match serde_json::from_str(text) {
-                Ok(serde_json::Value::Object(_)) => Ok(Self::Unknown),
-                _ => Err(Malformed),
-            };
+            // A member that is given twice makes the type unknown.
+            let well_formed = serde_json::from_str::<&RawValue>(text).is_ok();
+            return if well_formed { Ok(Self::Unknown) } else { Err(Malformed) };
         };
-        let of = match message.kind.as_deref() {
+        // A `type` that is not a string is unknown, and no reason to close the connection.
+        let of = match message.kind.and_then(string).as_deref() {
             Some("ack") => Self::Ack,
             Some("dismiss") => Self::Dismiss,
             _ => return Ok(Self::Unknown),
         };
-        let id = message.id.as_ref().and_then(serde_json::Value::as_str).ok_or(Malformed)?;
+        let id = message.id.filter(|id| id.get().starts_with('"')).ok_or(Malformed)?;
         // An id in another format cannot be one of ours; it is ignored like any unknown id.
-        Ok(id.parse().map_or(Self::Unknown, of))
+        let id = string(id).and_then(|id| id.parse().ok());
+        Ok(id.map_or(Self::Unknown, of))
     }
+}
+
+fn string(json: &RawValue) -> Option<Cow<'_, str>> {
+    #[derive(Deserialize)]
+    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+    serde_json::from_str::<Text<'_>>(json.get()).ok().map(|text| text.0)
 }
 
 #[cfg(test)]
@@ -52,6 +67,7 @@ mod tests {
     #[test]
     fn acks_are_read_and_unknown_messages_are_ignored() {
         let id = NotificationId::new(Uuid::from_u128(7));
+        let deep = "[".repeat(200) + &"]".repeat(200);
         let cases = [
             (format!(r#"{{"type":"ack","id":"{id}"}}"#), Ok(FromClient::Ack(id))),
             (format!(r#"{{"type":"ack","id":"{id}","more":[1]}}"#), Ok(FromClient::Ack(id))),
@@ -65,6 +81,13 @@ mod tests {
             (r#"{"type":"ack"}"#.into(), Err(Malformed)),
             (r#"{"type":"ack","id":7}"#.into(), Err(Malformed)),
             ("[]".into(), Err(Malformed)),
+            (format!(r#"["ack","{id}"]"#), Err(Malformed)),
+            (format!(r#"{{"type":"hello","id":{deep}}}"#), Ok(FromClient::Unknown)),
+            (format!(r#"{{"type":7,"more":{deep}}}"#), Ok(FromClient::Unknown)),
+            (format!(r#"{{"type":"ack","id":{deep}}}"#), Err(Malformed)),
+            (r#"{"type":"hello","id":1e999}"#.into(), Ok(FromClient::Unknown)),
+            (r#"{"type":"\ud800"}"#.into(), Ok(FromClient::Unknown)),
+            (r#"{"type":"ack","type":"ack"}"#.into(), Ok(FromClient::Unknown)),
             ("ack".into(), Err(Malformed)),
             (String::new(), Err(Malformed)),
             (r#"{"type":"ack""#.into(), Err(Malformed)),

@@ -7,6 +7,8 @@
 mod client_frame;
 mod close_frame;
 mod conversation;
+#[cfg(test)]
+mod frames_of_strangers;
 mod handshake;
 mod settings;
 #[cfg(test)]

@@ -35,17 +35,17 @@ impl Clock for VirtualClock {
     }
 }
 
-struct Node {
+pub(super) struct Node {
     connections: Arc<Connections>,
     delivery: Arc<Delivery>,
     clock: Arc<dyn Clock>,
     settings: Arc<WebSocketSettings>,
 }
 
-type Client = WebSocketStream<DuplexStream>;
+pub(super) type Client = WebSocketStream<DuplexStream>;
 
 impl Node {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::with(connections::ConnectionSettings::default())
     }
 
@@ -69,7 +69,7 @@ impl Node {
     }
 
     /// Registers, announces and runs a connection whose pipe holds this many bytes.
-    async fn connect(
+    pub(super) async fn connect(
         &self,
         caller: &Caller,
         mode: Mode,
@@ -110,7 +110,7 @@ impl Node {
     }
 }
 
-fn ada() -> Caller {
+pub(super) fn ada() -> Caller {
     Caller {
         user_id: UserId::from(Uuid::from_u128(1)),
         session: TokenHash::new([1; 32]),

@@ -4,6 +4,8 @@ use std::num::NonZeroUsize;
 
 use doorstep_domain::{TokenHash, Ttl};
 
+use super::layers::SettingKey;
+use super::quoted::quoted;
 use super::reader::SettingReader;
 use super::value::{OptionalText, SecretText, SettingValue, Span, words};
 
@@ -75,7 +77,7 @@ impl BackendsConfig {
                 let hash = reader.read(&["keys", &name], KeyHash(TokenHash::new([0; 32])));
                 keys.push((name, hash));
             } else {
-                reader.refuse(format!("keys.{name:?}: a key's name is {KEY_NAME}"));
+                reader.refuse(format!("keys.{}: a key's name is {KEY_NAME}", quoted(&name)));
             }
         }
         Self {
@@ -113,7 +115,7 @@ impl JwtConfig {
             };
             if one.key.0.is_empty() == one.key_file.0.is_empty() {
                 let which = "give either its key or its key_file";
-                reader.refuse(format!("jwt.keys.{id}: {which}"));
+                reader.refuse(format!("{}: {which}", SettingKey::new(&["jwt", "keys", &id])));
             }
             keys.push((id, one));
         }

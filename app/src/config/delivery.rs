@@ -6,6 +6,7 @@ use bytesize::ByteSize;
 use doorstep_application::delivery;
 use doorstep_domain::{Kind, Ttl};
 
+use super::quoted::quoted;
 use super::reader::SettingReader;
 use super::value::{SettingValue, Span, words};
 
@@ -131,7 +132,7 @@ impl DeliveryConfig {
                     let rule = RuleConfig::read(reader, &["delivery", "kinds", &name], default);
                     kinds.push((kind, rule));
                 }
-                Err(e) => reader.refuse(format!("delivery.kinds.{name:?}: {e}")),
+                Err(e) => reader.refuse(format!("delivery.kinds.{}: {e}", quoted(&name))),
             }
         }
         Self { default, kinds }

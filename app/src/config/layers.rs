@@ -8,6 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::ConfigError;
+use super::quoted::quoted;
 
 /// The path of a setting in the tree. A kind such as `position.closed` is one segment.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,7 +31,7 @@ impl fmt::Display for SettingKey {
             if !segment.is_empty() && segment.bytes().all(bare) {
                 f.write_str(segment)?;
             } else {
-                write!(f, "{segment:?}")?;
+                f.write_str(&quoted(segment))?;
             }
         }
         Ok(())

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use doorstep_domain::{Price, Symbol};
 
+use super::quoted::quoted;
 use super::reader::SettingReader;
 use super::value::{SettingValue, Span, words};
 
@@ -157,7 +158,7 @@ impl MarketConfig {
         for name in names {
             match name.parse() {
                 Ok(symbol) => instruments.push(InstrumentConfig::read(reader, symbol)),
-                Err(e) => reader.refuse(format!("market.instruments.{name:?}: {e}")),
+                Err(e) => reader.refuse(format!("market.instruments.{}: {e}", quoted(&name))),
             }
         }
         instruments

@@ -8,17 +8,23 @@
 //! | file | what |
 //! | --- | --- |
 //! | `layers` | merges file, environment and flags; nothing is interpreted |
-//! | `reader`, `value` | reads a typed setting from the merged layers; how each type is written |
+//! | `reader`, `value`, `quoted` | reads a typed setting from the merged layers; how each type, and TOML's text, is written |
 //! | `server`, `delivery`, `notifications`, `market`, `backends`, `database`, `outbox` | the settings by subsystem; the small tables are here |
 //! | `settings` | the name and meaning of every setting, from which docs/settings.md is made |
 
 pub(crate) mod backends;
 mod database;
 mod delivery;
+#[cfg(test)]
+mod files_of_strangers;
 mod layers;
 mod market;
+#[cfg(test)]
+#[path = "../../../adapters/src/http/mutated.rs"]
+mod mutated;
 mod notifications;
 mod outbox;
+mod quoted;
 mod reader;
 mod server;
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 use super::database::hide_password;
 use super::layers::{GivenSettings, SettingKey, SettingOrigin, SettingText};
+use super::quoted::quoted;
 use super::value::SettingValue;
 
 /// Reads typed settings.
@@ -41,8 +42,11 @@ impl SettingReader {
                 };
                 let setting = setting.unwrap_or_else(|| {
                     let shown = match text {
-                        SettingText::Plain(text) => format!("{:?}", hide_password(&text)),
-                        SettingText::List(items) if T::LIST => format!("{items:?}"),
+                        SettingText::Plain(text) => quoted(&hide_password(&text)),
+                        SettingText::List(items) if T::LIST => format!(
+                            "[{}]",
+                            items.iter().map(|item| quoted(item)).collect::<Vec<_>>().join(", ")
+                        ),
                         SettingText::List(_) => "a TOML array".to_owned(),
                         SettingText::Other(toml_type) => format!("a TOML {toml_type}"),
                     };
@@ -55,7 +59,7 @@ impl SettingReader {
             }
         };
         let text = setting.to_text();
-        let value = if T::BARE { text } else { format!("{text:?}") };
+        let value = if T::BARE { text } else { quoted(&text) };
         self.lines.push(SettingLine { key, value, origin });
         setting
     }

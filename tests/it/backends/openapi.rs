@@ -136,6 +136,8 @@ struct With<'a> {
     content_type: &'a str,
     body: String,
     query: &'a str,
+    /// Whether a proxy sent it on.
+    forwarded: bool,
 }
 
 impl Held {
@@ -155,6 +157,9 @@ impl Held {
         }
         if !with.content_type.is_empty() {
             request = request.header("content-type", with.content_type);
+        }
+        if with.forwarded {
+            request = request.header("via", "1.1 proxy");
         }
         let response = request.send().await.unwrap();
         let status = response.status().as_u16();
@@ -326,6 +331,33 @@ async fn responses_match_the_description_without_the_simulation() {
     check_all(Held { door, document, user, position: String::new() }, &Value::Null).await;
 }
 
+#[tokio::test]
+async fn responses_beyond_a_limit_by_address_and_behind_a_proxy_are_described() {
+    let limits = "[limits]\nregistrations_per_second = 1\nsign_ins_per_second = 1\n";
+    let door = Door::with(limits).await;
+    let document = document(&door).await;
+    let user = User::register(door.server.url(), "ada").await;
+    let held = Held { door, document, user, position: String::new() };
+    let bearer = held.user.token.as_str();
+    for path in ["/v1/users", "/v1/sessions", "/v1/demo/notifications"] {
+        let mut status = 0;
+        // More than the burst that the limit lets through.
+        for _ in 0..1000 {
+            let content_type = "application/json";
+            let with = With { bearer, content_type, body: "{".to_owned(), ..With::default() };
+            status = held.check("post", path, with).await;
+            if status == 429 {
+                break;
+            }
+        }
+        assert_eq!(status, 429, "{path}");
+    }
+    for (method, path) in [("post", "/v1/demo/notifications"), ("get", "/v1/demo/record")] {
+        let with = With { bearer, forwarded: true, ..With::default() };
+        assert_eq!(held.check(method, path, with).await, 404, "{method} {path}");
+    }
+}
+
 /// Sends valid and invalid requests to every operation.
 async fn check_all(held: Held, order: &Value) {
     let mut operations = Vec::new();
@@ -360,27 +392,28 @@ async fn check_all(held: Held, order: &Value) {
                 // Larger than most limits, and small enough to be sent completely before the response comes.
                 (json, " ".repeat(20 << 10), if large { 400 } else { 413 }),
             ] {
-                let with = With { bearer, content_type, body, query: "" };
+                let with = With { bearer, content_type, body, ..With::default() };
                 assert_eq!(ask(with).await, status, "{method} {path}");
             }
         }
         // A stream ignores unknown parameters, which proxies may add.
         let streams = ["/v1/ws", "/v1/notifications/stream"];
-        if method == "get" && path.starts_with("/v1/") && !streams.contains(&path.as_str()) {
-            let query = "?nonsense=1";
-            assert_eq!(ask(With { bearer, query, ..With::default() }).await, 422, "{path}");
-            let query = "?%FF";
-            assert_eq!(ask(With { bearer, query, ..With::default() }).await, 422, "{path}");
-        }
         let body = match path.as_str() {
             _ if !takes_body => String::new(),
             "/v1/positions" => order.to_string(),
             other => good_body(other).to_string(),
         };
         let content_type = if takes_body { "application/json" } else { "" };
+        if path.starts_with("/v1/") && !streams.contains(&path.as_str()) {
+            for query in ["?nonsense=1", "?%FF"] {
+                let body = body.clone();
+                let with = With { bearer, content_type, body, query, ..With::default() };
+                assert_eq!(ask(with).await, 422, "{method} {path}{query}");
+            }
+        }
         let recalls = method == "delete" && path == "/v1/notifications";
         let query = if recalls { "?user_id=nobody" } else { "" };
-        let status = ask(With { bearer, content_type, body, query }).await;
+        let status = ask(With { bearer, content_type, body, query, ..With::default() }).await;
         // The WebSocket's path responds with 426 to a request without an upgrade.
         let expected = if path == "/v1/ws" { 400..500 } else { 200..300 };
         assert!(expected.contains(&status), "{method} {path} answered {status}");
