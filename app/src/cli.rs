@@ -243,6 +243,9 @@ pub(crate) struct SimulateArgs {
     /// The same seed gives the same habits and orders
     #[arg(long, value_name = "SEED", default_value_t = 1)]
     pub(crate) seed: u64,
+    /// The server may stop and start again: the users reconnect, and repeat their requests for up to a minute
+    #[arg(long)]
+    pub(crate) restarts: bool,
 }
 
 fn minutes(text: &str) -> Result<f64, String> {

@@ -1,6 +1,7 @@
 //! The HTTP requests of a simulated user.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use doorstep_domain::{Money, Price};
@@ -8,6 +9,7 @@ use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::cli::Token;
 
@@ -17,7 +19,12 @@ pub(super) struct PlayerApi {
     http: reqwest::Client,
     url: String,
     pub(super) token: Token,
+    /// For how long a request is repeated while the server is away.
+    patience: Duration,
 }
+
+/// A pause before something is repeated.
+pub(super) const PAUSE: Duration = Duration::from_millis(250);
 
 #[derive(Debug, Deserialize)]
 pub(super) struct LedgerRow {
@@ -58,10 +65,14 @@ struct Page<T> {
 }
 
 impl PlayerApi {
-    pub(super) async fn register(url: &str, username: &str) -> anyhow::Result<Self> {
+    pub(super) async fn register(
+        url: &str,
+        username: &str,
+        patience: Duration,
+    ) -> anyhow::Result<Self> {
         let http = reqwest::Client::new();
         let token = Token::from(String::new());
-        let mut api = Self { http, url: url.to_owned(), token };
+        let mut api = Self { http, url: url.to_owned(), token, patience };
         let body = json!({ "username": username, "password": "correct horse battery" });
         let (status, text) = api.send(Method::POST, "/v1/users", Some(&body)).await?;
         ensure!(
@@ -136,7 +147,35 @@ impl PlayerApi {
         serde_json::from_str(&text).with_context(|| format!("the answer to {path}"))
     }
 
+    /// Whether the server may stop and start again.
+    pub(super) fn bears_restarts(&self) -> bool {
+        !self.patience.is_zero()
+    }
+
+    /// When something that has just begun to fail is given up.
+    pub(super) fn gives_up_at(&self) -> Instant {
+        Instant::now() + self.patience
+    }
+
+    /// Sends a request, again while the server is away. An order may so be placed twice, which the books bear.
     async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> anyhow::Result<(StatusCode, String)> {
+        let until = self.gives_up_at();
+        loop {
+            match self.send_once(method.clone(), path, body).await {
+                Ok((StatusCode::SERVICE_UNAVAILABLE, _)) | Err(_) if Instant::now() < until => {
+                    tokio::time::sleep(PAUSE).await;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    async fn send_once(
         &self,
         method: Method,
         path: &str,

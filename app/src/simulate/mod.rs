@@ -35,6 +35,9 @@ use crate::output;
 use player::{Player, PlayerVerdict};
 use tally::Tally;
 
+/// How long a server may be away between a stop and its next start.
+const RESTART: Duration = Duration::from_mins(1);
+
 /// Runs the simulation, prints the table, and fails if a popup was lost or a ledger is wrong.
 pub(crate) async fn run(
     args: SimulateArgs,
@@ -44,6 +47,7 @@ pub(crate) async fn run(
     let length = Duration::from_secs_f64(args.minutes * 60.0);
     let url = api::server_url(&args.url)?;
     let tally = Arc::new(Tally::default());
+    let patience = if args.restarts { RESTART } else { Duration::ZERO };
     let before = outcomes::of(&url).await;
     let bar =
         ProgressBar::new_spinner().with_style(ProgressStyle::with_template("{spinner} {msg}")?);
@@ -58,7 +62,8 @@ pub(crate) async fn run(
         tokio::select! {
             _ = pace.tick(), if !coming.is_empty() => {
                 let Some(number) = coming.next() else { continue };
-                let player = Player::new(number, args.seed, &url, tally.clone(), over.clone());
+                let server = (&*url, patience);
+                let player = Player::new(number, args.seed, server, tally.clone(), over.clone());
                 players.spawn(player.play());
             }
             Some(verdict) = players.join_next() => {

@@ -12,12 +12,13 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tokio_tungstenite::tungstenite::http::Uri;
 use tokio_util::sync::CancellationToken;
 
-use super::api::PlayerApi;
+use super::api::{PAUSE, PlayerApi};
 use super::books::{self, Fact};
 use super::habit::Habit;
 use super::tally::{Tally, count};
 use crate::client::{
-    ClientConnection, Protocol, ServerFrame, ServerMessage, ShownNotification, websocket_uri,
+    ClientConnection, DialError, Protocol, ServerFrame, ServerMessage, ShownNotification,
+    websocket_uri,
 };
 
 /// How long a user waits at the end for missing popups.
@@ -27,6 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(super) struct Player {
     name: String,
     url: String,
+    patience: Duration,
     habit: Habit,
     dice: fastrand::Rng,
     tally: Arc<Tally>,
@@ -61,7 +63,7 @@ impl Player {
     pub(super) fn new(
         number: u32,
         seed: u64,
-        url: &str,
+        (url, patience): (&str, Duration),
         tally: Arc<Tally>,
         over: CancellationToken,
     ) -> Self {
@@ -70,6 +72,7 @@ impl Player {
         Self {
             name: format!("sim-{run}-{number}"),
             url: url.to_owned(),
+            patience,
             habit: Habit::of(number),
             dice: fastrand::Rng::with_seed(seed.wrapping_add(u64::from(number))),
             tally,
@@ -79,7 +82,7 @@ impl Player {
 
     /// Registers, trades until `over`, and makes the final check.
     pub(super) async fn play(mut self) -> anyhow::Result<PlayerVerdict> {
-        let api = PlayerApi::register(&self.url, &self.name).await?;
+        let api = PlayerApi::register(&self.url, &self.name, self.patience).await?;
         count(&self.tally.users);
         let shown = SharedPopups::default();
         let uri = websocket_uri(&self.url)?;
@@ -218,8 +221,7 @@ impl PlayerTab {
     async fn come_and_go(mut self, over: CancellationToken) -> anyhow::Result<()> {
         let mut away = self.habit.connect_after;
         while over.run_until_cancelled(sleep(away)).await.is_some() {
-            let mut connection =
-                ClientConnection::open(&self.uri, &self.api.token, self.habit.protocol).await?;
+            let mut connection = self.connect().await?;
             let since = SystemTime::now();
             count(&self.tally.connections);
             count(&self.tally.connected);
@@ -228,10 +230,29 @@ impl PlayerTab {
             let listened = over.run_until_cancelled(listen).await;
             self.tally.connected.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
             connection.close().await;
-            listened.transpose()?;
-            away = self.about(self.habit.away);
+            away = match listened {
+                // The server has stopped.
+                Some(Err(_)) if self.api.bears_restarts() => PAUSE,
+                listened => {
+                    listened.transpose()?;
+                    self.about(self.habit.away)
+                }
+            };
         }
         Ok(())
+    }
+
+    /// Connects, again while the server is away.
+    async fn connect(&self) -> Result<ClientConnection, DialError> {
+        let until = self.api.gives_up_at();
+        loop {
+            let connection =
+                ClientConnection::open(&self.uri, &self.api.token, self.habit.protocol).await;
+            if connection.is_ok() || Instant::now() >= until {
+                return connection;
+            }
+            sleep(PAUSE).await;
+        }
     }
 
     /// A random duration from half to one and a half of `time`.

@@ -22,6 +22,9 @@ enabled = false
 enabled = false
 [handover]
 enabled = false
+[limits]
+connections_per_address = 100000
+http_connections_per_address = 100000
 [jwt]
 issuer = \"shop\"
 audience = \"doorstep\"
@@ -34,8 +37,27 @@ pub(super) struct Door {
     pub(super) counts: Callgrind,
 }
 
+/// The program under which the server runs.
+type Program = &'static [&'static str];
+
 impl Door {
     pub(super) async fn open() -> Self {
+        Self::under(&COUNTER).await
+    }
+
+    pub(super) async fn without_callgrind() -> Self {
+        Self::under(&[]).await
+    }
+
+    /// The server's resident bytes.
+    pub(super) fn resident(&self) -> u64 {
+        let map = format!("/proc/{}/smaps_rollup", self.server.pid().unwrap());
+        let map = std::fs::read_to_string(map).unwrap();
+        let line = map.lines().find_map(|line| line.strip_prefix("Rss:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    }
+
+    async fn under(program: Program) -> Self {
         let made = Doorstep::new(&["key", "new", "bench"]).run().await;
         let (key, line) = made.stdout.split_once('\n').unwrap();
         let file = format!("{FILE}[jwt.keys.shop]\nkey = {SECRET:?}\n[keys]\n{line}");
@@ -44,7 +66,7 @@ impl Door {
             .env("DOORSTEP_LOG", "warn")
             // With several, it depends on chance which one is woken.
             .env("TOKIO_WORKER_THREADS", "1")
-            .under(&COUNTER);
+            .under(program);
         let server = call.start().await;
         let counts = Callgrind::of(server.pid().unwrap(), call.dir());
         let address = server.url().trim_start_matches("http://");

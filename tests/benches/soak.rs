@@ -1,0 +1,124 @@
+//! A long run of the whole service: `cargo bench -p doorstep-tests --bench soak`, with `--help` for its options.
+//!
+//! Users of `doorstep simulate` trade and come and go, while the server is stopped and started again from time to time.
+//! Fails if a popup is lost, if the books are wrong, or if the server's memory grows after it has warmed up.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a bench prints")]
+
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use doorstep_tests::server::{Doorstep, Process, Server};
+
+/// Until then, caches and pools may fill.
+const WARM_UP: Duration = Duration::from_secs(45);
+/// How much more than after the warm-up the server may take at the end of a life, in MiB: what an allocator keeps
+/// varies by some.
+const GROWTH: u64 = 12;
+
+/// A long run of the whole service, with restarts.
+#[derive(Parser)]
+#[command(name = "soak")]
+struct Options {
+    /// How many minutes it lasts.
+    #[arg(long, default_value_t = 10.0)]
+    minutes: f64,
+    /// How many simulated users.
+    #[arg(long, default_value_t = 500)]
+    users: u32,
+    /// How often the server is started. Between two starts it is stopped as an operator stops it.
+    #[arg(long, default_value_t = 4)]
+    lives: u32,
+    /// `cargo bench` passes this.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+#[tokio::main]
+async fn main() {
+    // `cargo test --benches` should be quick.
+    if !std::env::args().any(|arg| ["--bench", "--help"].contains(&&*arg)) {
+        return;
+    }
+    let options = Options::parse();
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let database = format!("sqlite://{}/soak.db", dir.path().display());
+    let mut server = serve("127.0.0.1:0", &database).await;
+    let address = server.address().to_string();
+    let simulation = simulate(&options, &address, &database).await;
+    let life = Duration::from_secs_f64(options.minutes * 60.0) / options.lives;
+    let mut grown = Vec::new();
+    for number in 1..=options.lives {
+        let (begun, cpu) = (Instant::now(), cpu(&server));
+        let used = memory(&server, life).await;
+        let busy = (self::cpu(&server) - cpu) / begun.elapsed().as_secs_f64();
+        println!(
+            "life {number}: {:.0} s, {:.0} % of a core, {} MiB after the warm-up, {} MiB at the end",
+            begun.elapsed().as_secs_f64(),
+            busy * 100.0,
+            used.warm,
+            used.last
+        );
+        if used.last > used.warm + GROWTH {
+            grown.push(number);
+        }
+        if number < options.lives {
+            server.terminate();
+            let ended = server.wait().await;
+            assert_eq!(ended.code, Some(0), "the server does not stop: {}", ended.stderr);
+            server = serve(&address, &database).await;
+        }
+    }
+    let ended = simulation.wait().await;
+    println!("{}", ended.stdout);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(grown.is_empty(), "memory grew in these lives: {grown:?}");
+}
+
+async fn serve(address: &str, database: &str) -> Server {
+    Doorstep::new(&["serve", "--listen", address])
+        .env("DATABASE_URL", database)
+        .env("DOORSTEP_LOG", "warn")
+        .env("DOORSTEP_LIMITS__REGISTRATIONS_PER_SECOND", "0")
+        .start()
+        .await
+}
+
+async fn simulate(options: &Options, address: &str, database: &str) -> Process {
+    let (users, minutes) = (options.users.to_string(), options.minutes.to_string());
+    let url = format!("http://{address}");
+    let args = ["simulate", "--restarts", "--users", &users, "--minutes", &minutes, "--url", &url];
+    Doorstep::new(&args).env("DATABASE_URL", database).spawn().await
+}
+
+/// Resident memory in MiB.
+struct Used {
+    warm: u64,
+    last: u64,
+}
+
+/// Lets the server run for so long, and says once in ten seconds what it takes.
+async fn memory(server: &Server, life: Duration) -> Used {
+    let begun = Instant::now();
+    let mut used = Used { warm: server.resident(), last: 0 };
+    while begun.elapsed() < life {
+        let left = life.saturating_sub(begun.elapsed());
+        tokio::time::sleep(left.min(Duration::from_secs(10))).await;
+        used.last = server.resident();
+        if begun.elapsed() < WARM_UP {
+            used.warm = used.warm.max(used.last);
+        }
+        eprintln!("  {:4.0} s: {} MiB", begun.elapsed().as_secs_f64(), used.last);
+    }
+    used
+}
+
+/// The server's CPU time so far, in seconds.
+fn cpu(server: &Server) -> f64 {
+    let pid = server.pid().expect("it runs");
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The second field is the name, in parentheses. Linux counts hundredths of a second.
+    let (_, fields) = stat.rsplit_once(')').unwrap_or_default();
+    let ticks = fields.split_ascii_whitespace().skip(11).take(2);
+    ticks.filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
+}
