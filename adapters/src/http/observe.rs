@@ -4,26 +4,28 @@ use std::time::Instant;
 use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::{IntoResponse as _, Response};
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Level, Span};
 use uuid::Uuid;
 
 use super::Problem;
 use super::client_address::client;
 
-/// The response header with the request's id, which the log lines carry too.
+/// The response header with the request's id, which the log lines carry too. A node that logs less than `info` has none.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Gives each request an id, and logs it once it has been answered.
+/// Gives each request an id, if log lines carry it, and logs it once it has been answered.
 pub(super) async fn observe(
     request: Request,
     answer: impl AsyncFnOnce(Request) -> Response,
 ) -> Response {
-    let id = Uuid::now_v7();
-    // Without the query string, which may contain private data.
-    let span = tracing::info_span!(
-        "request", %id, method = %request.method(), path = request.uri().path(),
-        client = %client(request.extensions()).shown()
-    );
+    let id = tracing::enabled!(Level::INFO).then(Uuid::now_v7);
+    let span = id.map_or_else(Span::none, |id| {
+        // Without the query string, which may contain private data.
+        tracing::info_span!(
+            "request", %id, method = %request.method(), path = request.uri().path(),
+            client = %client(request.extensions()).shown()
+        )
+    });
     let begun = Instant::now();
     let mut response = answer(request).instrument(span.clone()).await;
     let (status, took) = (response.status(), begun.elapsed());
@@ -34,7 +36,7 @@ pub(super) async fn observe(
             tracing::debug!(status = status.as_u16(), ?took, "answered");
         }
     });
-    if let Ok(id) = HeaderValue::try_from(id.to_string()) {
+    if let Some(Ok(id)) = id.map(|id| HeaderValue::try_from(id.to_string())) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
     response

@@ -7,6 +7,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a bench prints")]
 #![expect(clippy::future_not_send, reason = "everything runs on one thread")]
 
+mod attacks;
 mod compare;
 mod figures;
 mod messages;
@@ -24,7 +25,9 @@ use clap::{Parser, Subcommand};
 use tokio::task::LocalSet;
 
 use crate::figures::Figures;
-use crate::scenarios::{Idle, absent, arrivals, connected, everybody, idle, mixed, steady};
+use crate::scenarios::{
+    Idle, absent, arrivals, connected, everybody, hostile, idle, mixed, steady,
+};
 use crate::servers::Contestant;
 
 /// Load on a real server.
@@ -115,6 +118,12 @@ enum Scenario {
         #[arg(long, default_value_t = 60_000)]
         messages: usize,
     },
+    /// What healthy clients notice of others that misbehave.
+    Hostile {
+        /// How many seconds each measurement lasts.
+        #[arg(long, default_value_t = 10)]
+        seconds: u64,
+    },
     /// Doorstep beside Nchan and Socket.IO: one table.
     Compare {
         /// How often everything is measured. The table has the medians.
@@ -163,6 +172,7 @@ async fn measure(server: &Rc<servers::Running>, scenario: Scenario) -> Figures {
         }
         Scenario::Absent { messages, batch } => absent(server, messages, batch).await,
         Scenario::Connected { users, messages } => connected(server, users, messages).await,
+        Scenario::Hostile { seconds } => hostile(server, seconds).await,
         Scenario::Compare { .. } => unreachable!("it starts servers of its own"),
     }
 }

@@ -70,18 +70,22 @@ impl Door {
         format!("authorization: Bearer {}\r\ncontent-type: application/json\r\n", self.key)
     }
 
+    /// A user's token.
+    pub(super) fn token(&self, user: &str) -> String {
+        let claims =
+            json!({"sub": user, "iss": "shop", "aud": "doorstep", "exp": 4_000_000_000_u64});
+        let header = Header { kid: Some("shop".into()), ..Header::new(Algorithm::HS256) };
+        encode(&header, &claims, &self.tokens).expect("a token")
+    }
+
     pub(super) fn subscribe(
         &self,
         request: ClientRequestBuilder,
         user: &str,
         acknowledges: bool,
     ) -> ClientRequestBuilder {
-        let claims =
-            json!({"sub": user, "iss": "shop", "aud": "doorstep", "exp": 4_000_000_000_u64});
-        let header = Header { kid: Some("shop".into()), ..Header::new(Algorithm::HS256) };
-        let token = encode(&header, &claims, &self.tokens).expect("a token");
         request
-            .with_header("authorization", format!("Bearer {token}"))
+            .with_header("authorization", format!("Bearer {}", self.token(user)))
             .with_sub_protocol(if acknowledges { "doorstep.v1" } else { "doorstep.plain.v1" })
     }
 }

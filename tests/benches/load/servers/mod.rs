@@ -114,6 +114,29 @@ impl Running {
         }
     }
 
+    /// The bytes of a handshake, for attackers that have no WebSocket library.
+    ///
+    /// # Panics
+    /// When it is not Doorstep: only its defences are measured.
+    pub(crate) fn handshake(&self, user: &str) -> Vec<u8> {
+        let Protocol::Doorstep(door) = &self.protocol else { panic!("only Doorstep is attacked") };
+        format!(
+            "GET /v1/ws HTTP/1.1\r\nhost: localhost\r\nupgrade: websocket\r\nconnection: upgrade\r\n\
+             sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+             authorization: Bearer {}\r\n\r\n",
+            door.token(user)
+        )
+        .into_bytes()
+    }
+
+    /// The headers of a publish request.
+    pub(crate) fn headers(&self) -> String {
+        match &self.protocol {
+            Protocol::Doorstep(door) => door.headers(),
+            _ => String::new(),
+        }
+    }
+
     /// What its clients must do besides WebSocket itself.
     pub(crate) fn is_engine_io(&self) -> bool {
         matches!(self.protocol, Protocol::SocketIo)
