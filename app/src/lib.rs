@@ -11,6 +11,7 @@ pub mod composition;
 mod config;
 mod config_to_settings;
 mod demo;
+mod descriptors;
 mod housekeeping;
 mod key;
 mod listen;
@@ -58,6 +59,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             telemetry::init(&loaded.config.log);
             warn_of_strangers(&loaded);
             memory::warn_of_too_little(&loaded.config);
+            descriptors::raise_the_limit(&loaded.config);
             signals::survive_size_limits()?;
             serve::run(&loaded, sources, signals::stop_requested(Later::GoesOn)?).await
         }
