@@ -73,7 +73,7 @@ fn with_connections(
         let registered = register(user).unwrap();
         // As a transport does: it holds the registration until it is asked to close.
         connections.tasks.spawn(async move {
-            let reason = registered.connection().closed().await;
+            let reason = registered.link().connection().closed().await;
             registered.end(reason);
         });
     }

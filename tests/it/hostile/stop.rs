@@ -19,7 +19,7 @@ async fn a_stop_closes_them_all_with_1012() {
                 match socket.next().await {
                     Some(Ok(Message::Close(Some(frame)))) => {
                         let _ = socket.next().await;
-                        return frame.code.into();
+                        break u16::from(frame.code);
                     }
                     Some(Ok(_)) => {}
                     other => panic!("no close frame but {other:?}"),
