@@ -65,7 +65,7 @@ fn with_connections(
             expires_at: Timestamp::MAX,
         };
         let client = crate::http::ClientAddress::UNKNOWN;
-        let transport = Transport::ALL[usize::from(user % 2 == 0)];
+        let transport = Transport::ALL[usize::from(user.is_multiple_of(2))];
         let newcomer = Newcomer { transport, caller: &caller, client, pace: Pace::new() };
         registry.register(newcomer, delivery.clone())
     };
