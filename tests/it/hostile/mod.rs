@@ -109,7 +109,7 @@ async fn open(server: SocketAddr, n: usize) -> Raw {
     client_async(request, stream).await.unwrap().0
 }
 
-/// This many WebSockets of the hostile user.
+/// This many connections of the hostile user.
 async fn open_all(server: SocketAddr, count: usize) -> Vec<Raw> {
     // Not all at once: the system's queue of connections to accept is shorter.
     stream::iter(0..count).map(|n| open(server, n)).buffered(64).collect().await
