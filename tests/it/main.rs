@@ -10,6 +10,7 @@ mod crashes;
 mod dependencies;
 mod handover;
 mod heads;
+mod hostile;
 mod http;
 mod https;
 mod inbox;

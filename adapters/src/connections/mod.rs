@@ -14,6 +14,7 @@
 //! | `limits` | enforces the limits per user, per address and per node |
 //! | `too_slow` | when a connection is closed with 4408 |
 //! | `registry` | the live connections: registering, closing, stopping |
+//! | `drain` | closing them all at a stop, spread over a time |
 //! | `registered` | a registered connection, and what its end undoes |
 //! | `push` | handing a notification to a user's connections |
 //! | `connection` | what the registry knows about one connection |
@@ -28,6 +29,7 @@
 
 mod connection;
 mod disconnect_reason;
+mod drain;
 mod frame;
 mod handed;
 mod limits;

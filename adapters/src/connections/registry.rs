@@ -106,13 +106,20 @@ impl Connections {
 
     /// Closes every connection with 1012 (service restart) and refuses new ones.
     pub fn close_all(&self) {
+        for connection in self.refuse_new() {
+            connection.close(DisconnectReason::Restart);
+        }
+    }
+
+    /// Refuses new connections from now on. Returns those that are there.
+    pub(super) fn refuse_new(&self) -> Vec<Arc<Connection>> {
         self.stopping.store(true, Ordering::SeqCst);
+        let mut open = Vec::new();
         for shard in &self.shards {
             // A connection is registered under this lock: either it sees the flag, or it is seen here.
-            for connection in locked(shard).values().flatten() {
-                connection.close(DisconnectReason::Restart);
-            }
+            open.extend(locked(shard).values().flatten().cloned());
         }
+        open
     }
 
     /// Does the same as [`close_all`](Self::close_all), then waits at most `bound` for the connections' tasks to

@@ -144,6 +144,7 @@ pub(crate) async fn start_with(
         market,
         http: tokio::spawn(served),
         stop_within: config.server.stop_within.0,
+        drain: config.server.drain.0,
         core,
     })
 }

@@ -31,6 +31,7 @@ pub(crate) struct RunningNode {
     pub(super) market: Option<RunningMarket>,
     pub(super) http: JoinHandle<()>,
     pub(super) stop_within: Duration,
+    pub(super) drain: Duration,
 }
 
 /// The task that takes prices and settles the positions whose triggers they cross.

@@ -12,9 +12,13 @@ impl RunningNode {
     /// Stops without losing what waits, within `server.stop_within`: each step leaves time for the steps after it.
     /// Returns how many notifications were lost because the store did not take them.
     pub(crate) async fn stop(self) -> usize {
-        let begun = Instant::now();
-        let share = self.stop_within / 10;
+        let stop_begun = Instant::now();
+        let end = stop_begun + self.stop_within;
         self.core.stopping.cancel();
+        self.core.connections.drain(self.drain.min(self.stop_within / 2)).await;
+        // The other steps share what the drain has left.
+        let begun = Instant::now();
+        let share = end.saturating_duration_since(begun) / 10;
         let left = self.core.connections.stop(share * 2).await;
         if left > 0 {
             tracing::warn!(connections = left, "connections did not close in time");
@@ -35,7 +39,6 @@ impl RunningNode {
                 "events were not handled in time; the next start reconciles their rewards"
             );
         }
-        let end = begun + self.stop_within;
         let patience = (end - share).saturating_duration_since(Instant::now());
         let stopped = self.core.delivery.stop(patience).await;
         if let Some(outbox) = self.outbox {
@@ -51,7 +54,7 @@ impl RunningNode {
         {
             tracing::debug!("the store was still busy");
         }
-        tracing::info!(handed_over = stopped.handed_over, took = ?begun.elapsed(), "stopped");
+        tracing::info!(handed_over = stopped.handed_over, took = ?stop_begun.elapsed(), "stopped");
         stopped.dropped
     }
 }

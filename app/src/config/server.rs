@@ -15,6 +15,8 @@ use super::value::{OptionalText, SettingValue, Span};
 pub(crate) struct ServerConfig {
     /// The longest that a stop may take.
     pub(crate) stop_within: Span,
+    /// Over how long a stop spreads the closing of connections.
+    pub(crate) drain: Span,
     /// Web pages of these origins may receive notifications here, in addition to the server's own.
     pub(crate) allowed_origins: AllowedOrigins,
     /// The proxies whose header about the client's address is believed.
@@ -41,6 +43,7 @@ impl ServerConfig {
         let header = HeaderName::from_static("x-forwarded-for");
         Self {
             stop_within: reader.read(&key("stop_within"), Span::from_secs(10)),
+            drain: reader.read(&key("drain"), Span::from_secs(3)),
             allowed_origins: reader.read(&key("allowed_origins"), AllowedOrigins::default()),
             trusted_proxies: reader.read(&key("trusted_proxies"), Proxies::default()),
             client_address_header: reader.read(&key("client_address_header"), header),

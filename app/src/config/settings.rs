@@ -40,6 +40,10 @@ const SECTIONS: &[Section] = &[
                 "The longest that a stop may take. Notifications that are not handed over by then are lost.",
             ),
             (
+                "drain",
+                "Over how long a stop spreads the closing of WebSockets and event streams, so that clients do not all reconnect at once. At most half of `stop_within`; 100 connections or fewer are closed at once.",
+            ),
+            (
                 "allowed_origins",
                 "Web pages of these origins may receive notifications here, besides pages of the server's own origin.",
             ),
