@@ -49,7 +49,7 @@ async fn everything(contestant: Contestant) -> Figures {
     let quiet = Idle { acknowledges: false, lasts: Duration::ZERO, pushes: 0, stop: false };
     figures.0.extend(idle(&server, 5_000, quiet).await.0);
     server.kill().await;
-    if matches!(contestant, Contestant::Doorstep | Contestant::DoorstepTls) {
+    if contestant.has_batches() {
         let server = contestant.start().await;
         let batches = absent(&server, 1_000_000, 100).await;
         figures.add("in batches of 100, messages/s", batches.0[0].value);

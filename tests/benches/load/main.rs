@@ -130,7 +130,7 @@ enum Scenario {
         #[arg(long, default_value_t = 5)]
         rounds: usize,
         /// Which servers.
-        #[arg(long, value_enum, value_delimiter = ',', default_values = ["doorstep", "nchan", "socket-io", "doorstep-tls"])]
+        #[arg(long, value_enum, value_delimiter = ',', default_values = ["doorstep", "nchan", "doorstep-one-worker", "socket-io", "doorstep-tls"])]
         servers: Vec<Contestant>,
     },
 }

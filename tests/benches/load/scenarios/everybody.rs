@@ -4,7 +4,7 @@ use std::time::Instant;
 use super::{all_received, listen, open, publishers, tickets, user};
 use crate::figures::{Figures, per};
 use crate::messages::{Journeys, payload};
-use crate::servers::{Contestant, Running};
+use crate::servers::Running;
 
 /// Sends a message to every one of these connected users, from one publisher, as fast as it can; in batches of 100 if
 /// the server has them.
@@ -12,8 +12,7 @@ pub(crate) async fn everybody(server: &Running, users: usize) -> Figures {
     let journeys = Rc::new(Journeys::new());
     listen(open(server, tickets(server, users, false)).await, &journeys);
     let mut publisher = publishers(server).await.swap_remove(0);
-    let has_batches = matches!(server.contestant, Contestant::Doorstep | Contestant::DoorstepTls);
-    let batch = if has_batches { 100 } else { 1 };
+    let batch = if server.contestant.has_batches() { 100 } else { 1 };
     let all: Vec<_> = (0..users).map(user).collect();
     let (cpu, begun) = (server.processes.cpu(), Instant::now());
     for users in all.chunks(batch) {

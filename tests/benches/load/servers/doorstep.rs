@@ -39,7 +39,8 @@ pub(super) struct Door {
     tokens: EncodingKey,
 }
 
-pub(super) async fn start(is_tls: bool) -> Running {
+pub(super) async fn start(contestant: Contestant) -> Running {
+    let is_tls = contestant == Contestant::DoorstepTls;
     let made = Command::new(&["key", "new", "load"]).run().await;
     let (key, line) = made.stdout.split_once('\n').expect("a key and its line");
     let mut file = format!("{FILE}[jwt.keys.shop]\nkey = {SECRET:?}\n[keys]\n{line}\n");
@@ -47,13 +48,15 @@ pub(super) async fn start(is_tls: bool) -> Running {
         let path = |name| tls::fixture(name).display().to_string();
         file += &tls::section(&path("server.pem"), &path("server.key"));
     }
-    let server = Command::new(&["--listen", "127.0.0.1:0"])
+    let mut command = Command::new(&["--listen", "127.0.0.1:0"])
         .file("doorstep.toml", &file)
-        .env("DOORSTEP_LOG", "warn")
-        .start()
-        .await;
+        .env("DOORSTEP_LOG", "warn");
+    if contestant == Contestant::DoorstepOneWorker {
+        command = command.env("TOKIO_WORKER_THREADS", "1");
+    }
+    let server = command.start().await;
     Running {
-        contestant: if is_tls { Contestant::DoorstepTls } else { Contestant::Doorstep },
+        contestant,
         address: server.address(),
         processes: Processes::of(server.pid().expect("it runs")),
         tls: is_tls.then(TlsClient::new),

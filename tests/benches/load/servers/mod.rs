@@ -20,6 +20,8 @@ use doorstep::Door;
 pub(crate) enum Contestant {
     /// Doorstep: tokens of users are checked, and each notification has one outcome.
     Doorstep,
+    /// The same with one worker thread, as the two others have.
+    DoorstepOneWorker,
     /// The same, with TLS at the door.
     DoorstepTls,
     /// Nchan: a module of nginx, in C. It checks no tokens.
@@ -32,16 +34,23 @@ impl Contestant {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Doorstep => "Doorstep",
+            Self::DoorstepOneWorker => "Doorstep, one worker",
             Self::DoorstepTls => "Doorstep, TLS",
             Self::Nchan => "Nchan",
             Self::SocketIo => "Socket.IO",
         }
     }
 
+    /// Whether a request can have several messages.
+    pub(crate) fn has_batches(self) -> bool {
+        !matches!(self, Self::Nchan | Self::SocketIo)
+    }
+
     pub(crate) async fn start(self) -> Running {
         match self {
-            Self::Doorstep => doorstep::start(false).await,
-            Self::DoorstepTls => doorstep::start(true).await,
+            Self::Doorstep | Self::DoorstepOneWorker | Self::DoorstepTls => {
+                doorstep::start(self).await
+            }
             Self::Nchan => nchan::start().await,
             Self::SocketIo => socket_io::start().await,
         }
