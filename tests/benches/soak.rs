@@ -79,7 +79,10 @@ async fn serve(address: &str, database: &str) -> Server {
     Doorstep::new(&["serve", "--listen", address])
         .env("DATABASE_URL", database)
         .env("DOORSTEP_LOG", "warn")
+        // All users have one address.
         .env("DOORSTEP_LIMITS__REGISTRATIONS_PER_SECOND", "0")
+        .env("DOORSTEP_LIMITS__HTTP_CONNECTIONS_PER_ADDRESS", "10000")
+        .env("DOORSTEP_LIMITS__CONNECTIONS_PER_ADDRESS", "10000")
         .start()
         .await
 }

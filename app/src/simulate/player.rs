@@ -24,6 +24,9 @@ use crate::client::{
 /// How long a user waits at the end for missing popups.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// A user with this many positions closes one before opening another, so that a long run does not fill the server.
+const MOST_OPEN: usize = 20;
+
 /// One simulated user.
 pub(super) struct Player {
     name: String,
@@ -112,7 +115,8 @@ impl Player {
             if self.over.run_until_cancelled(sleep(pause)).await.is_none() {
                 break;
             }
-            if self.dice.u8(0..3) == 0 && !open.is_empty() {
+            let closes = self.dice.u8(0..3) == 0 || open.len() >= MOST_OPEN;
+            if closes && !open.is_empty() {
                 let id = open.swap_remove(self.dice.usize(0..open.len()));
                 if api.close(&id).await? {
                     count(&self.tally.closed);

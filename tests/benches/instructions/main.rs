@@ -39,6 +39,7 @@ type Costs = BTreeMap<String, Cost>;
 struct Measured {
     #[serde(flatten)]
     operations: Costs,
+    #[serde(default)]
     idle_connection_bytes: u64,
 }
 

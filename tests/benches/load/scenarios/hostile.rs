@@ -9,6 +9,8 @@ use crate::servers::Running;
 /// beside each attack. All of them must come.
 pub(crate) async fn hostile(server: &Running, seconds: u64) -> Figures {
     let mut figures = Figures::default();
+    // The first messages find nothing in the caches.
+    healthy(server, seconds).await;
     let before = healthy(server, seconds).await;
     figures.add("alone, p99 us", before);
     for attack in Attack::ALL {
