@@ -33,6 +33,16 @@ async fn it_prints_one_line_serves_and_stops_as_asked() {
 }
 
 #[tokio::test]
+async fn a_request_has_an_id_where_log_lines_carry_it() {
+    for (level, has_one) in [("info", true), ("warn", false)] {
+        let database = SqliteFile::new();
+        let server = Doorstep::serve(&database.url()).env("DOORSTEP_LOG", level).start().await;
+        let live = reqwest::get(format!("{}/health/live", server.url())).await.unwrap();
+        assert_eq!(live.headers().contains_key("x-request-id"), has_one, "{level}");
+    }
+}
+
+#[tokio::test]
 async fn a_bare_doorstep_serves_from_its_working_folder() {
     let call = Doorstep::new(&["--listen", "127.0.0.1:0"]);
     let server = call.start().await;
