@@ -1,4 +1,6 @@
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use doorstep_domain::Timestamp;
@@ -6,13 +8,13 @@ use doorstep_domain::ports::Clock;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::sync::Notify;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{Bytes, Error, Message, Utf8Bytes};
 
 use super::WebSocketSettings;
 use super::client_frame::FromClient;
 use super::close_frame::{close_frame, of_error};
+use super::heartbeat::{Heartbeat, Pulse};
 use crate::connections::{
     DeliveryLink, DisconnectReason, Frame, Outgoing, Registered, session_over, too_slow,
 };
@@ -60,17 +62,44 @@ impl Conversation<'_> {
     {
         let Self { mode, expires_at, registered, clock, too_slow_after } = self;
         let link = registered.link();
-        let (ping, heard) = (Notify::new(), AtomicBool::new(true));
+        let pulse = Pulse::default();
         let reason = {
-            let reader = SocketReader { mode, link, heard: &heard };
-            let writer = SocketWriter { mode, link, clock, ping: &ping, too_slow_after };
-            tokio::select! {
-                reason = link.connection().closed() => reason,
-                reason = reader.run(&mut stream, settings.max_client_bytes) => reason,
-                reason = writer.run(&mut sink) => reason,
-                reason = heartbeat(&ping, &heard, settings) => reason,
-                () = session_over(clock, expires_at) => DisconnectReason::SessionEnded,
-            }
+            let reader = SocketReader { mode, link, pulse: &pulse };
+            let writer = SocketWriter { mode, link, clock, pulse: &pulse, too_slow_after };
+            let mut closed = pin!(link.connection().closed());
+            let mut over = pin!(session_over(clock, expires_at));
+            let mut reading = pin!(reader.run(&mut stream, settings.max_client_bytes));
+            let mut writing = pin!(writer.run(&mut sink));
+            let timer = pin!(tokio::time::sleep(settings.ping_interval));
+            let mut heartbeat = Heartbeat::new(&pulse, settings, timer);
+            // The order matters: a client that sends without a pause, or one who is sent much, can use up what one
+            // poll may do (tokio's cooperative budget). The end of the session and the heartbeat do not wait for
+            // that, and the reader and the writer are first in turn.
+            let mut reader_first = false;
+            poll_fn(|cx| {
+                if let Poll::Ready(reason) = closed.as_mut().poll(cx) {
+                    return Poll::Ready(reason);
+                }
+                if over.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(DisconnectReason::SessionEnded);
+                }
+                if heartbeat.poll_unanswered(cx).is_ready() {
+                    return Poll::Ready(DisconnectReason::Unanswered);
+                }
+                reader_first = !reader_first;
+                if reader_first && let Poll::Ready(reason) = reading.as_mut().poll(cx) {
+                    return Poll::Ready(reason);
+                }
+                if let Poll::Ready(reason) = writing.as_mut().poll(cx) {
+                    return Poll::Ready(reason);
+                }
+                if !reader_first && let Poll::Ready(reason) = reading.as_mut().poll(cx) {
+                    return Poll::Ready(reason);
+                }
+                heartbeat.move_on();
+                Poll::Pending
+            })
+            .await
         };
         // Before the closing handshake, which may take a while: from here on nothing is pushed to this connection,
         // and delivery pushes unacknowledged notifications to other connections, or later.
@@ -85,7 +114,7 @@ impl Conversation<'_> {
 struct SocketReader<'a> {
     mode: Mode,
     link: &'a DeliveryLink,
-    heard: &'a AtomicBool,
+    pulse: &'a Pulse,
 }
 
 impl SocketReader<'_> {
@@ -95,8 +124,7 @@ impl SocketReader<'_> {
         max_bytes: usize,
     ) -> DisconnectReason {
         while let Some(message) = stream.next().await {
-            // Any message shows that the client is there.
-            self.heard.store(true, Ordering::Relaxed);
+            self.pulse.hear();
             match message {
                 Ok(Message::Text(text)) if text.len() <= max_bytes => {
                     match FromClient::parse(&text) {
@@ -126,7 +154,7 @@ struct SocketWriter<'a> {
     mode: Mode,
     link: &'a DeliveryLink,
     clock: &'a dyn Clock,
-    ping: &'a Notify,
+    pulse: &'a Pulse,
     too_slow_after: Duration,
 }
 
@@ -142,7 +170,7 @@ impl SocketWriter<'_> {
                         None => Ok(()),
                     }
                 }
-                () = self.ping.notified() => self.unless_too_slow(self.ping(sink)).await,
+                () = self.pulse.ping_is_due() => self.unless_too_slow(self.ping(sink)).await,
             };
             if let Err(reason) = written {
                 return reason;
@@ -199,25 +227,6 @@ impl SocketWriter<'_> {
             written = write => if written { Ok(()) } else { Err(DisconnectReason::Gone) },
             reason = too_slow(&self.link.connection().pace, self.too_slow_after) => Err(reason),
         }
-    }
-}
-
-/// Pings, and returns when a ping has not been answered in time, even if the ping could not be written.
-async fn heartbeat(
-    ping: &Notify,
-    heard: &AtomicBool,
-    settings: &WebSocketSettings,
-) -> DisconnectReason {
-    let pause = settings.ping_interval.saturating_sub(settings.pong_timeout);
-    tokio::time::sleep(settings.ping_interval).await;
-    loop {
-        heard.store(false, Ordering::Relaxed);
-        ping.notify_one();
-        tokio::time::sleep(settings.pong_timeout).await;
-        if !heard.load(Ordering::Relaxed) {
-            return DisconnectReason::Unanswered;
-        }
-        tokio::time::sleep(pause).await;
     }
 }
 

@@ -10,6 +10,7 @@ mod conversation;
 #[cfg(test)]
 mod frames_of_strangers;
 mod handshake;
+mod heartbeat;
 mod settings;
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,10 @@
 
 mod sessions;
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use doorstep_application::delivery::{Delivery, Receipt};
@@ -75,6 +78,17 @@ impl Node {
         mode: Mode,
         pipe_bytes: usize,
     ) -> (Client, JoinHandle<DisconnectReason>) {
+        let (client, conversation) = self.open(caller, mode, pipe_bytes).await;
+        (client, tokio::spawn(conversation))
+    }
+
+    /// The same, for a caller who runs it.
+    async fn open(
+        &self,
+        caller: &Caller,
+        mode: Mode,
+        pipe_bytes: usize,
+    ) -> (Client, impl Future<Output = DisconnectReason> + use<>) {
         let (ours, theirs) = tokio::io::duplex(pipe_bytes);
         let pace = Pace::new();
         let ours = Paced::new(ours, pace.clone());
@@ -84,12 +98,31 @@ impl Node {
         registered.link().announce();
         let (settings, clock) = (Arc::clone(&self.settings), Arc::clone(&self.clock));
         let (expires_at, too_slow_after) = (caller.expires_at, self.connections.too_slow_after());
-        let task = tokio::spawn(async move {
+        let conversation = async move {
             let clock = &*clock;
             let conversation = Conversation { mode, expires_at, registered, clock, too_slow_after };
             conversation.run(server.split(), &settings).await
+        };
+        (client, conversation)
+    }
+
+    /// A connection, and how often its task has been polled.
+    async fn connect_counted(
+        &self,
+        caller: &Caller,
+    ) -> (Client, Arc<AtomicU64>, JoinHandle<DisconnectReason>) {
+        let (client, conversation) = self.open(caller, Mode::Acknowledging, 1024).await;
+        let polls = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&polls);
+        let task = tokio::spawn(async move {
+            let mut conversation = pin!(conversation);
+            poll_fn(|cx| {
+                counter.fetch_add(1, Ordering::Relaxed);
+                conversation.as_mut().poll(cx)
+            })
+            .await
         });
-        (client, task)
+        (client, polls, task)
     }
 
     fn notification(&self, number: u128, ttl: Duration) -> Notification {
@@ -271,6 +304,36 @@ async fn a_heartbeat_goes_out_with_each_ping_to_clients_that_acknowledge() {
         assert_eq!(first == heartbeat, expected, "{first:?}");
         assert_eq!(first.is_ping(), !expected);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn pings_keep_their_interval_however_late_the_answers_are() {
+    let node = Node::new();
+    let (mut client, task) = node.connect(&ada(), Mode::Plain, 1024).await;
+    for number in 1..=20 {
+        assert!(client.next().await.unwrap().unwrap().is_ping());
+        assert_eq!(node.clock.now(), Timestamp::from_micros(number * 25_000_000));
+        tokio::time::sleep(Duration::from_millis(9_999)).await;
+        // The answer was queued when the ping was read, and goes out now.
+        client.flush().await.unwrap();
+    }
+    assert_eq!(task.await.unwrap(), DisconnectReason::Unanswered);
+    assert_eq!(node.clock.now(), Timestamp::from_micros((21 * 25 + 10) * 1_000_000));
+}
+
+/// Most of what a server with many idle connections does.
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_wakes_twice_per_ping() {
+    let node = Node::new();
+    let (mut client, polls, task) = node.connect_counted(&ada()).await;
+    let reading = tokio::spawn(async move { while client.next().await.is_some() {} });
+    tokio::time::sleep(Duration::from_secs(25 * 100 + 1)).await;
+    let polls = polls.load(Ordering::Relaxed);
+    // Once a minute each looks at the wall clock, for the end of its session.
+    let expected = 1 + 2 * 100 + 41;
+    assert!(polls <= expected, "{polls} polls; {expected} expected");
+    reading.abort();
+    assert_eq!(task.await.unwrap(), DisconnectReason::Gone);
 }
 
 /// Reads notifications and acknowledges each at once.
