@@ -1,6 +1,9 @@
 //! Makes notifications from domain events.
 
+use std::future::poll_fn;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::task::Poll;
 
 use async_trait::async_trait;
 use doorstep_domain::ports::{Clock, EventHandler, HandlerError, Ids};
@@ -8,6 +11,8 @@ use doorstep_domain::{
     CloseReason, DomainEvent, Kind, Money, Notification, NotificationId, Payload, Position,
     Timestamp, UserId,
 };
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use serde::Serialize;
 
 use crate::delivery::{Delivery, Policy};
@@ -64,6 +69,25 @@ impl Notifier {
     pub fn position_closed(self, position_closed: PositionClosedPolicies) -> Self {
         Self { position_closed, ..self }
     }
+
+    /// The notification that an event becomes, and its policy.
+    fn notification(
+        &self,
+        event: &DomainEvent,
+    ) -> Result<Option<(Policy, Notification)>, HandlerError> {
+        let Some(news) = News::of(event) else { return Ok(None) };
+        let id = NotificationId::new(self.ids.next());
+        let notification = news.notification(id, self.clock.wall())?;
+        let by_reason = news.close_reason().and_then(|reason| self.position_closed.policy(reason));
+        let policy = by_reason.unwrap_or_else(|| self.delivery.rule_of(&notification.kind).policy);
+        Ok(Some((policy, notification)))
+    }
+
+    async fn send(&self, policy: Policy, notification: Notification) -> Result<(), HandlerError> {
+        // Without a receipt: delivery counts and logs the outcome.
+        self.delivery.accept(policy, notification).await?;
+        Ok(())
+    }
 }
 
 #[async_trait]
@@ -77,15 +101,65 @@ impl EventHandler for Notifier {
     }
 
     async fn handle(&self, event: &DomainEvent) -> Result<(), HandlerError> {
-        let Some(news) = News::of(event) else { return Ok(()) };
-        let id = NotificationId::new(self.ids.next());
-        let notification = news.notification(id, self.clock.wall())?;
-        // The receipt is not needed: delivery counts and logs the outcome.
-        drop(match news.close_reason().and_then(|reason| self.position_closed.policy(reason)) {
-            Some(policy) => self.delivery.send_by(policy, notification).await?,
-            None => self.delivery.send(notification).await?,
-        });
-        Ok(())
+        match self.notification(event)? {
+            Some((policy, notification)) => self.send(policy, notification).await,
+            None => Ok(()),
+        }
+    }
+
+    fn at_a_time(&self) -> NonZeroUsize {
+        AT_A_TIME
+    }
+
+    /// What goes to the inbox is written together: one at a time, the popups of a busy market would be written more
+    /// slowly than its positions are closed.
+    async fn handle_together(&self, events: &[Arc<DomainEvent>]) -> Vec<Result<(), HandlerError>> {
+        let mut results: Vec<_> = events.iter().map(|_| Ok(())).collect();
+        let mut writing: Vec<Writing<'_>> = Vec::new();
+        for (index, event) in events.iter().enumerate() {
+            let (policy, notification) = match self.notification(event) {
+                Ok(Some(found)) => found,
+                Ok(None) => continue,
+                Err(error) => {
+                    results[index] = Err(error);
+                    continue;
+                }
+            };
+            let user = notification.user_id.clone();
+            let mut sending = self.send(policy, notification).boxed();
+            if policy == Policy::Inbox {
+                // The first poll takes its place among the writes.
+                match poll_fn(|cx| Poll::Ready(sending.as_mut().poll(cx))).await {
+                    Poll::Ready(result) => results[index] = result,
+                    Poll::Pending => writing.push(Writing { index, user, sending }),
+                }
+                continue;
+            }
+            // A user's notifications are sent in order.
+            if writing.iter().any(|earlier| earlier.user == user) {
+                finish(&mut writing, &mut results).await;
+            }
+            results[index] = sending.await;
+        }
+        finish(&mut writing, &mut results).await;
+        results
+    }
+}
+
+/// How many events become notifications together.
+const AT_A_TIME: NonZeroUsize = NonZeroUsize::new(256).unwrap();
+
+/// A notification that is being written to the inbox.
+struct Writing<'a> {
+    /// Of its event.
+    index: usize,
+    user: UserId,
+    sending: BoxFuture<'a, Result<(), HandlerError>>,
+}
+
+async fn finish(writing: &mut Vec<Writing<'_>>, results: &mut [Result<(), HandlerError>]) {
+    for one in writing.drain(..) {
+        results[one.index] = one.sending.await;
     }
 }
 

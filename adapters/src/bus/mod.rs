@@ -5,7 +5,7 @@
 //! many publishers there are. Slow work (handling an event, waking a task) happens outside the lock.
 //!
 //! # Guarantees
-//! - A handler sees each event that it wants once, in publish order.
+//! - A handler sees each event that it wants once, in publish order: one at a time, unless it says that it takes more.
 //! - A slow, failing or panicking handler does not affect others. Publishers wait for it only when its queue is full,
 //!   and only with events that it wants; this is counted.
 //! - Nothing accepted is dropped: [`Bus::stop`] refuses new events and ends when every queue is empty and
@@ -204,9 +204,10 @@ async fn run(queues: Arc<Queues>, index: usize) {
     let mut batch = Vec::new();
     while queues.next_batch(index, &mut batch).await {
         let subscription = queues.subscription(index);
-        for event in batch.drain(..) {
-            subscription.handle(&event).await;
+        for events in batch.chunks(subscription.at_a_time()) {
+            subscription.handle(events).await;
             coop::consume_budget().await;
         }
+        batch.clear();
     }
 }

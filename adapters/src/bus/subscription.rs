@@ -4,7 +4,10 @@ use std::{
     sync::Arc,
 };
 
-use doorstep_domain::{DomainEvent, ports::EventHandler};
+use doorstep_domain::{
+    DomainEvent,
+    ports::{EventHandler, HandlerError},
+};
 use futures_util::FutureExt;
 use tokio::sync::Notify;
 
@@ -33,24 +36,44 @@ impl Subscription {
         })
     }
 
-    /// Runs the handler and counts the result.
-    pub(super) async fn handle(&self, event: &DomainEvent) {
+    /// How many events the handler takes at a time.
+    pub(super) fn at_a_time(&self) -> usize {
+        catch_unwind(AssertUnwindSafe(|| self.handler.at_a_time().get())).unwrap_or(1)
+    }
+
+    /// Runs the handler with these events and counts the results.
+    pub(super) async fn handle(&self, events: &[Arc<DomainEvent>]) {
         // Inside an async block, so that a panic before the first await is caught as well. Unwind safe, because no
-        // state of ours is changed half-way, and the handler is only called again with its next event.
-        let handling = AssertUnwindSafe(async { self.handler.handle(event).await });
-        match handling.catch_unwind().await {
-            Ok(Ok(())) => self.counters.handled(),
-            Ok(Err(error)) => {
-                self.counters.failed();
-                tracing::error!(
-                    handler = self.handler.name(),
-                    event = event.name(),
-                    error,
-                    "an event handler failed"
-                );
+        // state of ours is changed half-way, and the handler is only called again with its next events.
+        let handling = AssertUnwindSafe(async {
+            match events {
+                [event] => vec![self.handler.handle(event).await],
+                events => self.handler.handle_together(events).await,
             }
-            Err(panic) => self.panicked(event, panic.as_ref()),
+        });
+        match handling.catch_unwind().await {
+            Ok(results) => {
+                // A handler that returns too few results is counted as if the rest had succeeded.
+                let results = results.into_iter().map(Some).chain(std::iter::repeat_with(|| None));
+                for (event, result) in events.iter().zip(results) {
+                    match result {
+                        Some(Err(error)) => self.failed(event, error),
+                        Some(Ok(())) | None => self.counters.handled(),
+                    }
+                }
+            }
+            Err(panic) => events.iter().for_each(|event| self.panicked(event, panic.as_ref())),
         }
+    }
+
+    fn failed(&self, event: &DomainEvent, error: HandlerError) {
+        self.counters.failed();
+        tracing::error!(
+            handler = self.handler.name(),
+            event = event.name(),
+            error,
+            "an event handler failed"
+        );
     }
 
     fn panicked(&self, event: &DomainEvent, panic: &(dyn Any + Send)) {

@@ -333,6 +333,59 @@ async fn a_quiet_bus_has_handled_all_that_follows_and_takes_more() {
     bus.quiet().await; // After the stop it stays quiet.
 }
 
+/// Takes up to three at a time.
+#[derive(Default)]
+struct InThrees {
+    seen: Mutex<Vec<Vec<i64>>>,
+}
+
+#[async_trait]
+impl EventHandler for InThrees {
+    fn name(&self) -> &'static str {
+        "in threes"
+    }
+
+    fn wants(&self, _: &DomainEvent) -> bool {
+        true
+    }
+
+    fn at_a_time(&self) -> NonZeroUsize {
+        NonZeroUsize::new(3).unwrap()
+    }
+
+    async fn handle(&self, event: &DomainEvent) -> Result<(), HandlerError> {
+        self.seen.lock().unwrap().push(vec![number(event)]);
+        Ok(())
+    }
+
+    async fn handle_together(&self, events: &[Arc<DomainEvent>]) -> Vec<Result<(), HandlerError>> {
+        let numbers: Vec<i64> = events.iter().map(|event| number(event)).collect();
+        self.seen.lock().unwrap().push(numbers.clone());
+        assert!(!numbers.contains(&7), "7 is too much for it");
+        let result = |n| if n == 1 { Err("1 is not to its taste".into()) } else { Ok(()) };
+        numbers.into_iter().map(result).collect()
+    }
+}
+
+#[tokio::test]
+async fn a_handler_may_take_several_that_have_gathered() {
+    let handler = Arc::new(InThrees::default());
+    let wiring = Bus::wire();
+    let events = wiring.publisher();
+    let bus = wiring.handler(Arc::clone(&handler) as Arc<dyn EventHandler>).start();
+    for n in 0..10 {
+        events.publish(event(n)).await.unwrap();
+    }
+    bus.quiet().await;
+    assert_eq!(
+        *handler.seen.lock().unwrap(),
+        [vec![0, 1, 2], vec![3, 4, 5], vec![6, 7, 8], vec![9]]
+    );
+    let stats = stats_of(&bus, 0);
+    assert_eq!((stats.handled, stats.failed, stats.panicked), (6, 1, 3));
+    bus.stop().await;
+}
+
 #[tokio::test]
 async fn events_are_refused_before_the_start_and_after_the_end() {
     let wiring = Bus::wire();

@@ -1,3 +1,6 @@
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
 use crate::DomainEvent;
@@ -36,6 +39,22 @@ pub trait EventHandler: Send + Sync {
 
     /// Handles one event. An error or a panic is logged and counted, and affects only this event.
     async fn handle(&self, event: &DomainEvent) -> Result<(), HandlerError>;
+
+    /// How many events the handler takes at a time. One that takes more than one, because together they cost it
+    /// less, implements [`handle_together`](Self::handle_together).
+    fn at_a_time(&self) -> NonZeroUsize {
+        NonZeroUsize::MIN
+    }
+
+    /// Handles events that have gathered, in this order: at least one, at most [`at_a_time`](Self::at_a_time).
+    /// Returns a result for each. An error affects only its event, a panic all of these.
+    async fn handle_together(&self, events: &[Arc<DomainEvent>]) -> Vec<Result<(), HandlerError>> {
+        let mut results = Vec::with_capacity(events.len());
+        for event in events {
+            results.push(self.handle(event).await);
+        }
+        results
+    }
 }
 
 /// An error of a handler. It is only logged.

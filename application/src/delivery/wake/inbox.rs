@@ -1,16 +1,13 @@
-//! The inbox: writes a notification before it is pushed, loads what was not delivered to a user, records what was
-//! delivered.
+//! The inbox: loads what was not delivered to a user, records what was delivered.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use doorstep_domain::ports::{EnteredBy, StoreError, Which};
-use doorstep_domain::{Notification, Outcome, UserId};
+use doorstep_domain::{Outcome, UserId};
 
 use super::Wake;
 use super::queues::{BATCH, INBOX, first, take_away};
-use crate::delivery::Refused;
-use crate::delivery::endings::Acceptance;
 
 /// How many items of the inbox are loaded at a time for an arriving user.
 const PAGE: usize = 100;
@@ -22,22 +19,6 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 const LOOK_LATER: Duration = Duration::from_secs(5);
 
 impl Wake {
-    /// The policy `inbox`: writes a notification before it is pushed.
-    pub(in crate::delivery) async fn write_to_inbox(
-        self: &Arc<Self>,
-        n: Notification,
-    ) -> Result<Acceptance, Refused> {
-        let Some(queues) = &self.queues else { return Err(Refused::NoInbox) };
-        let add = queues.store.add(std::slice::from_ref(&n), EnteredBy::Policy);
-        if let Err(error) = self.cx.guarded(INBOX, add).await {
-            // The write may have succeeded in spite of the error, so there is no outcome: the sender tries again.
-            tracing::warn!(notification = %n.id, %error, "could not write to the inbox");
-            return Err(Refused::Store(error));
-        }
-        self.look_if_online(&n.user_id);
-        Ok(Acceptance::Waiting)
-    }
-
     /// Loads from the inbox if the user is there. An absent user costs nothing.
     pub(super) fn look_if_online(self: &Arc<Self>, user: &UserId) {
         let (this, user) = (self.clone(), user.clone());

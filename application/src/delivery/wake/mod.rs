@@ -9,11 +9,13 @@
 //! | `mod` | the reports of callers: a notification, an arrival, a departure, an acknowledgement |
 //! | `flush` | the one flush per mailbox, and its hold |
 //! | `timer`, `alarm` | the timer task for all entries |
-//! | `inbox` | writes to the inbox, loads from it, marks as delivered |
+//! | `entries` | writes to the inbox |
+//! | `inbox` | loads from the inbox, marks as delivered |
 //! | `promotion` | what expired goes to the inbox |
 //! | `queues` | what waits to be written to the inbox |
 
 mod alarm;
+mod entries;
 mod flush;
 mod inbox;
 mod promotion;

@@ -7,6 +7,7 @@ use doorstep_domain::ports::Inbox;
 use doorstep_domain::{Notification, NotificationId, UserId};
 use tokio::sync::Notify;
 
+use super::entries::Entries;
 use crate::delivery::sync::Mutex;
 
 /// The store's name in errors and logs.
@@ -14,9 +15,12 @@ pub(in crate::delivery) const INBOX: &str = "inbox";
 
 /// The largest write to the store.
 pub(super) const BATCH: usize = 1000;
-/// Two queues between the mailboxes and the inbox. Their notifications count against the node's limits.
+
+/// The queues between the mailboxes and the inbox. What is to be marked or promoted counts against the node's limits.
 pub(super) struct InboxQueues {
     pub(super) store: Arc<dyn Inbox>,
+    /// Sent by policy, not yet in the inbox.
+    pub(super) entries: Entries,
     /// Delivered, not yet recorded in the inbox.
     pub(super) to_mark: Mutex<VecDeque<(UserId, NotificationId)>>,
     pub(super) mark_bell: Notify,
@@ -28,6 +32,7 @@ impl InboxQueues {
     pub(super) fn new(store: Arc<dyn Inbox>) -> Self {
         Self {
             store,
+            entries: Entries::default(),
             to_mark: Mutex::default(),
             mark_bell: Notify::new(),
             promotions: Promotions::default(),

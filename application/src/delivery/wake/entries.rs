@@ -1,0 +1,135 @@
+//! Entries into the inbox by policy: those of many senders are written together.
+//!
+//! A durable write takes milliseconds, however much it holds. While one is under way, what other senders want
+//! written gathers, and is the next one.
+
+use std::sync::Arc;
+
+use doorstep_domain::ports::{EnteredBy, StoreError};
+use doorstep_domain::{Notification, UserId};
+use tokio::sync::oneshot;
+
+use super::Wake;
+use super::queues::{BATCH, INBOX, InboxQueues};
+use crate::delivery::Refused;
+use crate::delivery::endings::Acceptance;
+use crate::delivery::sync::Mutex;
+
+/// A notification that is to be written, and who waits for that.
+struct Entry {
+    notification: Notification,
+    sender: oneshot::Sender<Result<(), StoreError>>,
+}
+
+/// What is to be written. As long as its senders, who wait.
+#[derive(Default)]
+pub(super) struct Entries(Mutex<Waiting>);
+
+#[derive(Default)]
+struct Waiting {
+    entries: Vec<Entry>,
+    /// A task writes, and looks here again when it has written.
+    writing: bool,
+}
+
+impl Entries {
+    /// Adds an entry. Returns true if there is no task that writes it: the caller starts one.
+    fn add(&self, entry: Entry) -> bool {
+        let mut waiting = self.0.lock();
+        waiting.entries.push(entry);
+        !std::mem::replace(&mut waiting.writing, true)
+    }
+
+    /// Takes what one write may hold. With nothing left, the task ends.
+    fn next(&self) -> Vec<Entry> {
+        let mut waiting = self.0.lock();
+        waiting.writing = !waiting.entries.is_empty();
+        if waiting.entries.len() <= BATCH {
+            return std::mem::take(&mut waiting.entries);
+        }
+        let later = waiting.entries.split_off(BATCH);
+        std::mem::replace(&mut waiting.entries, later)
+    }
+}
+
+impl Wake {
+    /// The policy `inbox`: writes a notification before it is pushed.
+    ///
+    /// Its place among the writes is taken at the first poll. A caller that goes away meanwhile has sent it all the
+    /// same.
+    pub(in crate::delivery) async fn write_to_inbox(
+        self: &Arc<Self>,
+        notification: Notification,
+    ) -> Result<Acceptance, Refused> {
+        let Some(queues) = &self.queues else { return Err(Refused::NoInbox) };
+        let (sender, written) = oneshot::channel();
+        if queues.entries.add(Entry { notification, sender }) {
+            let this = self.clone();
+            self.cx.tasks.spawn(async move {
+                this.cx.tasks.keep_going("writing of the inbox", || this.write_entries()).await;
+            });
+        }
+        let interrupted = || Err(StoreError::Unavailable("the write was interrupted".into()));
+        match written.await.unwrap_or_else(|_| interrupted()) {
+            Ok(()) => Ok(Acceptance::Waiting),
+            Err(error) => Err(Refused::Store(error)),
+        }
+    }
+
+    /// Writes until nothing is left to write.
+    async fn write_entries(self: &Arc<Self>) {
+        let Some(queues) = &self.queues else { return };
+        loop {
+            let entries = queues.entries.next();
+            if entries.is_empty() {
+                return;
+            }
+            let (notifications, senders): (Vec<_>, Vec<_>) =
+                entries.into_iter().map(|entry| (entry.notification, entry.sender)).unzip();
+            let results = self.write_together(queues, &notifications).await;
+            let written = notifications.iter().zip(&results).filter(|(_, result)| result.is_ok());
+            let mut users: Vec<&UserId> = written.map(|(n, _)| &n.user_id).collect();
+            users.sort_unstable();
+            users.dedup();
+            for user in users {
+                self.look_if_online(user);
+            }
+            for (sender, result) in senders.into_iter().zip(results) {
+                // A sender that has gone does not want to know.
+                let _ = sender.send(result);
+            }
+        }
+    }
+
+    /// Writes all of them, and returns a result for each.
+    async fn write_together(
+        &self,
+        queues: &InboxQueues,
+        notifications: &[Notification],
+    ) -> Vec<Result<(), StoreError>> {
+        let write = |some| self.cx.guarded(INBOX, queues.store.add(some, EnteredBy::Policy));
+        // The write may have succeeded in spite of an error, so there is no outcome: the sender tries again.
+        let failed = |n: &Notification, error: StoreError| {
+            tracing::warn!(notification = %n.id, %error, "could not write to the inbox");
+            Err(error)
+        };
+        match write(notifications).await {
+            Ok(()) => notifications.iter().map(|_| Ok(())).collect(),
+            Err(StoreError::Unavailable(why)) => {
+                let why = why.to_string();
+                let away = || StoreError::Unavailable(why.as_str().into());
+                notifications.iter().map(|n| failed(n, away())).collect()
+            }
+            Err(error) if notifications.len() == 1 => vec![failed(&notifications[0], error)],
+            // What is wrong with one must not fail the others.
+            Err(StoreError::Corrupt(_)) => {
+                let mut results = Vec::new();
+                for n in notifications {
+                    let alone = write(std::slice::from_ref(n)).await;
+                    results.push(alone.or_else(|error| failed(n, error)));
+                }
+                results
+            }
+        }
+    }
+}
