@@ -43,9 +43,22 @@ async fn main() {
     let options = Options::parse();
     let dir = tempfile::tempdir().expect("a temporary folder");
     let database = format!("sqlite://{}/soak.db", dir.path().display());
-    let mut server = serve("127.0.0.1:0", &database).await;
+    let server = serve("127.0.0.1:0", &database).await;
     let address = server.address().to_string();
     let simulation = simulate(&options, &address, &database).await;
+    let simulated = async {
+        let ended = simulation.wait().await;
+        // At once, not after the last life.
+        assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
+        ended.stdout
+    };
+    let (grown, report) = tokio::join!(live(&options, server, &address, &database), simulated);
+    println!("{report}");
+    assert!(grown.is_empty(), "memory grew in these lives: {grown:?}");
+}
+
+/// Lets the server live so many times, and returns the lives in which its memory grew.
+async fn live(options: &Options, mut server: Server, address: &str, database: &str) -> Vec<u32> {
     let life = Duration::from_secs_f64(options.minutes * 60.0) / options.lives;
     let mut grown = Vec::new();
     for number in 1..=options.lives {
@@ -66,13 +79,10 @@ async fn main() {
             server.terminate();
             let ended = server.wait().await;
             assert_eq!(ended.code, Some(0), "the server does not stop: {}", ended.stderr);
-            server = serve(&address, &database).await;
+            server = serve(address, database).await;
         }
     }
-    let ended = simulation.wait().await;
-    println!("{}", ended.stdout);
-    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    assert!(grown.is_empty(), "memory grew in these lives: {grown:?}");
+    grown
 }
 
 async fn serve(address: &str, database: &str) -> Server {
