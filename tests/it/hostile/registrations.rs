@@ -1,6 +1,8 @@
 //! Registrations, as many as somebody can send. Each costs the server a password's hash.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 
 use doorstep_tests::client::{PASSWORD, User};
 use doorstep_tests::server::{Doorstep, SqliteFile};
@@ -10,11 +12,11 @@ use serde_json::json;
 use super::{Healthy, many_files};
 use crate::backends::Door;
 
-/// How many register, and how many of them at once.
+/// How many register at least, and how many of them at once. They go on until the sign-ins are done.
 const FLOOD: usize = 1500;
 const AT_ONCE: usize = 600;
 /// How often somebody else signs in meanwhile.
-const SIGN_INS: usize = 10;
+const SIGN_INS: usize = 2;
 
 /// Starts a server with the simulation, with these limits; floods it, and signs in beside it. Returns how many
 /// registrations were answered with each status.
@@ -27,7 +29,8 @@ async fn flooded(limits: &str) -> BTreeMap<u16, usize> {
     User::register(door.server.url(), "ada").await;
     let http = reqwest::Client::new();
     let url = |path: &str| format!("{}{path}", door.server.url());
-    let registering = stream::iter(0..FLOOD)
+    let signed_in = AtomicBool::new(false);
+    let registering = stream::iter((0..).take_while(|n| *n < FLOOD || !signed_in.load(Relaxed)))
         .map(async |n| {
             let body = json!({"username": format!("user-{n}"), "password": PASSWORD});
             let response = http.post(url("/v1/users")).json(&body).send().await.unwrap();
@@ -50,6 +53,7 @@ async fn flooded(limits: &str) -> BTreeMap<u16, usize> {
             let response = http.post(url("/v1/sessions")).json(&body).send().await.unwrap();
             assert_eq!(response.status(), 201, "a sign-in beside the flood");
         }
+        signed_in.store(true, Relaxed);
     };
     let (counts, ()) = tokio::join!(registering, signing_in);
     println!("{counts:?}");
