@@ -23,8 +23,10 @@ const LANES: u32 = 1;
 /// A hash takes 19 MiB and some 20 ms on purpose; without a bound, a burst of sign-ins would take all memory and
 /// starve users who have signed in already.
 pub struct Argon2Passwords {
-    /// A permit to wait for a turn.
-    places: Arc<Semaphore>,
+    /// A permit for a new password to wait for its turn.
+    hash_places: Arc<Semaphore>,
+    /// The same for a password to verify: a flood of registrations must not keep sign-ins out, nor the other way round.
+    verify_places: Arc<Semaphore>,
     /// A permit to hash.
     turns: Arc<Semaphore>,
     buffers: Buffers,
@@ -37,12 +39,12 @@ pub struct Argon2Passwords {
 pub struct HashingLimits {
     /// Hashes that are computed at a time, each on one core and in 19 MiB.
     pub at_once: usize,
-    /// Hashes that may wait for their turn; beyond them the hasher is busy.
+    /// Hashes that may wait for their turn, and as many verifications; beyond them the hasher is busy.
     pub waiting: usize,
 }
 
 impl Default for HashingLimits {
-    /// One per core, and 256 waiting: a wait of some seconds.
+    /// One per core, and 256 of each waiting: a wait of some seconds.
     fn default() -> Self {
         Self { at_once: std::thread::available_parallelism().map_or(1, Into::into), waiting: 256 }
     }
@@ -52,8 +54,10 @@ impl Argon2Passwords {
     /// A hasher with these limits. It hashes once, which takes some 20 ms.
     pub fn new(limits: HashingLimits) -> Result<Self, HasherError> {
         let at_once = limits.at_once.max(1);
+        let places = || Arc::new(Semaphore::new(at_once.saturating_add(limits.waiting)));
         Ok(Self {
-            places: Arc::new(Semaphore::new(at_once.saturating_add(limits.waiting))),
+            hash_places: places(),
+            verify_places: places(),
             turns: Arc::new(Semaphore::new(at_once)),
             nobody: Buffers::default()
                 .user()
@@ -62,12 +66,13 @@ impl Argon2Passwords {
         })
     }
 
-    /// Runs `work` off the async threads when its turn comes.
+    /// Runs `work` off the async threads when its turn comes, if one of these places is free to wait for it.
     async fn in_turn<T: Send + 'static>(
         &self,
+        places: &Arc<Semaphore>,
         work: impl FnOnce(&mut Buffer) -> T + Send + 'static,
     ) -> Result<T, HasherError> {
-        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| HasherError::Busy)?;
+        let place = Arc::clone(places).try_acquire_owned().map_err(|_| HasherError::Busy)?;
         let user = self.buffers.user();
         let turn = Arc::clone(&self.turns).acquire_owned().await.map_err(|_| HasherError::Busy)?;
         let work = tokio::task::spawn_blocking(move || {
@@ -84,7 +89,7 @@ impl Argon2Passwords {
 impl PasswordHasher for Argon2Passwords {
     async fn hash(&self, password: &str) -> Result<PasswordHash, HasherError> {
         let password = password.to_owned();
-        self.in_turn(move |buffer| hash(password.as_bytes(), buffer)).await?
+        self.in_turn(&self.hash_places, move |buffer| hash(password.as_bytes(), buffer)).await?
     }
 
     async fn verify(
@@ -95,8 +100,9 @@ impl PasswordHasher for Argon2Passwords {
         let exists = hash.is_some();
         let password = password.to_owned();
         let hash = hash.unwrap_or_else(|| self.nobody.clone());
-        let right =
-            self.in_turn(move |buffer| verify(password.as_bytes(), &hash, buffer)).await??;
+        let right = self
+            .in_turn(&self.verify_places, move |buffer| verify(password.as_bytes(), &hash, buffer))
+            .await??;
         Ok(right && exists)
     }
 }
@@ -192,11 +198,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn new_passwords_keep_no_sign_in_out() {
+        let hasher = hasher(1, 1);
+        let known = hasher.hash("known").await.unwrap();
+        let (a, b, c, right) = tokio::join!(
+            hasher.hash("a"),
+            hasher.hash("b"),
+            hasher.hash("c"),
+            hasher.verify("known", Some(known))
+        );
+        assert!(a.is_ok() && b.is_ok() && matches!(c, Err(HasherError::Busy)));
+        assert!(right.unwrap());
+    }
+
+    #[tokio::test]
     async fn a_dropped_call_keeps_its_turn_until_the_hashing_is_done() {
         let hasher = hasher(1, 0);
         let (go, gate) = std::sync::mpsc::channel::<()>();
         let (begun, has_begun) = tokio::sync::oneshot::channel();
-        let work = hasher.in_turn(move |_| {
+        let work = hasher.in_turn(&hasher.hash_places, move |_| {
             let _ = begun.send(());
             let _ = gate.recv();
         });

@@ -103,9 +103,12 @@ impl Conversation<'_> {
         };
         // Before the closing handshake, which may take a while: from here on nothing is pushed to this connection,
         // and delivery pushes unacknowledged notifications to other connections, or later.
+        let link = link.clone();
         registered.end(reason);
         if let Ok(socket) = stream.reunite(sink) {
-            Box::pin(close(socket, reason, settings)).await;
+            let takes_late_acks = mode == Mode::Acknowledging && takes_late_acks(reason);
+            let late_acks = takes_late_acks.then_some(&link);
+            Box::pin(close(socket, reason, settings, late_acks)).await;
         }
         reason
     }
@@ -230,6 +233,13 @@ impl SocketWriter<'_> {
     }
 }
 
+/// Whether acknowledgements count that the client sends before it has seen this close: it has those notifications, and
+/// need not get them again. After an invalid message, nothing more can be read.
+fn takes_late_acks(reason: DisconnectReason) -> bool {
+    use DisconnectReason::{Disconnected, Restart, TooSlow};
+    matches!(reason, Restart | Disconnected | TooSlow)
+}
+
 /// Closes: sends the close frame, ends our side, and reads on until the client has ended its side. Closing a
 /// socket with unread data would reset the connection and lose the close frame.
 ///
@@ -238,6 +248,7 @@ pub(super) async fn close<S>(
     mut socket: WebSocketStream<S>,
     reason: DisconnectReason,
     settings: &WebSocketSettings,
+    late_acks: Option<&DeliveryLink>,
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -248,10 +259,19 @@ pub(super) async fn close<S>(
         // If the client closed first, its close frame has been answered already, and this only fails.
         let _ = socket.close(close_frame(reason)).await;
         let _ = socket.flush().await;
+        let _ = socket.get_mut().shutdown().await;
+        if let Some(link) = late_acks {
+            while let Some(Ok(message)) = socket.next().await {
+                if let Message::Text(text) = message
+                    && let Ok(FromClient::Ack(id)) = FromClient::parse(&text)
+                {
+                    link.acknowledged(id);
+                }
+            }
+        }
         // From here on without the WebSocket layer: after an invalid frame it no longer knows where the next one
         // begins.
         let socket = socket.get_mut();
-        let _ = socket.shutdown().await;
         let mut unread = [0; 1024];
         while socket.read(&mut unread).await.is_ok_and(|read| read > 0) {}
     };

@@ -125,7 +125,7 @@ pub(super) async fn live<S>(
         Ok(registered) => registered,
         Err(refusal) => {
             tracing::debug!(user = %caller.user_id, %refusal, "connection refused");
-            return Box::pin(close(socket, refusal.into(), settings)).await;
+            return Box::pin(close(socket, refusal.into(), settings, None)).await;
         }
     };
     // Registered first, then announced, with nothing in between: waiting notifications and those accepted from now
@@ -136,7 +136,7 @@ pub(super) async fn live<S>(
         let alive = authenticator.is_alive(&caller).await;
         if !matches!(alive, Ok(true)) {
             registered.end(DisconnectReason::SessionEnded);
-            return Box::pin(close(socket, DisconnectReason::SessionEnded, settings)).await;
+            return Box::pin(close(socket, DisconnectReason::SessionEnded, settings, None)).await;
         }
     }
     let id = registered.link().connection().id;

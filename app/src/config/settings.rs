@@ -41,7 +41,7 @@ const SECTIONS: &[Section] = &[
             ),
             (
                 "drain",
-                "Over how long a stop spreads the closing of WebSockets and event streams, so that clients do not all reconnect at once. At most half of `stop_within`; 100 connections or fewer are closed at once.",
+                "Over how long a stop spreads the closing of WebSockets and event streams, so that clients do not all reconnect at once. At most half of `stop_within`; less for few connections, because at least 1,000 are closed per second.",
             ),
             (
                 "allowed_origins",

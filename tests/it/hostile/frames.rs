@@ -65,7 +65,8 @@ async fn floods_of_pings_and_acks_whose_answers_nobody_reads_are_bounded() {
         () = acking => {}
         () = async { pinging.await; std::future::pending().await } => {}
     }
-    assert_grown_less(&door, before, 32);
+    // A trace of 125 bytes that each ping left would be 12 MiB.
+    assert_grown_less(&door, before, 8);
     healthy.has_everything().await;
 }
 

@@ -1,11 +1,18 @@
 //! Slow and hostile clients of the real binary. Its memory stays bounded, and a healthy client beside them loses nothing.
 #![cfg(target_os = "linux")]
 
+mod deep;
+mod floods;
+mod frame_limits;
 mod frames;
+mod half_open;
 mod opening;
 mod readers;
+mod registrations;
+mod slow;
 mod smuggling;
 mod stop;
+mod streams;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -14,6 +21,7 @@ use doorstep_tests::client::{Socket, User};
 use futures_util::{StreamExt as _, stream};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde_json::json;
+use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -31,13 +39,19 @@ type Raw = WebSocketStream<TcpStream>;
 
 /// A server without simulation and database, and with many connections for one user.
 async fn door() -> Door {
+    door_with("[limits]\nconnections_per_user = 100000").await
+}
+
+/// A server without simulation and database, with these lines in its configuration.
+async fn door_with(file: &str) -> Door {
+    many_files();
+    Door::with(&format!("{BARE}\n{file}\n[log]\nfilter = \"warn\"\n")).await
+}
+
+/// Lets this process, and the servers that it starts, have many open files.
+fn many_files() {
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
-    // The server inherits it.
     setrlimit(Resource::RLIMIT_NOFILE, most, most).unwrap();
-    Door::with(&format!(
-        "{BARE}\n[limits]\nconnections_per_user = 100000\n[log]\nfilter = \"warn\"\n"
-    ))
-    .await
 }
 
 /// A client that behaves, and is sent numbered notifications until the end.
@@ -121,6 +135,29 @@ async fn until_connected(door: &Door, count: usize) {
         door.backend.get("/v1/users/hostile").await.1["connections"] == count
     })
     .await;
+}
+
+/// Reads the head of an HTTP response, and what has come with it; less if the connection ends first.
+async fn head(stream: &mut TcpStream) -> String {
+    let mut got = Vec::new();
+    let mut some = [0; 4096];
+    while !got.windows(4).any(|end| end == b"\r\n\r\n") {
+        match stream.read(&mut some).await {
+            Ok(count @ 1..) => got.extend_from_slice(&some[..count]),
+            Ok(0) | Err(_) => break,
+        }
+    }
+    String::from_utf8_lossy(&got).to_ascii_lowercase()
+}
+
+/// Publishes this many notifications of 16 KiB to the hostile user.
+async fn publish_large(door: &Door, count: usize) {
+    let payload = json!({"text": "x".repeat(16 * 1024)});
+    let one = json!({"user_id": "hostile", "kind": "large", "payload": payload});
+    // In a few requests, because a slow machine must not need longer for this than slow clients may live.
+    for _ in 0..count / 50 {
+        door.backend.publish(&json!(vec![&one; 50])).await;
+    }
 }
 
 /// Asserts that the server's memory has grown by less than this many MiB.
