@@ -1,13 +1,11 @@
 use std::{
     any::Any,
+    error::Error,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
 };
 
-use doorstep_domain::{
-    DomainEvent,
-    ports::{EventHandler, HandlerError},
-};
+use doorstep_domain::{DomainEvent, ports::EventHandler};
 use futures_util::FutureExt;
 use tokio::sync::Notify;
 
@@ -57,7 +55,7 @@ impl Subscription {
                 let results = results.into_iter().map(Some).chain(std::iter::repeat_with(|| None));
                 for (event, result) in events.iter().zip(results) {
                     match result {
-                        Some(Err(error)) => self.failed(event, error),
+                        Some(Err(error)) => self.failed(event, &*error),
                         Some(Ok(())) | None => self.counters.handled(),
                     }
                 }
@@ -66,7 +64,7 @@ impl Subscription {
         }
     }
 
-    fn failed(&self, event: &DomainEvent, error: HandlerError) {
+    fn failed(&self, event: &DomainEvent, error: &(dyn Error + Send + Sync + 'static)) {
         self.counters.failed();
         tracing::error!(
             handler = self.handler.name(),

@@ -79,9 +79,9 @@ async fn an_inbox_that_is_away_refuses_all_and_one_bad_notification_only_itself(
     }
     assert_eq!(*writes.lock().unwrap(), [[1, 2, 3]], "it is not asked for each of them");
 
-    let (picky, writes) = inbox(|ids| match ids.contains(&2) {
-        true => Err(StoreError::Corrupt("simulated".into())),
-        false => Ok(()),
+    let (picky, writes) = inbox(|ids| {
+        let bad = ids.contains(&2);
+        if bad { Err(StoreError::Corrupt("simulated".into())) } else { Ok(()) }
     });
     let (delivery, clock) = keeping_in(picky);
     let sent = join_all((1..=3).map(|n| delivery.send(popup(n, &clock)))).await;
@@ -128,10 +128,10 @@ async fn popups_of_a_busy_market_share_a_write_and_each_user_gets_theirs_in_orde
         Ok(vec![InboxItem { notification, by: EnteredBy::Policy, read_at: None }])
     });
     inbox.expect_mark_delivered().returning(|_, _| Ok(()));
-    let pushed = Writes::default();
+    let shown = Writes::default();
     let (mut presence, mut pusher) = (MockPresence::new(), MockPusher::new());
     presence.expect_is_online().returning(|user| user.to_string() == "ada");
-    let noted = pushed.clone();
+    let noted = shown.clone();
     pusher.expect_push().returning(move |n, _, _| {
         noted.lock().unwrap().push(vec![number(n)]);
         Ok(Pushed::Written)
@@ -161,5 +161,5 @@ async fn popups_of_a_busy_market_share_a_write_and_each_user_gets_theirs_in_orde
         .await;
     assert!(results.len() == 6 && results.iter().all(Result::is_ok), "{results:?}");
     assert_eq!(*writes.lock().unwrap(), [vec![1, 2, 4], vec![6]]);
-    assert_eq!(*pushed.lock().unwrap(), [[1], [5]]);
+    assert_eq!(*shown.lock().unwrap(), [[1], [5]]);
 }
