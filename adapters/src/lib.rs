@@ -16,6 +16,8 @@ pub mod jwt;
 pub mod market;
 #[cfg(feature = "metrics")]
 pub mod metrics;
+#[cfg(feature = "nats")]
+pub mod nats;
 #[cfg(any(feature = "sse", feature = "websocket"))]
 mod notification_frame;
 #[cfg(feature = "outbox")]

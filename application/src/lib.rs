@@ -9,6 +9,7 @@
 
 pub mod accounts;
 mod authenticator;
+pub mod cluster;
 mod credentials;
 pub mod delivery;
 pub mod demo;

@@ -10,6 +10,8 @@ mod account;
 mod decimal;
 mod event;
 mod ledger;
+mod log;
+mod log_clock;
 mod money;
 mod notification;
 mod outcome;
@@ -23,6 +25,10 @@ mod user;
 pub use account::{NewUser, PasswordHash, User, Username, UsernameError};
 pub use event::DomainEvent;
 pub use ledger::{EntryId, EntryKind, LedgerEntry};
+pub use log::{
+    Append, AppendRefusal, Appended, Expecting, LogEntry, LogEvent, LogKey, ReadFrom, Sequence,
+};
+pub use log_clock::{LogClock, LogTime};
 pub use money::{Money, MoneyError};
 pub use notification::{
     Kind, KindError, Notification, NotificationId, Payload, PayloadError, Topic, TopicError,

@@ -23,11 +23,12 @@ const DOMAIN_MAY_USE: [&str; 6] =
     ["async-trait", "mockall", "serde", "serde_json", "thiserror", "uuid"];
 
 /// Everything the application may depend on besides the domain: an async runtime, but no adapter's technology.
-const APPLICATION_MAY_USE: [&str; 11] = [
+const APPLICATION_MAY_USE: [&str; 12] = [
     "async-trait",
     "futures-util",
     "foldhash",
     "hashbrown",
+    "prost", // The bytes of entries in the log between nodes: pure, and the same for every log.
     "serde",
     "shuttle", // Optional: the model checker's mutex in place of the standard library's.
     "slab",

@@ -19,6 +19,7 @@ mod kill;
 mod layers;
 mod listening;
 mod messages;
+mod nats;
 mod node;
 mod origins;
 mod outbox;

@@ -45,6 +45,15 @@ impl FreezingProxy {
         Self::at(url, to.to_owned()).await
     }
 
+    /// Starts one before this server of NATS.
+    ///
+    /// # Panics
+    /// When there is no port for it, or the URL is not `nats://ADDRESS`.
+    pub async fn before_nats(url: &str) -> Self {
+        let to = url.strip_prefix("nats://").expect("a URL of NATS");
+        Self::at(url, to.to_owned()).await
+    }
+
     /// Starts one before the server `to`, which is in this URL.
     async fn at(url: &str, to: String) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");

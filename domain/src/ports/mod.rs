@@ -13,6 +13,7 @@ mod events;
 mod handover;
 mod ids;
 mod inbox;
+mod log;
 mod outcomes;
 mod passwords;
 mod positions;
@@ -31,6 +32,7 @@ pub use events::{EventHandler, EventPublisher, HandlerError, PublishError};
 pub use handover::{Handover, Left};
 pub use ids::Ids;
 pub use inbox::{EnteredBy, Inbox, InboxItem, Removed, Which};
+pub use log::{Log, LogTail, LogUnavailable};
 pub use outcomes::Outcomes;
 pub use passwords::{HasherError, PasswordHasher};
 pub use positions::{
@@ -55,6 +57,7 @@ pub use self::{
     handover::MockHandover,
     ids::MockIds,
     inbox::MockInbox,
+    log::{MockLog, MockLogTail},
     outcomes::MockOutcomes,
     passwords::MockPasswordHasher,
     positions::MockPositions,

@@ -25,6 +25,7 @@ mod audit;
 mod handover;
 mod inbox;
 mod ledger;
+pub mod log;
 mod positions;
 mod sample;
 mod sessions;
