@@ -61,7 +61,8 @@ impl NatsServer {
         let mut text = format!("host: 127.0.0.1\nport: {port}\n{settings}\n");
         if jetstream {
             let store = folder.path().join("store");
-            writeln!(text, "jetstream {{ store_dir: {store:?} }}").expect("a String takes it");
+            writeln!(text, "jetstream {{ store_dir: \"{}\" }}", store.display())
+                .expect("a String takes it");
         }
         std::fs::write(folder.path().join("nats.conf"), text).expect("a file in the folder");
         Self { port, folder, running: None }

@@ -335,31 +335,41 @@ async fn a_restart_leaves_no_gap_and_repeats_nothing(log: &impl LogUnderTest) {
         }
     });
     let (last, end) = (new_key(), "the last");
+    let (progress, mut at) = tokio::sync::watch::channel(Sequence(0));
     let reads = tokio::spawn(async move {
         let (mut sequences, mut others) = (Vec::new(), Vec::new());
         loop {
             match next(&mut tail).await {
                 LogEvent::Entry(entry) if entry.key == last => return (sequences, others),
-                LogEvent::Entry(entry) => sequences.push(entry.sequence),
+                LogEvent::Entry(entry) => {
+                    sequences.push(entry.sequence);
+                    progress.send_replace(entry.sequence);
+                }
                 other => others.push(other),
             }
         }
     });
+    let mut backs = vec![Sequence(0)];
     for _ in 0..2 {
+        // Each time there was something to read since the last.
+        let last = backs.last().copied();
+        at.wait_for(|at| Some(*at) > last).await.expect("the reader reads");
         log.restart().await;
-        // The reader has come back when an entry of now has come by; a fresh node shows the same.
         let fresh = log.node().await;
         let mut tail = fresh.tail(ReadFrom::Start);
         loop {
             let key = new_key();
-            if let Appended::Won(_) = fresh.append(append(key, Expecting::Nothing, "back")).await {
+            let back = fresh.append(append(key, Expecting::Nothing, "back")).await;
+            if let Appended::Won(back) = back {
+                backs.push(back);
                 read_until(&mut tail, key, "back").await;
                 break;
             }
         }
     }
     stop.send_replace(true);
-    let won = appending.await.expect("appends do not panic");
+    let mut won = appending.await.expect("appends do not panic");
+    won.extend(&backs[1..]);
     let ended = async {
         while !matches!(
             writer.append(append(last, Expecting::Nothing, end)).await,
