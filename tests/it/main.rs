@@ -20,6 +20,7 @@ mod layers;
 mod listening;
 mod messages;
 mod node;
+mod operate;
 mod origins;
 mod outbox;
 mod process;
