@@ -259,7 +259,7 @@ pub(crate) struct ConfigArgs {
 Without --url, the configuration says where the node listens. Its certificate is not checked then, because it is for
 the name that clients use. Exit codes: 0 ready, 1 not ready or no answer, 2 wrong usage or configuration.")]
 pub(crate) struct HealthcheckArgs {
-    /// Another node, such as http://127.0.0.1:3000
+    /// Another node, such as `http://127.0.0.1:3000`
     #[arg(long, value_name = "URL")]
     pub(crate) url: Option<String>,
 }

@@ -40,26 +40,26 @@ pub(crate) async fn run(
     if announced.is_ok() {
         manager.ready(&node.address().to_string());
     }
-    let mut last: Option<Loaded> = None;
-    let mut feeding = pin!(manager.feed(node.liveness()));
+    let mut reloaded: Option<Loaded> = None;
+    let mut watchdog = pin!(manager.feed(node.liveness()));
     while announced.is_ok() {
         tokio::select! {
             () = stop.cancelled() => break,
-            () = reloads.next() => match reload(&node, loaded, last.as_ref(), sources.clone()) {
-                Ok(loaded) => last = Some(loaded),
+            () = reloads.next() => match reload(&node, loaded, reloaded.as_ref(), sources.clone()) {
+                Ok(newer) => reloaded = Some(newer),
                 Err(error) => {
                     tracing::error!("nothing was reloaded from the configuration: {error:#}");
                 }
             },
-            () = &mut feeding => {}
+            () = &mut watchdog => {}
         }
     }
     manager.stopping(config.server.stop_within.0);
-    let mut stopping = pin!(node.stop());
+    let mut end = pin!(node.stop());
     let lost = loop {
         tokio::select! {
-            lost = &mut stopping => break lost,
-            () = &mut feeding => {}
+            lost = &mut end => break lost,
+            () = &mut watchdog => {}
         }
     };
     announced?;

@@ -24,10 +24,10 @@ pub(crate) fn default_file() -> String {
         };
         file.push('\n');
         if !section.table.is_empty() {
-            file += &format!("{table}\n");
+            file.extend([table.as_str(), "\n"]);
         }
         if !section.about.is_empty() {
-            file += &format!("# {}\n", plain(section.about));
+            file.extend(["# ", plain(section.about).as_str(), "\n"]);
         }
         for (name, meaning) in section.settings {
             let key = key_of(section, name);
@@ -67,8 +67,8 @@ fn plain(text: &str) -> String {
     for part in parts {
         match part.split_once("](").and_then(|(shown, rest)| Some((shown, rest.split_once(')')?.1)))
         {
-            Some((shown, rest)) => plain += &format!("{shown}{rest}"),
-            None => plain += &format!("[{part}"),
+            Some((shown, rest)) => plain.extend([shown, rest]),
+            None => plain.extend(["[", part]),
         }
     }
     plain

@@ -19,7 +19,7 @@ async fn the_configuration_says_which_node_is_asked() {
         let server = Doorstep::serve(&database.url()).file("doorstep.toml", &file).start().await;
         let listen = server.address().to_string();
         let Finished { code, stdout, stderr } = check(&["--listen", &listen], &file).await;
-        assert_eq!((code, stdout.as_str()), (Some(0), "ready\n"), "{stderr}");
+        assert_eq!((code, stdout.as_str()), (Some(0), "ready"), "{stderr}");
         server.kill().await;
         let gone = check(&["--listen", &listen], &file).await;
         assert_eq!(gone.code, Some(1), "{gone:?}");
