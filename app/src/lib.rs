@@ -12,6 +12,7 @@ mod config;
 mod config_to_settings;
 mod demo;
 mod descriptors;
+mod healthcheck;
 mod housekeeping;
 mod key;
 mod listen;
@@ -19,7 +20,9 @@ mod memory;
 mod outbox;
 mod output;
 mod page;
+mod paperwork;
 mod serve;
+mod service_manager;
 mod signals;
 mod simulate;
 mod telemetry;
@@ -27,6 +30,8 @@ mod telemetry;
 use std::process::ExitCode;
 
 use cli::{Cli, Command, KeyCommand};
+use doorstep_adapters::probe::ProbedNode;
+
 use config::{Config, ConfigError, Loaded, LogFilter};
 use signals::Later;
 
@@ -84,9 +89,28 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             telemetry::init(&quiet());
             outbox::run(command).await
         }
+        Command::Healthcheck(args) => {
+            let node = match args.url {
+                Some(url) => ProbedNode::Url(url),
+                None => healthcheck::own_node(&Config::load(settings.into_sources())?.config)?,
+            };
+            healthcheck::run(node).await
+        }
+        Command::Completions { shell } => paperwork::completions(shell),
+        Command::Man { folder } => paperwork::man(&folder),
         Command::Key(KeyCommand::New { name }) => key::new(&name),
-        Command::Config => {
+        Command::Config(args) => {
+            if args.default {
+                return output::line(config::default_file().trim_end());
+            }
+            if args.schema {
+                return output::line(serde_json::to_string_pretty(&config::schema())?);
+            }
             let loaded = Config::load(settings.into_sources())?;
+            if args.check {
+                composition::check(&loaded.config)?;
+                return output::line("the configuration is right");
+            }
             output::line(loaded.to_toml())
         }
     }

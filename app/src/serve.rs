@@ -1,6 +1,7 @@
 //! `doorstep serve`: from a free port to a clean stop.
 
 use std::io::{self, Write};
+use std::pin::pin;
 
 use anyhow::Context;
 use doorstep_adapters::http::{Address, Listener};
@@ -9,8 +10,9 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::composition::{self, Options, RunningNode};
-use crate::config::{Config, Listen, Loaded, LogFormat, Sources};
+use crate::config::{Config, Listen, Loaded, LogFormat, SettingChange, Sources};
 use crate::output;
+use crate::service_manager::ServiceManager;
 use crate::signals::Reloads;
 
 /// Serves until asked to stop.
@@ -23,6 +25,7 @@ pub(crate) async fn run(
 ) -> anyhow::Result<()> {
     let config = &loaded.config;
     let mut reloads = Reloads::new()?;
+    let manager = ServiceManager::of_this_process()?;
     let certificate = composition::certificate(config)?;
     let listener = bind(&config.listen, certificate.as_deref()).await?;
     let store = tokio::select! {
@@ -34,13 +37,31 @@ pub(crate) async fn run(
     let node =
         composition::start_with(config, store, listener, certificate, Options::default()).await?;
     let announced = announce(node.address(), config).context("standard output is closed");
+    if announced.is_ok() {
+        manager.ready(&node.address().to_string());
+    }
+    let mut reloaded: Option<Loaded> = None;
+    let mut watchdog = pin!(manager.feed(node.liveness()));
     while announced.is_ok() {
         tokio::select! {
             () = stop.cancelled() => break,
-            () = reloads.next() => reload(&node, loaded, sources.clone()),
+            () = reloads.next() => match reload(&node, loaded, reloaded.as_ref(), sources.clone()) {
+                Ok(newer) => reloaded = Some(newer),
+                Err(error) => {
+                    tracing::error!("nothing was reloaded from the configuration: {error:#}");
+                }
+            },
+            () = &mut watchdog => {}
         }
     }
-    let lost = node.stop().await;
+    manager.stopping(config.server.stop_within.0);
+    let mut end = pin!(node.stop());
+    let lost = loop {
+        tokio::select! {
+            lost = &mut end => break lost,
+            () = &mut watchdog => {}
+        }
+    };
     announced?;
     // Without a handover, losing what waits is what the configuration asks for.
     anyhow::ensure!(
@@ -54,12 +75,32 @@ pub(crate) async fn run(
 /// Reads the certificate and the configuration again, each by itself: a renewed certificate must not wait until a mistake
 /// in the configuration is corrected. A file that is unreadable or empty changes nothing, because a mistake must not lock
 /// every backend out.
-fn reload(node: &RunningNode, before: &Loaded, sources: Sources) {
+///
+/// `started` is what the node runs with, and `last` what the last reload read.
+fn reload(
+    node: &RunningNode,
+    started: &Loaded,
+    last: Option<&Loaded>,
+    sources: Sources,
+) -> anyhow::Result<Loaded> {
     node.reload_certificate();
-    let reloaded = Config::load_again(before, sources).map_err(Into::into);
-    if let Err(error) = reloaded.and_then(|loaded| node.reload(&loaded.config)) {
-        tracing::error!("nothing was reloaded from the configuration: {error:#}");
+    let loaded = Config::load_again(started, sources)?;
+    node.reload(&loaded.config)?;
+    for change in
+        last.unwrap_or(started).changes(&loaded).into_iter().filter(SettingChange::is_live)
+    {
+        tell(&change, "taken over");
     }
+    for change in started.changes(&loaded).into_iter().filter(|change| !change.is_live()) {
+        tell(&change, "needs a restart");
+    }
+    Ok(loaded)
+}
+
+fn tell(change: &SettingChange, what: &str) {
+    let SettingChange { key, before, after } = change;
+    let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "nothing".to_owned());
+    tracing::info!("{key} changed from {} to {}: {what}", shown(before), shown(after));
 }
 
 async fn bind(

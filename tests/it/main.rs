@@ -21,6 +21,7 @@ mod listening;
 mod messages;
 mod nats;
 mod node;
+mod operate;
 mod origins;
 mod outbox;
 mod process;

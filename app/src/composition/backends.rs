@@ -154,6 +154,25 @@ fn refuse_without_keys(jwt: &config::backends::JwtConfig) -> Result<(), ConfigEr
     if problems.is_empty() { Ok(()) } else { Err(ConfigError::Wrong(problems)) }
 }
 
+/// Every fault of the settings of these parts.
+pub(super) fn faults(config: &Config) -> Vec<String> {
+    let jwt = &config.backends.jwt;
+    let without_keys = if jwt.has_keys() { Ok(()) } else { refuse_without_keys(jwt) };
+    let provider = jwt.jwks_url.text().map(|url| Jwks::new(&url));
+    let provider = provider.transpose().map_err(|e| wrong(format!("jwt.jwks_url: {e}")));
+    let results = [
+        without_keys,
+        token_keys(config).map(drop),
+        provider.map(drop),
+        webhook_settings(config).map(drop),
+    ];
+    let faults = results.into_iter().filter_map(Result::err).map(|error| match error {
+        ConfigError::Wrong(faults) => faults,
+        other => vec![other.to_string()],
+    });
+    faults.flatten().collect()
+}
+
 fn provider(url: &str, expected: &Expected) -> Result<Jwks, ConfigError> {
     let provider = Jwks::new(url).map_err(|e| wrong(format!("jwt.jwks_url: {e}")))?;
     if expected.audience.is_none() {
@@ -166,6 +185,17 @@ fn provider(url: &str, expected: &Expected) -> Result<Jwks, ConfigError> {
 }
 
 fn start_webhook(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Option<Webhook>> {
+    let Some(settings) = webhook_settings(config)? else { return Ok(None) };
+    let setting = |e: &WebhookError| match e {
+        WebhookError::Authorities | WebhookError::AuthoritiesWithoutTls => "webhook.ca_file",
+        _ => "webhook.url",
+    };
+    let webhook = Webhook::start(settings, clock.clone());
+    Ok(Some(webhook.map_err(|e| wrong(format!("{}: {e}", setting(&e))))?))
+}
+
+/// The settings of the webhook, if there is one.
+fn webhook_settings(config: &Config) -> Result<Option<webhook::WebhookSettings>, ConfigError> {
     let config::backends::WebhookConfig { url, secret, ca_file } = &config.backends.webhook;
     if url.0.is_empty() && secret.0.is_empty() && ca_file.0.is_empty() {
         return Ok(None);
@@ -174,13 +204,7 @@ fn start_webhook(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Opti
     let authorities = ca_file.text().map(|file| read(&file)).transpose();
     let authorities = authorities.map_err(|e| wrong(format!("webhook.ca_file: {e}")))?;
     let defaults = webhook::WebhookSettings::new(url.0.clone(), secret);
-    let webhook =
-        Webhook::start(webhook::WebhookSettings { authorities, ..defaults }, clock.clone());
-    let setting = |e: &WebhookError| match e {
-        WebhookError::Authorities | WebhookError::AuthoritiesWithoutTls => "webhook.ca_file",
-        _ => "webhook.url",
-    };
-    Ok(Some(webhook.map_err(|e| wrong(format!("{}: {e}", setting(&e))))?))
+    Ok(Some(webhook::WebhookSettings { authorities, ..defaults }))
 }
 
 fn token_keys(config: &Config) -> Result<Vec<Key>, ConfigError> {

@@ -35,7 +35,7 @@ use doorstep_adapters::tls::ServerCertificate;
 use doorstep_adapters::{api, bus};
 use doorstep_domain::ports::{Clock, Handover, Inbox, Readiness};
 
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::page;
 
 use self::backends::Backends;
@@ -52,6 +52,16 @@ use self::simulation::TradingSimulation;
 pub(crate) struct Options {
     /// No handler makes notifications from events; users and money work as usual.
     pub(crate) without_notifications: bool,
+}
+
+/// Finds every fault of the configuration that only the parts find, such as a key that cannot be read. Starts and opens
+/// nothing that lasts.
+pub(crate) fn check(config: &Config) -> Result<(), ConfigError> {
+    let mut faults = backends::faults(config);
+    if let Err(ConfigError::Wrong(more)) = certificate(config) {
+        faults.extend(more);
+    }
+    if faults.is_empty() { Ok(()) } else { Err(ConfigError::Wrong(faults)) }
 }
 
 /// Opens the store and starts with it.

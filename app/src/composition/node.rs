@@ -51,6 +51,14 @@ impl RunningNode {
         self.core.delivery.presence_checks()
     }
 
+    /// Takes every lock of delivery once, and so does not return while one of them is stuck.
+    pub(crate) fn liveness(&self) -> impl Fn() + Clone + Send + 'static + use<> {
+        let delivery = self.core.delivery.clone();
+        move || {
+            delivery.held();
+        }
+    }
+
     /// Reads the certificate again, if the listener speaks TLS.
     pub(crate) fn reload_certificate(&self) {
         if let Some(certificate) = &self.certificate {

@@ -7,7 +7,7 @@ use doorstep_domain::{TokenHash, Ttl};
 use super::layers::SettingKey;
 use super::quoted::quoted;
 use super::reader::SettingReader;
-use super::value::{OptionalText, SecretText, SettingValue, Span, words};
+use super::value::{OptionalText, SecretText, SettingValue, Shape, Span, words};
 
 /// How backends publish, and how their users are recognised.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -150,6 +150,7 @@ impl KeyHash {
 impl SettingValue for KeyHash {
     const EXPECTED: &'static str =
         "\"sha256:\" and 64 hexadecimal digits, as `doorstep key new NAME` prints it";
+    const SHAPE: Shape = Shape::Pattern("^sha256:[0-9a-fA-F]{64}$");
 
     fn from_text(text: &str) -> Option<Self> {
         let digits = text.strip_prefix(Self::PREFIX)?.as_bytes();

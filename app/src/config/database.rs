@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::value::SettingValue;
+use super::value::{SettingValue, Shape};
 
 /// A database's URL. Printed without its password.
 #[derive(Clone, PartialEq, Eq)]
@@ -33,6 +33,7 @@ impl DatabaseUrl {
 impl SettingValue for DatabaseUrl {
     const EXPECTED: &'static str =
         "\"sqlite://FILE\" or \"postgres://USER:PASSWORD@HOST:PORT/DATABASE\"";
+    const SHAPE: Shape = Shape::Pattern("^(sqlite:|postgres(ql)?://)/*[^/]");
 
     fn from_text(text: &str) -> Option<Self> {
         let prefixes = ["sqlite:", "postgres://", "postgresql://"];

@@ -8,7 +8,7 @@ use doorstep_domain::{Kind, Ttl};
 
 use super::quoted::quoted;
 use super::reader::SettingReader;
-use super::value::{SettingValue, Span, words};
+use super::value::{SettingValue, Shape, Span, words};
 
 /// How notifications are delivered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +75,7 @@ pub(crate) struct PerUser(pub(crate) NonZeroUsize);
 
 impl SettingValue for PerUser {
     const EXPECTED: &'static str = "a whole number from 1 to 60000";
+    const SHAPE: Shape = Shape::Whole(1, 60_000);
     const BARE: bool = true;
 
     fn from_text(text: &str) -> Option<Self> {

@@ -63,7 +63,7 @@ impl fmt::Display for SettingOrigin {
 }
 
 /// The value of a setting, as it was given.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum SettingText {
     /// Text, a whole number or a truth value.
     Plain(String),
@@ -165,7 +165,6 @@ pub(crate) fn gather(sources: Sources) -> Result<Gathered, ConfigError> {
 }
 
 /// The environment variables that set this, the strongest first.
-#[cfg(test)]
 pub(super) fn environment_names(key: &SettingKey) -> Vec<String> {
     let named = NAMED.iter().rev().filter(|(_, segments)| SettingKey::new(segments) == *key);
     let named: Vec<_> = named.map(|(name, _)| (*name).to_owned()).collect();
@@ -174,6 +173,13 @@ pub(super) fn environment_names(key: &SettingKey) -> Vec<String> {
     }
     let shell_form = key.0.join("__").to_ascii_uppercase().replace(['.', '-', '/'], "_");
     vec![format!("{PREFIX}{shell_form}")]
+}
+
+/// The settings in the text of a file. Empty if it is not TOML.
+pub(super) fn given_in(text: &str) -> GivenSettings {
+    let mut given = GivenSettings::new();
+    flatten(&mut given, &mut Vec::new(), text.parse().unwrap_or_default(), &SettingOrigin::Default);
+    given
 }
 
 fn read_file(path: &Path, must_exist: bool) -> Result<Option<toml::Table>, ConfigError> {

@@ -7,7 +7,7 @@ use doorstep_domain::{Price, Symbol};
 
 use super::quoted::quoted;
 use super::reader::SettingReader;
-use super::value::{SettingValue, Span, words};
+use super::value::{SettingValue, Shape, Span, words};
 
 /// Where prices come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +67,7 @@ impl Ratio {
 
 impl SettingValue for Ratio {
     const EXPECTED: &'static str = "a number from -100 to 100 in quotes, like \"0.6\"";
+    const SHAPE: Shape = Shape::Pattern("^-?[0-9]+(\\.[0-9]+)?$");
 
     fn from_text(text: &str) -> Option<Self> {
         let (sign, digits) = match text.strip_prefix('-') {
@@ -89,6 +90,7 @@ impl SettingValue for Ratio {
 
 impl SettingValue for Price {
     const EXPECTED: &'static str = "a price above 0 in quotes, like \"64000.00\"";
+    const SHAPE: Shape = Shape::Pattern("^[0-9]+(\\.[0-9]+)?$");
 
     fn from_text(text: &str) -> Option<Self> {
         text.parse().ok()
@@ -105,6 +107,7 @@ pub(crate) struct CsvFile(pub(crate) Option<PathBuf>);
 
 impl SettingValue for CsvFile {
     const EXPECTED: &'static str = "a file of symbol,time,price, with a name that ends in .csv";
+    const SHAPE: Shape = Shape::Pattern("^(|.+\\.[cC][sS][vV])$");
 
     fn from_text(text: &str) -> Option<Self> {
         let path = Some(PathBuf::from(text)).filter(|path| !path.as_os_str().is_empty());

@@ -10,10 +10,14 @@
 //! | `layers` | merges file, environment and flags; nothing is interpreted |
 //! | `reader`, `value`, `quoted` | reads a typed setting from the merged layers; how each type, and TOML's text, is written |
 //! | `server`, `delivery`, `notifications`, `market`, `backends`, `database`, `outbox` | the settings by subsystem; the small tables are here |
-//! | `settings` | the name and meaning of every setting, from which docs/settings.md is made |
+//! | `settings` | the name and meaning of every setting, from which the next three are made |
+//! | `changes` | what is different after a reload |
+//! | `settings_page`, `default_file`, `schema` | docs/settings.md, `config --default`, `config --schema` |
 
 pub(crate) mod backends;
+mod changes;
 mod database;
+mod default_file;
 mod delivery;
 #[cfg(test)]
 mod files_of_strangers;
@@ -26,9 +30,11 @@ mod notifications;
 mod outbox;
 mod quoted;
 mod reader;
+mod schema;
 mod server;
-#[cfg(test)]
 mod settings;
+#[cfg(test)]
+mod settings_page;
 #[cfg(test)]
 mod tests;
 pub(crate) mod value;
@@ -41,7 +47,9 @@ use doorstep_adapters::api::demo::Reach;
 use doorstep_domain::{Money, RewardRules};
 
 pub(crate) use backends::BackendsConfig;
+pub(crate) use changes::SettingChange;
 pub(crate) use database::DatabaseUrl;
+pub(crate) use default_file::default_file;
 pub(crate) use delivery::{
     DeliveryConfig, OnExpiryChoice, OverflowChoice, PolicyChoice, RuleConfig, StrategyChoice,
 };
@@ -51,6 +59,7 @@ pub(crate) use market::{MarketConfig, PriceSource};
 pub(crate) use notifications::{NotificationsConfig, PolicyOrKind};
 pub(crate) use outbox::OutboxConfig;
 use reader::{SettingLine, SettingReader};
+pub(crate) use schema::schema;
 pub(crate) use server::Listen;
 use server::{OwnAddress, ServerConfig};
 pub(crate) use value::Span;
@@ -364,7 +373,7 @@ impl Loaded {
         let mut lines = Vec::new();
         let mut table: &[String] = &[];
         // Kinds are read after the settings of their parent, so each table is in one piece.
-        for SettingLine { key, value, origin } in &self.lines {
+        for SettingLine { key, value, origin, .. } in &self.lines {
             let Some((name, parent)) = key.0.split_last() else { continue };
             if parent != table {
                 table = parent;

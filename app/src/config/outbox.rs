@@ -2,7 +2,7 @@
 
 use super::database::hide_password;
 use super::reader::SettingReader;
-use super::value::SettingValue;
+use super::value::{SettingValue, Shape};
 
 /// Which outbox is consumed, if any.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +27,7 @@ struct OutboxUrl(String);
 
 impl SettingValue for OutboxUrl {
     const EXPECTED: &'static str = "\"postgres://USER:PASSWORD@HOST:PORT/DATABASE\"";
+    const SHAPE: Shape = Shape::Pattern("^(|postgres(ql)?://.*)$");
 
     fn from_text(text: &str) -> Option<Self> {
         let scheme = text.split_once("://").map(|(scheme, _)| scheme);

@@ -1,10 +1,12 @@
 //! Reads typed settings from the merged layers, one by one. It collects all problems, so that one start reports every
 //! mistake in a file.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
 use super::database::hide_password;
 use super::layers::{GivenSettings, SettingKey, SettingOrigin, SettingText};
 use super::quoted::quoted;
-use super::value::SettingValue;
+use super::value::{SettingValue, Shape};
 
 /// Reads typed settings.
 pub(crate) struct SettingReader {
@@ -21,6 +23,17 @@ pub(crate) struct SettingLine {
     /// As TOML.
     pub(crate) value: String,
     pub(crate) origin: SettingOrigin,
+    /// What is allowed, in words and for a schema.
+    pub(super) expected: &'static str,
+    pub(super) shape: Shape,
+    /// Of what was given. Shows that a secret has changed, without the secret.
+    pub(super) fingerprint: u64,
+}
+
+fn fingerprint(text: &SettingText) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
 }
 
 impl SettingReader {
@@ -32,6 +45,7 @@ impl SettingReader {
     /// returned so that the other settings are checked too.
     pub(crate) fn read<T: SettingValue>(&mut self, key: &[&str], default: T) -> T {
         let key = SettingKey::new(key);
+        let fingerprint = self.given.get(&key).map_or(0, |(text, _)| fingerprint(text));
         let (setting, origin) = match self.given.remove(&key) {
             None => (default, SettingOrigin::Default),
             Some((text, origin)) => {
@@ -60,7 +74,14 @@ impl SettingReader {
         };
         let text = setting.to_text();
         let value = if T::BARE { text } else { quoted(&text) };
-        self.lines.push(SettingLine { key, value, origin });
+        self.lines.push(SettingLine {
+            key,
+            value,
+            origin,
+            expected: T::EXPECTED,
+            shape: T::SHAPE,
+            fingerprint,
+        });
         setting
     }
 

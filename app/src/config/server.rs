@@ -8,7 +8,7 @@ use doorstep_adapters::http::{AllowedOrigins, HeaderName, TrustedProxy};
 use doorstep_adapters::tls::TlsFiles;
 
 use super::reader::SettingReader;
-use super::value::{OptionalText, SettingValue, Span};
+use super::value::{OptionalText, SettingValue, Shape, Span};
 
 /// The `[server]` table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,6 +101,7 @@ pub(crate) enum Listen {
 impl SettingValue for Listen {
     const EXPECTED: &'static str = "an address and a port, like \"127.0.0.1:3000\" (port 0 picks a free one), or the \
          path of a Unix socket, like \"unix:/run/doorstep.sock\"";
+    const SHAPE: Shape = Shape::Pattern("^(unix:.+|.+:[0-9]+)$");
 
     fn from_text(text: &str) -> Option<Self> {
         match text.strip_prefix("unix:") {
@@ -141,6 +142,7 @@ pub(crate) struct OwnAddress(pub(crate) Option<SocketAddr>);
 
 impl SettingValue for OwnAddress {
     const EXPECTED: &'static str = <SocketAddr as SettingValue>::EXPECTED;
+    const SHAPE: Shape = Shape::Pattern("^(|.+:[0-9]+)$");
 
     fn from_text(text: &str) -> Option<Self> {
         if text.is_empty() {
@@ -160,6 +162,7 @@ pub(crate) struct Proxies(pub(crate) Vec<TrustedProxy>);
 
 impl SettingValue for Proxies {
     const EXPECTED: &'static str = "a list of addresses, networks and \"unix\", like [\"10.0.0.0/8\", \"unix\"] or \"10.0.0.0/8,unix\"";
+    const SHAPE: Shape = Shape::List;
     const LIST: bool = true;
 
     fn from_text(text: &str) -> Option<Self> {
@@ -189,6 +192,7 @@ impl SettingValue for HeaderName {
 impl SettingValue for AllowedOrigins {
     const EXPECTED: &'static str = "a list of origins without a path, like [\"https://app.example.com\", \
          \"https://*.example.com\", \"capacitor://localhost\"], or the same in one string with commas";
+    const SHAPE: Shape = Shape::List;
     const LIST: bool = true;
 
     fn from_text(text: &str) -> Option<Self> {

@@ -1,22 +1,20 @@
-//! Every setting by name, with its meaning: the list from which `docs/settings.md` is made. Defaults, allowed values
-//! and environment forms come from the code that reads the settings. The tests below fail when a setting is missing
-//! here, or when the page differs; `UPDATE_DOCS=1 cargo test -p doorstep --lib settings` writes the page again.
+//! Every setting by name, with its meaning: the list from which `docs/settings.md`, the default file and the schema are
+//! made. Defaults, allowed values and environment forms come from the code that reads the settings.
 
-use std::fmt::Write as _;
-
-use super::layers::{SettingKey, environment_names};
-use super::tests::load;
+use super::Config;
+use super::layers::{SettingKey, given_in};
+use super::reader::{SettingLine, SettingReader};
 
 /// One table of the file.
-struct Section {
+pub(super) struct Section {
     /// Its name; empty at the top of the file.
-    table: &'static str,
-    about: &'static str,
+    pub(super) table: &'static str,
+    pub(super) about: &'static str,
     /// The name of each setting, and its meaning.
-    settings: &'static [(&'static str, &'static str)],
+    pub(super) settings: &'static [(&'static str, &'static str)],
 }
 
-const SECTIONS: &[Section] = &[
+pub(super) const SECTIONS: &[Section] = &[
     Section {
         table: "",
         about: "Both have a flag too: `--listen` and `--database`.",
@@ -312,18 +310,21 @@ const SECTIONS: &[Section] = &[
 const NAMED_TABLES: &str = "[delivery.kinds.KIND]\nttl = \"60s\"\n[market.instruments.SYMBOL]\nprice = \"120.00\"\n\
     [jwt.keys.id]\nkey = \"-\"\n[keys]\nname = \"sha256:0000000000000000000000000000000000000000000000000000000000000000\"";
 
-/// The settings that the code reads, with their defaults. The built-in instruments are as the one that was added.
-fn known() -> Vec<(SettingKey, String)> {
-    let loaded = load(NAMED_TABLES, &[], &[]).unwrap();
-    let lines = loaded.lines.into_iter().map(|line| (line.key, line.value));
-    lines.filter(|(key, _)| !is_built_in(key)).collect()
+/// The settings that the code reads, with their defaults and what is allowed. The built-in instruments are as the one
+/// that was added.
+pub(super) fn known() -> Vec<SettingLine> {
+    let mut reader = SettingReader::new(given_in(NAMED_TABLES));
+    Config::read(&mut reader);
+    let lines = reader.finish().unwrap_or_default();
+    lines.into_iter().filter(|line| !is_built_in(&line.key)).collect()
 }
 
 fn is_built_in(key: &SettingKey) -> bool {
     matches!(&key.0[..], [table, names, symbol, _] if table == "market" && names == "instruments" && symbol != "SYMBOL")
 }
 
-fn key_of(section: &Section, name: &str) -> SettingKey {
+/// The key of a setting of a section.
+pub(super) fn key_of(section: &Section, name: &str) -> SettingKey {
     let parents = section.table.split('.').filter(|segment| !segment.is_empty());
     let mut segments: Vec<_> = parents.chain([name]).map(str::to_owned).collect();
     if matches!(&segments[..], [table, ..] if table == "keys" || table == "jwt") {
@@ -335,78 +336,12 @@ fn key_of(section: &Section, name: &str) -> SettingKey {
     SettingKey(segments)
 }
 
-/// What is allowed, from the message with which a value that is never allowed is refused. Text is not refused.
-fn allowed(key: &SettingKey) -> String {
-    let name = environment_names(key).remove(0);
-    let message = load(NAMED_TABLES, &[(&name, "?[")], &[]).err().unwrap_or_default();
-    let start = format!("{key} = \"?[\" (environment {name}): expected ");
-    let expected = message.lines().find_map(|line| line.trim().strip_prefix(&start));
-    expected.unwrap_or("text").to_owned()
-}
-
-fn page() -> String {
-    let known = known();
-    let mut page = String::from(
-        "# Settings\n\n\
-         <!-- Made from app/src/config/settings.rs; a test there keeps the two equal, and says how to write this page. -->\n\n\
-         A flag beats the environment, which beats the file (`doorstep.toml`, or the file that `--config` or\n\
-         `DOORSTEP_CONFIG` names), which beats the default. `doorstep config` prints what is in effect, and where each\n\
-         setting came from. A setting that is unknown or not allowed is refused before anything starts.\n\n\
-         Numbers and truth values stand bare in the file, everything else in quotes. A list is an array of strings, or one\n\
-         string with commas. `DOORSTEP_TOKEN` is read by `doorstep listen` alone, and is no setting.\n",
-    );
-    for section in SECTIONS {
-        let title = match section.table {
-            "" => "At the top of the file".to_owned(),
-            table => format!("`[{table}]`"),
-        };
-        write!(page, "\n## {title}\n\n").unwrap();
-        if !section.about.is_empty() {
-            write!(page, "{}\n\n", section.about).unwrap();
-        }
-        page.push_str("| setting | environment | default | meaning | allowed |\n| --- | --- | --- | --- | --- |\n");
-        for (name, meaning) in section.settings {
-            let key = key_of(section, name);
-            let names = environment_names(&key);
-            let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
-            let default = known.iter().find(|(known, _)| *known == key).map(|(_, value)| value);
-            let default = match default.map(String::as_str) {
-                _ if section.table == "delivery.kinds.KIND" => "as in `[delivery]`".to_owned(),
-                _ if *name == "NAME" || *name == "key" => String::new(),
-                None | Some("\"\"") => String::new(),
-                Some(value) => format!("`{value}`"),
-            };
-            let (names, allowed) = (names.join(" or "), allowed(&key));
-            writeln!(page, "| `{name}` | {names} | {default} | {meaning} | {allowed} |").unwrap();
-        }
+impl Section {
+    /// Whether its name contains one that the file chooses, such as that of a kind.
+    pub(super) fn is_named(&self) -> bool {
+        self.table
+            .split('.')
+            .any(|segment| segment.chars().all(|c| c.is_ascii_uppercase()) && !segment.is_empty())
+            || self.table == "keys"
     }
-    page
-}
-
-#[test]
-fn every_setting_is_described() {
-    let described = SECTIONS.iter().flat_map(|section| {
-        section.settings.iter().map(|(name, _)| key_of(section, name).to_string())
-    });
-    let mut described: Vec<_> = described.collect();
-    let mut read: Vec<_> = known().iter().map(|(key, _)| key.to_string()).collect();
-    described.sort();
-    read.sort();
-    assert_eq!(described, read);
-}
-
-#[test]
-fn the_page_of_settings_is_what_the_code_knows() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/settings.md");
-    let page = page();
-    if std::env::var_os("UPDATE_DOCS").is_some() {
-        std::fs::write(path, &page).unwrap();
-    }
-    let there = std::fs::read_to_string(path).unwrap();
-    let differs = there.lines().zip(page.lines()).find(|(there, made)| there != made);
-    assert!(
-        there == page,
-        "docs/settings.md differs at {differs:?}; write it again with \
-         UPDATE_DOCS=1 cargo test -p doorstep --lib settings"
-    );
 }

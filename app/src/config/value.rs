@@ -12,6 +12,9 @@ pub(crate) trait SettingValue: Sized {
     /// What is allowed, as the end of the sentence "expected ...".
     const EXPECTED: &'static str;
 
+    /// What a schema says about it.
+    const SHAPE: Shape = Shape::Text;
+
     /// Whether TOML has it without quotes: a number or a truth value.
     const BARE: bool = false;
 
@@ -25,6 +28,26 @@ pub(crate) trait SettingValue: Sized {
     fn to_text(&self) -> String;
 }
 
+/// The values of a type, as far as a schema can describe them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// Any text.
+    Text,
+    /// Text that matches this regular expression.
+    Pattern(&'static str),
+    /// One of these words.
+    Words(&'static [&'static str]),
+    /// A whole number in this range.
+    Whole(u64, u64),
+    /// A truth value.
+    Truth,
+    /// An array of texts, or one text with commas.
+    List,
+}
+
+/// A duration as `humantime` reads it.
+const DURATION: Shape = Shape::Pattern("^\\s*([0-9]+\\s*[A-Za-zµ]+\\s*)+$");
+
 /// A setting that is one word of a list, as in `policy = "deferred"`.
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident, $expected:literal, { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+ }) => {
@@ -36,6 +59,7 @@ macro_rules! words {
 
         impl $crate::config::value::SettingValue for $name {
             const EXPECTED: &'static str = $expected;
+            const SHAPE: $crate::config::value::Shape = $crate::config::value::Shape::Words(&[$($word),+]);
 
             fn from_text(text: &str) -> Option<Self> {
                 match text {
@@ -70,6 +94,7 @@ impl Span {
 
 impl SettingValue for Span {
     const EXPECTED: &'static str = "a duration above zero, like \"500ms\", \"10s\" or \"2h\"";
+    const SHAPE: Shape = DURATION;
 
     fn from_text(text: &str) -> Option<Self> {
         let duration = humantime::parse_duration(text).ok()?;
@@ -128,6 +153,7 @@ impl std::fmt::Debug for SecretText {
 
 impl SettingValue for bool {
     const EXPECTED: &'static str = "true or false";
+    const SHAPE: Shape = Shape::Truth;
     const BARE: bool = true;
 
     fn from_text(text: &str) -> Option<Self> {
@@ -142,6 +168,7 @@ impl SettingValue for bool {
 impl SettingValue for Ttl {
     const EXPECTED: &'static str =
         "a duration up to 24 hours, like \"60s\" or \"500ms\" (\"0s\": now or never)";
+    const SHAPE: Shape = Shape::Pattern("^\\s*(0|([0-9]+\\s*[A-Za-zµ]+\\s*)+)$");
 
     fn from_text(text: &str) -> Option<Self> {
         let duration = humantime::parse_duration(text).ok()?;
@@ -155,11 +182,15 @@ impl SettingValue for Ttl {
     }
 }
 
+/// The largest whole number of TOML.
+const MOST_IN_TOML: u64 = i64::MAX.unsigned_abs();
+
 /// Whole numbers of different sizes.
 macro_rules! whole_numbers {
-    ($($number:ty: $expected:literal,)+) => {$(
+    ($($number:ty: $least:literal, $expected:literal,)+) => {$(
         impl SettingValue for $number {
             const EXPECTED: &'static str = $expected;
+            const SHAPE: Shape = Shape::Whole($least, MOST_IN_TOML);
             const BARE: bool = true;
 
             fn from_text(text: &str) -> Option<Self> {
@@ -174,15 +205,16 @@ macro_rules! whole_numbers {
 }
 
 whole_numbers! {
-    u32: "a whole number from 0",
-    u64: "a whole number from 0",
-    NonZeroU32: "a whole number from 1",
-    NonZeroU64: "a whole number from 1",
-    NonZeroUsize: "a whole number from 1",
+    u32: 0, "a whole number from 0",
+    u64: 0, "a whole number from 0",
+    NonZeroU32: 1, "a whole number from 1",
+    NonZeroU64: 1, "a whole number from 1",
+    NonZeroUsize: 1, "a whole number from 1",
 }
 
 impl SettingValue for ByteSize {
     const EXPECTED: &'static str = "a size of at least one byte, like \"512MiB\"";
+    const SHAPE: Shape = Shape::Pattern("^[0-9]+(\\.[0-9]+)?\\s*[A-Za-z]*$");
 
     fn from_text(text: &str) -> Option<Self> {
         text.parse().ok().filter(|size| *size >= Self::b(1))
@@ -201,6 +233,7 @@ impl SettingValue for ByteSize {
 
 impl SettingValue for Money {
     const EXPECTED: &'static str = "an amount of at least 0.00 in quotes, like \"1000.00\"";
+    const SHAPE: Shape = Shape::Pattern("^[0-9]+(\\.[0-9]+)?$");
 
     fn from_text(text: &str) -> Option<Self> {
         text.parse().ok().filter(|amount: &Self| !amount.is_negative())
