@@ -28,7 +28,10 @@ pub trait Log: Send + Sync {
     /// The entry is not older than what a tail of this node has read before the call.
     async fn get(&self, key: LogKey) -> Result<Option<LogEntry>, LogUnavailable>;
 
-    /// The time on the log's clock, as far as this node knows; `None` before it has read anything. Does not ask the log.
+    /// The time on the log's clock, as far as this node knows. Does not ask the log.
+    ///
+    /// `None` before a tail of this node has read an entry, and again when another machine's clock begins to count, until
+    /// the next entry.
     fn time(&self) -> Option<LogTime>;
 }
 

@@ -1,4 +1,4 @@
-//! The port's contract, against one server and against three replicas.
+//! The port's contract, against one server. Three replicas are in `replicas.rs`.
 
 use std::sync::Arc;
 use std::time::Duration;
