@@ -37,7 +37,7 @@ async fn all_faults_are_named_at_once() {
 
 /// Reads the schema, the default file and the file with every default uncommented. For every value that the schema
 /// describes, one of another type is put in its place, and must be refused.
-const VALIDATE: &str = r##"
+const VALIDATE: &str = r#"
 import copy, json, re, sys
 try:
     import tomllib
@@ -71,7 +71,7 @@ def visit(table, path):
         count += 1
 visit(full, [])
 print(count)
-"##;
+"#;
 
 #[tokio::test]
 async fn the_schema_accepts_the_defaults_and_refuses_other_types() {
