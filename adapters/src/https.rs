@@ -14,6 +14,8 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 
+use crate::authorities::of_this_machine;
+
 /// A client with its connection pool.
 pub(crate) type HttpClient = legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
@@ -45,7 +47,7 @@ pub(crate) fn client(
     }
     let roots = match (url.scheme_str(), authorities) {
         (Some("https"), Some(pem)) => given(pem)?,
-        (Some("https"), None) => of_this_machine()?,
+        (Some("https"), None) => of_this_machine().ok_or(HttpsError::NoAuthorities)?,
         (Some("http"), None) => RootCertStore::empty(),
         (Some("http"), Some(_)) => return Err(HttpsError::AuthoritiesWithoutTls),
         _ => return Err(HttpsError::Url),
@@ -68,17 +70,4 @@ fn given(pem: &[u8]) -> Result<RootCertStore, HttpsError> {
         roots.add(certificate).map_err(|_| HttpsError::Authorities)?;
     }
     if roots.is_empty() { Err(HttpsError::Authorities) } else { Ok(roots) }
-}
-
-pub(crate) fn of_this_machine() -> Result<RootCertStore, HttpsError> {
-    let mut roots = RootCertStore::empty();
-    // Some certificates of a machine may be unreadable; it is enough that others are not.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if roots.is_empty() { Err(HttpsError::NoAuthorities) } else { Ok(roots) }
-}
-
-/// An error and its causes, in one line.
-pub(crate) fn said(error: &(dyn std::error::Error + 'static)) -> String {
-    let chain = std::iter::successors(Some(error), |error| error.source());
-    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

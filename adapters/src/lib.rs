@@ -2,13 +2,17 @@
 
 #[cfg(feature = "http")]
 pub mod api;
+#[cfg(any(feature = "jwt", feature = "probe", feature = "webhook"))]
+mod authorities;
 #[cfg(feature = "bus")]
 pub mod bus;
 #[cfg(any(feature = "sse", feature = "websocket"))]
 pub mod connections;
+#[cfg(any(feature = "jwt", feature = "probe", feature = "webhook"))]
+mod error_chain;
 #[cfg(feature = "http")]
 pub mod http;
-#[cfg(any(feature = "jwt", feature = "probe", feature = "webhook"))]
+#[cfg(any(feature = "jwt", feature = "webhook"))]
 mod https;
 #[cfg(feature = "jwt")]
 pub mod jwt;

@@ -19,7 +19,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::https::{of_this_machine, said};
+use crate::authorities::of_this_machine;
+use crate::error_chain::said;
 
 /// The path of the readiness probe.
 const READY: &str = "/health/ready";
@@ -107,7 +108,7 @@ async fn ask_url(text: &str) -> Result<(), ProbeError> {
     let stream = TcpStream::connect(address).await.map_err(|e| refused(&e))?;
     if tls {
         let roots = of_this_machine()
-            .map_err(|_| ProbeError::Unreachable("no authorities to trust".to_owned()))?;
+            .ok_or_else(|| ProbeError::Unreachable("no authorities to trust".to_owned()))?;
         let config = builder()?.with_root_certificates(roots).with_no_client_auth();
         ask(over_tls(stream, config, host).await?, authority.as_str(), path).await
     } else {

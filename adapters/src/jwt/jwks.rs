@@ -14,7 +14,8 @@ use serde::Deserialize;
 use tokio::time::{Instant, timeout};
 
 use super::keys::{JwkError, Key};
-use crate::https::{self, HttpClient, HttpsError, said};
+use crate::error_chain::said;
+use crate::https::{self, HttpClient, HttpsError};
 
 /// The keys of a provider. Cheap to clone.
 #[derive(Clone)]

@@ -7,7 +7,8 @@ use hyper::header::{self, HeaderValue};
 use hyper::{Request, StatusCode, Uri};
 
 use super::WebhookError;
-use crate::https::{self, HttpClient, HttpsError, said};
+use crate::error_chain::said;
+use crate::https::{self, HttpClient, HttpsError};
 
 /// The HTTP client for the receiver.
 pub(super) struct WebhookClient {
