@@ -71,7 +71,7 @@ impl Conversation<'_> {
             let mut reading = pin!(reader.run(&mut stream, settings.max_client_bytes));
             let mut writing = pin!(writer.run(&mut sink));
             let timer = pin!(tokio::time::sleep(settings.ping_interval));
-            let mut heartbeat = Heartbeat::new(&pulse, settings, timer);
+            let mut heartbeat = Heartbeat::new(&pulse, settings, clock, timer);
             // The order matters: a client that sends without a pause, or one who is sent much, can use up what one
             // poll may do (tokio's cooperative budget). The end of the session and the heartbeat do not wait for
             // that, and the reader and the writer are first in turn.

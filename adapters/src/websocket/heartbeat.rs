@@ -1,10 +1,16 @@
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
+use doorstep_domain::ports::Clock;
 use tokio::time::{Instant, Sleep};
 
 use super::WebSocketSettings;
+
+/// Pings are due at multiples of this, for all connections: a thread that wakes for one ping sends those of many
+/// connections, and reads their answers. Short, so that a server with many connections still has an even load.
+const BEAT: Duration = Duration::from_millis(50);
 
 /// What the reader and the writer of one connection tell its heartbeat, and it them.
 #[derive(Debug, Default)]
@@ -37,8 +43,9 @@ impl Pulse {
 pub(super) struct Heartbeat<'a> {
     pulse: &'a Pulse,
     settings: &'a WebSocketSettings,
-    /// When the last ping was asked for, if it is unanswered.
-    unanswered: Option<Instant>,
+    clock: &'a dyn Clock,
+    /// The last ping has not been answered.
+    unanswered: bool,
     /// Until the next ping or, with one unanswered, until it is too late for the answer.
     timer: Pin<&'a mut Sleep>,
 }
@@ -48,10 +55,22 @@ impl<'a> Heartbeat<'a> {
     pub(super) fn new(
         pulse: &'a Pulse,
         settings: &'a WebSocketSettings,
-        mut timer: Pin<&'a mut Sleep>,
+        clock: &'a dyn Clock,
+        timer: Pin<&'a mut Sleep>,
     ) -> Self {
-        timer.as_mut().reset(Instant::now() + settings.ping_interval);
-        Self { pulse, settings, unanswered: None, timer }
+        let mut heartbeat = Self { pulse, settings, clock, unanswered: false, timer };
+        heartbeat.next_ping(Instant::now());
+        heartbeat
+    }
+
+    /// Sets the timer to the last beat within the interval since the last ping.
+    fn next_ping(&mut self, last: Instant) {
+        let (now, due) = (Instant::now(), last + self.settings.ping_interval);
+        let then = self.clock.now() + due.saturating_duration_since(now);
+        let beat = i64::try_from(BEAT.as_micros()).unwrap_or(i64::MAX);
+        let early = u64::try_from(then.as_micros().rem_euclid(beat)).unwrap_or(0);
+        let due = due.checked_sub(Duration::from_micros(early)).unwrap_or(due);
+        self.timer.as_mut().reset(due.max(now));
     }
 
     /// Is ready once a ping has not been answered in time. Called before the writer is polled, because it may ask
@@ -60,24 +79,22 @@ impl<'a> Heartbeat<'a> {
         self.move_on();
         loop {
             ready!(self.timer.as_mut().poll(cx));
-            if self.unanswered.is_some() {
+            if self.unanswered {
                 return Poll::Ready(());
             }
-            let now = Instant::now();
             self.pulse.heard.store(false, Ordering::Relaxed);
             self.pulse.due.store(true, Ordering::Relaxed);
-            self.unanswered = Some(now);
-            self.timer.as_mut().reset(now + self.settings.pong_timeout);
+            self.unanswered = true;
+            self.timer.as_mut().reset(Instant::now() + self.settings.pong_timeout);
         }
     }
 
     /// Moves the timer on to the next ping if the last one has been answered. Called after the reader was polled.
     pub(super) fn move_on(&mut self) {
-        if let Some(asked) = self.unanswered
-            && self.pulse.heard.load(Ordering::Relaxed)
-        {
-            self.unanswered = None;
-            self.timer.as_mut().reset(asked + self.settings.ping_interval);
+        if self.unanswered && self.pulse.heard.load(Ordering::Relaxed) {
+            self.unanswered = false;
+            let asked = self.timer.deadline().checked_sub(self.settings.pong_timeout);
+            self.next_ping(asked.unwrap_or_else(Instant::now));
         }
     }
 }

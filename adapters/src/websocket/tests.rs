@@ -338,6 +338,22 @@ async fn pings_keep_their_interval_however_late_the_answers_are() {
     assert_eq!(node.clock.now(), Timestamp::from_micros((21 * 25 + 10) * 1_000_000));
 }
 
+#[tokio::test(start_paused = true)]
+async fn connections_that_began_within_a_beat_are_pinged_together() {
+    let node = Node::new();
+    tokio::time::sleep(Duration::from_millis(101)).await;
+    let (mut early, _early) = node.connect(&ada(), Mode::Plain, 1024).await;
+    tokio::time::sleep(Duration::from_millis(48)).await;
+    let (mut late, _late) = node.connect(&ada(), Mode::Plain, 1024).await;
+    for number in 1..=3 {
+        for client in [&mut early, &mut late] {
+            assert!(client.next().await.unwrap().unwrap().is_ping());
+            assert_eq!(node.clock.now(), Timestamp::from_micros(number * 25_000_000 + 100_000));
+            client.flush().await.unwrap();
+        }
+    }
+}
+
 /// Most of what a server with many idle connections does.
 #[tokio::test(start_paused = true)]
 async fn an_idle_connection_wakes_twice_per_ping() {
