@@ -26,7 +26,7 @@ use tokio::task::LocalSet;
 
 use crate::figures::Figures;
 use crate::scenarios::{
-    Idle, absent, arrivals, connected, everybody, hostile, idle, mixed, steady,
+    Idle, absent, arrivals, churn, connected, everybody, hostile, idle, mixed, steady,
 };
 use crate::servers::Contestant;
 
@@ -118,6 +118,12 @@ enum Scenario {
         #[arg(long, default_value_t = 60_000)]
         messages: usize,
     },
+    /// Connections that are opened and closed again, a thousand at a time: what the server keeps of them.
+    Churn {
+        /// How many.
+        #[arg(long, default_value_t = 100_000)]
+        connections: usize,
+    },
     /// What healthy clients notice of others that misbehave.
     Hostile {
         /// How many seconds each measurement lasts.
@@ -172,6 +178,7 @@ async fn measure(server: &Rc<servers::Running>, scenario: Scenario) -> Figures {
         }
         Scenario::Absent { messages, batch } => absent(server, messages, batch).await,
         Scenario::Connected { users, messages } => connected(server, users, messages).await,
+        Scenario::Churn { connections } => churn(server, connections).await,
         Scenario::Hostile { seconds } => hostile(server, seconds).await,
         Scenario::Compare { .. } => unreachable!("it starts servers of its own"),
     }

@@ -4,7 +4,7 @@ use super::{Healthy, assert_grown_less, door, open_all, until_connected};
 
 /// How many are open at once.
 const AT_ONCE: usize = 1000;
-/// How many rounds there are: ten thousand connections; in the full measure there are a hundred rounds.
+/// How many rounds there are: ten thousand connections. `load -- churn` opens a hundred thousand.
 const ROUNDS: usize = 10;
 
 #[tokio::test]

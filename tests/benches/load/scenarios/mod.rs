@@ -2,6 +2,7 @@
 
 mod absent;
 mod arrivals;
+mod churn;
 mod connected;
 mod everybody;
 mod hostile;
@@ -19,6 +20,7 @@ use tokio::task::{JoinHandle, spawn_local};
 
 pub(crate) use absent::absent;
 pub(crate) use arrivals::arrivals;
+pub(crate) use churn::churn;
 pub(crate) use connected::connected;
 pub(crate) use everybody::everybody;
 pub(crate) use hostile::hostile;
