@@ -13,7 +13,7 @@ const ROUND: Duration = Duration::from_millis(20);
 impl Connections {
     /// Refuses new connections, and closes those that are there with 1012 (service restart), spread evenly over at most
     /// this time, so that their clients do not all reconnect at once; at least a thousand are closed per second.
-    /// Those that are still open are pushed to as before. Returns earlier when all have gone.
+    /// Connections that are still open are pushed to as before. Returns earlier when all have gone.
     pub async fn drain(&self, at_most: Duration) {
         let open = self.refuse_new();
         let (begun, all) = (Instant::now(), open.len());

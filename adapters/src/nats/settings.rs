@@ -8,7 +8,7 @@ use std::time::Duration;
 pub struct NatsSettings {
     /// The servers, as `nats://HOST:PORT` or `tls://HOST:PORT`. One is enough: the others of a cluster are learned from it.
     pub servers: Vec<String>,
-    /// Who we are.
+    /// How the node signs in to the servers.
     pub credentials: NatsCredentials,
     /// TLS to the servers.
     pub tls: NatsTls,
@@ -24,7 +24,7 @@ pub struct NatsSettings {
     pub answer_within: Duration,
 }
 
-/// Who we are to the servers.
+/// How a node signs in to the servers.
 #[derive(Clone)]
 pub enum NatsCredentials {
     /// Nobody: the servers let everybody in.

@@ -18,12 +18,12 @@ impl Subjects {
         format!("{}>", self.prefix)
     }
 
-    /// Those of entries.
+    /// The subjects of entries.
     pub(super) fn entries(&self) -> String {
         format!("{}*.*", self.prefix)
     }
 
-    /// The one of the mark by which a stream is known. It is not an entry.
+    /// The subject of the mark by which a stream is known. It is not an entry.
     pub(super) fn mark(&self) -> String {
         format!("{}mark", self.prefix)
     }

@@ -63,13 +63,14 @@ impl<'a> Heartbeat<'a> {
         heartbeat
     }
 
-    /// Sets the timer to the last beat within the interval since the last ping.
+    /// Sets the timer to the last beat within the interval since the last ping, and at most a tenth of it early.
     fn next_ping(&mut self, last: Instant) {
         let (now, due) = (Instant::now(), last + self.settings.ping_interval);
         let then = self.clock.now() + due.saturating_duration_since(now);
         let beat = i64::try_from(BEAT.as_micros()).unwrap_or(i64::MAX);
         let early = u64::try_from(then.as_micros().rem_euclid(beat)).unwrap_or(0);
-        let due = due.checked_sub(Duration::from_micros(early)).unwrap_or(due);
+        let early = Duration::from_micros(early).min(self.settings.ping_interval / 10);
+        let due = due.checked_sub(early).unwrap_or(due);
         self.timer.as_mut().reset(due.max(now));
     }
 

@@ -91,7 +91,7 @@ async fn an_inbox_that_is_away_refuses_all_and_one_bad_notification_only_itself(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sender_who_goes_away_has_sent_it() {
+async fn what_nobody_waits_for_any_more_is_not_written() {
     let (inbox, writes) = inbox(|_| Ok(()));
     let (delivery, clock) = keeping_in(inbox);
     tokio::select! {
@@ -100,7 +100,7 @@ async fn a_sender_who_goes_away_has_sent_it() {
         () = std::future::ready(()) => {}
     }
     let _ = delivery.send(popup(2, &clock)).await.unwrap();
-    assert_eq!(*writes.lock().unwrap(), [[1, 2]]);
+    assert_eq!(*writes.lock().unwrap(), [[2]]);
 }
 
 /// A position that was closed for this reason.

@@ -21,7 +21,13 @@ struct Entry {
     sender: oneshot::Sender<Result<(), StoreError>>,
 }
 
-/// What is to be written. As long as its senders, who wait.
+impl Entry {
+    fn is_awaited(&self) -> bool {
+        !self.sender.is_closed()
+    }
+}
+
+/// What is to be written. Those whose sender has gone are not: so this is bounded by the senders who wait.
 #[derive(Default)]
 pub(super) struct Entries(Mutex<Waiting>);
 
@@ -36,6 +42,10 @@ impl Entries {
     /// Adds an entry. Returns true if there is no task that writes it: the caller starts one.
     fn add(&self, entry: Entry) -> bool {
         let mut waiting = self.0.lock();
+        // Before it grows, and while a slow store takes nothing out.
+        if waiting.entries.len() == waiting.entries.capacity() {
+            waiting.entries.retain(Entry::is_awaited);
+        }
         waiting.entries.push(entry);
         !std::mem::replace(&mut waiting.writing, true)
     }
@@ -43,6 +53,7 @@ impl Entries {
     /// Takes what one write may hold. With nothing left, the task ends.
     fn next(&self) -> Vec<Entry> {
         let mut waiting = self.0.lock();
+        waiting.entries.retain(Entry::is_awaited);
         waiting.writing = !waiting.entries.is_empty();
         if waiting.entries.len() <= BATCH {
             return std::mem::take(&mut waiting.entries);
@@ -55,8 +66,8 @@ impl Entries {
 impl Wake {
     /// The policy `inbox`: writes a notification before it is pushed.
     ///
-    /// Its place among the writes is taken at the first poll. A caller that goes away meanwhile has sent it all the
-    /// same.
+    /// Its place among the writes is taken at the first poll. If the caller goes away before the write has begun, it is
+    /// not written.
     pub(in crate::delivery) async fn write_to_inbox(
         self: &Arc<Self>,
         notification: Notification,
@@ -131,5 +142,34 @@ impl Wake {
                 results
             }
         }
+    }
+}
+
+#[cfg(all(test, not(feature = "shuttle")))]
+mod tests {
+    use doorstep_domain::{NotificationId, Payload, Timestamp};
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn senders_who_have_gone_take_no_memory_while_the_store_is_slow() {
+        let entries = Entries::default();
+        for n in 0..10_000 {
+            let notification = Notification {
+                id: NotificationId::new(Uuid::from_u128(n)),
+                user_id: "ada".parse().unwrap(),
+                kind: "welcome".parse().unwrap(),
+                topic: None,
+                payload: Payload::new("hello").unwrap(),
+                created_at: Timestamp::default(),
+                ttl: None,
+            };
+            let (sender, gone) = oneshot::channel();
+            drop(gone);
+            entries.add(Entry { notification, sender });
+        }
+        assert!(entries.0.lock().entries.capacity() <= 16);
+        assert!(entries.next().is_empty());
     }
 }
