@@ -54,7 +54,6 @@ pub use limits::ConnectionRefusal;
 pub(crate) use outbox::{Outgoing, Room};
 pub(crate) use registered::{DeliveryLink, Newcomer, Registered};
 pub use registry::{Connections, Traffic, Transport};
-pub(crate) use retract::RetractReason;
 pub(crate) use session::session_over;
 pub use settings::ConnectionSettings;
 pub(crate) use too_slow::too_slow;

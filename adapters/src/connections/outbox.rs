@@ -8,7 +8,8 @@ use tokio::sync::Notify;
 
 use super::frame::Frame;
 use super::handed::Handed;
-use super::retract::{RetractReason, retract_frame};
+use super::retract::retract_frame;
+use doorstep_domain::ports::RetractReason;
 
 /// The frames that wait for one connection's socket: pushes put them in, the connection's task takes them out.
 #[derive(Debug)]

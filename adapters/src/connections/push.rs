@@ -2,12 +2,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use async_trait::async_trait;
-use doorstep_domain::ports::{Attempt, Presence, PushError, Pushed, Pusher};
+use doorstep_domain::ports::{Attempt, Presence, PushError, Pushed, Pusher, RetractReason};
 use doorstep_domain::{Notification, NotificationId, Timestamp, UserId};
 
 use super::frame::Frame;
 use super::outbox::OutboxOffer;
-use super::{Connection, Connections, RetractReason};
+use super::{Connection, Connections};
 
 #[async_trait]
 impl Presence for Connections {
@@ -41,8 +41,8 @@ impl Pusher for Connections {
         Ok(self.with(user, |theirs| self.hand_out(theirs, &frame, attempt)))
     }
 
-    async fn retract(&self, user: &UserId, id: NotificationId) {
-        Self::retract(self, user, id, RetractReason::Recalled, None);
+    async fn retract(&self, user: &UserId, id: NotificationId, reason: RetractReason) {
+        Self::retract(self, user, id, reason, None);
     }
 }
 

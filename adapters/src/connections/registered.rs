@@ -2,11 +2,12 @@ use std::sync::Arc;
 
 use doorstep_application::Caller;
 use doorstep_application::delivery::Delivery;
+use doorstep_domain::ports::RetractReason;
 use doorstep_domain::{NotificationId, UserId};
 
 use crate::http::ClientAddress;
 
-use super::{Connection, Connections, DisconnectReason, Pace, RetractReason, Room, Transport};
+use super::{Connection, Connections, DisconnectReason, Pace, Room, Transport};
 
 /// A connection to be registered.
 pub(crate) struct Newcomer<'a> {
@@ -66,6 +67,7 @@ impl DeliveryLink {
     #[cfg(feature = "websocket")]
     pub(crate) fn dismissed(&self, id: NotificationId) {
         self.retract_elsewhere(id, RetractReason::DismissedElsewhere);
+        self.delivery.dismissed(&self.user, id);
     }
 
     fn retract_elsewhere(&self, id: NotificationId, reason: RetractReason) {

@@ -1,6 +1,10 @@
 use std::sync::Arc;
+use std::time::Duration;
 
-use doorstep_domain::{LogKey, Notification, NotificationId, Outcome, TokenHash, UserId};
+use doorstep_domain::ports::RetractReason;
+use doorstep_domain::{
+    Kind, LogKey, Notification, NotificationId, Outcome, Timestamp, TokenHash, UserId,
+};
 
 use super::wire;
 
@@ -13,10 +17,14 @@ pub struct NodeId(pub [u8; 16]);
 pub enum ClusterEntry {
     /// A node has accepted a notification.
     Accepted {
-        /// The notification.
+        /// The notification, with its TTL set.
         notification: Notification,
         /// The node.
         origin: NodeId,
+        /// How old it was when it was accepted: its TTL counts from that long before the entry's time.
+        age: Duration,
+        /// It is offered once, to whoever is there when it is accepted (the policy `immediate`, or a TTL of 0).
+        now_or_never: bool,
     },
     /// Its TTL has ended, and it is being written to the inbox.
     Promoting {
@@ -31,6 +39,12 @@ pub enum ClusterEntry {
         outcome: Option<Outcome>,
         /// The node that tells it.
         by: NodeId,
+        /// Its user.
+        user: UserId,
+        /// Its kind.
+        kind: Kind,
+        /// When it was created, as time of day.
+        created_at: Timestamp,
     },
     /// A node wants to see that it has read up to here.
     Barrier {
@@ -59,19 +73,8 @@ pub enum ClusterEntry {
         /// The notification.
         id: NotificationId,
         /// Why; `None`: for a reason that a newer version knows.
-        reason: Option<RetractHint>,
+        reason: Option<RetractReason>,
     },
-}
-
-/// Why connections take a notification away.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum RetractHint {
-    /// Its sender took it back.
-    Recalled,
-    /// Another connection acknowledged it.
-    Acknowledged,
-    /// Its user closed it at another connection.
-    Dismissed,
 }
 
 /// Why an entry says nothing to this version. It is counted and skipped.

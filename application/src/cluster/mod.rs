@@ -3,4 +3,4 @@
 mod entry;
 mod wire;
 
-pub use self::entry::{ClusterEntry, NodeId, RetractHint, Unreadable};
+pub use self::entry::{ClusterEntry, NodeId, Unreadable};

@@ -7,12 +7,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use doorstep_domain::ports::RetractReason;
 use doorstep_domain::{
     LogKey, Notification, NotificationId, Outcome, Payload, Timestamp, TokenHash, Ttl,
 };
 use prost::{Message, Oneof};
 
-use super::{ClusterEntry, NodeId, RetractHint, Unreadable};
+use super::{ClusterEntry, NodeId, Unreadable};
 
 /// The format of all that follows.
 const FORMAT: u8 = 1;
@@ -59,6 +60,10 @@ struct WireNotification {
     created_micros: i64,
     #[prost(uint32, optional, tag = "7")]
     ttl_millis: Option<u32>,
+    #[prost(uint64, tag = "8")]
+    age_micros: u64,
+    #[prost(bool, tag = "9")]
+    now_or_never: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -67,6 +72,12 @@ struct WireEnded {
     by: Vec<u8>,
     #[prost(uint32, tag = "2")]
     outcome: u32,
+    #[prost(string, tag = "3")]
+    user: String,
+    #[prost(string, tag = "4")]
+    kind: String,
+    #[prost(sint64, tag = "5")]
+    created_micros: i64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -109,8 +120,11 @@ const OUTCOMES: [(u32, Outcome); 7] = [
 ];
 
 /// The numbers of reasons. They never change.
-const REASONS: [(u32, RetractHint); 3] =
-    [(1, RetractHint::Recalled), (2, RetractHint::Acknowledged), (3, RetractHint::Dismissed)];
+const REASONS: [(u32, RetractReason); 3] = [
+    (1, RetractReason::Recalled),
+    (2, RetractReason::AcknowledgedElsewhere),
+    (3, RetractReason::DismissedElsewhere),
+];
 
 fn number<T: PartialEq>(table: &[(u32, T)], value: Option<&T>) -> u32 {
     table.iter().find(|(_, known)| Some(known) == value).map_or(0, |(number, _)| *number)
@@ -122,15 +136,22 @@ fn value<T: Copy>(table: &[(u32, T)], number: u32) -> Option<T> {
 
 pub(super) fn encode(entry: &ClusterEntry) -> Arc<[u8]> {
     let kind = match entry {
-        ClusterEntry::Accepted { notification, origin } => {
-            WireKind::Accepted(write(notification, *origin))
+        ClusterEntry::Accepted { notification, origin, age, now_or_never } => {
+            WireKind::Accepted(WireNotification {
+                age_micros: u64::try_from(age.as_micros()).unwrap_or(u64::MAX),
+                now_or_never: *now_or_never,
+                ..write(notification, *origin)
+            })
         }
         ClusterEntry::Promoting { notification, by } => {
             WireKind::Promoting(write(notification, *by))
         }
-        ClusterEntry::Ended { outcome, by } => WireKind::Ended(WireEnded {
+        ClusterEntry::Ended { outcome, by, user, kind, created_at } => WireKind::Ended(WireEnded {
             by: by.0.to_vec(),
             outcome: number(&OUTCOMES, outcome.as_ref()),
+            user: user.to_string(),
+            kind: kind.to_string(),
+            created_micros: created_at.as_micros(),
         }),
         ClusterEntry::Barrier { by } => WireKind::Barrier(WireBarrier { by: by.0.to_vec() }),
         ClusterEntry::SignedOut { token } => {
@@ -163,6 +184,8 @@ fn write(notification: &Notification, node: NodeId) -> WireNotification {
         payload: notification.payload.as_str().to_owned(),
         created_micros: notification.created_at.as_micros(),
         ttl_millis: notification.ttl.map(Ttl::as_millis),
+        age_micros: 0,
+        now_or_never: false,
     }
 }
 
@@ -182,6 +205,8 @@ pub(super) fn decode(key: LogKey, bytes: &[u8]) -> Result<ClusterEntry, Unreadab
         WireKind::Accepted(wire) => ClusterEntry::Accepted {
             origin: node(&wire.node)?,
             notification: read(of_notification(key)?, &wire)?,
+            age: Duration::from_micros(wire.age_micros),
+            now_or_never: wire.now_or_never,
         },
         WireKind::Promoting(wire) => ClusterEntry::Promoting {
             by: node(&wire.node)?,
@@ -189,7 +214,13 @@ pub(super) fn decode(key: LogKey, bytes: &[u8]) -> Result<ClusterEntry, Unreadab
         },
         WireKind::Ended(wire) => {
             of_notification(key)?;
-            ClusterEntry::Ended { outcome: value(&OUTCOMES, wire.outcome), by: node(&wire.by)? }
+            ClusterEntry::Ended {
+                outcome: value(&OUTCOMES, wire.outcome),
+                by: node(&wire.by)?,
+                user: parse(&wire.user, "its user")?,
+                kind: parse(&wire.kind, "its kind")?,
+                created_at: Timestamp::from_micros(wire.created_micros),
+            }
         }
         WireKind::Barrier(wire) => ClusterEntry::Barrier { by: node(&wire.by)? },
         WireKind::SignedOut(wire) => {

@@ -7,6 +7,7 @@ use tokio::runtime::Handle;
 use super::Delivery;
 use super::capacity::Capacity;
 use super::claimer::Claimer;
+use super::cluster::{Cluster, Decisions, Shared};
 use super::context::Context;
 use super::endings::Endings;
 use super::policy::{Limits, Rules};
@@ -24,6 +25,8 @@ pub struct Builder {
     inbox: Option<Arc<dyn Inbox>>,
     handover: Option<Arc<dyn Handover>>,
     outcomes: Vec<Arc<dyn Outcomes>>,
+    witnesses: Vec<Arc<dyn Outcomes>>,
+    shared: Option<Shared>,
     hash_seed: Option<u64>,
 }
 
@@ -37,6 +40,9 @@ pub enum StartError {
     /// There is no tokio runtime here for the background work.
     #[error("delivery must be started inside a tokio runtime")]
     NoRuntime,
+    /// A rule has the strategy `poll`, which knows only one node.
+    #[error("a rule has the strategy poll, which does not work with several nodes; use wake")]
+    PollInCluster,
 }
 
 impl Builder {
@@ -54,6 +60,8 @@ impl Builder {
             inbox: None,
             handover: None,
             outcomes: Vec::new(),
+            witnesses: Vec::new(),
+            shared: None,
             hash_seed: None,
         }
     }
@@ -82,6 +90,24 @@ impl Builder {
         Self { handover: Some(handover), ..self }
     }
 
+    /// Shares the notifications with other nodes: what any of them accepts reaches a user at any of them. All must have
+    /// the same rules.
+    ///
+    /// [`Delivery::standing`] tells when this node has read what the others have accepted: before that it accepts nothing,
+    /// and users who arrive would miss what waits for them.
+    #[must_use]
+    pub fn shared(self, shared: Shared) -> Self {
+        Self { shared: Some(shared), ..self }
+    }
+
+    /// Adds an observer, which is told of every end that this node sees. In a cluster, each end is seen by every node, and
+    /// told to the [`outcomes`](Self::outcomes) of one.
+    #[must_use]
+    pub fn witness(mut self, witness: Arc<dyn Outcomes>) -> Self {
+        self.witnesses.push(witness);
+        self
+    }
+
     /// Adds an observer, which is told how each notification ended.
     #[must_use]
     pub fn outcomes(mut self, outcomes: Arc<dyn Outcomes>) -> Self {
@@ -102,10 +128,25 @@ impl Builder {
         if self.inbox.is_none() && self.rules.use_inbox() {
             return Err(StartError::NoInbox);
         }
+        if self.shared.is_some() && self.rules.poll() {
+            return Err(StartError::PollInCluster);
+        }
         let tasks = Arc::new(Tasks::new(Some(runtime)));
         let capacity = Arc::new(Capacity::new(&self.limits, &self.rules));
+        let decisions = self
+            .shared
+            .as_ref()
+            .map(|shared| Arc::new(Decisions::new(shared.node, self.clock.clone())));
+        let endings = Endings::new(
+            self.outcomes,
+            self.witnesses,
+            decisions.clone(),
+            self.clock.clone(),
+            &tasks,
+            &capacity,
+        );
         let cx = Arc::new(Context {
-            endings: Endings::new(self.outcomes, self.clock.clone(), &tasks, &capacity),
+            endings,
             capacity,
             presence: self.presence,
             pusher: self.pusher,
@@ -114,11 +155,18 @@ impl Builder {
             limits: self.limits,
             tasks,
             presence_checks: AtomicU64::new(0),
+            others: OnceLock::new(),
         });
         let wake = Wake::new(cx.clone(), self.inbox, self.hash_seed);
         wake.start();
-        let claimer =
-            self.handover.clone().map(|store| Claimer::new(cx.clone(), wake.clone(), store));
+        let cluster = self.shared.zip(decisions).map(|(shared, decisions)| {
+            let cluster = Cluster::new(cx.clone(), wake.clone(), shared, decisions);
+            cluster.start();
+            cluster
+        });
+        // What another process leaves is taken up by appending it.
+        let store = self.handover.clone().filter(|_| cluster.is_none());
+        let claimer = store.map(|store| Claimer::new(cx.clone(), wake.clone(), store));
         if let Some(claimer) = &claimer {
             claimer.start();
         }
@@ -128,6 +176,7 @@ impl Builder {
             cx,
             handover: self.handover,
             claimer,
+            cluster,
             kept_elsewhere: OnceLock::new(),
         })
     }

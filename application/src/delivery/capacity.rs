@@ -50,6 +50,15 @@ impl Capacity {
         self.node.has_room(bytes) && self.kinds.get(kind).is_none_or(|own| own.has_room(bytes))
     }
 
+    /// Counts one more notification of this kind, whatever the limits are.
+    pub(super) fn force_one(&self, kind: &Kind, bytes: usize) {
+        self.force(1, bytes);
+        if let Some(own) = self.kinds.get(kind) {
+            own.pending.fetch_add(1, Relaxed);
+            own.bytes.fetch_add(bytes, Relaxed);
+        }
+    }
+
     /// Undoes one [`enter`](Self::enter).
     pub(super) fn leave(&self, kind: &Kind, bytes: usize) {
         self.node.leave(1, bytes);

@@ -198,7 +198,7 @@ impl Claimer {
                 }
             }
         }
-        let end = |n| self.cx.endings.end(n, Outcome::Dropped);
+        let end = |n| self.cx.endings.end_here(n, Outcome::Dropped);
         self.cx.tell(back.iter().map(end).collect());
     }
 

@@ -1,14 +1,17 @@
 use std::borrow::Cow;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 
-use doorstep_domain::ports::{Attempt, Clock, Presence, PushError, Pushed, Pusher, StoreError};
+use doorstep_domain::ports::{
+    Attempt, Clock, Presence, PushError, Pushed, Pusher, RetractReason, StoreError,
+};
 use doorstep_domain::{Ended, Notification, NotificationId, Outcome, Timestamp, UserId};
 use futures_util::FutureExt;
 
 use super::Refused;
 use super::capacity::Capacity;
+use super::cluster::Hints;
 use super::endings::Endings;
 use super::policy::{Limits, Rules};
 use super::tasks::{Tasks, at_once};
@@ -28,6 +31,8 @@ pub(super) struct Context {
     pub(super) endings: Endings,
     pub(super) tasks: Arc<Tasks>,
     pub(super) presence_checks: AtomicU64,
+    /// The way to other nodes. Empty on a node alone.
+    pub(super) others: OnceLock<Arc<Hints>>,
 }
 
 impl Context {
@@ -98,8 +103,8 @@ impl Context {
     }
 
     /// Tells connections to take a notification away.
-    pub(super) async fn retract(&self, user: &UserId, id: NotificationId) {
-        let retract = async { self.pusher.retract(user, id).await };
+    pub(super) async fn retract(&self, user: &UserId, id: NotificationId, reason: RetractReason) {
+        let retract = async { self.pusher.retract(user, id, reason).await };
         self.unless_panic("pusher", retract).await;
     }
 
@@ -133,7 +138,7 @@ impl Context {
 
     /// Ends a notification that was not accepted.
     pub(super) fn reject(&self, n: &Notification) {
-        self.tell(vec![self.endings.end(n, Outcome::Rejected)]);
+        self.tell(vec![self.endings.end_here(n, Outcome::Rejected)]);
     }
 
     /// Tells the observers; the caller does not wait for them.

@@ -30,6 +30,9 @@ impl Delivery {
     /// While this node runs, it also claims what other nodes leave: for a user who arrives or is here, and when a
     /// TTL has ended.
     pub async fn take_up(&self) -> Result<usize, StoreError> {
+        if let (Some(store), Some(cluster)) = (&self.handover, &self.cluster) {
+            return cluster.take_up(&**store).await;
+        }
         let (Some(store), Some(claimer)) = (&self.handover, &self.claimer) else { return Ok(0) };
         let mut count = 0;
         loop {
@@ -66,6 +69,9 @@ impl Delivery {
     pub async fn stop(&self, patience: Duration) -> Stopped {
         let deadline = tokio::time::Instant::now() + patience;
         self.cx.tasks.stop().cancel();
+        if let Some(cluster) = &self.cluster {
+            cluster.leave_to_others();
+        }
         if tokio::time::timeout(patience / 5, self.cx.tasks.ended()).await.is_err() {
             tracing::warn!(
                 "some pushes or observers did not finish in time; what is in flight is handed over"
@@ -80,6 +86,11 @@ impl Delivery {
             tracing::warn!(%error, "the inbox failed; what it did not take is handed over");
         }
         let mut stopped = Stopped::default();
+        if self.cluster.is_some() {
+            // What waits is in the log, and the other nodes have it.
+            self.forget_all();
+            return self.stopped(stopped, deadline).await;
+        }
         let total = self.held().waiting + self.held().in_flight;
         if total > 0 {
             tracing::info!(total, "handing over what waits");
@@ -95,6 +106,17 @@ impl Delivery {
                 self.leave(some, deadline, &mut stopped).await;
             }
         }
+        self.stopped(stopped, deadline).await
+    }
+
+    fn forget_all(&self) {
+        drop(self.wake.unpromoted());
+        for shard in 0..self.wake.rooms.shards() {
+            self.wake.rooms.in_shard(shard, |room| while !room.drain(BATCH).is_empty() {});
+        }
+    }
+
+    async fn stopped(&self, stopped: Stopped, deadline: tokio::time::Instant) -> Stopped {
         self.cx.endings.receipts.close();
         if self.cx.endings.is_behind()
             && tokio::time::timeout_at(deadline, self.cx.tasks.ended()).await.is_err()
@@ -135,7 +157,7 @@ impl Delivery {
                 }
             } else {
                 stopped.dropped += batch.len();
-                let end = |n| self.cx.endings.end(n, Outcome::Dropped);
+                let end = |n| self.cx.endings.end_here(n, Outcome::Dropped);
                 self.cx.tell(batch.iter().map(end).collect());
             }
         }

@@ -29,7 +29,7 @@ pub(super) fn now_or_never(cx: &Arc<Context>, n: Notification) -> Result<Accepta
         };
         cx.capacity.leave(&n.kind, n.payload.as_str().len());
         let outcome = if taken { Outcome::Delivered } else { Outcome::Expired };
-        cx.tell(vec![cx.endings.end(&n, outcome)]);
+        cx.tell(vec![cx.endings.end_here(&n, outcome)]);
     });
     Ok(Acceptance::Waiting)
 }

@@ -17,12 +17,14 @@
 //! | `handover` | a stopping node hands over, a starting node takes up |
 //! | `recall` | a sender takes back what it sent |
 //! | `claimer` | a running node takes up what others handed over |
+//! | `cluster/` | several nodes that share a log |
 //! | `endings/` | reports each end; receipts |
 //! | `context`, `tasks`, `sync` | guarded calls of the ports; background work; the lock |
 
 mod builder;
 mod capacity;
 mod claimer;
+mod cluster;
 mod context;
 mod defaults;
 mod endings;
@@ -41,16 +43,19 @@ mod wake;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, OnceLock};
 
-use doorstep_domain::ports::{Clock, Handover, Presence, Pusher, StoreError, Which};
+use doorstep_domain::ports::{Clock, Handover, Presence, Pusher, RetractReason, StoreError, Which};
 use doorstep_domain::{Kind, Notification, NotificationId, Outcome, UserId};
+use tokio::sync::watch;
 
 use self::claimer::Claimer;
+use self::cluster::Cluster;
 use self::context::Context;
 use self::immediate::now_or_never;
 use self::poll::Poll;
 use self::wake::Wake;
 
 pub use self::builder::{Builder, StartError};
+pub use self::cluster::{ClusterCounts, Shared, Standing, WINDOW};
 pub use self::endings::{Acceptance, Receipt};
 pub use self::handover::Stopped;
 pub use self::mailbox::Held;
@@ -66,8 +71,9 @@ pub struct Delivery {
     wake: Arc<Wake>,
     poll: Arc<Poll>,
     handover: Option<Arc<dyn Handover>>,
-    /// Present exactly when `handover` is.
+    /// Present when `handover` is, except in a cluster.
     claimer: Option<Arc<Claimer>>,
+    cluster: Option<Arc<Cluster>>,
     /// Knows which notifications another store keeps.
     kept_elsewhere: OnceLock<Arc<KeptElsewhere>>,
 }
@@ -94,6 +100,13 @@ pub enum Refused {
     /// The node is stopping. Try another.
     #[error("this node is stopping")]
     Stopping,
+    /// The log that this node shares with others is away, or has not been read yet. It may have been accepted
+    /// nevertheless: try later, or another node, with the same id.
+    #[error("the log of the cluster is away")]
+    LogAway,
+    /// It is larger than what the log of the cluster takes.
+    #[error("the notification is too large for the log of the cluster")]
+    TooLarge,
 }
 
 impl Delivery {
@@ -148,6 +161,9 @@ impl Delivery {
             Policy::Immediate | Policy::Deferred(_) => self.cx.taken_in(notification),
         };
         let no_time = notification.ttl.unwrap_or(rule.ttl).is_zero();
+        if let (Some(cluster), Policy::Immediate | Policy::Deferred(_)) = (&self.cluster, policy) {
+            return cluster.accept(notification, rule, policy == Policy::Immediate).await;
+        }
         match policy {
             Policy::Inbox => self.wake.write_to_inbox(notification).await,
             Policy::Immediate => now_or_never(&self.cx, notification),
@@ -211,6 +227,23 @@ impl Delivery {
     /// after [`Limits::push_retry`].
     pub fn ready(&self, user: &UserId) {
         self.wake.ready(user);
+    }
+
+    /// The user closed this notification at one of their connections: those at other nodes take it away.
+    pub fn dismissed(&self, user: &UserId, id: NotificationId) {
+        if let Some(others) = self.cx.others.get() {
+            others.hint_to_retract(user.clone(), id, RetractReason::DismissedElsewhere);
+        }
+    }
+
+    /// How this node stands to the log of its cluster, and when that changes; `None` for a node alone.
+    pub fn standing(&self) -> Option<watch::Receiver<Standing>> {
+        self.cluster.as_ref().map(|cluster| cluster.standing())
+    }
+
+    /// What a node of a cluster has done and holds; `None` for a node alone.
+    pub fn cluster_counts(&self) -> Option<ClusterCounts> {
+        self.cluster.as_ref().map(|cluster| cluster.counts())
     }
 
     /// The user read one item of their inbox, or all of them. Returns false if there is no such item.

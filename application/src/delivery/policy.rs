@@ -18,6 +18,12 @@ impl Rules {
         self.kinds.get(kind).unwrap_or(&self.default)
     }
 
+    /// Whether any rule has the strategy [`Strategy::Poll`].
+    pub fn poll(&self) -> bool {
+        let mut all = self.kinds.values().chain([&self.default]);
+        all.any(|rule| rule.policy == Policy::Deferred(Strategy::Poll))
+    }
+
     /// Whether any rule writes to the inbox.
     pub fn use_inbox(&self) -> bool {
         let mut all = self.kinds.values().chain([&self.default]);

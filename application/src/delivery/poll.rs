@@ -61,7 +61,7 @@ impl Poll {
         };
         if let Some((gone, outcome)) = gone {
             self.cx.capacity.leave(&gone.kind, gone.payload.as_str().len());
-            self.cx.tell(vec![self.cx.endings.end(&gone, outcome)]);
+            self.cx.tell(vec![self.cx.endings.end_here(&gone, outcome)]);
             if outcome == Outcome::Rejected {
                 return Err(Refused::MailboxFull);
             }
@@ -97,7 +97,7 @@ impl Poll {
         };
         if self.take(&n.user_id, n.id) {
             self.cx.capacity.leave(&n.kind, n.payload.as_str().len());
-            self.cx.tell(vec![self.cx.endings.end(&n, outcome)]);
+            self.cx.tell(vec![self.cx.endings.end_here(&n, outcome)]);
         }
     }
 

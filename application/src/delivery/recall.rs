@@ -1,10 +1,13 @@
 //! Recall: a sender takes back what it sent. Racing with an arrival, a push, an acknowledgement or the end of a TTL,
 //! the notification has exactly one outcome: the first one wins.
 
-use doorstep_domain::ports::{EnteredBy, StoreError};
+use doorstep_domain::ports::{EnteredBy, RetractReason, StoreError};
 use doorstep_domain::{Ended, Notification, NotificationId, Outcome, Topic, UserId};
 
+use std::sync::Arc;
+
 use super::Delivery;
+use super::cluster::{Cluster, InLog};
 use super::mailbox::{ItemHere, TakenBack};
 use super::wake::INBOX;
 
@@ -24,6 +27,9 @@ impl Delivery {
     ///
     /// Connections that were handed it are told to take it away, as far as they can be.
     pub async fn recall(&self, id: NotificationId) -> Result<Option<Recall>, StoreError> {
+        if let Some(cluster) = &self.cluster {
+            return self.recall_in_cluster(cluster, id).await;
+        }
         if let Some((n, pushed)) = self.take_back(id) {
             self.recalled(vec![(n, pushed)]).await;
             return Ok(Some(Recall { outcome: Outcome::Recalled, pushed }));
@@ -35,6 +41,21 @@ impl Delivery {
             return Ok(Some(Recall { outcome, pushed: true }));
         }
         self.recall_item(id).await
+    }
+
+    /// Takes back one notification that any node of the cluster may have. Which of them pushed it is not known here.
+    async fn recall_in_cluster(
+        &self,
+        cluster: &Arc<Cluster>,
+        id: NotificationId,
+    ) -> Result<Option<Recall>, StoreError> {
+        let InLog::Ended(outcome) = cluster.recall(id).await? else {
+            return self.recall_item(id).await;
+        };
+        if outcome == Outcome::Promoted {
+            self.recall_item(id).await?;
+        }
+        Ok(Some(Recall { outcome, pushed: true }))
     }
 
     /// Takes back what a stopped node left, or what this node is claiming of it at this moment.
@@ -54,8 +75,8 @@ impl Delivery {
     /// Takes back what is on its way to the inbox. Returns how it ended.
     async fn recall_promotion(&self, id: NotificationId) -> Result<Option<Outcome>, StoreError> {
         let Some((n, outcome)) = self.wake.recall_promotion(id).await? else { return Ok(None) };
-        let ended = self.cx.endings.end(&n, outcome);
-        self.cx.retract(&n.user_id, id).await;
+        let ended = self.cx.endings.end_here(&n, outcome);
+        self.cx.retract(&n.user_id, id, RetractReason::Recalled).await;
         self.cx.tell(vec![ended]);
         self.wake.flush_later(&n.user_id);
         Ok(Some(outcome))
@@ -68,6 +89,10 @@ impl Delivery {
         user: &UserId,
         topic: Option<&Topic>,
     ) -> Result<usize, StoreError> {
+        let mut count = 0;
+        if let Some(cluster) = &self.cluster {
+            count = cluster.recall_all(user, topic).await?;
+        }
         let still = match &self.claimer {
             Some(claimer) => {
                 claimer.claim_for_recall(user).await;
@@ -80,18 +105,28 @@ impl Delivery {
         let polled = self.poll.recall(matches);
         let mut taken: Vec<_> =
             polled.into_iter().map(|(n, pushed)| (self.leave_poll(&n), pushed)).collect();
-        let waiting = self.wake.rooms.with(user, |room| room.recall_all(user, topic));
+        let waiting = match &self.cluster {
+            Some(_) => Vec::new(),
+            None => self.wake.rooms.with(user, |room| room.recall_all(user, topic)),
+        };
         taken.extend(
-            waiting.into_iter().map(|TakenBack { notification, pushed }| (notification, pushed)),
+            waiting
+                .into_iter()
+                .map(|TakenBack { notification, pushed, .. }| (notification, pushed)),
         );
         drop(still);
-        let mut count = taken.len();
+        count += taken.len();
         let flush = taken.iter().any(|(_, pushed)| *pushed);
         self.recalled(taken).await;
         if flush {
             self.wake.flush_later(user);
         }
-        for id in self.wake.promoting(matches) {
+        // In a cluster, the recall has waited for these.
+        let promoting = match &self.cluster {
+            Some(_) => Vec::new(),
+            None => self.wake.promoting(matches),
+        };
+        for id in promoting {
             if self.recall_promotion(id).await? == Some(Outcome::Recalled) {
                 count += 1;
             }
@@ -122,7 +157,7 @@ impl Delivery {
 
     /// Takes a notification out of this node's memory.
     fn take_back(&self, id: NotificationId) -> Option<(Notification, bool)> {
-        if let Some(TakenBack { notification, pushed }) =
+        if let Some(TakenBack { notification, pushed, .. }) =
             self.wake.rooms.first(|room| room.recall(id))
         {
             if pushed {
@@ -158,7 +193,7 @@ impl Delivery {
         if outcome == Outcome::Recalled {
             self.recalled(vec![(n, true)]).await;
         } else {
-            self.cx.retract(&user, id).await;
+            self.cx.retract(&user, id, RetractReason::Recalled).await;
         }
         self.wake.flush_later(&user);
         Ok(Some(Recall { outcome, pushed: true }))
@@ -166,11 +201,11 @@ impl Delivery {
 
     /// Ends what was taken back, and tells the connections that may show it: those with `true`.
     pub(crate) async fn recalled(&self, taken: Vec<(Notification, bool)>) {
-        let end = |(n, _): &(Notification, bool)| self.cx.endings.end(n, Outcome::Recalled);
+        let end = |(n, _): &(Notification, bool)| self.cx.endings.end_here(n, Outcome::Recalled);
         let ended: Vec<Ended> = taken.iter().map(end).collect();
         for (n, pushed) in &taken {
             if *pushed {
-                self.cx.retract(&n.user_id, n.id).await;
+                self.cx.retract(&n.user_id, n.id, RetractReason::Recalled).await;
             }
         }
         self.cx.tell(ended);

@@ -168,9 +168,11 @@ impl Consumer {
         rejection: Rejection,
     ) -> Result<Result<(), Full>, SourceError> {
         match rejection {
-            Rejection::NodeFull | Rejection::Stopping => Ok(Err(Full::Node)),
+            Rejection::NodeFull | Rejection::Stopping | Rejection::ClusterAway => {
+                Ok(Err(Full::Node))
+            }
             Rejection::NoInbox | Rejection::InboxAway => Ok(Err(Full::Inbox)),
-            Rejection::MailboxFull => {
+            Rejection::MailboxFull | Rejection::TooLarge => {
                 let errors = vec![(String::new(), rejection.as_str().to_owned())];
                 self.put_aside(fence, &[Bad { place, errors }]).await.map(Ok)
             }

@@ -94,6 +94,10 @@ pub enum Rejection {
     InboxAway,
     /// The node is stopping.
     Stopping,
+    /// The log that the nodes share is away, or this node has not read it yet. It may have been accepted nevertheless.
+    ClusterAway,
+    /// The log that the nodes share takes nothing that large.
+    TooLarge,
 }
 
 impl Rejection {
@@ -105,6 +109,8 @@ impl Rejection {
             Self::NoInbox => "no_inbox",
             Self::InboxAway => "inbox_away",
             Self::Stopping => "stopping",
+            Self::ClusterAway => "cluster_away",
+            Self::TooLarge => "too_large",
         }
     }
 }
@@ -117,6 +123,8 @@ impl From<Refused> for Rejection {
             Refused::NoInbox => Self::NoInbox,
             Refused::Store(_) => Self::InboxAway,
             Refused::Stopping => Self::Stopping,
+            Refused::LogAway => Self::ClusterAway,
+            Refused::TooLarge => Self::TooLarge,
         }
     }
 }

@@ -52,7 +52,7 @@ impl Pusher for Client {
         Ok(Pushed::InFlight)
     }
 
-    async fn retract(&self, _: &UserId, id: NotificationId) {
+    async fn retract(&self, _: &UserId, id: NotificationId, _: RetractReason) {
         self.retracted.lock().unwrap().push(id);
     }
 }

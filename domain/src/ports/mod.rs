@@ -40,7 +40,7 @@ pub use positions::{
 };
 pub use presence::Presence;
 pub use prices::PriceFeed;
-pub use pusher::{Attempt, PushError, Pushed, Pusher};
+pub use pusher::{Attempt, PushError, Pushed, Pusher, RetractReason};
 pub use sessions::Sessions;
 pub use source::{
     Backlog, Bad, Fence, NotificationSource, SourceError, Withdrawal, Written, WrittenPayload,

@@ -25,8 +25,30 @@ pub trait Pusher: Send + Sync {
 
     /// Tells connections that were handed this notification, and may show it, to take it away. Best effort: it is
     /// neither stored nor acknowledged. The default does nothing.
-    async fn retract(&self, user: &UserId, id: NotificationId) {
-        let _ = (user, id);
+    async fn retract(&self, user: &UserId, id: NotificationId, reason: RetractReason) {
+        let _ = (user, id, reason);
+    }
+}
+
+/// Why connections take a notification away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RetractReason {
+    /// Its sender took it back.
+    Recalled,
+    /// Another connection acknowledged it.
+    AcknowledgedElsewhere,
+    /// Its user closed it at another connection.
+    DismissedElsewhere,
+}
+
+impl RetractReason {
+    /// The word on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Recalled => "recalled",
+            Self::AcknowledgedElsewhere => "acknowledged_elsewhere",
+            Self::DismissedElsewhere => "dismissed_elsewhere",
+        }
     }
 }
 

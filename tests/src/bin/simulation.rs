@@ -2,6 +2,8 @@
 //!
 //! `cargo run --release -p doorstep-tests --bin simulation -- --seed 42`
 //! `cargo run --release -p doorstep-tests --bin simulation -- --schedules 5000000 [--from 0]`
+//!
+//! With `--cluster`, several nodes share a log.
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -12,12 +14,13 @@ use doorstep_tests::simulation::{self, Broken};
 struct Wanted {
     from: u64,
     count: u64,
+    cluster: bool,
 }
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let Some(wanted) = parse(&arguments) else {
-        eprintln!("usage: simulation --seed N | --schedules N [--from SEED]");
+        eprintln!("usage: simulation [--cluster] --seed N | --schedules N [--from SEED]");
         return ExitCode::from(2);
     };
     match play(&wanted) {
@@ -31,7 +34,8 @@ fn main() -> ExitCode {
             }
             println!("seed {seed}, step {step}: {what}");
             println!(
-                "again: cargo run --release -p doorstep-tests --bin simulation -- --seed {seed}"
+                "again: cargo run --release -p doorstep-tests --bin simulation -- {}--seed {seed}",
+                if wanted.cluster { "--cluster " } else { "" }
             );
             ExitCode::FAILURE
         }
@@ -43,9 +47,12 @@ fn parse(arguments: &[String]) -> Option<Wanted> {
         let at = arguments.iter().position(|a| a == name)?;
         arguments.get(at + 1)?.parse::<u64>().ok()
     };
+    let cluster = arguments.iter().any(|argument| argument == "--cluster");
     match (numbers("--seed"), numbers("--schedules")) {
-        (Some(seed), None) => Some(Wanted { from: seed, count: 1 }),
-        (None, Some(count)) => Some(Wanted { from: numbers("--from").unwrap_or(0), count }),
+        (Some(seed), None) => Some(Wanted { from: seed, count: 1, cluster }),
+        (None, Some(count)) => {
+            Some(Wanted { from: numbers("--from").unwrap_or(0), count, cluster })
+        }
         _ => None,
     }
 }
@@ -66,7 +73,12 @@ fn play(wanted: &Wanted) -> Option<Broken> {
                         if seed >= end {
                             return None;
                         }
-                        if let Err(broken) = simulation::run_telling(seed, wanted.count == 1) {
+                        let play = if wanted.cluster {
+                            simulation::cluster::run_telling
+                        } else {
+                            simulation::run_telling
+                        };
+                        if let Err(broken) = play(seed, wanted.count == 1) {
                             stop.store(true, Relaxed);
                             return Some(broken);
                         }

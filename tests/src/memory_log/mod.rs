@@ -14,7 +14,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use doorstep_domain::Timestamp;
 use doorstep_domain::ports::Log;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 pub use self::fate::Fate;
@@ -30,8 +30,8 @@ pub struct MemoryLog {
 
 struct Shared {
     state: Mutex<State>,
-    /// Wakes the tails. The value has no meaning.
-    changed: watch::Sender<()>,
+    /// Wakes the tails, always in the same order, so that a simulation can be repeated.
+    changed: Notify,
     started: Instant,
 }
 
@@ -43,7 +43,7 @@ impl Shared {
     fn now(&self) -> MutexGuard<'_, State> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.settle(Instant::now()) {
-            self.changed.send_replace(());
+            self.changed.notify_waiters();
         }
         state
     }
@@ -58,7 +58,7 @@ impl Default for MemoryLog {
     fn default() -> Self {
         let started = Instant::now();
         let state = Mutex::new(State::new(started));
-        Self { shared: Arc::new(Shared { state, changed: watch::Sender::new(()), started }) }
+        Self { shared: Arc::new(Shared { state, changed: Notify::new(), started }) }
     }
 }
 
@@ -71,7 +71,7 @@ impl MemoryLog {
     /// The log loses everything, as one in memory does when its server starts again. What is under way still arrives.
     pub fn lose(&self) {
         self.shared.now().lose();
-        self.shared.changed.send_replace(());
+        self.shared.changed.notify_waiters();
     }
 
     /// Sets the log's clock ahead of the true time by this much, or behind it: another machine has become its leader.
@@ -82,6 +82,11 @@ impl MemoryLog {
     /// From now on the log takes no more than this many entries.
     pub fn set_room(&self, entries: usize) {
         self.shared.now().set_room(entries);
+    }
+
+    /// Whether no append is under way.
+    pub fn is_quiet(&self) -> bool {
+        self.shared.now().next_arrival().is_none()
     }
 
     /// How many entries the log holds.

@@ -69,13 +69,13 @@ impl MemoryNode {
     /// From now on tails read an entry this much later than it is stored.
     pub fn set_lag(&self, lag: Duration) {
         self.way().lag = lag;
-        self.log.changed.send_replace(());
+        self.log.changed.notify_waiters();
     }
 
     /// Cuts the node off for this reason, or connects it again. What is under way still arrives.
     pub fn cut(&self, reason: Option<&str>) {
         self.way().cut = reason.map(str::to_owned);
-        self.log.changed.send_replace(());
+        self.log.changed.notify_waiters();
     }
 
     /// Waits until the answer of an append has come back.

@@ -1,7 +1,6 @@
 use async_trait::async_trait;
 use doorstep_domain::ports::LogTail;
 use doorstep_domain::{LogEvent, ReadFrom, Sequence};
-use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::MemoryNode;
@@ -9,7 +8,6 @@ use super::MemoryNode;
 /// A reader.
 pub(super) struct MemoryTail {
     node: MemoryNode,
-    changed: watch::Receiver<()>,
     incarnation: u64,
     after: Sequence,
     /// Why it is cut off, as far as it has said so.
@@ -22,9 +20,8 @@ impl MemoryTail {
             ReadFrom::Start => Sequence(0),
             ReadFrom::After(sequence) => sequence,
         };
-        let changed = node.log.changed.subscribe();
         let incarnation = node.log.now().incarnation;
-        Self { node, changed, incarnation, after, cut: None }
+        Self { node, incarnation, after, cut: None }
     }
 
     /// The next event, or until when there is none if nothing changes.
@@ -63,8 +60,10 @@ impl MemoryTail {
 #[async_trait]
 impl LogTail for MemoryTail {
     async fn next(&mut self) -> LogEvent {
+        let log = self.node.log.clone();
         loop {
-            self.changed.borrow_and_update();
+            let mut changed = std::pin::pin!(log.changed.notified());
+            changed.as_mut().enable();
             let until = match self.look() {
                 Ok(event) => return event,
                 Err(until) => until,
@@ -76,7 +75,8 @@ impl LogTail for MemoryTail {
                 }
             };
             tokio::select! {
-                _ = self.changed.changed() => {}
+                biased;
+                () = changed => {}
                 () = timer => {}
             }
         }

@@ -32,6 +32,7 @@
 
 mod checks;
 mod client;
+pub mod cluster;
 mod dice;
 mod node;
 mod ports;

@@ -21,27 +21,38 @@ fn notification(payload: &str, topic: Option<&str>, ttl: Option<u32>) -> Notific
     }
 }
 
+fn end(outcome: Option<Outcome>) -> ClusterEntry {
+    ClusterEntry::Ended {
+        outcome,
+        by: NODE,
+        user: "ada".parse().unwrap(),
+        kind: "order.shipped".parse().unwrap(),
+        created_at: Timestamp::from_micros(1_800_000_000_000_000),
+    }
+}
+
 fn samples() -> Vec<ClusterEntry> {
     let user = || "ada".parse().unwrap();
     let mut all = vec![
         ClusterEntry::Accepted {
             notification: notification("x", Some("t"), Some(60)),
             origin: NODE,
+            age: Duration::from_micros(7),
+            now_or_never: false,
         },
-        ClusterEntry::Accepted { notification: notification("", None, None), origin: NODE },
+        ClusterEntry::Accepted {
+            notification: notification("", None, None),
+            origin: NODE,
+            age: Duration::ZERO,
+            now_or_never: true,
+        },
         ClusterEntry::Promoting { notification: notification("x", None, Some(0)), by: NODE },
         ClusterEntry::Barrier { by: NODE },
         ClusterEntry::SignedOut { token: TokenHash::new([9; 32]) },
         ClusterEntry::Disconnect { user: user() },
         ClusterEntry::Look { user: user() },
     ];
-    all.extend(
-        Outcome::ALL
-            .map(Some)
-            .into_iter()
-            .chain([None])
-            .map(|outcome| ClusterEntry::Ended { outcome, by: NODE }),
-    );
+    all.extend(Outcome::ALL.map(Some).into_iter().chain([None]).map(end));
     for (_, reason) in REASONS {
         all.push(ClusterEntry::Retract { user: user(), id: id(), reason: Some(reason) });
     }
@@ -65,7 +76,7 @@ fn what_a_newer_version_adds_is_ignored_or_skipped() {
         bytes.extend([0x9a, 0x06, 3, b'n', b'e', b'w']);
         assert_eq!(ClusterEntry::decode(key, &bytes), Ok(entry));
     }
-    let end = ClusterEntry::Ended { outcome: Some(Outcome::Expired), by: NODE };
+    let end = end(Some(Outcome::Expired));
     let mut bytes = end.encode().to_vec();
     bytes[2] += 2;
     bytes.extend([0x50, 1]);
@@ -79,14 +90,14 @@ fn what_a_newer_version_adds_is_ignored_or_skipped() {
 
 #[test]
 fn an_end_is_small() {
-    let end = ClusterEntry::Ended { outcome: Some(Outcome::Delivered), by: NODE };
-    assert_eq!(end.encode().len(), 23);
+    let end = end(Some(Outcome::Delivered));
+    assert_eq!(end.encode().len(), 53);
 }
 
 #[test]
 fn what_is_about_a_notification_has_its_key() {
     let passing = LogKey::Passing(Uuid::from_u128(1));
-    let end = ClusterEntry::Ended { outcome: Some(Outcome::Delivered), by: NODE };
+    let end = end(Some(Outcome::Delivered));
     assert!(matches!(ClusterEntry::decode(passing, &end.encode()), Err(Unreadable::Damaged(_))));
 }
 

@@ -13,6 +13,7 @@
 //! | `claimed` | notifications that a stopped node left |
 //! | `recall` | notifications that their sender takes back |
 //! | `kept` | notifications that are kept in the inbox |
+//! | `shared` | notifications in the log that several nodes share |
 //! | `shards` | many mailrooms, each under its own lock |
 
 use doorstep_domain::ports::{Attempt, EnteredBy};
@@ -36,6 +37,7 @@ mod properties;
 mod recall;
 mod rules;
 mod shards;
+mod shared;
 
 pub(super) use self::entry::EntryState;
 pub(super) use self::flush::{Next, Push, PushResult};

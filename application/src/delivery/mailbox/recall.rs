@@ -11,6 +11,8 @@ pub(in crate::delivery) struct TakenBack {
     pub(in crate::delivery) notification: Notification,
     /// A connection was handed it, or may have been.
     pub(in crate::delivery) pushed: bool,
+    /// A connection of this node was handed it, or may have been.
+    pub(in crate::delivery) in_hand: bool,
 }
 
 /// What a mailbox knows of an item that its sender removed from the inbox.
@@ -72,8 +74,9 @@ impl Mailroom {
 
     fn take_back(&mut self, index: u32) -> TakenBack {
         let entry = &self.entries[index as usize];
-        let in_hand = matches!(entry.state, EntryState::Pushing | EntryState::InFlight);
-        let pushed = in_hand || entry.attempt.is_some() || entry.travelled;
-        TakenBack { notification: self.remove(index), pushed }
+        let in_hand = matches!(entry.state, EntryState::Pushing | EntryState::InFlight)
+            || entry.attempt.is_some();
+        let pushed = in_hand || entry.travelled;
+        TakenBack { notification: self.remove(index), pushed, in_hand }
     }
 }

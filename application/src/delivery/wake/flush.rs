@@ -134,7 +134,7 @@ async fn run(mut hold: Hold) {
         let Some(next) = next else { continue };
         match next {
             Next::Stop => go_on = false,
-            Next::Ended(n, outcome) => ended.push(wake.cx.endings.end(&n, outcome)),
+            Next::Ended(n, outcome) => ended.extend(wake.cx.endings.end(&n, outcome)),
             Next::Look => wake.look(&hold.user).await,
             Next::Push(push) => go_on = wake.push(&hold.user, &push, &mut ended).await,
         }

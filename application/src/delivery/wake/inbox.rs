@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use doorstep_domain::ports::{EnteredBy, StoreError, Which};
+use doorstep_domain::ports::{EnteredBy, RetractReason, StoreError, Which};
 use doorstep_domain::{Outcome, UserId};
 
 use super::Wake;
@@ -20,7 +20,7 @@ const LOOK_LATER: Duration = Duration::from_secs(5);
 
 impl Wake {
     /// Loads from the inbox if the user is there. An absent user costs nothing.
-    pub(super) fn look_if_online(self: &Arc<Self>, user: &UserId) {
+    pub(in crate::delivery) fn look_if_online(self: &Arc<Self>, user: &UserId) {
         let (this, user) = (self.clone(), user.clone());
         self.cx.tasks.now_or_later(async move {
             if this.cx.is_online(&user).await {
@@ -159,8 +159,12 @@ impl Wake {
                 let n = &self.cx.taken_in(item.notification.clone());
                 // Reading ends it, unless an acknowledgement has ended it and is not recorded yet.
                 let ends = self.rooms.with(user, |room| room.read(user, n.id));
+                if let Some(others) = self.cx.others.get() {
+                    let reason = RetractReason::AcknowledgedElsewhere;
+                    others.hint_to_retract(user.clone(), n.id, reason);
+                }
                 if ends && item.by == EnteredBy::Policy {
-                    ended.push(self.cx.endings.end(n, Outcome::Delivered));
+                    ended.push(self.cx.endings.end_here(n, Outcome::Delivered));
                 }
             }
             self.cx.tell(ended);

@@ -24,7 +24,7 @@ mod timer;
 
 use std::sync::Arc;
 
-use doorstep_domain::ports::{EnteredBy, Inbox};
+use doorstep_domain::ports::{EnteredBy, Inbox, RetractReason};
 use doorstep_domain::{Ended, Notification, NotificationId, Outcome, UserId};
 
 use self::alarm::Alarm;
@@ -117,7 +117,7 @@ impl Wake {
             self.rooms.put_in(&user, bytes, |room| room.accept(n, ttl, rule, bound, limited));
         match admission {
             Admission::In(gone) => {
-                let ended = gone.iter().map(|(n, outcome)| self.cx.endings.end(n, *outcome));
+                let ended = gone.iter().flat_map(|(n, outcome)| self.cx.endings.end(n, *outcome));
                 self.cx.tell(ended.collect());
                 self.alarm.due_at(due);
                 Ok(())
@@ -139,11 +139,31 @@ impl Wake {
                 if gone.iter().any(|(n, _)| n.id == id) {
                     self.cx.capacity.leave_kind(&kind, bytes);
                 }
-                ended.extend(gone.iter().map(|(n, outcome)| self.cx.endings.end(n, *outcome)));
+                ended.extend(gone.iter().flat_map(|(n, outcome)| self.cx.endings.end(n, *outcome)));
                 self.alarm.due_at(due);
             }
             // It is here already.
             Admission::Full(_) => self.cx.capacity.leave(&kind, bytes),
+        }
+    }
+
+    /// Puts in a notification that the log of a cluster says was accepted. Returns what it replaces.
+    pub(super) fn entered(&self, n: Notification) -> Vec<(Notification, Outcome)> {
+        let ttl = n.ttl.unwrap_or(self.cx.rules.of(&n.kind).ttl);
+        let due = n.created_at + ttl.as_duration();
+        let (user, kind, bytes) = (n.user_id.clone(), n.kind.clone(), n.payload.as_str().len());
+        let limited = self.cx.capacity.has_own_limits(&kind);
+        // All nodes hold it, whatever their limits: the node that accepted it had room.
+        self.cx.capacity.force_one(&kind, bytes);
+        match self.rooms.put_in(&user, bytes, |room| room.entered(n, ttl, limited)) {
+            Admission::In(gone) => {
+                self.alarm.due_at(due);
+                gone
+            }
+            Admission::Full(_) => {
+                self.cx.capacity.leave(&kind, bytes);
+                Vec::new()
+            }
         }
     }
 
@@ -199,11 +219,19 @@ impl Wake {
     /// Ends a notification, and queues the record for the inbox if it is kept there.
     fn finish(&self, acked: &Acked, outcome: Outcome, ended: &mut Vec<Ended>) {
         let n = &acked.notification;
-        if let (Some(_), Some(queues)) = (acked.kept, &self.queues) {
+        let Some(by) = acked.kept else {
+            ended.extend(self.cx.endings.end(n, outcome));
+            return;
+        };
+        if let Some(queues) = &self.queues {
             queues.mark(n.user_id.clone(), n.id);
         }
-        if acked.kept != Some(EnteredBy::Expiry) {
-            ended.push(self.cx.endings.end(n, outcome));
+        if let Some(others) = self.cx.others.get() {
+            let reason = RetractReason::AcknowledgedElsewhere;
+            others.hint_to_retract(n.user_id.clone(), n.id, reason);
+        }
+        if by != EnteredBy::Expiry {
+            ended.push(self.cx.endings.end_here(n, outcome));
         }
     }
 

@@ -14,7 +14,7 @@ impl Wake {
     /// The TTL has ended: the notification expires, or is promoted to the inbox, as its rule says.
     pub(in crate::delivery) fn ttl_ended(&self, n: Notification, ended: &mut Vec<Ended>) {
         if let Some(n) = self.promote(n) {
-            ended.push(self.cx.endings.end(&n, Outcome::Expired));
+            ended.extend(self.cx.endings.end(&n, Outcome::Expired));
         }
     }
 
@@ -24,13 +24,26 @@ impl Wake {
     /// mailboxes first and into the queue second must find it in one of them.
     pub(super) fn promote(&self, n: Notification) -> Option<Notification> {
         match &self.queues {
-            Some(queues) if self.cx.rules.of(&n.kind).on_expiry == OnExpiry::Inbox => {
-                self.cx.capacity.force(1, n.payload.as_str().len());
-                queues.promotions.push(n);
+            Some(_) if self.cx.rules.of(&n.kind).on_expiry == OnExpiry::Inbox => {
+                match self.cx.endings.decisions() {
+                    Some(decisions) => decisions.promote(n),
+                    None => self.write_promotion(n),
+                }
                 None
             }
             _ => Some(n),
         }
+    }
+
+    /// Queues a notification to be written to the inbox. In a cluster: this node has won that.
+    pub(in crate::delivery) fn write_promotion(&self, n: Notification) {
+        let Some(queues) = &self.queues else {
+            // Another node's rules say so, and this one has no inbox.
+            self.cx.endings.end(&n, Outcome::Expired);
+            return;
+        };
+        self.cx.capacity.force(1, n.payload.as_str().len());
+        queues.promotions.push(n);
     }
 
     /// Writes what expired into the inbox, in batches, until the node stops.
@@ -66,12 +79,15 @@ impl Wake {
         let bytes = batch.iter().map(|n| n.payload.as_str().len()).sum();
         self.cx.capacity.release(batch.len(), bytes);
         let end = |n| self.cx.endings.end(n, Outcome::Promoted);
-        let ended: Vec<Ended> = batch.iter().map(end).collect();
+        let ended: Vec<Ended> = batch.iter().flat_map(end).collect();
         let mut users: Vec<_> = batch.iter().map(|n| n.user_id.clone()).collect();
         users.sort_unstable();
         users.dedup();
         for user in &users {
             self.look_if_online(user);
+            if let Some(others) = self.cx.others.get() {
+                others.hint_at_inbox(user.clone());
+            }
         }
         self.cx.tell(ended);
     }

@@ -1,0 +1,112 @@
+//! The log is not what it was, and is read again: it was lost, or restored from a backup, or this node was away too long.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use doorstep_domain::{Notification, UserId};
+use futures_util::StreamExt as _;
+
+use super::{Cluster, Standing};
+
+/// How many users' notifications are appended again at once.
+const AT_ONCE: usize = 256;
+/// How long an acknowledgement that this node keeps waits for the node that accepted the notification to append it again.
+const LEFTOVERS: Duration = Duration::from_mins(1);
+
+impl Cluster {
+    /// Forgets what was read. What was proposed here is proposed again for what turns out to be still open.
+    ///
+    /// `lost`: the log may have lost what this node accepted; if so, that is appended again.
+    pub(super) fn forget(self: &Arc<Self>, lost: bool) {
+        self.generation.fetch_add(1, Relaxed);
+        self.standing.send_replace(Standing::CatchingUp);
+        let mine = self.decisions.proposals.lock().read_again();
+        let mut orphans = self.orphans.lock();
+        for shard in 0..self.wake.rooms.shards() {
+            let forgotten = self.wake.rooms.in_shard(shard, |room| room.forget_shared());
+            let kept = forgotten.into_iter().filter(|n| lost && mine.binary_search(&n.id).is_ok());
+            // A user's stay in their order.
+            for n in kept {
+                let place = orphans.len();
+                orphans.insert(n.id, (place, n));
+            }
+        }
+    }
+
+    pub(super) fn catch_up_later(self: &Arc<Self>) {
+        let (this, generation) = (self.clone(), self.generation.load(Relaxed));
+        self.cx.tasks.spawn(async move { this.catch_up(generation).await });
+    }
+
+    /// Says that this node is up to date once a barrier has come by, and appends again what the log has lost.
+    async fn catch_up(self: &Arc<Self>, generation: u64) {
+        let current = || self.generation.load(Relaxed) == generation;
+        while self.barrier().await.is_err() {
+            if self.cx.tasks.stop().is_cancelled() || !current() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        if !current() {
+            return;
+        }
+        self.settle_leftovers(false);
+        self.standing.send_replace(Standing::UpToDate);
+        self.adopt(generation).await;
+        tokio::select! {
+            biased;
+            () = self.cx.tasks.stop().cancelled() => {}
+            () = tokio::time::sleep(LEFTOVERS) => if current() {
+                self.settle_leftovers(true);
+            },
+        }
+    }
+
+    /// Tells the ends that this node had proposed for what it had accepted, and the log has lost: nobody else can.
+    fn settle_leftovers(&self, all: bool) {
+        let leftovers = self.decisions.proposals.lock().read(all);
+        for left in leftovers.into_iter().filter(|left| left.mine) {
+            let told = self.cx.endings.decided(
+                left.id,
+                left.user,
+                left.kind,
+                left.outcome,
+                left.created_at,
+                true,
+            );
+            self.cx.tell(vec![told]);
+        }
+    }
+
+    /// Appends again what this node had accepted and the log has lost. One whose TTL has ended meanwhile ends by the log,
+    /// as it would have.
+    async fn adopt(&self, generation: u64) {
+        let mut orphans: BTreeMap<UserId, Vec<(usize, Notification)>> = BTreeMap::new();
+        for (_, (place, n)) in self.orphans.lock().drain() {
+            orphans.entry(n.user_id.clone()).or_default().push((place, n));
+        }
+        let count: usize = orphans.values().map(Vec::len).sum();
+        if count > 0 {
+            tracing::warn!(count, "the log has lost what this node accepted; appending it again");
+        }
+        let adopt_all = |mut theirs: Vec<(usize, Notification)>| async move {
+            theirs.sort_unstable_by_key(|(place, _)| *place);
+            for (place, n) in theirs {
+                while self.put_into_log(&n, false).await.is_err() {
+                    let stopped = self.cx.tasks.stop().is_cancelled();
+                    if stopped || self.generation.load(Relaxed) != generation {
+                        // The log is read again once more: it looks for this one then.
+                        self.orphans.lock().insert(n.id, (place, n));
+                        break;
+                    }
+                    tokio::time::sleep(Duration::from_millis(500)).await;
+                }
+            }
+        };
+        futures_util::stream::iter(orphans.into_values())
+            .for_each_concurrent(AT_ONCE, adopt_all)
+            .await;
+    }
+}
