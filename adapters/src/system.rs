@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use doorstep_domain::Timestamp;
-use doorstep_domain::ports::{Clock, Ids, Readiness, StoreError};
+use doorstep_domain::ports::{Clock, Ids, Readiness, Ready, StoreError};
 use uuid::Uuid;
 
 /// The machine's two clocks. The timeline is the monotonic clock, started at the wall clock's time; the time of
@@ -87,8 +87,8 @@ pub struct NothingKept;
 
 #[async_trait::async_trait]
 impl Readiness for NothingKept {
-    async fn check(&self) -> Result<(), StoreError> {
-        Ok(())
+    async fn check(&self) -> Result<Ready, StoreError> {
+        Ok(Ready::Fully)
     }
 }
 

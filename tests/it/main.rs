@@ -6,6 +6,7 @@ mod backends;
 mod browser;
 mod claims;
 mod cli;
+mod cluster;
 mod crashes;
 mod dependencies;
 mod handover;

@@ -135,6 +135,8 @@ impl Node {
             handover: options.handover.then(|| store.clone() as Arc<dyn Handover>),
             readiness: store.clone(),
             observers: Vec::new(),
+            witnesses: Vec::new(),
+            shared: None,
             rules: options.rules,
             limits: options.limits,
             connections: options.connections,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::routing::get;
 use axum::{Json, Router};
-use doorstep_domain::ports::Readiness;
+use doorstep_domain::ports::{Readiness, Ready};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -48,10 +48,13 @@ pub struct Description;
 struct HealthBody {
     #[schema(schema_with = states)]
     status: String,
+    /// Why it is degraded.
+    #[schema(required = false)]
+    reason: Option<String>,
 }
 
 fn states() -> Schema {
-    one_of(&["live", "ready"])
+    one_of(&["live", "ready", "degraded"])
 }
 
 /// Whether the process is alive
@@ -67,8 +70,10 @@ async fn live() -> Json<Value> {
 #[utoipa::path(
     get, path = "/health/ready", tag = "node",
     responses(
-        (status = 200, description = "It is ready.", body = HealthBody),
-        (status = 503, description = "The node is stopping, or the store does not answer or accepts no writes.",
+        (status = 200, description = "It is ready; or degraded: cut off from the other nodes, it serves what it knows.",
+            body = HealthBody),
+        (status = 503, description = "The node is stopping, has not read yet what other nodes have accepted, or the store does not answer \
+                or accepts no writes.",
             body = ProblemBody, content_type = "application/problem+json"),
     ),
 )]
@@ -76,9 +81,10 @@ async fn ready(State(health): State<HealthProbes>) -> Result<Json<Value>, Proble
     if health.stopping.is_cancelled() {
         return Err(Problem::try_later("this node is stopping"));
     }
-    match tokio::time::timeout(PATIENCE, health.store.check()).await {
-        Ok(checked) => checked?,
-        Err(_) => return Err(Problem::try_later("the store does not answer")),
+    let checked = tokio::time::timeout(PATIENCE, health.store.check()).await;
+    match checked.map_err(|_| Problem::try_later("the store does not answer"))?? {
+        Ready::Fully => Ok(Json(json!({"status": "ready"}))),
+        Ready::Degraded(why) => Ok(Json(json!({"status": "degraded", "reason": why}))),
+        Ready::NotYet(why) => Err(Problem::try_later(&why)),
     }
-    Ok(Json(json!({"status": "ready"})))
 }

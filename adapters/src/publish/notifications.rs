@@ -86,7 +86,8 @@ pub(super) struct PublishedItemBody {
     /// Its state, or its outcome.
     #[schema(schema_with = states)]
     state: &'static str,
-    /// Why it was rejected: `invalid`, `mailbox_full`, `node_full`, `no_inbox`, `inbox_away` or `stopping`.
+    /// Why it was rejected: `invalid`, `mailbox_full`, `node_full`, `no_inbox`, `inbox_away`, `cluster_away`, `too_large` or
+    /// `stopping`.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
     /// The faults of an invalid notification.
@@ -103,7 +104,11 @@ pub(super) struct PublishedItemBody {
     post, path = "/v1/notifications", tag = "publish", security(("service_key" = [])),
     params(("wait" = Option<u32>, Query, description = "Seconds to wait for the outcomes.", minimum = 0, maximum = 60)),
     request_body = OneOrMany,
-    responses((status = 202, description = "The state of each.", body = PublishedBody)),
+    responses(
+        (status = 202, description = "The state of each.", body = PublishedBody),
+        (status = 503, description = "This node is cut off from the others: send again with the same ids.",
+            body = crate::http::openapi::ProblemBody, content_type = "application/problem+json"),
+    ),
 )]
 pub(super) async fn publish(
     State(api): State<Arc<PublishApi>>,
@@ -130,6 +135,12 @@ pub(super) async fn publish(
     let mut items = super::to_its_end(sending).await.map_err(|_| Problem::internal())?;
     if !wait.is_zero() {
         wait_for(&api, &mut items, wait).await;
+    }
+    let away = Rejection::ClusterAway.as_str();
+    if !items.is_empty() && items.iter().all(|item| item.reason == Some(away)) {
+        let why = "this node is cut off from the other nodes, or has not read from them yet: send again with the same \
+                   id, here later or to another node at once";
+        return Err(Problem::try_later(why));
     }
     let body = PublishedBody { notifications: items };
     Ok((StatusCode::ACCEPTED, private_json(&body)).into_response())
@@ -250,11 +261,14 @@ pub(super) async fn look_up(
         Problem::new(StatusCode::NOT_FOUND, detail)
     };
     let id = id.ok_or_else(unknown)?;
-    if !wait.is_zero() {
+    let mut known = api.publishing.look_up_anywhere(id).await?;
+    if !wait.is_zero()
+        && known.as_ref().is_some_and(|record| matches!(record.progress, Progress::Open(_)))
+    {
         api.publishing.wait_for([id], wait).await;
+        known = api.publishing.look_up_anywhere(id).await?;
     }
-    let PublishedRecord { created_at, progress, .. } =
-        api.publishing.look_up(id).ok_or_else(unknown)?;
+    let PublishedRecord { created_at, progress, .. } = known.ok_or_else(unknown)?;
     let ended_at = match progress {
         Progress::Ended(_, at) => Some(rfc3339(at)),
         Progress::Open(_) => None,

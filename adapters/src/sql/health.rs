@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use doorstep_domain::Timestamp;
-use doorstep_domain::ports::{Readiness, StoreError};
+use doorstep_domain::ports::{Readiness, Ready, StoreError};
 
 use super::Store;
 use super::error::{Severity, severity};
@@ -105,13 +105,13 @@ impl WriteHealth {
 
 #[async_trait::async_trait]
 impl Readiness for Store {
-    async fn check(&self) -> Result<(), StoreError> {
+    async fn check(&self) -> Result<Ready, StoreError> {
         self.same_file()?;
         // Reads a table, so that the file or the server's disk is really accessed: this one always exists and is
         // never empty.
         self.rows(|| sqlx::query("SELECT version FROM _sqlx_migrations LIMIT 1")).await?;
         if !matches!(self.health.verdict(), WriteVerdict::Test(_)) {
-            return self.answer();
+            return self.answer().map(|()| Ready::Fully);
         }
         let _alone = self.health.testing.lock().await;
         // The previous test write may have settled it.
@@ -121,7 +121,7 @@ impl Readiness for Store {
             self.health.refused(error.to_string());
             return Err(error);
         }
-        self.answer()
+        self.answer().map(|()| Ready::Fully)
     }
 }
 

@@ -64,6 +64,9 @@ pub struct Description;
 )]
 async fn stream(State(parts): State<SseParts>, request: Request) -> Result<Response, Problem> {
     let SseParts { connections, heartbeat, delivery, authenticator, clock } = parts;
+    if !delivery.serves_arrivals() {
+        return Err(Problem::try_later("this node has not yet read what waits for its users"));
+    }
     let session_ends = connections.session_ends();
     let token = bearer_token(request.headers()).ok_or_else(Problem::no_token)?;
     let caller = authenticate(&*authenticator, token).await?;

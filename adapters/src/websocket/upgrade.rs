@@ -66,7 +66,7 @@ pub struct Description;
             body = ProblemBody, content_type = "application/problem+json"),
         (status = 426, description = "This is a WebSocket, version 13.",
             body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "The caller cannot be looked up now.",
+        (status = 503, description = "The caller cannot be looked up now, or the node is starting: come back later.",
             body = ProblemBody, content_type = "application/problem+json"),
     ),
 )]
@@ -77,6 +77,9 @@ async fn connect(
     if !origin_may_connect(request.headers(), &parts.settings.allowed_origins) {
         let detail = "pages of this origin may not connect";
         return Err(Problem::new(StatusCode::FORBIDDEN, detail));
+    }
+    if !parts.delivery.serves_arrivals() {
+        return Err(Problem::try_later("this node has not yet read what waits for its users"));
     }
     let (mode, protocol) = handshake::mode(request.headers())?;
     let session_ends = parts.connections.session_ends();

@@ -54,13 +54,14 @@ impl Backends {
         Ok(Self { records, keys, jwts, webhook, max_ttl: *max_ttl })
     }
 
-    /// The observers of outcomes: the records of published notifications, and the webhook.
+    /// The observer of outcomes: the webhook, if there is one.
     pub(crate) fn observers(&self) -> Vec<Arc<dyn Outcomes>> {
-        let mut observers: Vec<Arc<dyn Outcomes>> = vec![self.records.clone()];
-        if let Some(webhook) = &self.webhook {
-            observers.push(webhook.clone());
-        }
-        observers
+        self.webhook.iter().map(|webhook| webhook.clone() as Arc<dyn Outcomes>).collect()
+    }
+
+    /// The records of published notifications: they learn every outcome, whichever node tells it.
+    pub(crate) fn witness(&self) -> Arc<dyn Outcomes> {
+        self.records.clone()
     }
 
     /// Adds the number of outcomes that the webhook lost to the metrics.

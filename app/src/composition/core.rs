@@ -11,13 +11,16 @@ use doorstep_adapters::http::{self, AllowedOrigins};
 use doorstep_adapters::metrics::{Metrics, MetricsError};
 use doorstep_adapters::sse::{self, SseParts};
 use doorstep_adapters::websocket::{self, WebSocketParts};
-use doorstep_application::delivery::{Builder, Delivery, Limits, Rules};
+use doorstep_application::delivery::{Builder, Delivery, Limits, Rules, Shared};
 use doorstep_application::inbox::InboxViews;
 use doorstep_application::{Authenticator, OutcomeAnnouncer};
-use doorstep_domain::ports::{Clock, EventPublisher, Handover, Ids, Inbox, Outcomes, Readiness};
+use doorstep_domain::ports::{
+    Clock, ConnectionControl, EventPublisher, Handover, Ids, Inbox, Outcomes, Readiness,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::Routes;
+use super::cluster::NodeReadiness;
 
 /// How often an idle stream of Server-Sent Events sends a heartbeat.
 const STREAM_HEARTBEAT: Duration = Duration::from_secs(25);
@@ -36,6 +39,11 @@ pub struct CoreParts {
     pub readiness: Arc<dyn Readiness>,
     /// Observers of outcomes, in addition to those of the core.
     pub observers: Vec<Arc<dyn Outcomes>>,
+    /// They learn every outcome, whichever node of a cluster tells it.
+    pub witnesses: Vec<Arc<dyn Outcomes>>,
+    /// What this node shares with the others of its cluster, if there is one. The core closes connections of users whom
+    /// another node was asked to disconnect.
+    pub shared: Option<Shared>,
     /// The delivery rule of each kind.
     pub rules: Rules,
     /// How much may wait on this node.
@@ -90,15 +98,24 @@ impl Core {
         if let Some(handover) = handover {
             delivery = delivery.handover(handover);
         }
+        if let Some(shared) = parts.shared {
+            let control = Some(connections.clone() as Arc<dyn ConnectionControl>);
+            delivery = delivery.shared(Shared { control, ..shared });
+        }
+        delivery = parts.witnesses.into_iter().fold(delivery, Builder::witness);
         // No observer waits for another. Only `OutcomeAnnouncer` is ever behind, when a queue of the bus is full.
         let observers = [metrics.outcomes()].into_iter().chain(parts.observers);
         let observers =
             observers.chain([Arc::new(OutcomeAnnouncer::new(events.clone())) as Arc<_>]);
         let delivery = observers.fold(delivery, Builder::outcomes);
+        let delivery = Arc::new(delivery.start()?);
         let core = Self {
-            delivery: Arc::new(delivery.start()?),
             stopping: CancellationToken::new(),
-            readiness: parts.readiness,
+            readiness: Arc::new(NodeReadiness {
+                store: parts.readiness,
+                delivery: delivery.clone(),
+            }),
+            delivery,
             websocket: Arc::new(parts.websocket),
             allowed_origins: parts.allowed_origins,
             clock,

@@ -10,12 +10,14 @@
 //! | `backends` | the parts for other backends: the publish API, the tokens of their users, the webhook |
 //! | `simulation` | users, money and the market, with the handlers of their events |
 //! | `outbox` | consumes the outbox of a backend |
+//! | `cluster` | several nodes: the log that they share |
 //! | `certificate` | the certificate of the listener |
 //! | `metrics_endpoint` | where `/metrics` is served |
 //! | `node`, `stop` | a running service, and the order in which it stops |
 
 mod backends;
 mod certificate;
+mod cluster;
 mod core;
 mod metrics_endpoint;
 mod node;
@@ -102,6 +104,7 @@ pub(crate) async fn start_with(
     let backends = Backends::start(config, &clock)?;
     let outbox = ConfiguredOutbox::open(config).await?;
     let mut parts = core_parts(config, store.as_ref(), clock, &backends)?;
+    parts.shared = cluster::join(config, &parts.clock).await?;
     parts.observers.extend(outbox.as_ref().map(ConfiguredOutbox::observer));
     let (core, wiring) = Core::new(parts)?;
     let mut simulation = match &store {
@@ -117,6 +120,18 @@ pub(crate) async fn start_with(
         certificate::follow(certificate, &core)?;
     }
 
+    if core.delivery.standing().is_some() {
+        tokio::spawn(cluster::watch(core.delivery.clone()));
+        // In a cluster this waits for the log, and users wait for that too: the node is not ready.
+        let delivery = core.delivery.clone();
+        tokio::spawn(async move {
+            match delivery.take_up().await {
+                Ok(0) => {}
+                Ok(count) => tracing::info!(count, "appended what a node alone had left"),
+                Err(error) => tracing::error!(%error, "what a node alone had left stays there"),
+            }
+        });
+    }
     // Finish the work of an earlier process before anybody can connect.
     if let Err(error) = take_up(&core, simulation.as_mut()).await {
         // Hand back what was taken up.
@@ -177,6 +192,8 @@ fn core_parts(
             None => Arc::new(NothingKept),
         },
         observers: backends.observers(),
+        witnesses: vec![backends.witness()],
+        shared: None,
         rules: config.rules()?,
         limits: config.delivery.limits(),
         connections: config.connections(),
@@ -191,7 +208,10 @@ fn start_bus(wiring: bus::Wiring, simulation: Option<&TradingSimulation>) -> bus
 }
 
 async fn take_up(core: &Core, simulation: Option<&mut TradingSimulation>) -> anyhow::Result<()> {
-    let notifications = core.delivery.take_up().await?;
+    let notifications = match core.delivery.standing() {
+        None => core.delivery.take_up().await?,
+        Some(_) => 0,
+    };
     let (rewards, open_positions) = match simulation {
         Some(simulation) => simulation.take_up().await?,
         None => (0, 0),

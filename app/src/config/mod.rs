@@ -9,13 +9,14 @@
 //! | --- | --- |
 //! | `layers` | merges file, environment and flags; nothing is interpreted |
 //! | `reader`, `value`, `quoted` | reads a typed setting from the merged layers; how each type, and TOML's text, is written |
-//! | `server`, `delivery`, `notifications`, `market`, `backends`, `database`, `outbox` | the settings by subsystem; the small tables are here |
+//! | `server`, `delivery`, `notifications`, `market`, `backends`, `database`, `outbox`, `cluster` | the settings by subsystem; the small tables are here |
 //! | `settings` | the name and meaning of every setting, from which the next three are made |
 //! | `changes` | what is different after a reload |
 //! | `settings_page`, `default_file`, `schema` | docs/settings.md, `config --default`, `config --schema` |
 
 pub(crate) mod backends;
 mod changes;
+pub(crate) mod cluster;
 mod database;
 mod default_file;
 mod delivery;
@@ -48,6 +49,7 @@ use doorstep_domain::{Money, RewardRules};
 
 pub(crate) use backends::BackendsConfig;
 pub(crate) use changes::SettingChange;
+pub(crate) use cluster::ClusterConfig;
 pub(crate) use database::DatabaseUrl;
 pub(crate) use default_file::default_file;
 pub(crate) use delivery::{
@@ -87,6 +89,7 @@ pub(crate) struct Config {
     pub(crate) handover: PartConfig,
     pub(crate) backends: BackendsConfig,
     pub(crate) outbox: OutboxConfig,
+    pub(crate) cluster: ClusterConfig,
     pub(crate) metrics: MetricsConfig,
     pub(crate) log: LogConfig,
 }
@@ -309,6 +312,11 @@ impl Config {
         if let Some(problem) = config.server.tls.problem(&config.listen) {
             reader.refuse(problem);
         }
+        let sqlite = config.needs_store() && config.database.as_str().starts_with("sqlite:");
+        let poll = config.delivery.rules().poll();
+        for problem in config.cluster.problems(sqlite, config.trading.enabled, poll) {
+            reader.refuse(problem);
+        }
         if !config.needs_store() {
             // DATABASE_URL may belong to another application; this node does not open it.
             reader.forgive(&SettingKey::new(&["database"]), "DATABASE_URL");
@@ -359,6 +367,7 @@ impl Config {
             handover: PartConfig::read(reader, "handover"),
             backends: BackendsConfig::read(reader),
             outbox: OutboxConfig::read(reader),
+            cluster: ClusterConfig::read(reader),
             log: LogConfig {
                 filter: reader.read(&["log", "filter"], LogFilter("info".to_owned())),
                 format: reader.read(&["log", "format"], LogFormat::Human),

@@ -297,6 +297,29 @@ pub(super) const SECTIONS: &[Section] = &[
         )],
     },
     Section {
+        table: "cluster",
+        about: "Several nodes that share a log in NATS JetStream ([cluster.md](cluster.md)). Without `nats`, a node is alone.",
+        settings: &[
+            ("nats", "The servers, `nats://HOST:PORT` or `tls://HOST:PORT`, separated by commas."),
+            (
+                "name",
+                "The name of the cluster. Nodes of one name share their notifications, and must share their database.",
+            ),
+            ("storage", "Where the servers keep the log."),
+            ("replicas", "On how many servers."),
+            ("credentials", "A credentials file of NATS."),
+            ("user", "A user of NATS."),
+            ("password", "The user's password. Never printed."),
+            ("nkey", "The seed of an nkey. Never printed."),
+            (
+                "ca_file",
+                "Certificates of authorities, in PEM, that are trusted instead of the machine's.",
+            ),
+            ("cert", "This node's certificate for TLS to NATS, in PEM."),
+            ("key", "Its key, in PEM."),
+        ],
+    },
+    Section {
         table: "log",
         about: "What goes to standard error.",
         settings: &[

@@ -55,7 +55,7 @@ use self::poll::Poll;
 use self::wake::Wake;
 
 pub use self::builder::{Builder, StartError};
-pub use self::cluster::{ClusterCounts, Shared, Standing, WINDOW};
+pub use self::cluster::{ClusterCounts, Found, Shared, Standing, WINDOW};
 pub use self::endings::{Acceptance, Receipt};
 pub use self::handover::Stopped;
 pub use self::mailbox::Held;
@@ -236,9 +236,41 @@ impl Delivery {
         }
     }
 
+    /// The connections of this user at other nodes are closed.
+    pub fn disconnect_elsewhere(&self, user: &UserId) {
+        if let Some(others) = self.cx.others.get() {
+            others.hint_to_disconnect(user.clone());
+        }
+    }
+
+    /// What the log of the cluster says of a notification that any node accepted; `None` if it says nothing, or this node
+    /// is alone. Fails if the log is away.
+    pub async fn look_up_in_cluster(
+        &self,
+        id: NotificationId,
+    ) -> Result<Option<Found>, StoreError> {
+        match &self.cluster {
+            Some(cluster) => cluster.look_up(id).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Waits until this node reads that a notification which any node accepted has ended. Returns at once if it is not
+    /// known to be open.
+    pub async fn wait_for_end_in_cluster(&self, id: NotificationId) {
+        if let Some(cluster) = &self.cluster {
+            cluster.wait_for_end(id).await;
+        }
+    }
+
     /// How this node stands to the log of its cluster, and when that changes; `None` for a node alone.
     pub fn standing(&self) -> Option<watch::Receiver<Standing>> {
         self.cluster.as_ref().map(|cluster| cluster.standing())
+    }
+
+    /// Whether users may arrive: not while this node has not yet read what waits for them. Always true for a node alone.
+    pub fn serves_arrivals(&self) -> bool {
+        self.cluster.as_ref().is_none_or(|cluster| cluster.has_read())
     }
 
     /// What a node of a cluster has done and holds; `None` for a node alone.

@@ -24,7 +24,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio_util::sync::CancellationToken;
 
-use crate::delivery::{Acceptance, Delivery, Policy, Refused, Strategy};
+use crate::delivery::{Acceptance, Delivery, Found, Policy, Refused, Strategy};
 
 pub use self::draft::{Draft, WantedPolicy};
 pub use self::judge::DraftBounds;
@@ -221,16 +221,43 @@ impl Publishing {
         Some(record)
     }
 
+    /// Like [`look_up`](Self::look_up); in a cluster also for what other nodes have accepted. Fails if the log of the
+    /// cluster is away.
+    pub async fn look_up_anywhere(
+        &self,
+        id: NotificationId,
+    ) -> Result<Option<PublishedRecord>, StoreError> {
+        if let Some(known) = self.look_up(id) {
+            return Ok(Some(known));
+        }
+        let found = self.parts.delivery.look_up_in_cluster(id).await?;
+        Ok(found.map(|Found { user_id, created_at, progress }| {
+            let progress = match progress {
+                Ok(so_far) => Progress::Open(so_far),
+                Err((outcome, at)) => Progress::Ended(outcome, at),
+            };
+            PublishedRecord { user_id, created_at, progress }
+        }))
+    }
+
     /// Waits until all of these have ended, or `at_most` (no longer than [`Publishing::MAX_WAIT`]) has passed, or
     /// the node stops.
     pub async fn wait_for(&self, ids: impl IntoIterator<Item = NotificationId>, at_most: Duration) {
-        let ended: FuturesUnordered<_> =
-            ids.into_iter().map(|id| self.parts.records.wait_until_ended(id)).collect();
+        let ended: FuturesUnordered<_> = ids.into_iter().map(|id| self.until_ended(id)).collect();
         tokio::select! {
             biased;
             () = ended.for_each(async |()| {}) => {}
             () = self.parts.stopping.cancelled() => {}
             () = tokio::time::sleep(at_most.min(Self::MAX_WAIT)) => {}
+        }
+    }
+
+    async fn until_ended(&self, id: NotificationId) {
+        if self.parts.records.look_up(id, self.parts.clock.now()).is_some() {
+            self.parts.records.wait_until_ended(id).await;
+        } else {
+            // Another node has accepted it.
+            self.parts.delivery.wait_for_end_in_cluster(id).await;
         }
     }
 
@@ -243,8 +270,10 @@ impl Publishing {
         Ok(Overview { online, connections, waiting, in_flight, unread })
     }
 
-    /// Closes all connections of a user, and returns how many.
+    /// Closes all connections of a user, and returns how many there were at this node. In a cluster the other nodes close
+    /// theirs.
     pub fn disconnect(&self, user: &UserId) -> usize {
+        self.parts.delivery.disconnect_elsewhere(user);
         self.parts.control.disconnect(user)
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use doorstep_application::delivery::{Delivery, Policy, Recall, Rule, Rules, Strategy};
-use doorstep_domain::ports::{Attempt, Presence, PushError, Pushed, Pusher};
+use doorstep_domain::ports::{Attempt, Presence, PushError, Pushed, Pusher, RetractReason};
 use doorstep_domain::{Notification, NotificationId, Outcome, Timestamp, UserId};
 
 use crate::support::{VirtualClock, ada, pass, popup, virtual_clock};

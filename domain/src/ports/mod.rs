@@ -45,7 +45,7 @@ pub use sessions::Sessions;
 pub use source::{
     Backlog, Bad, Fence, NotificationSource, SourceError, Withdrawal, Written, WrittenPayload,
 };
-pub use store::{Audit, AuditReport, Readiness, StoreError};
+pub use store::{Audit, AuditReport, Readiness, Ready, StoreError};
 pub use tokens::Tokens;
 
 #[cfg(feature = "mocks")]

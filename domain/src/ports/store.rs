@@ -21,7 +21,19 @@ pub enum StoreError {
 #[async_trait]
 pub trait Readiness: Send + Sync {
     /// Checks that the store responds.
-    async fn check(&self) -> Result<(), StoreError>;
+    async fn check(&self) -> Result<Ready, StoreError>;
+}
+
+/// How ready a node is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ready {
+    /// It can do all that it is for.
+    Fully,
+    /// It serves, and lacks something that all nodes may lack at the same time, for this reason. A load balancer must not
+    /// take it away.
+    Degraded(String),
+    /// It does not serve yet, for this reason.
+    NotYet(String),
 }
 
 /// Audits the money in the store.

@@ -9,6 +9,7 @@ use doorstep_domain::{Notification, UserId};
 use futures_util::StreamExt as _;
 
 use super::{Cluster, Standing};
+use crate::delivery::mailbox::Mailroom;
 
 /// How many users' notifications are appended again at once.
 const AT_ONCE: usize = 256;
@@ -21,11 +22,12 @@ impl Cluster {
     /// `lost`: the log may have lost what this node accepted; if so, that is appended again.
     pub(super) fn forget(self: &Arc<Self>, lost: bool) {
         self.generation.fetch_add(1, Relaxed);
+        self.has_read.store(false, Relaxed);
         self.standing.send_replace(Standing::CatchingUp);
         let mine = self.decisions.proposals.lock().read_again();
         let mut orphans = self.orphans.lock();
         for shard in 0..self.wake.rooms.shards() {
-            let forgotten = self.wake.rooms.in_shard(shard, |room| room.forget_shared());
+            let forgotten = self.wake.rooms.in_shard(shard, Mailroom::forget_shared);
             let kept = forgotten.into_iter().filter(|n| lost && mine.binary_search(&n.id).is_ok());
             // A user's stay in their order.
             for n in kept {
@@ -53,6 +55,7 @@ impl Cluster {
             return;
         }
         self.settle_leftovers(false);
+        self.has_read.store(true, Relaxed);
         self.standing.send_replace(Standing::UpToDate);
         self.adopt(generation).await;
         tokio::select! {

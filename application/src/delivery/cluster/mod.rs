@@ -16,6 +16,7 @@
 //! | `propose` | the task that appends them |
 //! | `once` | now or never: offered once, by every node |
 //! | `passing` | barriers, and hints that concern only those who read now |
+//! | `look_up` | what the log says of a notification |
 //! | `recall` | a sender takes back what it sent |
 //! | `upgrade` | takes up what a node alone has left; a stop |
 //! | `again` | the log is not what it was, and is read again |
@@ -23,6 +24,7 @@
 mod accept;
 mod again;
 mod decisions;
+mod look_up;
 mod once;
 mod passing;
 mod proposals;
@@ -33,14 +35,15 @@ mod upgrade;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use doorstep_domain::ports::Log;
+use doorstep_domain::ports::{ConnectionControl, Log};
 use doorstep_domain::{LogKey, Notification, NotificationId, Timestamp};
 use tokio::sync::{oneshot, watch};
 
 pub(super) use self::decisions::Decisions;
+pub use self::look_up::Found;
 pub(super) use self::passing::Hints;
 pub(super) use self::recall::InLog;
 use super::context::Context;
@@ -65,6 +68,8 @@ pub struct Shared {
     pub log: Arc<dyn Log>,
     /// This run of this node.
     pub node: NodeId,
+    /// Closes connections of users that another node was asked to disconnect.
+    pub control: Option<Arc<dyn ConnectionControl>>,
 }
 
 /// How a node stands to the log of its cluster.
@@ -122,11 +127,14 @@ pub(super) struct Cluster {
     cx: Arc<Context>,
     wake: Arc<Wake>,
     log: Arc<dyn Log>,
+    control: Option<Arc<dyn ConnectionControl>>,
     me: NodeId,
     decisions: Arc<Decisions>,
     /// Who waits for an entry of this key to come by.
     watched: Mutex<HashMap<LogKey, Vec<oneshot::Sender<()>>>>,
     standing: watch::Sender<Standing>,
+    /// What was in the log when it was begun to be read has been read, and nothing was forgotten since.
+    has_read: AtomicBool,
     /// Numbers the passing entries of this node.
     passed: AtomicU64,
     hints: Arc<Hints>,
@@ -152,10 +160,12 @@ impl Cluster {
             cx,
             wake,
             log: shared.log,
+            control: shared.control,
             me: shared.node,
             decisions,
             watched: Mutex::default(),
             standing: watch::Sender::new(Standing::CatchingUp),
+            has_read: AtomicBool::new(false),
             passed: AtomicU64::new(0),
             hints,
             orphans: Mutex::default(),
@@ -179,6 +189,10 @@ impl Cluster {
         self.cx.tasks.spawn(async move {
             this.cx.tasks.keep_going("hints to other nodes", || this.keep_hinting()).await;
         });
+    }
+
+    pub(super) fn has_read(&self) -> bool {
+        self.has_read.load(Relaxed)
     }
 
     /// How this node stands to the log, and when that changes.
@@ -206,10 +220,9 @@ impl Cluster {
         let state = self.wake.rooms.with(&n.user_id, |room| room.state(&n.user_id, n.id));
         match state {
             Some(EntryState::Pushing | EntryState::InFlight) => Acceptance::InFlight,
-            Some(_) => Acceptance::Waiting,
             // A connection has taken it, and the end is on its way through the log.
             None if self.decisions.has_proposed(n.id) => Acceptance::InFlight,
-            None => Acceptance::Waiting,
+            Some(_) | None => Acceptance::Waiting,
         }
     }
 

@@ -34,6 +34,11 @@ impl Hints {
         self.hint(ClusterEntry::Look { user });
     }
 
+    /// Other nodes close the connections of this user.
+    pub(in crate::delivery) fn hint_to_disconnect(&self, user: UserId) {
+        self.hint(ClusterEntry::Disconnect { user });
+    }
+
     /// Connections at other nodes take away what they may show.
     pub(in crate::delivery) fn hint_to_retract(
         &self,

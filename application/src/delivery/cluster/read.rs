@@ -158,7 +158,12 @@ impl Cluster {
             ClusterEntry::Retract { user, id, reason } if !self.is_own(entry.key) => {
                 self.retract(&user, id, reason);
             }
-            // Whoever waits for a barrier is told by its key. Sessions and connections are others' business.
+            ClusterEntry::Disconnect { user } if !self.is_own(entry.key) => {
+                if let Some(control) = &self.control {
+                    control.disconnect(&user);
+                }
+            }
+            // Whoever waits for a barrier is told by its key.
             ClusterEntry::Barrier { .. }
             | ClusterEntry::Look { .. }
             | ClusterEntry::Retract { .. }

@@ -88,6 +88,6 @@ async fn end_of(receipt: Receipt) -> Result<Outcome, StoreError> {
     }
 }
 
-fn away(why: LogUnavailable) -> StoreError {
+pub(super) fn away(why: LogUnavailable) -> StoreError {
     StoreError::Unavailable(Box::new(why))
 }

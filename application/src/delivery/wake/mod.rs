@@ -117,7 +117,7 @@ impl Wake {
             self.rooms.put_in(&user, bytes, |room| room.accept(n, ttl, rule, bound, limited));
         match admission {
             Admission::In(gone) => {
-                let ended = gone.iter().flat_map(|(n, outcome)| self.cx.endings.end(n, *outcome));
+                let ended = gone.iter().filter_map(|(n, outcome)| self.cx.endings.end(n, *outcome));
                 self.cx.tell(ended.collect());
                 self.alarm.due_at(due);
                 Ok(())
@@ -139,7 +139,9 @@ impl Wake {
                 if gone.iter().any(|(n, _)| n.id == id) {
                     self.cx.capacity.leave_kind(&kind, bytes);
                 }
-                ended.extend(gone.iter().flat_map(|(n, outcome)| self.cx.endings.end(n, *outcome)));
+                ended.extend(
+                    gone.iter().filter_map(|(n, outcome)| self.cx.endings.end(n, *outcome)),
+                );
                 self.alarm.due_at(due);
             }
             // It is here already.

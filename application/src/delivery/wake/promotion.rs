@@ -79,7 +79,7 @@ impl Wake {
         let bytes = batch.iter().map(|n| n.payload.as_str().len()).sum();
         self.cx.capacity.release(batch.len(), bytes);
         let end = |n| self.cx.endings.end(n, Outcome::Promoted);
-        let ended: Vec<Ended> = batch.iter().flat_map(end).collect();
+        let ended: Vec<Ended> = batch.iter().filter_map(end).collect();
         let mut users: Vec<_> = batch.iter().map(|n| n.user_id.clone()).collect();
         users.sort_unstable();
         users.dedup();

@@ -71,7 +71,7 @@ impl Wake {
             more
         });
         let end = |n| self.cx.endings.end(n, Outcome::Expired);
-        let ended = due.expired.iter().flat_map(end).collect();
+        let ended = due.expired.iter().filter_map(end).collect();
         due.flush.dedup();
         for user in due.flush {
             self.flush_later(&user);

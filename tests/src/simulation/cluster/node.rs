@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use doorstep_application::cluster::NodeId;
 use doorstep_application::delivery::{
-    Delivery, Limits, OnExpiry, Overflow, Policy, Rule, Rules, Shared, Standing,
+    Delivery, Limits, OnExpiry, Overflow, Policy, Rule, Rules, Shared,
 };
 use doorstep_domain::Ttl;
 
@@ -83,7 +83,7 @@ impl Node {
             .hash_seed(1)
             .inbox(ports.clone())
             .outcomes(ports.clone())
-            .shared(Shared { log: Arc::new(way.clone()), node: NodeId(node) })
+            .shared(Shared { log: Arc::new(way.clone()), node: NodeId(node), control: None })
             .start()
             .expect("an inbox and a runtime");
         let delivery = Arc::new(delivery);
@@ -95,9 +95,7 @@ impl Node {
 
     /// Whether users may connect to it.
     pub(super) fn is_ready(&self) -> bool {
-        let up = self.up.as_ref();
-        let standing = up.and_then(|up| up.delivery.standing()).map(|s| s.borrow().clone());
-        matches!(standing, Some(Standing::UpToDate | Standing::CutOff(_)))
+        self.up.as_ref().is_some_and(|up| up.delivery.serves_arrivals())
     }
 
     /// `kill -9`: what it held is gone, and nobody is told.

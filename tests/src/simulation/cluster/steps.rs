@@ -320,7 +320,8 @@ async fn recall_all(dice: &mut Dice, world: &Arc<World>, node: &Node) {
             let life = &state.lives[&id];
             // One whose TTL has ended waits for the node that says so.
             let over = life.in_log.is_none_or(|(_, at)| world.eye.now() >= at + life.ttl());
-            if !over && !state.is_withheld(life) {
+            // It may have been handed out, and acknowledged, while this went on.
+            if !over && !life.written && !state.is_withheld(life) {
                 state.break_promise(format!("a recall of all left {} open", short(id)));
             }
         }

@@ -1,0 +1,113 @@
+//! `[cluster]`: several nodes that share a log in NATS.
+
+use super::reader::SettingReader;
+use super::value::{OptionalText, SecretText, words};
+
+/// The log between nodes, if there are several.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ClusterConfig {
+    /// The servers of NATS, separated by commas; empty for a node alone.
+    pub(crate) nats: OptionalText,
+    /// The name of the cluster: nodes of one name share their notifications.
+    pub(crate) name: OptionalText,
+    pub(crate) storage: StorageChoice,
+    pub(crate) replicas: ReplicasChoice,
+    /// A file with a token and a seed.
+    pub(crate) credentials: OptionalText,
+    pub(crate) user: OptionalText,
+    pub(crate) password: SecretText,
+    /// The seed of an nkey.
+    pub(crate) nkey: SecretText,
+    pub(crate) ca_file: OptionalText,
+    pub(crate) cert: OptionalText,
+    pub(crate) key: OptionalText,
+}
+
+words! {
+    /// Where the log is kept.
+    StorageChoice, "file or memory", {
+        File = "file",
+        Memory = "memory",
+    }
+}
+
+words! {
+    /// On how many servers of NATS the log is kept.
+    ReplicasChoice, "1, 3 or 5", {
+        One = "1",
+        Three = "3",
+        Five = "5",
+    }
+}
+
+impl ClusterConfig {
+    pub(super) fn read(reader: &mut SettingReader) -> Self {
+        let key = |name| ["cluster", name];
+        Self {
+            nats: reader.read(&key("nats"), OptionalText::default()),
+            name: reader.read(&key("name"), OptionalText("doorstep".to_owned())),
+            storage: reader.read(&key("storage"), StorageChoice::File),
+            replicas: reader.read(&key("replicas"), ReplicasChoice::One),
+            credentials: reader.read(&key("credentials"), OptionalText::default()),
+            user: reader.read(&key("user"), OptionalText::default()),
+            password: reader.read(&key("password"), SecretText::default()),
+            nkey: reader.read(&key("nkey"), SecretText::default()),
+            ca_file: reader.read(&key("ca_file"), OptionalText::default()),
+            cert: reader.read(&key("cert"), OptionalText::default()),
+            key: reader.read(&key("key"), OptionalText::default()),
+        }
+    }
+
+    /// Whether this node shares its notifications with others.
+    pub(crate) fn is_on(&self) -> bool {
+        !self.nats.0.is_empty()
+    }
+
+    /// Returns what is wrong with these settings, together with what the rest of the configuration wants.
+    pub(super) fn problems(&self, needs_sqlite: bool, trading: bool, poll: bool) -> Vec<String> {
+        let given = [
+            ("credentials", !self.credentials.0.is_empty()),
+            ("user", !self.user.0.is_empty()),
+            ("nkey", !self.nkey.0.is_empty()),
+        ];
+        let ways: Vec<_> =
+            given.iter().filter(|(_, given)| *given).map(|(name, _)| *name).collect();
+        let mut problems = Vec::new();
+        let mut refuse = |wrong: bool, why: &str| {
+            if wrong {
+                problems.push(format!("cluster.{why}"));
+            }
+        };
+        refuse(
+            self.is_on() && !cfg!(feature = "cluster"),
+            "nats: this program was built without the feature `cluster`",
+        );
+        refuse(
+            ways.len() > 1,
+            "credentials, cluster.user, cluster.nkey: give one of them, not several",
+        );
+        refuse(
+            self.user.0.is_empty() != self.password.0.is_empty(),
+            "user, cluster.password: give both or none",
+        );
+        refuse(
+            self.cert.0.is_empty() != self.key.0.is_empty(),
+            "cert, cluster.key: give both or none",
+        );
+        refuse(
+            self.is_on() && needs_sqlite,
+            "nats: several nodes need one PostgreSQL database for what is kept: set `database`, or switch off \
+             what needs one (inbox.enabled, handover.enabled, trading.enabled)",
+        );
+        refuse(
+            self.is_on() && trading,
+            "nats: the trading simulation does not work with several nodes: each would make its own prices; set \
+             trading.enabled = false",
+        );
+        refuse(
+            self.is_on() && poll,
+            "nats: the strategy poll of [delivery] knows only one node; use wake",
+        );
+        problems
+    }
+}
