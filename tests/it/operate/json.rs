@@ -148,7 +148,8 @@ async fn a_simulation_counts_for_programs() {
     let database = SqliteFile::new();
     let server = Doorstep::serve(&database.url()).start().await;
     let args = ["simulate", "--users", "3", "--minutes", "0.05", "--json"];
-    let args = [&args[..], &["--url", server.url(), "--database", &database.url()]].concat();
+    let url = database.url();
+    let args = [&args[..], &["--url", server.url(), "--database", &url]].concat();
     let played = Doorstep::new(&args).run().await;
     assert_eq!(played.code, Some(0), "{played:?}");
     let report = object(&played);
