@@ -105,7 +105,7 @@ mod tests {
         let (mut store, mut clock) = (MockRetention::new(), MockClock::new());
         clock.expect_now().return_const(Timestamp::from_micros(10_000_000));
         let until = Timestamp::from_micros(7_000_000);
-        let step = |&at: &Timestamp, &limit: &usize| (at, limit) == (until, ReadItems::STEP);
+        let step = move |&at: &Timestamp, &limit: &usize| (at, limit) == (until, ReadItems::STEP);
         store.expect_remove_read().withf(step).times(2).returning(|_, _| Ok(3));
         let items = ReadItems::new(Arc::new(store), Arc::new(clock), Duration::from_secs(3));
         assert_eq!(items.remove_some().await.unwrap(), 3);
