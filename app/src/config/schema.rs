@@ -117,7 +117,7 @@ mod tests {
             }
             let text = line.value.trim_matches('"');
             let (quoted, list) = (format!("\"{text}\""), format!("[\"{text}\"]"));
-            for value in [&quoted, text, "7", "true", "1.5", &list] {
+            for value in [quoted.as_str(), text, "7", "true", "1.5", list.as_str()] {
                 // Text that is not TOML without its quotes is in the list too.
                 let Some(value_in_json) = in_json(value) else { continue };
                 let (name, table) = line.key.0.split_last().unwrap();
