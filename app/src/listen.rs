@@ -153,6 +153,7 @@ fn print(notification: &ShownNotification, json: bool) -> std::io::Result<()> {
     let ShownNotification { id, kind, topic, created_at, payload } = notification;
     if json {
         let r#type = "notification";
+        let topic = topic.as_deref();
         let frame = NotificationFrame { r#type, id, kind, topic, created_at, payload };
         return output::write_line(output::one_line(&serde_json::to_string(&frame)?));
     }
@@ -166,7 +167,7 @@ struct NotificationFrame<'a> {
     r#type: &'static str,
     id: &'a str,
     kind: &'a str,
-    topic: &'a Option<String>,
+    topic: Option<&'a str>,
     created_at: &'a str,
     payload: &'a RawValue,
 }

@@ -6,7 +6,7 @@ use sqlx::{AnyConnection, Row, SqlSafeStr};
 use super::connect::{ConnectError, Tables, said};
 
 /// What a migration is about, in every database.
-struct Topic {
+struct MigrationTopic {
     /// Kept in the database. Those of the inbox and the handover have [`OF_DELIVERY`].
     name: &'static str,
     effect: &'static str,
@@ -19,13 +19,17 @@ const OF_DELIVERY: &str = "notifications";
 /// How many migrations there are.
 const COUNT: usize = 6;
 
-const TOPICS: [Topic; COUNT] = [
-    Topic { name: "accounts", effect: "creates users, ledger and sessions", locks: None },
-    Topic { name: OF_DELIVERY, effect: "creates inbox and handover", locks: None },
-    Topic { name: "positions", effect: "creates positions", locks: None },
-    Topic { name: OF_DELIVERY, effect: "creates readiness", locks: None },
-    Topic { name: OF_DELIVERY, effect: "builds an index on handover", locks: Some("handover") },
-    Topic { name: OF_DELIVERY, effect: "builds an index on inbox", locks: Some("inbox") },
+const TOPICS: [MigrationTopic; COUNT] = [
+    MigrationTopic { name: "accounts", effect: "creates users, ledger and sessions", locks: None },
+    MigrationTopic { name: OF_DELIVERY, effect: "creates inbox and handover", locks: None },
+    MigrationTopic { name: "positions", effect: "creates positions", locks: None },
+    MigrationTopic { name: OF_DELIVERY, effect: "creates readiness", locks: None },
+    MigrationTopic {
+        name: OF_DELIVERY,
+        effect: "builds an index on handover",
+        locks: Some("handover"),
+    },
+    MigrationTopic { name: OF_DELIVERY, effect: "builds an index on inbox", locks: Some("inbox") },
 ];
 
 /// The SQL of each migration, the first first. Never edited once it is released.
@@ -205,7 +209,7 @@ fn all(scripts: &MigrationScripts) -> impl Iterator<Item = Migration> {
     })
 }
 
-fn wanted(topic: &Topic, tables: Tables) -> bool {
+fn wanted(topic: &MigrationTopic, tables: Tables) -> bool {
     tables == Tables::All || topic.name == OF_DELIVERY
 }
 
