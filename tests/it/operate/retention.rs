@@ -6,6 +6,7 @@ use doorstep_tests::client::User;
 use doorstep_tests::server::{Doorstep, Server};
 
 use super::Database;
+use crate::node::eventually;
 
 /// The items of the table.
 const ITEMS: i64 = 1_000_000;
@@ -44,10 +45,17 @@ async fn fill(database: &Database, store: &str) {
 async fn lives(server: &Server, name: &str) {
     let ada = User::register(server.url(), name).await;
     ada.has("1000.00").await;
+    // The popups are written a moment later.
+    eventually("both are in the inbox", async || {
+        let (status, inbox) = ada.get("/v1/inbox?unread=true").await;
+        assert_eq!(status, 200, "{inbox}");
+        inbox["notifications"].as_array().map(Vec::len) == Some(2)
+    })
+    .await;
     let (status, _) = ada.post("/v1/inbox/read", &serde_json::json!({})).await;
     assert_eq!(status, 204);
-    let (status, inbox) = ada.get("/v1/inbox").await;
-    assert_eq!((status, inbox["notifications"].as_array().map(Vec::len)), (200, Some(2)));
+    let (_, inbox) = ada.get("/v1/inbox?unread=true").await;
+    assert_eq!(inbox["notifications"].as_array().map(Vec::len), Some(0));
 }
 
 async fn forgets(store: &str, database: Database) {
@@ -104,7 +112,9 @@ async fn without_the_setting_everything_is_kept() {
              VALUES ('00000000-0000-7000-8000-000000000000', 'user-1', 'news', '{}', 1, 'policy', 1, 1)",
         )
         .await;
-    let server = Doorstep::serve(&database.url).start().await;
+    let policy = "[delivery]\npolicy = \"inbox\"\n";
+    let call = Doorstep::serve(&database.url).file("doorstep.toml", policy);
+    let server = call.start().await;
     lives(&server, "ada").await;
     server.terminate();
     let stderr = server.wait().await.stderr;
