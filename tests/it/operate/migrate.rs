@@ -58,7 +58,8 @@ async fn a_plan_changes_nothing_and_names_what_would_run() {
         let (old, new) = all.split_at(3);
         assert!(old.iter().all(|state| *state == "applied"), "{store}: {plan}");
         assert!(new.iter().all(|state| *state == "pending"), "{store}: {plan}");
-        assert_eq!(plan["migrations"][5]["locks"], "inbox");
+        let locks = |one: &Value| one["locks"] == "inbox" && one["state"] == "pending";
+        assert!(plan["migrations"].as_array().unwrap().iter().any(locks), "{plan}");
         assert!(everything(&database) == before, "{store}: a plan has changed the database");
 
         let (code, ran) = migrate(&database, &[]).await;
@@ -108,7 +109,10 @@ async fn a_plan_is_made_while_a_node_serves_and_for_people_too() {
         let _server = Doorstep::serve(&database.url).start().await;
         let plan = Doorstep::new(&["migrate", "--plan", "--database", &database.url]).run().await;
         assert_eq!((plan.code, plan.stderr.as_str()), (Some(0), ""), "{plan:?}");
-        assert!(plan.stdout.contains("applied     builds an index on inbox"), "{plan:?}");
+        assert!(
+            plan.stdout.contains("applied     builds the index inbox_read on inbox"),
+            "{plan:?}"
+        );
         assert!(!plan.stdout.contains("pending"), "{plan:?}");
     }
     let url = "postgres://nobody@127.0.0.1:1/none";
