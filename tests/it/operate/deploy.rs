@@ -38,7 +38,7 @@ async fn the_manifests_are_of_the_named_kubernetes() {
     assert_eq!(said.matches(" passed ").count(), 4, "{said}");
 }
 
-/// Prints a file of the ConfigMap.
+/// Prints a file of the `ConfigMap`.
 const CONFIG_MAP: &str = r#"
 import sys, yaml
 for document in yaml.safe_load_all(open(sys.argv[1])):
