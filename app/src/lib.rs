@@ -9,6 +9,7 @@ mod cli;
 mod client;
 pub mod composition;
 mod config;
+mod config_command;
 mod config_to_settings;
 mod demo;
 mod descriptors;
@@ -17,6 +18,7 @@ mod housekeeping;
 mod key;
 mod listen;
 mod memory;
+mod migrate;
 mod outbox;
 mod output;
 mod page;
@@ -48,10 +50,15 @@ pub fn main() -> ExitCode {
     };
     match runtime.block_on(run(Cli::of_this_process())) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(e) if e.is::<ConfigError>() || e.is::<listen::NoToken>() => {
-            complain(MISUSED, &format!("{e:#}"))
-        }
-        Err(e) => complain(FAILED, &format!("{e:#}")),
+        Err(e) => complain(exit_code(&e), &format!("{e:#}")),
+    }
+}
+
+fn exit_code(error: &anyhow::Error) -> u8 {
+    match error.downcast_ref::<migrate::Planned>() {
+        Some(planned) => planned.exit_code(),
+        None if error.is::<ConfigError>() || error.is::<listen::NoToken>() => MISUSED,
+        None => FAILED,
     }
 }
 
@@ -80,10 +87,15 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             telemetry::init(&quiet());
             listen::run(args, signals::stop_requested(Later::EndsAtOnce)?).await
         }
-        Command::Audit => {
+        Command::Audit(args) => {
             let loaded = Config::load(settings.into_sources())?;
             telemetry::init(&quiet());
-            audit::run(&loaded.config).await
+            audit::run(args, &loaded.config).await
+        }
+        Command::Migrate(args) => {
+            let loaded = Config::load(settings.into_sources())?;
+            telemetry::init(&quiet());
+            migrate::run(args, &loaded.config).await
         }
         Command::Outbox(command) => {
             telemetry::init(&quiet());
@@ -99,20 +111,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Completions { shell } => paperwork::completions(shell),
         Command::Man { folder } => paperwork::man(&folder),
         Command::Key(KeyCommand::New { name }) => key::new(&name),
-        Command::Config(args) => {
-            if args.default {
-                return output::line(config::default_file().trim_end());
-            }
-            if args.schema {
-                return output::line(serde_json::to_string_pretty(&config::schema())?);
-            }
-            let loaded = Config::load(settings.into_sources())?;
-            if args.check {
-                composition::check(&loaded.config)?;
-                return output::line("the configuration is right");
-            }
-            output::line(loaded.to_toml())
-        }
+        Command::Config(args) => config_command::run(&args, settings),
     }
 }
 

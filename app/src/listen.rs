@@ -5,6 +5,8 @@ use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
 use anyhow::bail;
+use serde::Serialize;
+use serde_json::value::RawValue;
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::http::{StatusCode, Uri};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -31,7 +33,7 @@ pub(crate) async fn run(args: ListenArgs, stop: CancellationToken) -> anyhow::Re
     loop {
         let connection = async {
             let began = Instant::now();
-            let ended = converse(&uri, &token, &mut seen).await;
+            let ended = converse(&uri, &token, args.json, &mut seen).await;
             (began.elapsed(), ended)
         };
         let (lasted, ended) = tokio::select! {
@@ -73,7 +75,7 @@ enum ConversationEnd {
     Reader,
 }
 
-async fn converse(uri: &Uri, token: &Token, seen: &mut RecentIds) -> ConversationEnd {
+async fn converse(uri: &Uri, token: &Token, json: bool, seen: &mut RecentIds) -> ConversationEnd {
     let mut connection =
         match timeout(SILENCE, ClientConnection::open(uri, token, Protocol::Acks)).await {
             Ok(Ok(connection)) => connection,
@@ -90,7 +92,7 @@ async fn converse(uri: &Uri, token: &Token, seen: &mut RecentIds) -> Conversatio
         match received {
             ServerMessage::Frame(ServerFrame::Notification(notification)) => {
                 // Printed before it is acknowledged, because in between it could be lost.
-                if seen.is_new(&notification.id) && print(&notification).is_err() {
+                if seen.is_new(&notification.id) && print(&notification, json).is_err() {
                     return ConversationEnd::Reader;
                 }
                 connection.acknowledge(&notification.id).await;
@@ -146,10 +148,28 @@ fn closed(code: CloseCode, said: &str) -> ConversationEnd {
     }
 }
 
-fn print(notification: &ShownNotification) -> std::io::Result<()> {
-    let ShownNotification { id, kind, created_at, payload } = notification;
+/// Prints a notification for people, or as its frame.
+fn print(notification: &ShownNotification, json: bool) -> std::io::Result<()> {
+    let ShownNotification { id, kind, topic, created_at, payload } = notification;
+    if json {
+        let r#type = "notification";
+        let topic = topic.as_deref();
+        let frame = NotificationFrame { r#type, id, kind, topic, created_at, payload };
+        return output::write_line(output::one_line(&serde_json::to_string(&frame)?));
+    }
     let line = format!("{created_at}  {kind}  {}  {id}", payload.get());
     output::write_line(visible(&line))
+}
+
+/// A notification as a line of JSON, with the fields of its frame on the wire.
+#[derive(Serialize)]
+struct NotificationFrame<'a> {
+    r#type: &'static str,
+    id: &'a str,
+    kind: &'a str,
+    topic: Option<&'a str>,
+    created_at: &'a str,
+    payload: &'a RawValue,
 }
 
 /// Escapes control characters, because a server must not control the terminal.

@@ -61,8 +61,8 @@ async fn every_metric_is_documented_as_it_is_printed() {
     });
     assert_eq!(documented, MetricTable::from(defined));
 
-    // A node with everything that has metrics: the simulation, an outbox, TLS, and a webhook whose receiver never
-    // answers.
+    // A node with everything that has metrics: the simulation, an outbox, TLS, an inbox that forgets, and a webhook whose
+    // receiver never answers.
     let receiver = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let webhook = format!(
         "[webhook]\nurl = \"http://{}/\"\nsecret = \"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"\n",
@@ -71,7 +71,8 @@ async fn every_metric_is_documented_as_it_is_printed() {
     let (database, shop) = (SqliteFile::new(), Shop::open().await);
     let (cert, key) = (fixture("server.pem"), fixture("server.key"));
     let tls = section(cert.to_str().unwrap(), key.to_str().unwrap());
-    let file = format!("{webhook}{}{tls}", shop.section());
+    let kept = "[inbox]\nkeep_read = \"30days\"\n";
+    let file = format!("{webhook}{kept}{}{tls}", shop.section());
     let server = Doorstep::serve(&database.url()).file("doorstep.toml", &file).start().await;
     // How notifications ended is printed once one has ended.
     let url = TlsClient::new().plain_url(server.address()).await;

@@ -136,6 +136,12 @@ macro_rules! keeps_the_contracts {
             }
 
             #[tokio::test(flavor = "multi_thread")]
+            async fn retention() {
+                let fresh = $fresh().await;
+                contract::retention(fresh.store(), fresh.store()).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
             async fn handover() {
                 let fresh = $fresh().await;
                 contract::handover(fresh.store()).await;
@@ -171,6 +177,12 @@ mod memory {
     #[tokio::test]
     async fn inbox() {
         contract::inbox(Arc::new(Memory::default())).await;
+    }
+
+    #[tokio::test]
+    async fn retention() {
+        let memory = Arc::new(Memory::default());
+        contract::retention(memory.clone(), memory).await;
     }
 
     #[tokio::test]

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use doorstep_domain::ports::{
-    EnteredBy, Handover, Inbox, InboxItem, Left, Removed, StoreError, Which,
+    EnteredBy, Handover, Inbox, InboxItem, Left, Removed, Retention, StoreError, Which,
 };
 use doorstep_domain::{Notification, NotificationId, Timestamp, Topic, UserId};
 
@@ -163,6 +163,24 @@ impl Inbox for Memory {
             !goes
         });
         Ok(removed)
+    }
+}
+
+#[async_trait]
+impl Retention for Memory {
+    async fn remove_read(&self, until: Timestamp, limit: usize) -> Result<u64, StoreError> {
+        let mut rows = self.rows();
+        let old = |row: &Row| row.item.read_at.is_some_and(|at| at <= until);
+        let mut moments: Vec<_> =
+            rows.iter().filter(|row| old(row)).filter_map(|row| row.item.read_at).collect();
+        moments.sort_unstable();
+        moments.truncate(limit);
+        for moment in &moments {
+            if let Some(at) = rows.iter().position(|row| row.item.read_at == Some(*moment)) {
+                rows.remove(at);
+            }
+        }
+        Ok(moments.len() as u64)
     }
 }
 

@@ -154,6 +154,12 @@ fn with_database(url: &str, name: &str) -> String {
     format!("{}/{name}{query}", &address[..end])
 }
 
+/// A client program of PostgreSQL, such as `pg_dump`: the one beside the server's binaries, or one on the path.
+pub fn client(name: &str) -> PathBuf {
+    let beside = find_binaries().ok().map(|folder| folder.join(name)).filter(|path| path.is_file());
+    beside.unwrap_or_else(|| name.into())
+}
+
 fn start_cluster(durability: Durability) -> Result<Postgres, String> {
     let binaries = find_binaries()?;
     let owner = owner()?;

@@ -144,6 +144,14 @@ impl Metrics {
         self.register(&names::OUTBOX_ROWS, move || vec![Sample::plain(consumed())])
     }
 
+    /// Adds how many read items were removed from the inbox.
+    pub fn inbox_removed(
+        &self,
+        removed: impl Fn() -> u64 + Send + Sync + 'static,
+    ) -> Result<(), MetricsError> {
+        self.register(&names::INBOX_REMOVED, move || vec![Sample::plain(removed())])
+    }
+
     /// Adds how many seconds the server's certificate is still valid.
     pub fn certificate(
         &self,

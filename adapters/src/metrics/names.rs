@@ -125,6 +125,12 @@ pub(super) const OUTBOX_OLDEST: MetricDescription = gauge(
 pub(super) const OUTBOX_ROWS: MetricDescription =
     counter("doorstep_outbox_rows_total", &[], "Rows of the outbox that this node has taken.");
 
+pub(super) const INBOX_REMOVED: MetricDescription = counter(
+    "doorstep_inbox_removed_total",
+    &[],
+    "Read items that this node has removed from the inbox.",
+);
+
 pub(super) const TLS_CERTIFICATE_EXPIRES: MetricDescription = gauge(
     "doorstep_tls_certificate_expires_seconds",
     &[],
@@ -133,7 +139,7 @@ pub(super) const TLS_CERTIFICATE_EXPIRES: MetricDescription = gauge(
 
 impl MetricDescription {
     /// Every metric, in the order of `docs/metrics.md`.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         NOTIFICATIONS_WAITING,
         NOTIFICATIONS_IN_FLIGHT,
         MAILBOXES,
@@ -152,6 +158,7 @@ impl MetricDescription {
         OUTBOX_WAITING,
         OUTBOX_OLDEST,
         OUTBOX_ROWS,
+        INBOX_REMOVED,
         TLS_CERTIFICATE_EXPIRES,
     ];
 }

@@ -10,7 +10,10 @@ use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AnyConnection, AnyPool, Connection};
 
-use crate::sql::{ConnectError, Dialect, MigrationStep, Store, Tables, WriteHealth, migrate, said};
+use crate::sql::{
+    ConnectError, Dialect, MigrationPlan, MigrationScripts, Store, Tables, WriteHealth, migrate,
+    ran, said,
+};
 
 /// The size of the pool. More connections would only wait for each other inside the server.
 const CONNECTIONS: u32 = 16;
@@ -28,12 +31,13 @@ const TUNING: &str = "SET application_name = 'doorstep'; \
      SET lock_timeout = '5s'; \
      SET idle_in_transaction_session_timeout = '30s';";
 
-const STEPS: [MigrationStep; 5] = [
-    (1, "accounts", include_str!("migrations/0001_accounts.sql")),
-    (2, "notifications", include_str!("migrations/0002_notifications.sql")),
-    (3, "positions", include_str!("migrations/0003_positions.sql")),
-    (4, "notifications", include_str!("migrations/0004_readiness.sql")),
-    (5, "notifications", include_str!("migrations/0005_claims.sql")),
+const MIGRATIONS: MigrationScripts = [
+    include_str!("migrations/0001_accounts.sql"),
+    include_str!("migrations/0002_notifications.sql"),
+    include_str!("migrations/0003_positions.sql"),
+    include_str!("migrations/0004_readiness.sql"),
+    include_str!("migrations/0005_claims.sql"),
+    include_str!("migrations/0006_retention.sql"),
 ];
 
 const DIALECT: Dialect = Dialect {
@@ -53,7 +57,7 @@ pub(crate) async fn open(url: &str, tables: Tables) -> Result<Store, ConnectErro
     // long.
     let mut connection = place.connect().await?;
     place.refuse_transaction_pooling(&mut connection).await?;
-    migrate(&mut connection, &STEPS, tables).await?;
+    migrate(&mut connection, &MIGRATIONS, tables).await?;
     connection.close().await.map_err(|e| place.explain(e))?;
     let health = Arc::new(WriteHealth::default());
     let pool = pool(place.any, health.clone());
@@ -66,6 +70,19 @@ pub(crate) async fn open(url: &str, tables: Tables) -> Result<Store, ConnectErro
         #[cfg(feature = "sqlite")]
         file: None,
     })
+}
+
+/// Says which migrations [`open`] would run. The server itself refuses writes meanwhile.
+pub(crate) async fn plan(url: &str, tables: Tables) -> Result<MigrationPlan, ConnectError> {
+    sqlx::any::install_default_drivers();
+    let place = DatabaseAddress::read(url)?;
+    let mut connection = place.connect().await?;
+    let read_only = "SET default_transaction_read_only = on";
+    sqlx::raw_sql(read_only).execute(&mut connection).await.map_err(|e| place.explain(e))?;
+    let find = "SELECT CAST(to_regclass('_sqlx_migrations') AS TEXT)";
+    let ran = ran(&mut connection, find).await.map_err(|e| place.explain(e))?;
+    connection.close().await.map_err(|e| place.explain(e))?;
+    Ok(MigrationPlan::new(&MIGRATIONS, tables, &ran))
 }
 
 fn pool(options: AnyConnectOptions, health: Arc<WriteHealth>) -> AnyPool {

@@ -1,11 +1,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use sqlx::AnyConnection;
-use sqlx::SqlSafeStr;
-use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
-
-use super::Store;
+use super::{MigrationPlan, Store};
 
 /// Opens the database that the URL names and migrates its schema. Creates a SQLite file if it is missing.
 ///
@@ -46,6 +42,21 @@ pub async fn connect_to(
         Some("sqlite") => crate::sqlite::open(url, tables, sharing).await,
         #[cfg(feature = "postgres")]
         Some("postgres" | "postgresql") => crate::postgres::open(url, tables).await,
+        #[cfg(not(feature = "sqlite"))]
+        Some("sqlite") => Err(ConnectError::NotBuiltIn("sqlite")),
+        #[cfg(not(feature = "postgres"))]
+        Some("postgres" | "postgresql") => Err(ConnectError::NotBuiltIn("postgres")),
+        _ => Err(ConnectError::UnknownScheme),
+    }
+}
+
+/// Says what [`connect_to`] would do to the schema. Changes nothing, and creates no file.
+pub async fn plan(url: &str, tables: Tables) -> Result<MigrationPlan, ConnectError> {
+    match url.split_once(':').map(|(scheme, _)| scheme) {
+        #[cfg(feature = "sqlite")]
+        Some("sqlite") => crate::sqlite::plan(url, tables).await,
+        #[cfg(feature = "postgres")]
+        Some("postgres" | "postgresql") => crate::postgres::plan(url, tables).await,
         #[cfg(not(feature = "sqlite"))]
         Some("sqlite") => Err(ConnectError::NotBuiltIn("sqlite")),
         #[cfg(not(feature = "postgres"))]
@@ -168,44 +179,6 @@ pub enum ConnectError {
 
 fn process(holder: Option<u32>) -> String {
     holder.map_or_else(|| "another process".to_owned(), |id| format!("the process {id}"))
-}
-
-/// The topic of the migrations for the inbox and the handover.
-const OF_DELIVERY: &str = "notifications";
-
-/// A migration: its number, its topic and its SQL. Never edited once it is released.
-pub(crate) type MigrationStep = (i64, &'static str, &'static str);
-
-/// Migrates the schema. Safe to call again and, if the connection holds a lock, from two processes at once.
-pub(crate) async fn migrate(
-    connection: &mut AnyConnection,
-    steps: &[MigrationStep],
-    tables: Tables,
-) -> Result<(), ConnectError> {
-    let wanted = |(_, about, _): &&MigrationStep| tables == Tables::All || *about == OF_DELIVERY;
-    let migration = |&(number, about, sql): &MigrationStep| {
-        let sql = sql.into_sql_str();
-        Migration::new(number, about.into(), MigrationType::Simple, sql, false)
-    };
-    let migrations = steps.iter().filter(wanted).map(migration).collect();
-    let mut migrator = Migrator::with_migrations(migrations);
-    // Another process may have run the migrations that are not wanted here.
-    migrator.set_ignore_missing(tables != Tables::All);
-    // Not `run`: the compiler cannot tell that its future is `Send`.
-    migrator.run_direct(None, connection, false).await.map_err(|e| match e {
-        MigrateError::VersionMissing(number) => ConnectError::Newer(number),
-        e => ConnectError::Schema(said(&e)),
-    })?;
-    let latest = "SELECT MAX(version) FROM _sqlx_migrations";
-    let latest: Option<i64> = sqlx::query_scalar(latest)
-        .fetch_one(connection)
-        .await
-        .map_err(|e| ConnectError::Schema(said(&e)))?;
-    let known = steps.iter().map(|(number, ..)| *number).max();
-    match latest {
-        Some(number) if Some(number) > known => Err(ConnectError::Newer(number)),
-        _ => Ok(()),
-    }
 }
 
 /// The text of an error, in one line.

@@ -1,5 +1,5 @@
 use async_trait::async_trait;
-use doorstep_domain::ports::{EnteredBy, Inbox, InboxItem, Removed, StoreError, Which};
+use doorstep_domain::ports::{EnteredBy, Inbox, InboxItem, Removed, Retention, StoreError, Which};
 use doorstep_domain::{Notification, NotificationId, Timestamp, Topic, UserId};
 use sqlx::any::AnyRow;
 use sqlx::{AssertSqlSafe, Row};
@@ -147,6 +147,23 @@ impl Inbox for Store {
         let removed = in_order(&rows, read_item)?;
         transaction.commit().await?;
         Ok(removed)
+    }
+}
+
+#[async_trait]
+impl Retention for Store {
+    async fn remove_read(&self, until: Timestamp, limit: usize) -> Result<u64, StoreError> {
+        // In the order of the index `inbox_read`, so that the work is that of the rows that go. A repeat removes the
+        // next rows, and is no harm.
+        let sql = format!(
+            "WITH old AS MATERIALIZED \
+             (SELECT seq FROM inbox WHERE read_at IS NOT NULL AND read_at <= $1 \
+             ORDER BY read_at LIMIT $2{}) \
+             DELETE FROM inbox WHERE seq IN (SELECT seq FROM old)",
+            self.dialect.for_update_of_free_rows
+        );
+        let query = || sqlx::query(AssertSqlSafe(sql.clone())).bind(until.as_micros());
+        self.execute(|| query().bind(at_most(limit))).await
     }
 }
 

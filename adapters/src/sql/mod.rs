@@ -1,4 +1,4 @@
-//! The stores behind [`Accounts`], [`Positions`], [`Sessions`], [`Inbox`], [`Handover`], [`Readiness`] and [`Audit`], in SQL.
+//! The stores behind [`Accounts`], [`Positions`], [`Sessions`], [`Inbox`], [`Retention`], [`Handover`], [`Readiness`] and [`Audit`], in SQL.
 //!
 //! Written once, over `sqlx::Any`: one file per port, in statements that both SQLite and PostgreSQL understand.
 //! Connecting, tuning, migrations and the few statements that differ (a `Dialect`) are in the folder of each
@@ -16,6 +16,7 @@
 //! [`Positions`]: doorstep_domain::ports::Positions
 //! [`Sessions`]: doorstep_domain::ports::Sessions
 //! [`Inbox`]: doorstep_domain::ports::Inbox
+//! [`Retention`]: doorstep_domain::ports::Retention
 //! [`Handover`]: doorstep_domain::ports::Handover
 //! [`Readiness`]: doorstep_domain::ports::Readiness
 //! [`Audit`]: doorstep_domain::ports::Audit
@@ -29,6 +30,7 @@ mod error;
 mod handover;
 mod health;
 mod inbox;
+mod migrations;
 mod money;
 mod notification;
 mod positions;
@@ -45,10 +47,12 @@ use sqlx::AnyPool;
 #[cfg(feature = "sqlite")]
 use crate::sqlite::DatabaseFile;
 
-pub use connect::{ConnectError, Sharing, Tables, connect, connect_to};
-pub(crate) use connect::{MigrationStep, migrate, said};
+pub(crate) use connect::said;
+pub use connect::{ConnectError, Sharing, Tables, connect, connect_to, plan};
 pub(crate) use dialect::Dialect;
 pub(crate) use health::WriteHealth;
+pub use migrations::{MigrationPlan, MigrationState, PlanVerdict, PlannedMigration};
+pub(crate) use migrations::{MigrationScripts, migrate, ran};
 
 /// A database with all tables. Cheap to clone; made by [`connect()`].
 #[derive(Clone)]

@@ -17,7 +17,8 @@ use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::{AnyConnection, AnyPool, Connection};
 
 use crate::sql::{
-    ConnectError, Dialect, MigrationStep, Sharing, Store, Tables, WriteHealth, migrate, said,
+    ConnectError, Dialect, MigrationPlan, MigrationScripts, Sharing, Store, Tables, WriteHealth,
+    migrate, ran, said,
 };
 
 pub(crate) use self::file::DatabaseFile;
@@ -40,12 +41,13 @@ const TUNING: &str = "PRAGMA busy_timeout = 5000; \
 const READER_TUNING: &str = "PRAGMA busy_timeout = 5000; \
      PRAGMA query_only = ON;";
 
-const STEPS: [MigrationStep; 5] = [
-    (1, "accounts", include_str!("migrations/0001_accounts.sql")),
-    (2, "notifications", include_str!("migrations/0002_notifications.sql")),
-    (3, "positions", include_str!("migrations/0003_positions.sql")),
-    (4, "notifications", include_str!("migrations/0004_readiness.sql")),
-    (5, "notifications", include_str!("migrations/0005_claims.sql")),
+const MIGRATIONS: MigrationScripts = [
+    include_str!("migrations/0001_accounts.sql"),
+    include_str!("migrations/0002_notifications.sql"),
+    include_str!("migrations/0003_positions.sql"),
+    include_str!("migrations/0004_readiness.sql"),
+    include_str!("migrations/0005_claims.sql"),
+    include_str!("migrations/0006_retention.sql"),
 ];
 
 const DIALECT: Dialect = Dialect {
@@ -71,7 +73,7 @@ pub(crate) async fn open(
         let writers = pool(&place, 1, TUNING, &health);
         // Another connection would open another, empty database.
         let mut connection = writers.acquire().await.map_err(|e| place.explain(&e))?;
-        migrate(&mut connection, &STEPS, tables).await?;
+        migrate(&mut connection, &MIGRATIONS, tables).await?;
         let readers = writers.clone();
         let (dialect, shared, file) = (&DIALECT, false, None);
         return Ok(Store { writers, readers, dialect, shared, health, file });
@@ -86,6 +88,22 @@ pub(crate) async fn open(
     let readers = pool(&place, READERS, READER_TUNING, &health);
     let shared = sharing == Sharing::Shared;
     Ok(Store { writers, readers, dialect: &DIALECT, shared, health, file })
+}
+
+/// Says which migrations [`open`] would run. Nothing is written, and a missing file is not created.
+pub(crate) async fn plan(url: &str, tables: Tables) -> Result<MigrationPlan, ConnectError> {
+    sqlx::any::install_default_drivers();
+    let place = DatabasePath::read(url)?;
+    if place.in_memory || !place.path.exists() {
+        return Ok(MigrationPlan::new(&MIGRATIONS, tables, &[]));
+    }
+    let explain = |e| place.explain(&e);
+    let mut connection = AnyConnection::connect_with(&place.to_read).await.map_err(explain)?;
+    let find =
+        "SELECT MAX(name) FROM sqlite_master WHERE type = 'table' AND name = '_sqlx_migrations'";
+    let ran = ran(&mut connection, find).await.map_err(explain)?;
+    connection.close().await.map_err(explain)?;
+    Ok(MigrationPlan::new(&MIGRATIONS, tables, &ran))
 }
 
 /// Makes a pool. Neither idle nor old connections are closed: they cost nothing, and closing the last one of an
@@ -144,7 +162,7 @@ async fn prepare(
     }
     // Takes the write lock, so that only one of two processes creates the schema, and the other finds it.
     let mut alone = connection.begin_with(DIALECT.begin).await.map_err(explain)?;
-    migrate(&mut alone, &STEPS, tables).await?;
+    migrate(&mut alone, &MIGRATIONS, tables).await?;
     if sharing == Sharing::Alone {
         // SQLite opens a read-only file without an error, and reports it only at the first write. A process that
         // serves will write.
@@ -160,6 +178,8 @@ struct DatabasePath {
     options: AnyConnectOptions,
     /// For an existing file: a deleted file is not created again, empty, in its place.
     again: AnyConnectOptions,
+    /// For reading only.
+    to_read: AnyConnectOptions,
     path: PathBuf,
     in_memory: bool,
 }
@@ -181,8 +201,8 @@ impl DatabasePath {
             given => format!("sqlite:{file}?{given}&mode={mode}"),
         };
         let read = |url: String| url.parse().map_err(|e| ConnectError::BadUrl(said(&e)));
-        let (options, again) = (read(url("rwc"))?, read(url("rw"))?);
-        Ok(Self { options, again, path: file.into(), in_memory })
+        let (options, again, to_read) = (read(url("rwc"))?, read(url("rw"))?, read(url("ro"))?);
+        Ok(Self { options, again, to_read, path: file.into(), in_memory })
     }
 
     /// Explains an error while opening the file (sqlite.org/rescode.html).

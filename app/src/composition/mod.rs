@@ -35,10 +35,11 @@ use doorstep_adapters::sql::{self, Sharing, Tables};
 use doorstep_adapters::system::{NothingKept, SystemClock, V7Ids};
 use doorstep_adapters::tls::ServerCertificate;
 use doorstep_adapters::{api, bus};
+use doorstep_application::inbox::ReadItems;
 use doorstep_domain::ports::{Clock, Handover, Inbox, Readiness};
 
 use crate::config::{Config, ConfigError};
-use crate::page;
+use crate::{housekeeping, page};
 
 use self::backends::Backends;
 pub(crate) use self::certificate::certificate;
@@ -75,12 +76,15 @@ pub(crate) async fn start(
     start_with(config, open_store(config).await?, listener, None, options).await
 }
 
+/// The tables that the configured parts need. `None` if they need no store.
+pub(crate) fn tables(config: &Config) -> Option<Tables> {
+    let tables = if config.trading.enabled { Tables::All } else { Tables::OfDelivery };
+    config.needs_store().then_some(tables)
+}
+
 /// Opens the store, if any part needs one. Dropping the future before it completes leaves nothing behind.
 pub(crate) async fn open_store(config: &Config) -> anyhow::Result<Option<Arc<sql::Store>>> {
-    if !config.needs_store() {
-        return Ok(None);
-    }
-    let tables = if config.trading.enabled { Tables::All } else { Tables::OfDelivery };
+    let Some(tables) = tables(config) else { return Ok(None) };
     Ok(Some(Arc::new(sql::connect_to(config.database.as_str(), tables, Sharing::Alone).await?)))
 }
 
@@ -132,11 +136,16 @@ pub(crate) async fn start_with(
             }
         });
     }
+    let read_items = read_items(config, &core, store.as_ref())?;
+
     // Finish the work of an earlier process before anybody can connect.
     if let Err(error) = take_up(&core, simulation.as_mut()).await {
         // Hand back what was taken up.
         core.delivery.stop(config.server.stop_within.0).await;
         return Err(error);
+    }
+    if let Some(items) = read_items {
+        tokio::spawn(housekeeping::forget_read_items(items, core.stopping.clone()));
     }
 
     // The routes, and who may use them.
@@ -200,6 +209,20 @@ fn core_parts(
         websocket: config.websocket(),
         allowed_origins: config.server.allowed_origins.clone(),
     })
+}
+
+/// What removes items of the inbox, if they are not kept for ever.
+fn read_items(
+    config: &Config,
+    core: &Core,
+    store: Option<&Arc<sql::Store>>,
+) -> anyhow::Result<Option<Arc<ReadItems>>> {
+    let store = store.filter(|_| config.inbox.enabled);
+    let (Some(store), Some(kept)) = (store, config.inbox.keep_read.0) else { return Ok(None) };
+    let items = Arc::new(ReadItems::new(store.clone(), core.clock.clone(), kept));
+    let counted = items.clone();
+    core.metrics.inbox_removed(move || counted.removed())?;
+    Ok(Some(items))
 }
 
 fn start_bus(wiring: bus::Wiring, simulation: Option<&TradingSimulation>) -> bus::Bus {

@@ -65,8 +65,14 @@ impl fmt::Display for SettingOrigin {
 /// The value of a setting, as it was given.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum SettingText {
-    /// Text, a whole number or a truth value.
+    /// Text without a type, from the environment or a flag.
     Plain(String),
+    /// A string of the file.
+    Quoted(String),
+    /// A whole number of the file.
+    Number(String),
+    /// A truth value of the file.
+    Truth(String),
     /// An array of strings.
     List(Vec<String>),
     /// A TOML type that no setting has, by name.
@@ -208,9 +214,9 @@ fn flatten(
                 path.pop();
                 continue;
             }
-            toml::Value::String(text) => SettingText::Plain(text),
-            toml::Value::Integer(number) => SettingText::Plain(number.to_string()),
-            toml::Value::Boolean(truth) => SettingText::Plain(truth.to_string()),
+            toml::Value::String(text) => SettingText::Quoted(text),
+            toml::Value::Integer(number) => SettingText::Number(number.to_string()),
+            toml::Value::Boolean(truth) => SettingText::Truth(truth.to_string()),
             toml::Value::Array(items) => {
                 let strings = items.into_iter().map(|item| match item {
                     toml::Value::String(text) => Some(text),

@@ -9,9 +9,9 @@
 //! | --- | --- |
 //! | `layers` | merges file, environment and flags; nothing is interpreted |
 //! | `reader`, `value`, `quoted` | reads a typed setting from the merged layers; how each type, and TOML's text, is written |
-//! | `server`, `delivery`, `notifications`, `market`, `backends`, `database`, `outbox`, `cluster` | the settings by subsystem; the small tables are here |
+//! | `server`, `delivery`, `notifications`, `market`, `backends`, `database`, `inbox`, `outbox`, `cluster` | the settings by subsystem; the small tables are here |
 //! | `settings` | the name and meaning of every setting, from which the next three are made |
-//! | `changes` | what is different after a reload |
+//! | `changes`, `listing` | what is different after a reload; what is in effect |
 //! | `settings_page`, `default_file`, `schema` | docs/settings.md, `config --default`, `config --schema` |
 
 pub(crate) mod backends;
@@ -22,7 +22,9 @@ mod default_file;
 mod delivery;
 #[cfg(test)]
 mod files_of_strangers;
+mod inbox;
 mod layers;
+mod listing;
 mod market;
 #[cfg(test)]
 #[path = "../../../adapters/src/http/mutated.rs"]
@@ -55,6 +57,7 @@ pub(crate) use default_file::default_file;
 pub(crate) use delivery::{
     DeliveryConfig, OnExpiryChoice, OverflowChoice, PolicyChoice, RuleConfig, StrategyChoice,
 };
+pub(crate) use inbox::InboxConfig;
 use layers::{Gathered, ReadFile};
 pub(crate) use layers::{SettingKey, Sources};
 pub(crate) use market::{MarketConfig, PriceSource};
@@ -84,7 +87,7 @@ pub(crate) struct Config {
     pub(crate) limits: LimitsConfig,
     pub(crate) demo: DemoConfig,
     /// Keeps notifications until they are read.
-    pub(crate) inbox: PartConfig,
+    pub(crate) inbox: InboxConfig,
     /// Leaves the waiting notifications of a stopping node to the next node.
     pub(crate) handover: PartConfig,
     pub(crate) backends: BackendsConfig,
@@ -363,7 +366,7 @@ impl Config {
             },
             limits: LimitsConfig::read(reader),
             demo: DemoConfig { enabled: reader.read(&["demo", "enabled"], DemoEnabled::Auto) },
-            inbox: PartConfig::read(reader, "inbox"),
+            inbox: InboxConfig::read(reader),
             handover: PartConfig::read(reader, "handover"),
             backends: BackendsConfig::read(reader),
             outbox: OutboxConfig::read(reader),
@@ -373,24 +376,5 @@ impl Config {
                 format: reader.read(&["log", "format"], LogFormat::Human),
             },
         }
-    }
-}
-
-impl Loaded {
-    /// All settings as a configuration file, each with its origin, without passwords.
-    pub(crate) fn to_toml(&self) -> String {
-        let mut lines = Vec::new();
-        let mut table: &[String] = &[];
-        // Kinds are read after the settings of their parent, so each table is in one piece.
-        for SettingLine { key, value, origin, .. } in &self.lines {
-            let Some((name, parent)) = key.0.split_last() else { continue };
-            if parent != table {
-                table = parent;
-                lines.push(format!("\n[{}]", SettingKey(parent.to_vec())));
-            }
-            let setting = format!("{name} = {value}");
-            lines.push(format!("{setting:<40} # {origin}"));
-        }
-        lines.join("\n")
     }
 }

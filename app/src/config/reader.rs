@@ -49,15 +49,32 @@ impl SettingReader {
         let (setting, origin) = match self.given.remove(&key) {
             None => (default, SettingOrigin::Default),
             Some((text, origin)) => {
+                let right_type = T::SHAPE.takes(&text);
                 let setting = match &text {
-                    SettingText::Plain(text) => T::from_text(text),
-                    SettingText::List(items) if T::LIST => T::from_text(&items.join(",")),
-                    SettingText::List(_) | SettingText::Other(_) => None,
+                    _ if !right_type => None,
+                    SettingText::List(items) => T::from_text(&items.join(",")),
+                    SettingText::Plain(text)
+                    | SettingText::Quoted(text)
+                    | SettingText::Number(text)
+                    | SettingText::Truth(text) => T::from_text(text),
+                    SettingText::Other(_) => None,
                 };
                 let setting = setting.unwrap_or_else(|| {
+                    let hint = match &text {
+                        SettingText::Quoted(_) if !right_type => ", without quotes",
+                        SettingText::Number(_) | SettingText::Truth(_)
+                            if !right_type && !T::BARE && !T::EXPECTED.contains("quotes") =>
+                        {
+                            ", in quotes"
+                        }
+                        _ => "",
+                    };
                     let shown = match text {
-                        SettingText::Plain(text) => quoted(&hide_password(&text)),
-                        SettingText::List(items) if T::LIST => format!(
+                        SettingText::Plain(text) | SettingText::Quoted(text) => {
+                            quoted(&hide_password(&text))
+                        }
+                        SettingText::Number(text) | SettingText::Truth(text) => text,
+                        SettingText::List(items) if right_type => format!(
                             "[{}]",
                             items.iter().map(|item| quoted(item)).collect::<Vec<_>>().join(", ")
                         ),
@@ -65,7 +82,7 @@ impl SettingReader {
                         SettingText::Other(toml_type) => format!("a TOML {toml_type}"),
                     };
                     let expected = T::EXPECTED;
-                    let problem = format!("{key} = {shown} ({origin}): expected {expected}");
+                    let problem = format!("{key} = {shown} ({origin}): expected {expected}{hint}");
                     self.problems.push((Some(key.clone()), problem));
                     default
                 });

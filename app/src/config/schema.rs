@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+use super::listing::in_json;
 use super::settings::{SECTIONS, Section, key_of, known};
 use super::value::Shape;
 
@@ -60,8 +61,7 @@ fn default(section: &Section, toml: &str) -> Option<Value> {
     if section.is_named() {
         return None;
     }
-    let line: toml::Table = format!("value = {toml}").parse().ok()?;
-    serde_json::to_value(line.get("value")?).ok()
+    in_json(toml)
 }
 
 fn of(shape: Shape) -> Value {
@@ -79,5 +79,57 @@ fn of(shape: Shape) -> Value {
                 .extend(words.iter().filter_map(|word| word.parse::<bool>().ok()).map(Value::Bool));
             json!({"enum": values})
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::layers::SettingKey;
+    use super::super::tests::load;
+    use super::*;
+
+    /// Whether this part of a schema allows the type of a value. Patterns and ranges are not looked at.
+    fn allows(part: &Value, value: &Value) -> bool {
+        if let Some(any) = part["anyOf"].as_array() {
+            return any.iter().any(|part| allows(part, value));
+        }
+        if let Some(words) = part["enum"].as_array() {
+            return words.contains(value);
+        }
+        match part["type"].as_str() {
+            Some("string") => value.is_string(),
+            Some("integer") => value.is_i64(),
+            Some("boolean") => value.is_boolean(),
+            Some("array") => value.is_array(),
+            _ => false,
+        }
+    }
+
+    #[test]
+    fn a_file_may_have_the_types_that_the_schema_allows_and_no_others() {
+        let schema = schema();
+        let mut checked = 0;
+        for line in known() {
+            let mut part = &schema;
+            for segment in &line.key.0 {
+                let known = &part["properties"][segment];
+                part = if known.is_null() { &part["additionalProperties"] } else { known };
+            }
+            let text = line.value.trim_matches('"');
+            let (quoted, list) = (format!("\"{text}\""), format!("[\"{text}\"]"));
+            for value in [quoted.as_str(), text, "7", "true", "1.5", list.as_str()] {
+                // Text that is not TOML without its quotes is in the list too.
+                let Some(value_in_json) = in_json(value) else { continue };
+                let (name, table) = line.key.0.split_last().unwrap();
+                let table = SettingKey(table.to_vec()).to_string();
+                let table = if table.is_empty() { table } else { format!("[{table}]\n") };
+                let file = format!("{table}{name} = {value}\n");
+                let refused = load(&file, &[], &[])
+                    .is_err_and(|why| why.contains(&format!("{} = ", line.key)));
+                assert_eq!(allows(part, &value_in_json), !refused, "{file}{part}");
+                checked += 1;
+            }
+        }
+        assert!(checked > 300, "{checked}");
     }
 }

@@ -163,7 +163,6 @@ pub(crate) struct Proxies(pub(crate) Vec<TrustedProxy>);
 impl SettingValue for Proxies {
     const EXPECTED: &'static str = "a list of addresses, networks and \"unix\", like [\"10.0.0.0/8\", \"unix\"] or \"10.0.0.0/8,unix\"";
     const SHAPE: Shape = Shape::List;
-    const LIST: bool = true;
 
     fn from_text(text: &str) -> Option<Self> {
         let proxies = text.split(',').map(str::trim).filter(|proxy| !proxy.is_empty());
@@ -193,7 +192,6 @@ impl SettingValue for AllowedOrigins {
     const EXPECTED: &'static str = "a list of origins without a path, like [\"https://app.example.com\", \
          \"https://*.example.com\", \"capacitor://localhost\"], or the same in one string with commas";
     const SHAPE: Shape = Shape::List;
-    const LIST: bool = true;
 
     fn from_text(text: &str) -> Option<Self> {
         let origins = text.split(',').map(str::trim).filter(|origin| !origin.is_empty());

@@ -228,10 +228,16 @@ pub(super) const SECTIONS: &[Section] = &[
     Section {
         table: "inbox",
         about: "",
-        settings: &[(
-            "enabled",
-            "Whether there is an inbox: notifications that are kept until the user reads them.",
-        )],
+        settings: &[
+            (
+                "enabled",
+                "Whether there is an inbox: notifications that are kept until the user reads them.",
+            ),
+            (
+                "keep_read",
+                "How long an item is kept after the user has read it ([operate.md](operate.md#retention)). Empty: for ever.",
+            ),
+        ],
     },
     Section {
         table: "handover",

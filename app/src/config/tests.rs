@@ -128,11 +128,28 @@ fn a_refusal_names_key_value_source_and_what_is_allowed() {
             "delivery.ttl = \"25h\" (environment DOORSTEP_DELIVERY__TTL): expected a duration up to 24 hours",
         ],
     );
-    check_refused("[delivery]\nttl = 60", &[], &["delivery.ttl = \"60\"", "expected a duration"]);
+    check_refused("[delivery]\nttl = 60", &[], &["delivery.ttl = 60 (file", "expected a duration"]);
     for number in ["0", "60001", "-1"] {
         let file = format!("[delivery]\nmax_per_user = {number}");
         check_refused(&file, &[], &["delivery.max_per_user", "a whole number from 1 to 60000"]);
     }
+    for (file, parts) in [
+        (
+            "[delivery]\nmax_pending = \"100\"",
+            ["delivery.max_pending = \"100\"", "from 1, without quotes"],
+        ),
+        ("[inbox]\nenabled = \"true\"", ["inbox.enabled = \"true\"", "false, without quotes"]),
+        (
+            "[delivery]\nmax_pending_bytes = 4096",
+            ["delivery.max_pending_bytes = 4096 (", "\"512MiB\", in quotes"],
+        ),
+    ] {
+        check_refused(file, &[], &parts);
+    }
+    // The environment has only text.
+    let environment =
+        [("DOORSTEP_DELIVERY__MAX_PENDING", "7"), ("DOORSTEP_INBOX__ENABLED", "true")];
+    load("", &environment, &[]).unwrap();
     check_refused("[delivery]\nttl = [1]", &[], &["delivery.ttl = a TOML array"]);
     check_refused("[rewards]\nwelcome_gift = 1000.0", &[], &["a TOML float", "in quotes"]);
 }

@@ -7,6 +7,8 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use doorstep_domain::{Money, Ttl};
 
+use super::layers::SettingText;
+
 /// The type of a setting.
 pub(crate) trait SettingValue: Sized {
     /// What is allowed, as the end of the sentence "expected ...".
@@ -17,9 +19,6 @@ pub(crate) trait SettingValue: Sized {
 
     /// Whether TOML has it without quotes: a number or a truth value.
     const BARE: bool = false;
-
-    /// Whether it may also be an array of strings, which means the same as one string with commas.
-    const LIST: bool = false;
 
     /// Reads a value. `None` if it is not allowed.
     fn from_text(text: &str) -> Option<Self>;
@@ -41,8 +40,27 @@ pub(crate) enum Shape {
     Whole(u64, u64),
     /// A truth value.
     Truth,
-    /// An array of texts, or one text with commas.
+    /// An array of texts, or one text with commas, which means the same.
     List,
+}
+
+impl Shape {
+    /// Whether a value of this type may be given. The environment and flags have text only; in the file, the type must
+    /// be the one that the schema says.
+    pub(super) fn takes(self, text: &SettingText) -> bool {
+        match (self, text) {
+            (_, SettingText::Plain(_))
+            | (
+                Self::Text | Self::Pattern(_) | Self::Words(_) | Self::List,
+                SettingText::Quoted(_),
+            )
+            | (Self::Whole(..), SettingText::Number(_))
+            | (Self::Truth, SettingText::Truth(_))
+            | (Self::List, SettingText::List(_)) => true,
+            (Self::Words(words), SettingText::Truth(truth)) => words.contains(&truth.as_str()),
+            _ => false,
+        }
+    }
 }
 
 /// A duration as `humantime` reads it.
@@ -184,13 +202,14 @@ impl SettingValue for Ttl {
 
 /// The largest whole number of TOML.
 const MOST_IN_TOML: u64 = i64::MAX.unsigned_abs();
+const MOST_IN_32_BITS: u64 = 0xffff_ffff;
 
 /// Whole numbers of different sizes.
 macro_rules! whole_numbers {
-    ($($number:ty: $least:literal, $expected:literal,)+) => {$(
+    ($($number:ty: $least:literal..=$most:expr, $expected:literal,)+) => {$(
         impl SettingValue for $number {
             const EXPECTED: &'static str = $expected;
-            const SHAPE: Shape = Shape::Whole($least, MOST_IN_TOML);
+            const SHAPE: Shape = Shape::Whole($least, $most);
             const BARE: bool = true;
 
             fn from_text(text: &str) -> Option<Self> {
@@ -205,11 +224,11 @@ macro_rules! whole_numbers {
 }
 
 whole_numbers! {
-    u32: 0, "a whole number from 0",
-    u64: 0, "a whole number from 0",
-    NonZeroU32: 1, "a whole number from 1",
-    NonZeroU64: 1, "a whole number from 1",
-    NonZeroUsize: 1, "a whole number from 1",
+    u32: 0..=MOST_IN_32_BITS, "a whole number from 0",
+    u64: 0..=MOST_IN_TOML, "a whole number from 0",
+    NonZeroU32: 1..=MOST_IN_32_BITS, "a whole number from 1",
+    NonZeroU64: 1..=MOST_IN_TOML, "a whole number from 1",
+    NonZeroUsize: 1..=MOST_IN_TOML, "a whole number from 1",
 }
 
 impl SettingValue for ByteSize {

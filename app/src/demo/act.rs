@@ -116,6 +116,13 @@ fn spread(run: u16, runs: u16) -> Duration {
 }
 
 impl PlayedAct {
+    /// How long the popups that were seen took, the shortest first.
+    pub(super) fn waits(&self) -> Vec<Duration> {
+        let mut waits: Vec<Duration> = self.stories.iter().filter_map(|s| s.popup).collect();
+        waits.sort();
+        waits
+    }
+
     /// The promises that were not kept.
     pub(super) fn broken_promises(&self) -> Vec<String> {
         let name = self.act.name;

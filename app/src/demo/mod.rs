@@ -4,6 +4,7 @@
 
 mod act;
 mod client;
+mod json;
 mod table;
 
 use anyhow::Context;
@@ -14,24 +15,32 @@ use crate::cli::DemoArgs;
 use crate::output;
 use act::{Act, PlayedAct};
 
-/// Plays all acts and prints the table. Fails if a policy broke its promise.
+/// Plays all acts and prints the table, or its figures as JSON. Fails if a policy broke its promise.
 pub(crate) async fn run(args: DemoArgs, stop: CancellationToken) -> anyhow::Result<()> {
-    output::line(format_args!(
-        "A client registers, and needs {} and up to half a second more until its\n\
-         WebSocket is open. The server needs microseconds until it pushes the popup.\n\
-         Clients for each policy: {}.\n",
-        humantime::format_duration(args.connect_after),
-        args.runs,
-    ))?;
+    if !args.format.json {
+        output::line(format_args!(
+            "A client registers, and needs {} and up to half a second more until its\n\
+             WebSocket is open. The server needs microseconds until it pushes the popup.\n\
+             Clients for each policy: {}.\n",
+            humantime::format_duration(args.connect_after),
+            args.runs,
+        ))?;
+    }
     let played = tokio::select! {
         played = play_all(&args) => played?,
         () = stop.cancelled() => return Ok(()),
     };
-    output::line(table::of(&played))?;
-    output::line(table::LEGEND)?;
     let broken: Vec<String> = played.iter().flat_map(PlayedAct::broken_promises).collect();
+    if args.format.json {
+        output::json(&json::of(&args, &played, &broken))?;
+    } else {
+        output::line(table::of(&played))?;
+        output::line(table::LEGEND)?;
+    }
     anyhow::ensure!(broken.is_empty(), "a promise was broken:\n  {}", broken.join("\n  "));
-    output::line(format_args!("\n{}", table::conclusion(&played)))?;
+    if !args.format.json {
+        output::line(format_args!("\n{}", table::conclusion(&played)))?;
+    }
     Ok(())
 }
 

@@ -31,8 +31,7 @@ pub(super) fn of(played: &[PlayedAct]) -> Table {
         column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(POLICY)));
     }
     for row in played {
-        let mut waits: Vec<Duration> = row.stories.iter().filter_map(|s| s.popup).collect();
-        waits.sort();
+        let waits = row.waits();
         table.add_row([
             row.act.name.to_owned(),
             popups(waits.len(), row.stories.len()),

@@ -8,13 +8,15 @@
 //! | `habit` | how users connect and disconnect |
 //! | `api` | their HTTP requests |
 //! | `books` | which popups must have come; whether ledger and positions agree |
-//! | `tally`, `outcomes`, `table` | what all users saw; what the server counted; the final table |
+//! | `tally`, `outcomes` | what all users saw; what the server counted |
+//! | `results`, `table` | all of it for programs, and as a table for people |
 
 mod api;
 mod books;
 mod habit;
 mod outcomes;
 mod player;
+mod results;
 mod table;
 mod tally;
 
@@ -33,6 +35,7 @@ use crate::cli::{SettingFlags, SimulateArgs};
 use crate::config::Config;
 use crate::output;
 use player::{Player, PlayerVerdict};
+use results::SimulationResults;
 use tally::Tally;
 
 /// How long a server may be away between a stop and its next start.
@@ -91,14 +94,19 @@ pub(crate) async fn run(
     if settings.names_database() {
         wrong.extend(audit(settings).await?);
     }
-    let lost = verdicts.iter().map(|verdict| verdict.lost.len()).sum();
     let outcomes = outcomes::since(before, outcomes::of(&url).await);
-    output::line(table::of(&tally, &verdicts, outcomes, lost, &wrong, began.elapsed()))?;
-    for what in verdicts.iter().flat_map(|verdict| &verdict.lost).chain(&wrong).take(20) {
-        output::line(format_args!("  {what}"))?;
+    let results = SimulationResults::new(&tally, &verdicts, outcomes, wrong, began.elapsed());
+    if args.format.json {
+        output::json(&results.to_json())?;
+    } else {
+        output::line(table::of(&results))?;
+        for what in results.lost.iter().chain(&results.wrong).take(20) {
+            output::line(format_args!("  {what}"))?;
+        }
     }
-    ensure!(!verdicts.is_empty(), "no user took part");
-    ensure!(lost == 0, "{lost} popups were lost");
+    let SimulationResults { users, lost, wrong, .. } = results;
+    ensure!(users > 0, "no user took part");
+    ensure!(lost.is_empty(), "{} popups were lost", lost.len());
     ensure!(wrong.is_empty(), "the books are wrong: {} findings", wrong.len());
     Ok(())
 }

@@ -25,19 +25,17 @@ fn read(text: &str) -> BTreeMap<String, u64> {
     outcomes
 }
 
-/// Describes the difference between two readings.
+/// The difference between two readings. `None` if there is none to compare.
 pub(super) fn since(
     before: Option<BTreeMap<String, u64>>,
     after: Option<BTreeMap<String, u64>>,
-) -> String {
-    let (Some(before), Some(after)) = (before, after) else {
-        return "the server has no /metrics".to_owned();
-    };
-    let more = after.iter().filter_map(|(outcome, count)| {
-        let more = count.saturating_sub(before.get(outcome).copied().unwrap_or(0));
-        (more > 0).then(|| format!("{more} {outcome}"))
+) -> Option<BTreeMap<String, u64>> {
+    let (before, after) = (before?, after?);
+    let more = after.into_iter().map(|(outcome, count)| {
+        let more = count.saturating_sub(before.get(&outcome).copied().unwrap_or(0));
+        (outcome, more)
     });
-    more.collect::<Vec<_>>().join(", ")
+    Some(more.filter(|(_, more)| *more > 0).collect())
 }
 
 #[cfg(test)]
@@ -53,6 +51,9 @@ mod tests {
             doorstep_notifications_ended_total{outcome=\"delivered\",kind=\"reward.granted\"} 4\n\
             doorstep_notifications_ended_total{kind=\"welcome\",outcome=\"expired\"} 1\n\
             doorstep_notifications_waiting 9\n";
-        assert_eq!(since(Some(read(before)), Some(read(after))), "6 delivered, 1 expired");
+        let more = since(Some(read(before)), Some(read(after)));
+        let expected = [("delivered".to_owned(), 6), ("expired".to_owned(), 1)];
+        assert_eq!(more, Some(BTreeMap::from(expected)));
+        assert_eq!(since(None, Some(read(after))), None);
     }
 }

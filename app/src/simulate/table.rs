@@ -1,22 +1,13 @@
 //! The table that the simulation prints at the end.
 
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use comfy_table::{ContentArrangement, Table, presets};
 
-use super::player::PlayerVerdict;
-use super::tally::Tally;
+use super::results::{SimulationResults, percentile};
 
 /// The results of all users.
-pub(super) fn of(
-    tally: &Tally,
-    verdicts: &[PlayerVerdict],
-    outcomes: String,
-    lost: usize,
-    wrong: &[String],
-    took: Duration,
-) -> Table {
+pub(super) fn of(results: &SimulationResults) -> Table {
     let mut table = Table::new();
     table.load_style(presets::UTF8_BORDERS_ONLY);
     // The usual width of a terminal.
@@ -24,32 +15,35 @@ pub(super) fn of(
     let mut row = |name: &str, value: String| {
         table.add_row([name.to_owned(), value]);
     };
-    let facts: usize = verdicts.iter().map(|verdict| verdict.facts).sum();
-    let [live, waited] = tally.popups();
-    row("users", format!("{} for {} s", verdicts.len(), took.as_secs()));
-    row("connections opened", tally.connections.load(Relaxed).to_string());
-    row("orders", {
-        let (opened, refused) = (tally.opened.load(Relaxed), tally.refused.load(Relaxed));
-        format!("{opened} filled, {refused} refused, {} closed by hand", tally.closed.load(Relaxed))
-    });
-    row("events to tell of", facts.to_string());
-    row("notifications, as the server says", outcomes);
+    let SimulationResults { opened, refused, closed, .. } = results;
+    let [live, waited] = &results.waits;
+    row("users", format!("{} for {} s", results.users, results.took.as_secs()));
+    row("connections opened", results.connections.to_string());
+    row("orders", format!("{opened} filled, {refused} refused, {closed} closed by hand"));
+    row("events to tell of", results.facts.to_string());
+    row("notifications, as the server says", outcomes(results));
     row("popups", format!("{} at once, {} after coming back", live.len(), waited.len()));
-    row("repeated, and recognised", tally.repeated.load(Relaxed).to_string());
-    row("event to popup, user there", percentiles(&live));
-    row("connected to popup, user late", percentiles(&waited));
-    row("lost", lost.to_string());
-    row("audit", if wrong.is_empty() { "ok".into() } else { format!("{} findings", wrong.len()) });
+    row("repeated, and recognised", results.repeated.to_string());
+    row("event to popup, user there", percentiles(live));
+    row("connected to popup, user late", percentiles(waited));
+    row("lost", results.lost.len().to_string());
+    let wrong = results.wrong.len();
+    row("audit", if wrong == 0 { "ok".into() } else { format!("{wrong} findings") });
     table
+}
+
+fn outcomes(results: &SimulationResults) -> String {
+    let Some(outcomes) = &results.outcomes else {
+        return "the server has no /metrics".to_owned();
+    };
+    let each = outcomes.iter().map(|(outcome, count)| format!("{count} {outcome}"));
+    each.collect::<Vec<_>>().join(", ")
 }
 
 /// The percentiles of sorted durations.
 fn percentiles(sorted: &[Duration]) -> String {
-    let at = |percent: usize| {
-        let place = (sorted.len() * percent / 100).min(sorted.len().saturating_sub(1));
-        sorted
-            .get(place)
-            .map_or_else(|| "-".to_owned(), |wait| format!("{:.1} ms", wait.as_secs_f64() * 1e3))
+    let at = |percent| {
+        percentile(sorted, percent).map_or_else(|| "-".to_owned(), |wait| format!("{wait:.1} ms"))
     };
     format!("p50 {}, p99 {}", at(50), at(99))
 }

@@ -20,6 +20,7 @@ mod positions;
 mod presence;
 mod prices;
 mod pusher;
+mod retention;
 mod sessions;
 mod source;
 mod store;
@@ -41,6 +42,7 @@ pub use positions::{
 pub use presence::Presence;
 pub use prices::PriceFeed;
 pub use pusher::{Attempt, PushError, Pushed, Pusher, RetractReason};
+pub use retention::Retention;
 pub use sessions::Sessions;
 pub use source::{
     Backlog, Bad, Fence, NotificationSource, SourceError, Withdrawal, Written, WrittenPayload,
@@ -64,6 +66,7 @@ pub use self::{
     presence::MockPresence,
     prices::MockPriceFeed,
     pusher::MockPusher,
+    retention::MockRetention,
     sessions::MockSessions,
     source::MockNotificationSource,
     store::{MockAudit, MockReadiness},

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::{Healthy, assert_grown_less, connect, door, is_served};
+use super::{Door, Healthy, assert_grown_less, connect, door, is_served};
 
 /// How many send their request slowly.
 const SLOW: usize = 2000;
@@ -47,52 +47,57 @@ fn status(response: &str) -> u16 {
     response.split(' ').nth(1).map_or(0, |status| status.parse().unwrap())
 }
 
-#[tokio::test]
-async fn thousands_of_bodies_that_come_a_byte_at_a_time_are_ended() {
-    let door = door().await;
-    let healthy = Healthy::at(&door).await;
+/// What one of many sends: its beginning at once, and its rest a byte at a time.
+struct SlowRequest {
+    begin: String,
+    rest: u8,
+    /// The status that it gets in the end; 0 for a connection that is closed without a response.
+    expected: u16,
+}
+
+/// Sends thousands of these, spread over the first second. All of them are ended; meanwhile and afterwards, others are
+/// served, and the node has not grown.
+async fn are_ended(door: &Door, request: impl Fn(usize) -> SlowRequest) {
+    let healthy = Healthy::at(door).await;
     let before = door.server.resident();
+    let request = &request;
     let all = (0..SLOW).map(async |n| {
-        // Every second one has no valid key, and is refused before its body is read. Others are for a body that is
-        // read in another way.
-        let key = if n % 2 == 0 { door.backend.key.as_str() } else { "nobody" };
-        let path = if n % 4 < 2 { "/v1/notifications" } else { "/v1/presence" };
-        let head = format!(
-            "POST {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\n\
-             content-type: application/json\r\ncontent-length: {BODY_BYTES}\r\n\r\n["
-        );
+        let SlowRequest { begin, rest, expected } = request(n);
         tokio::time::sleep(PACE * u32::try_from(n).unwrap() / u32::try_from(SLOW).unwrap()).await;
         let stream = connect(door.server.address(), n).await;
-        let response = dribble(stream, &head, &[b' '; BODY_BYTES]).await;
-        let expected = if n % 2 == 0 { 408 } else { 401 };
-        assert_eq!(status(&response), expected, "{path}: {response}");
+        let response = dribble(stream, &begin, &[rest; BODY_BYTES]).await;
+        assert_eq!(status(&response), expected, "{begin}: {response}");
     });
     let while_they_send = async {
         tokio::time::sleep(PACE * 3).await;
         is_served(&door.user("another")).await;
     };
     tokio::join!(join_all(all), while_they_send);
-    assert_grown_less(&door, before, 128);
+    assert_grown_less(door, before, 128);
     healthy.has_everything().await;
 }
 
 #[tokio::test]
-async fn thousands_of_handshakes_that_come_a_byte_at_a_time_are_ended() {
+async fn thousands_of_bodies_that_come_a_byte_at_a_time_are_ended() {
     let door = door().await;
-    let healthy = Healthy::at(&door).await;
-    let before = door.server.resident();
+    are_ended(&door, |n| {
+        // Every second one has no valid key, and is refused before its body is read. Others are for a body that is
+        // read in another way.
+        let (key, expected) =
+            if n % 2 == 0 { (door.backend.key.as_str(), 408) } else { ("nobody", 401) };
+        let path = if n % 4 < 2 { "/v1/notifications" } else { "/v1/presence" };
+        let begin = format!(
+            "POST {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\n\
+             content-type: application/json\r\ncontent-length: {BODY_BYTES}\r\n\r\n["
+        );
+        SlowRequest { begin, rest: b' ', expected }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn thousands_of_handshakes_that_come_a_byte_at_a_time_are_ended() {
     let begin = "GET /v1/ws HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-protocol: ";
-    let all = (0..SLOW).map(async |n| {
-        tokio::time::sleep(PACE * u32::try_from(n).unwrap() / u32::try_from(SLOW).unwrap()).await;
-        let stream = connect(door.server.address(), n).await;
-        let response = dribble(stream, begin, &[b'x'; BODY_BYTES]).await;
-        assert_eq!(status(&response), 0, "{response}");
-    });
-    let while_they_send = async {
-        tokio::time::sleep(PACE * 3).await;
-        is_served(&door.user("another")).await;
-    };
-    tokio::join!(join_all(all), while_they_send);
-    assert_grown_less(&door, before, 128);
-    healthy.has_everything().await;
+    let handshake = |_| SlowRequest { begin: begin.to_owned(), rest: b'x', expected: 0 };
+    are_ended(&door().await, handshake).await;
 }

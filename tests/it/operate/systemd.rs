@@ -2,8 +2,28 @@
 
 use std::path::Path;
 
-use doorstep_tests::server::{Doorstep, SqliteFile};
+use doorstep_tests::server::{Doorstep, Server, SqliteFile};
+use tempfile::TempDir;
 use tokio::net::UnixDatagram;
+
+/// A node under a systemd that only listens.
+struct Service {
+    server: Server,
+    socket: UnixDatagram,
+    _database: SqliteFile,
+    _folder: TempDir,
+}
+
+impl Service {
+    async fn start(environment: &[(&str, &str)]) -> Self {
+        let (database, folder) = (SqliteFile::new(), tempfile::tempdir().unwrap());
+        let path = folder.path().join("notify");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        let call = Doorstep::serve(&database.url()).env("NOTIFY_SOCKET", path.to_str().unwrap());
+        let call = environment.iter().fold(call, |call, (name, value)| call.env(name, value));
+        Self { server: call.start().await, socket, _database: database, _folder: folder }
+    }
+}
 
 /// The next message that contains this line.
 async fn told(socket: &UnixDatagram, line: &str) -> String {
@@ -24,14 +44,8 @@ async fn told(socket: &UnixDatagram, line: &str) -> String {
 
 #[tokio::test]
 async fn systemd_is_told_of_the_start_the_watchdog_and_the_stop() {
-    let (database, folder) = (SqliteFile::new(), tempfile::tempdir().unwrap());
-    let path = folder.path().join("notify");
-    let socket = UnixDatagram::bind(&path).unwrap();
-    let call = Doorstep::serve(&database.url())
-        .env("NOTIFY_SOCKET", path.to_str().unwrap())
-        .env("WATCHDOG_USEC", "20000")
-        .env("DOORSTEP_SERVER__STOP_WITHIN", "7s");
-    let server = call.start().await;
+    let environment = [("WATCHDOG_USEC", "20000"), ("DOORSTEP_SERVER__STOP_WITHIN", "7s")];
+    let Service { server, socket, _database, _folder } = Service::start(&environment).await;
     let ready = told(&socket, "READY=1").await;
     assert!(ready.contains(&format!("STATUS=serving at {}", server.url())), "{ready}");
     for _ in 0..3 {
@@ -45,14 +59,8 @@ async fn systemd_is_told_of_the_start_the_watchdog_and_the_stop() {
 
 #[tokio::test]
 async fn the_watchdog_of_another_process_is_not_fed() {
-    let (database, folder) = (SqliteFile::new(), tempfile::tempdir().unwrap());
-    let path = folder.path().join("notify");
-    let socket = UnixDatagram::bind(&path).unwrap();
-    let call = Doorstep::serve(&database.url())
-        .env("NOTIFY_SOCKET", path.to_str().unwrap())
-        .env("WATCHDOG_USEC", "2000")
-        .env("WATCHDOG_PID", "1");
-    let server = call.start().await;
+    let environment = [("WATCHDOG_USEC", "2000"), ("WATCHDOG_PID", "1")];
+    let Service { server, socket, _database, _folder } = Service::start(&environment).await;
     told(&socket, "READY=1").await;
     server.terminate();
     assert_eq!(server.wait().await.code, Some(0));

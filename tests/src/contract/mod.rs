@@ -16,8 +16,8 @@
 //! # }
 //! ```
 //!
-//! Users and notifications are new in every run, so several suites can use one store. Only [`handover()`] and
-//! [`audit()`] need a store that holds nothing else.
+//! Users and notifications are new in every run, so several suites can use one store. Only [`handover()`],
+//! [`retention()`] and [`audit()`] need a store that holds nothing else.
 #![allow(clippy::missing_panics_doc, reason = "to panic is how these say that a promise is broken")]
 
 mod accounts;
@@ -27,6 +27,7 @@ mod inbox;
 mod ledger;
 pub mod log;
 mod positions;
+mod retention;
 mod sample;
 mod sessions;
 pub mod source;
@@ -37,4 +38,5 @@ pub use handover::handover;
 pub use inbox::inbox;
 pub use ledger::ledger;
 pub use positions::positions;
+pub use retention::retention;
 pub use sessions::sessions;
