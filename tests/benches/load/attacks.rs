@@ -22,8 +22,8 @@ const READERS: usize = 2_000;
 /// some six seconds until its socket is full, and is too slow ten seconds later.
 const READER_STAYS: Duration = Duration::from_secs(18);
 /// How many messages readers are sent at once: 2,000 in a second.
-const BATCH: usize = 100;
-const BATCHES_EVERY: Duration = Duration::from_millis(50);
+const BATCH: usize = 20;
+const BATCHES_EVERY: Duration = Duration::from_millis(10);
 /// How long such a message is.
 const FLOOD_BYTES: usize = 8 * 1024;
 /// What Ethernet carries in one packet.
@@ -122,11 +122,7 @@ impl Attack {
     async fn one(self, target: &Target, n: usize) -> io::Result<()> {
         match self {
             Self::Readers | Self::StoppedReaders => {
-                // They come and go evenly, from the beginning on.
-                let nth = u32::try_from(n).expect("few readers");
-                let share = READER_STAYS * nth / u32::try_from(READERS).expect("few readers");
-                let begun = target.begun.elapsed();
-                let left = if begun < READER_STAYS { share } else { READER_STAYS };
+                let left = target.reader_stays(n);
                 let mut socket = target.websocket(n).await?;
                 let reading = async {
                     if self == Self::StoppedReaders {
@@ -245,6 +241,14 @@ impl Target {
         let handshakes = (0..READERS).map(|n| server.handshake(&stranger(n))).collect();
         let (address, begun, headers) = (server.address, Instant::now(), server.headers());
         Self { address, begun, headers, handshakes, over }
+    }
+
+    /// How long the n-th reader stays if it comes now: their ends are spread evenly over time.
+    fn reader_stays(&self, n: usize) -> Duration {
+        let part = |of: usize| u32::try_from(of).expect("few readers");
+        let turn = READER_STAYS * part(n) / part(READERS);
+        let since = (self.begun.elapsed() + READER_STAYS - turn).as_secs_f64();
+        READER_STAYS - Duration::from_secs_f64(since % READER_STAYS.as_secs_f64())
     }
 
     fn request(&self, path: &str, body: &str) -> Vec<u8> {
