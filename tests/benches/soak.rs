@@ -17,6 +17,10 @@ const WARM_UP: Duration = Duration::from_secs(90);
 /// by some.
 const GROWTH: f64 = 0.1;
 
+/// How long the simulated users may take to come to an end, after the time that they have: popups may wait for a
+/// minute, and then the books are audited.
+const PATIENCE: Duration = Duration::from_mins(5);
+
 /// A long run of the whole service, with restarts.
 #[derive(Parser)]
 #[command(name = "soak")]
@@ -35,6 +39,12 @@ struct Options {
     bench: bool,
 }
 
+impl Options {
+    fn lasts(&self) -> Duration {
+        Duration::from_secs_f64(self.minutes * 60.0)
+    }
+}
+
 #[tokio::main]
 async fn main() {
     // `cargo test --benches` should be quick.
@@ -48,7 +58,7 @@ async fn main() {
     let address = server.address().to_string();
     let simulation = simulate(&options, &address, &database).await;
     let simulated = async {
-        let ended = simulation.wait().await;
+        let ended = simulation.wait_within(options.lasts() + PATIENCE).await;
         // At once, not after the last life.
         assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
         ended.stdout
@@ -60,7 +70,7 @@ async fn main() {
 
 /// Lets the server live so many times, and returns the lives in which its memory grew.
 async fn live(options: &Options, mut server: Server, address: &str, database: &str) -> Vec<u32> {
-    let life = Duration::from_secs_f64(options.minutes * 60.0) / options.lives;
+    let life = options.lasts() / options.lives;
     let mut grown = Vec::new();
     for number in 1..=options.lives {
         let (begun, cpu) = (Instant::now(), cpu(&server));
