@@ -38,7 +38,7 @@ async fn close_code(mut socket: Raw) -> u16 {
 }
 
 /// Opens the n-th event stream of the hostile user.
-async fn open_stream(door: &Door, n: usize) -> TcpStream {
+pub(super) async fn open_stream(door: &Door, n: usize) -> TcpStream {
     let mut stream = connect(door.server.address(), n).await;
     let request = format!(
         "GET /v1/notifications/stream HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n\r\n",
