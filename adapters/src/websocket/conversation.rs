@@ -1,11 +1,10 @@
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::{Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
+use doorstep_domain::Timestamp;
 use doorstep_domain::ports::Clock;
-use doorstep_domain::{NotificationId, Timestamp};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -64,17 +63,16 @@ impl Conversation<'_> {
     {
         let Self { mode, expires_at, registered, clock, too_slow_after } = self;
         let link = registered.link();
-        let (pulse, half_written) = (Pulse::default(), HalfWritten::default());
+        let pulse = Pulse::default();
         let reason = {
             let reader = SocketReader { mode, link, pulse: &pulse };
-            let (pulse, half_written) = (&pulse, &half_written);
-            let writer = SocketWriter { mode, link, clock, pulse, half_written, too_slow_after };
+            let writer = SocketWriter { mode, link, clock, pulse: &pulse, too_slow_after };
             let mut closed = pin!(link.connection().closed());
             let mut over = pin!(session_over(clock, expires_at));
             let mut reading = pin!(reader.run(&mut stream, settings.max_client_bytes));
             let mut writing = pin!(writer.run(&mut sink));
             let timer = pin!(tokio::time::sleep(settings.ping_interval));
-            let mut heartbeat = Heartbeat::new(pulse, settings, clock, timer);
+            let mut heartbeat = Heartbeat::new(&pulse, settings, clock, timer);
             // The order matters: a client that sends without a pause, or one who is sent much, can use up what one
             // poll may do (tokio's cooperative budget). The end of the session and the heartbeat do not wait for
             // that, and the reader and the writer are first in turn.
@@ -109,7 +107,7 @@ impl Conversation<'_> {
         let link = link.clone();
         registered.end(reason);
         if let Ok(socket) = stream.reunite(sink) {
-            let late = match (mode, half_written.id()) {
+            let late = match (mode, link.connection().outbox.half_written()) {
                 _ if !something_may_come_late(reason) => Late::Nothing,
                 (Mode::Acknowledging, _) => Late::Acknowledgements(&link),
                 (Mode::Plain, Some(id)) => Late::Rest(&link, id),
@@ -165,7 +163,6 @@ struct SocketWriter<'a> {
     link: &'a DeliveryLink,
     clock: &'a dyn Clock,
     pulse: &'a Pulse,
-    half_written: &'a HalfWritten,
     too_slow_after: Duration,
 }
 
@@ -203,13 +200,12 @@ impl SocketWriter<'_> {
         let send = async {
             // From its first poll on, the frame is in the buffer of the socket and goes out whole or not at all.
             if is_plain {
-                self.half_written.set(Some(frame.id));
+                self.link.connection().outbox.begins(frame.id);
             }
             sink.send(Message::Text(text)).await.is_ok()
         };
         self.unless_too_slow(send).await?;
         if is_plain {
-            self.half_written.set(None);
             self.link.acknowledged(frame.id);
         }
         Ok(())
@@ -256,19 +252,4 @@ impl SocketWriter<'_> {
 fn something_may_come_late(reason: DisconnectReason) -> bool {
     use DisconnectReason::{Disconnected, Restart, TooSlow};
     matches!(reason, Restart | Disconnected | TooSlow)
-}
-
-/// The notification of which a plain client's socket has perhaps taken a part. The rest of its frame goes out before
-/// the close frame.
-#[derive(Debug, Default)]
-struct HalfWritten(Mutex<Option<NotificationId>>);
-
-impl HalfWritten {
-    fn set(&self, id: Option<NotificationId>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = id;
-    }
-
-    fn id(&self) -> Option<NotificationId> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }

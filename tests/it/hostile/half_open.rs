@@ -44,6 +44,12 @@ async fn a_half_open_connection_is_found_and_what_it_had_goes_to_the_next_one() 
     let ended = r#"doorstep_connections_ended_total{reason="unanswered"} 1"#;
     assert!(metrics.lines().any(|line| line == ended), "{metrics}");
 
+    eventually("what it had waits for another connection", async || {
+        let (_, user) = door.backend.get("/v1/users/hostile").await;
+        user["waiting"] == IN_FLIGHT + UNKNOWING && user["in_flight"] == 0
+    })
+    .await;
+
     let mut next = door.user("hostile").connect("doorstep.v1").await;
     let mut got = Vec::new();
     for _ in 0..IN_FLIGHT + UNKNOWING {
