@@ -128,7 +128,7 @@ impl Attack {
                     if self == Self::StoppedReaders {
                         std::future::pending::<()>().await;
                     }
-                    let mut frames = [0; 16 * 1024];
+                    let mut frames = vec![0; 16 * 1024];
                     while socket.read(&mut frames).await.is_ok_and(|read| read > 0) {}
                 };
                 let _ = tokio::time::timeout(left, reading).await;
@@ -246,9 +246,10 @@ impl Target {
     /// How long the n-th reader stays if it comes now: their ends are spread evenly over time.
     fn reader_stays(&self, n: usize) -> Duration {
         let part = |of: usize| u32::try_from(of).expect("few readers");
-        let turn = READER_STAYS * part(n) / part(READERS);
-        let since = (self.begun.elapsed() + READER_STAYS - turn).as_secs_f64();
-        READER_STAYS - Duration::from_secs_f64(since % READER_STAYS.as_secs_f64())
+        let until_turn = READER_STAYS * part(READERS - n) / part(READERS);
+        let since = (self.begun.elapsed() + until_turn).as_secs_f64();
+        let since = Duration::from_secs_f64(since % READER_STAYS.as_secs_f64());
+        READER_STAYS.saturating_sub(since)
     }
 
     fn request(&self, path: &str, body: &str) -> Vec<u8> {
