@@ -348,8 +348,16 @@ impl Process {
     ///
     /// # Panics
     /// When it does not.
-    pub async fn wait(mut self) -> Finished {
-        let status = tokio::time::timeout(PATIENCE, self.child.wait())
+    pub async fn wait(self) -> Finished {
+        self.wait_within(PATIENCE).await
+    }
+
+    /// The same, for one that takes long.
+    ///
+    /// # Panics
+    /// As [`wait`](Self::wait).
+    pub async fn wait_within(mut self, patience: Duration) -> Finished {
+        let status = tokio::time::timeout(patience, self.child.wait())
             .await
             .expect("the process comes to an end")
             .expect("the process can be waited for");

@@ -33,6 +33,8 @@ struct Inner {
     frames: VecDeque<Outgoing>,
     handed: Handed,
     wanted: RoomWanted,
+    /// See [`Outbox::half_written`].
+    half_written: Option<NotificationId>,
 }
 
 /// What a push that found the outbox full is waiting for.
@@ -169,7 +171,22 @@ impl Outbox {
 
     /// Records that the client has this notification for good.
     pub(crate) fn done(&self, id: NotificationId) {
-        self.locked().handed.done(id);
+        let mut inner = self.locked();
+        inner.handed.done(id);
+        inner.half_written.take_if(|half_written| *half_written == id);
+    }
+
+    /// Records that the socket has been given this notification's frame, for a client that does not acknowledge.
+    #[cfg(feature = "websocket")]
+    pub(crate) fn begins(&self, id: NotificationId) {
+        self.locked().half_written = Some(id);
+    }
+
+    /// The notification of which a socket has perhaps taken a part, and which is not done. The rest of its frame goes
+    /// out before a close frame.
+    #[cfg(feature = "websocket")]
+    pub(crate) fn half_written(&self) -> Option<NotificationId> {
+        self.locked().half_written
     }
 
     /// A panic elsewhere leaves it intact: no change to it can panic half-way.

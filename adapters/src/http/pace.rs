@@ -32,6 +32,12 @@ impl Pace {
         }
     }
 
+    /// Whether there is something to write that the socket does not take now.
+    #[cfg(feature = "sse")]
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.0.blocked.load(Relaxed) != 0
+    }
+
     fn wrote(&self) {
         if self.0.blocked.load(Relaxed) != 0 {
             self.0.blocked.store(0, Relaxed);

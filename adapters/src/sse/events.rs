@@ -26,6 +26,8 @@ enum StreamOutput {
     End(DisconnectReason),
 }
 
+/// How often a stream whose socket is blocked looks whether it takes bytes again.
+const BLOCKED: Duration = Duration::from_millis(50);
 /// Tells a browser's `EventSource` how long to wait before it reconnects. Sent at once, so that proxies and
 /// clients see that the stream is open.
 const OPENING: &str = "retry: 1000\n\n";
@@ -68,11 +70,15 @@ impl Events {
         }
     }
 
-    /// The HTTP connection asked for more. It flushes before it polls a pending body again, so being pending once
-    /// shows that the last event has left our buffers.
+    /// The HTTP connection asked for more, which it does while its buffer has room. It flushes before it polls a pending
+    /// body again, so after being pending once, the last event has left our buffers, unless the socket is blocked: then
+    /// what is in them would be lost with the process.
     async fn acknowledge_written(&mut self) {
         if let Some(id) = self.written.take() {
             tokio::task::yield_now().await;
+            while self.link.connection().pace.is_blocked() {
+                tokio::time::sleep(BLOCKED).await;
+            }
             self.link.acknowledged(id);
         }
     }

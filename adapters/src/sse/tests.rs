@@ -12,7 +12,7 @@ use doorstep_domain::{
 };
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use uuid::Uuid;
 
 use super::events::Events;
@@ -103,6 +103,27 @@ async fn waiting_events_come_first_and_count_once_the_body_is_polled_again() {
     assert!(event.ends_with("\"payload\":{ \"two\":  \"lines\"}}\n\n"), "one line: {event}");
     assert_eq!(rig.delivery.ended(Outcome::Delivered), 0, "not known to be written yet");
     rig.send(8, "{}").await;
+    assert!(stream.next().await.unwrap().contains(&Uuid::from_u128(8).to_string()));
+    assert_eq!(rig.delivery.ended(Outcome::Delivered), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_counts_once_a_blocked_socket_has_taken_it() {
+    let rig = Rig::new(ConnectionSettings::default());
+    let (ours, mut theirs) = tokio::io::duplex(1);
+    let pace = Pace::new();
+    let mut socket = Paced::new(ours, pace.clone());
+    let mut stream = rig.open_at(pace, Timestamp::MAX);
+    stream.next().await.unwrap();
+    rig.send(7, "{}").await;
+    assert!(stream.next().await.unwrap().starts_with("id: "));
+    // The server's buffer has room, so that it asks for more.
+    let writing = tokio::spawn(async move { socket.write_all(b"event").await });
+    rig.send(8, "{}").await;
+    let more = tokio::time::timeout(Duration::from_secs(1), stream.next()).await;
+    assert!(more.is_err() && rig.delivery.ended(Outcome::Delivered) == 0, "{more:?}");
+    theirs.read_exact(&mut [0; 5]).await.unwrap();
+    writing.await.unwrap().unwrap();
     assert!(stream.next().await.unwrap().contains(&Uuid::from_u128(8).to_string()));
     assert_eq!(rig.delivery.ended(Outcome::Delivered), 1);
 }

@@ -7,13 +7,14 @@ use doorstep_domain::Timestamp;
 use doorstep_domain::ports::Clock;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{Bytes, Error, Message, Utf8Bytes};
 
 use super::WebSocketSettings;
 use super::client_frame::FromClient;
-use super::close_frame::{close_frame, of_error};
+use super::close::{Late, close};
+use super::close_frame::of_error;
 use super::heartbeat::{Heartbeat, Pulse};
 use crate::connections::{
     DeliveryLink, DisconnectReason, Frame, Outgoing, Registered, session_over, too_slow,
@@ -106,9 +107,13 @@ impl Conversation<'_> {
         let link = link.clone();
         registered.end(reason);
         if let Ok(socket) = stream.reunite(sink) {
-            let takes_late_acks = mode == Mode::Acknowledging && takes_late_acks(reason);
-            let late_acks = takes_late_acks.then_some(&link);
-            Box::pin(close(socket, reason, settings, late_acks)).await;
+            let late = match (mode, link.connection().outbox.half_written()) {
+                _ if !something_may_come_late(reason) => Late::Nothing,
+                (Mode::Acknowledging, _) => Late::Acknowledgements(&link),
+                (Mode::Plain, Some(id)) => Late::Rest(&link, id),
+                (Mode::Plain, None) => Late::Nothing,
+            };
+            Box::pin(close(socket, reason, settings, late)).await;
         }
         reason
     }
@@ -191,8 +196,16 @@ impl SocketWriter<'_> {
             return Ok(());
         }
         let Ok(text) = Utf8Bytes::try_from(frame.text.clone()) else { return Ok(()) };
-        self.unless_too_slow(async { sink.send(Message::Text(text)).await.is_ok() }).await?;
-        if self.mode == Mode::Plain {
+        let is_plain = self.mode == Mode::Plain;
+        let send = async {
+            // From its first poll on, the frame is in the buffer of the socket and goes out whole or not at all.
+            if is_plain {
+                self.link.connection().outbox.begins(frame.id);
+            }
+            sink.send(Message::Text(text)).await.is_ok()
+        };
+        self.unless_too_slow(send).await?;
+        if is_plain {
             self.link.acknowledged(frame.id);
         }
         Ok(())
@@ -233,53 +246,10 @@ impl SocketWriter<'_> {
     }
 }
 
-/// Whether acknowledgements count that the client sends before it has seen this close: it has those notifications, and
-/// need not get them again. After an invalid message, nothing more can be read.
-fn takes_late_acks(reason: DisconnectReason) -> bool {
+/// Whether what comes after this close counts: acknowledgements that the client sends before it has seen the close frame,
+/// or the rest of a frame. The client has those notifications, and need not get them again. After an invalid message,
+/// nothing more can be read.
+fn something_may_come_late(reason: DisconnectReason) -> bool {
     use DisconnectReason::{Disconnected, Restart, TooSlow};
     matches!(reason, Restart | Disconnected | TooSlow)
-}
-
-/// Closes: sends the close frame, ends our side, and reads on until the client has ended its side. Closing a
-/// socket with unread data would reset the connection and lose the close frame.
-///
-/// Callers put it into a box of its own: otherwise every connection would have room for it from its beginning.
-pub(super) async fn close<S>(
-    mut socket: WebSocketStream<S>,
-    reason: DisconnectReason,
-    settings: &WebSocketSettings,
-    late_acks: Option<&DeliveryLink>,
-) where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    if reason == DisconnectReason::Unanswered {
-        return;
-    }
-    let goodbye = async {
-        // If the client closed first, its close frame has been answered already, and this only fails.
-        let _ = socket.close(close_frame(reason)).await;
-        let _ = socket.flush().await;
-        let _ = socket.get_mut().shutdown().await;
-        if let Some(link) = late_acks {
-            while let Some(Ok(message)) = socket.next().await {
-                if let Message::Text(text) = message
-                    && let Ok(FromClient::Ack(id)) = FromClient::parse(&text)
-                {
-                    link.acknowledged(id);
-                }
-            }
-        }
-        // From here on without the WebSocket layer: after an invalid frame it no longer knows where the next one
-        // begins.
-        let socket = socket.get_mut();
-        let mut unread = [0; 1024];
-        while socket.read(&mut unread).await.is_ok_and(|read| read > 0) {}
-    };
-    // A client that does not read cannot hold its connection open for longer. A client that was too slow must
-    // first read what is in its socket already.
-    let grace = match reason {
-        DisconnectReason::TooSlow => settings.slow_close_grace,
-        _ => settings.close_grace,
-    };
-    let _ = tokio::time::timeout(grace, goodbye).await;
 }

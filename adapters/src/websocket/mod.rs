@@ -5,6 +5,7 @@
 //! announced as departed, for whatever reason it ends.
 
 mod client_frame;
+mod close;
 mod close_frame;
 mod conversation;
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Connections in virtual time, over a pipe instead of a socket: behaviour that takes seconds or hours to show.
 
+mod late;
 mod sessions;
 
 use std::future::poll_fn;
@@ -207,23 +208,6 @@ async fn a_written_frame_is_delivered_to_a_plain_client_and_not_to_one_that_ackn
     assert_eq!(receipt.outcome().await, Some(Outcome::Delivered));
     drop(acking);
     assert_eq!(task.await.unwrap(), DisconnectReason::Gone);
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_acknowledgement_that_meets_the_close_of_a_stop_counts() {
-    let node = Node::new();
-    let (mut client, task) = node.connect(&ada(), Mode::Acknowledging, 1024).await;
-    let receipt = node.send(1).await;
-    assert_eq!(id_in(&text(&mut client).await), 1);
-    node.connections.close_all();
-    // The close frame is under way, and the client has not read it.
-    tokio::time::sleep(Duration::from_millis(1)).await;
-    assert_eq!(node.delivery.held().waiting, 1, "it departed without an acknowledgement");
-    let ack = format!(r#"{{"type":"ack","id":"{}"}}"#, Uuid::from_u128(1));
-    client.send(Message::text(ack)).await.unwrap();
-    assert_eq!(receipt.outcome().await, Some(Outcome::Delivered));
-    drop(client);
-    assert_eq!(task.await.unwrap(), DisconnectReason::Restart);
 }
 
 #[tokio::test(start_paused = true)]

@@ -18,7 +18,8 @@ use tracing::Instrument as _;
 
 use utoipa::OpenApi;
 
-use super::conversation::{Conversation, Mode, close};
+use super::close::{Late, close};
+use super::conversation::{Conversation, Mode};
 use super::{WebSocketSettings, handshake};
 use crate::connections::{Connections, DisconnectReason, Newcomer, Pace, Transport};
 use crate::http::openapi::ProblemBody;
@@ -128,7 +129,7 @@ pub(super) async fn live<S>(
         Ok(registered) => registered,
         Err(refusal) => {
             tracing::debug!(user = %caller.user_id, %refusal, "connection refused");
-            return Box::pin(close(socket, refusal.into(), settings, None)).await;
+            return Box::pin(close(socket, refusal.into(), settings, Late::Nothing)).await;
         }
     };
     // Registered first, then announced, with nothing in between: waiting notifications and those accepted from now
@@ -139,7 +140,13 @@ pub(super) async fn live<S>(
         let alive = authenticator.is_alive(&caller).await;
         if !matches!(alive, Ok(true)) {
             registered.end(DisconnectReason::SessionEnded);
-            return Box::pin(close(socket, DisconnectReason::SessionEnded, settings, None)).await;
+            return Box::pin(close(
+                socket,
+                DisconnectReason::SessionEnded,
+                settings,
+                Late::Nothing,
+            ))
+            .await;
         }
     }
     let id = registered.link().connection().id;

@@ -2,21 +2,40 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use socket2::SockRef;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::sleep;
 
-use crate::messages::payload;
+use crate::process;
 use crate::servers::Running;
+
+/// How many connections readers have.
+const READERS: usize = 2_000;
+/// How long a reader stays before another one takes its place. The server closes one that stopped earlier: it takes
+/// some six seconds until its socket is full, and is too slow ten seconds later.
+const READER_STAYS: Duration = Duration::from_secs(18);
+/// How many messages readers are sent at once: 2,000 in a second.
+const BATCH: usize = 20;
+const BATCHES_EVERY: Duration = Duration::from_millis(10);
+/// How long such a message is.
+const FLOOD_BYTES: usize = 8 * 1024;
+/// What Ethernet carries in one packet.
+const SEGMENT_BYTES: u32 = 1448;
+/// With this, and segments of that size, a socket takes about 50 KiB that nobody reads.
+const RECEIVE_BYTES: u32 = 4096;
 
 /// How somebody misbehaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Attack {
+    /// No attack, but the load of the next one: thousands of WebSocket connections that read.
+    Readers,
     /// Thousands of WebSocket connections that read nothing, and to each of which messages are published.
     StoppedReaders,
     /// Connections that send the head of a request one byte at a time.
@@ -30,12 +49,19 @@ pub(crate) enum Attack {
 }
 
 impl Attack {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::StoppedReaders, Self::SlowHeads, Self::OpenAndClose, Self::Frames, Self::DeepBodies];
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Readers,
+        Self::StoppedReaders,
+        Self::SlowHeads,
+        Self::OpenAndClose,
+        Self::Frames,
+        Self::DeepBodies,
+    ];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Self::StoppedReaders => "2,000 readers that stop, 2,000 messages/s to them",
+            Self::Readers => "2,000 readers, 2,000 messages/s of 8 KiB to them",
+            Self::StoppedReaders => "the same readers, but they stop",
             Self::SlowHeads => "1,000 heads that come a byte at a time",
             Self::OpenAndClose => "500 WebSockets/s opened and closed",
             Self::Frames => "50 WebSockets, 20,000 pings and acks/s",
@@ -43,21 +69,33 @@ impl Attack {
         }
     }
 
+    /// How long it takes until it is at its height.
+    pub(crate) fn grows_for(self) -> Duration {
+        match self {
+            // Each has been replaced once: from then on, some fill, some stand still, and some are closed.
+            Self::Readers | Self::StoppedReaders => READER_STAYS + Duration::from_secs(2),
+            _ => Duration::from_secs(2),
+        }
+    }
+
     /// Begins, and goes on until the result is dropped.
     pub(crate) fn begin(self, server: &Running) -> Attacking {
         let over = Arc::new(AtomicBool::new(false));
         let target = Arc::new(Target::of(server, Arc::clone(&over)));
+        let (tell, told) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || {
+            let _ = tell.send(process::this_thread());
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let runtime = runtime.expect("a runtime starts");
             LocalSet::new().block_on(&runtime, self.run(target));
         });
-        Attacking { over, thread: Some(thread) }
+        let stat = told.recv().expect("it has begun");
+        Attacking { over, thread: Some(thread), stat }
     }
 
     async fn run(self, target: Arc<Target>) {
         let many = match self {
-            Self::StoppedReaders => 2_000,
+            Self::Readers | Self::StoppedReaders => READERS,
             Self::SlowHeads => 1_000,
             Self::OpenAndClose | Self::DeepBodies => 10,
             Self::Frames => 50,
@@ -72,8 +110,8 @@ impl Attack {
                 }
             });
         }
-        if self == Self::StoppedReaders {
-            let _ = flood(&target, many).await;
+        if many == READERS {
+            let _ = flood(&target).await;
         }
         while !target.over.load(Relaxed) {
             sleep(Duration::from_millis(20)).await;
@@ -83,11 +121,17 @@ impl Attack {
     /// One connection, until it ends.
     async fn one(self, target: &Target, n: usize) -> io::Result<()> {
         match self {
-            Self::StoppedReaders => {
-                let _open = target.websocket(n).await?;
-                while !target.over.load(Relaxed) {
-                    sleep(Duration::from_millis(100)).await;
-                }
+            Self::Readers | Self::StoppedReaders => {
+                let left = target.reader_stays(n);
+                let mut socket = target.websocket(n).await?;
+                let reading = async {
+                    if self == Self::StoppedReaders {
+                        std::future::pending::<()>().await;
+                    }
+                    let mut frames = vec![0; 16 * 1024];
+                    while socket.read(&mut frames).await.is_ok_and(|read| read > 0) {}
+                };
+                let _ = tokio::time::timeout(left, reading).await;
             }
             Self::SlowHeads => {
                 let mut socket = TcpStream::connect(target.address).await?;
@@ -130,25 +174,28 @@ impl Attack {
     }
 }
 
-/// Publishes to those who do not read.
-async fn flood(target: &Target, users: usize) -> io::Result<()> {
+/// Publishes to readers, whether they read or not.
+async fn flood(target: &Target) -> io::Result<()> {
     let mut socket = TcpStream::connect(target.address).await?;
-    let mut next = 0;
-    while !target.over.load(Relaxed) {
-        let drafts: Vec<String> = (next..next + 100)
-            .map(|n| {
-                let user = stranger(n % users);
-                let payload = payload(0);
-                format!("{{\"user_id\":\"{user}\",\"kind\":\"flood\",\"payload\":{payload}}}")
-            })
-            .collect();
-        next += 100;
-        socket
-            .write_all(&target.request("/v1/notifications", &format!("[{}]", drafts.join(","))))
-            .await?;
-        let mut answer = [0; 8 * 1024];
+    let text = "x".repeat(FLOOD_BYTES);
+    // A message for a user who is away waits for a few seconds only: a minute of them would be a gigabyte.
+    let draft = |n| {
+        let user = stranger(n);
+        format!(r#"{{"user_id":"{user}","kind":"flood","payload":"{text}","ttl":5}}"#)
+    };
+    let drafts: Vec<String> = (0..READERS).map(draft).collect();
+    let request =
+        |drafts: &[String]| target.request("/v1/notifications", &format!("[{}]", drafts.join(",")));
+    let requests: Vec<Vec<u8>> = drafts.chunks(BATCH).map(request).collect();
+    let mut turns = tokio::time::interval(BATCHES_EVERY);
+    let mut answer = vec![0; 64 * 1024];
+    for request in requests.iter().cycle() {
+        if target.over.load(Relaxed) {
+            break;
+        }
+        turns.tick().await;
+        socket.write_all(request).await?;
         let _ = socket.read(&mut answer).await?;
-        sleep(Duration::from_millis(50)).await;
     }
     Ok(())
 }
@@ -161,6 +208,14 @@ fn stranger(n: usize) -> String {
 pub(crate) struct Attacking {
     over: Arc<AtomicBool>,
     thread: Option<std::thread::JoinHandle<()>>,
+    stat: PathBuf,
+}
+
+impl Attacking {
+    /// The CPU time that it takes itself: on a machine with few cores, a part of what others notice is this.
+    pub(crate) fn cpu(&self) -> Duration {
+        process::cpu(&self.stat)
+    }
 }
 
 impl Drop for Attacking {
@@ -175,6 +230,7 @@ impl Drop for Attacking {
 /// What an attacker knows of the server.
 struct Target {
     address: SocketAddr,
+    begun: Instant,
     headers: String,
     handshakes: Vec<Vec<u8>>,
     over: Arc<AtomicBool>,
@@ -182,8 +238,18 @@ struct Target {
 
 impl Target {
     fn of(server: &Running, over: Arc<AtomicBool>) -> Self {
-        let handshakes = (0..2_000).map(|n| server.handshake(&stranger(n))).collect();
-        Self { address: server.address, headers: server.headers(), handshakes, over }
+        let handshakes = (0..READERS).map(|n| server.handshake(&stranger(n))).collect();
+        let (address, begun, headers) = (server.address, Instant::now(), server.headers());
+        Self { address, begun, headers, handshakes, over }
+    }
+
+    /// How long the n-th reader stays if it comes now: their ends are spread evenly over time.
+    fn reader_stays(&self, n: usize) -> Duration {
+        let part = |of: usize| u32::try_from(of).expect("few readers");
+        let until_turn = READER_STAYS * part(READERS - n) / part(READERS);
+        let since = (self.begun.elapsed() + until_turn).as_secs_f64();
+        let since = Duration::from_secs_f64(since % READER_STAYS.as_secs_f64());
+        READER_STAYS.saturating_sub(since)
     }
 
     fn request(&self, path: &str, body: &str) -> Vec<u8> {
@@ -196,7 +262,11 @@ impl Target {
 
     /// Opens a WebSocket, and reads no more than the answer to its handshake.
     async fn websocket(&self, n: usize) -> io::Result<TcpStream> {
-        let mut socket = TcpStream::connect(self.address).await?;
+        let socket = TcpSocket::new_v4()?;
+        // As over a real network: to a local socket with large segments, the system writes three megabytes ahead.
+        SockRef::from(&socket).set_tcp_mss(SEGMENT_BYTES)?;
+        socket.set_recv_buffer_size(RECEIVE_BYTES)?;
+        let mut socket = socket.connect(self.address).await?;
         socket.write_all(&self.handshakes[n]).await?;
         let mut answer = [0; 512];
         let read = socket.read(&mut answer).await?;

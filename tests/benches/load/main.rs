@@ -129,6 +129,9 @@ enum Scenario {
         /// How many seconds each measurement lasts.
         #[arg(long, default_value_t = 10)]
         seconds: u64,
+        /// How often each attack is measured. The figures are medians.
+        #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
+        rounds: u64,
     },
     /// Doorstep beside Nchan and Socket.IO: one table.
     Compare {
@@ -179,7 +182,7 @@ async fn measure(server: &Rc<servers::Running>, scenario: Scenario) -> Figures {
         Scenario::Absent { messages, batch } => absent(server, messages, batch).await,
         Scenario::Connected { users, messages } => connected(server, users, messages).await,
         Scenario::Churn { connections } => churn(server, connections).await,
-        Scenario::Hostile { seconds } => hostile(server, seconds).await,
+        Scenario::Hostile { seconds, rounds } => hostile(server, seconds, rounds).await,
         Scenario::Compare { .. } => unreachable!("it starts servers of its own"),
     }
 }

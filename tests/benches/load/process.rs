@@ -1,6 +1,7 @@
 //! What processes take, as Linux tells it, and how many descriptors they may have.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -25,9 +26,8 @@ impl Processes {
 
     /// Their CPU time so far, user and system.
     pub(crate) fn cpu(&self) -> Duration {
-        let ticks: u64 = self.all().into_iter().map(ticks).sum();
-        // Linux has 100 of them in a second, on every machine that we know.
-        Duration::from_millis(ticks * 10)
+        let stats = self.all().into_iter().map(|process| format!("/proc/{process}/stat"));
+        stats.map(|stat| cpu(Path::new(&stat))).sum()
     }
 
     /// Their CPU time since it was this, in microseconds.
@@ -41,16 +41,21 @@ impl Processes {
     }
 }
 
-fn ticks(process: u32) -> u64 {
-    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+/// Where Linux counts the time of the thread that calls this.
+pub(crate) fn this_thread() -> PathBuf {
+    let thread = fs::read_link("/proc/thread-self").expect("Linux");
+    Path::new("/proc").join(thread).join("stat")
+}
+
+/// The CPU time so far of a process or a thread, user and system.
+pub(crate) fn cpu(stat: &Path) -> Duration {
+    let stat = fs::read_to_string(stat).unwrap_or_default();
     // The second field is the name, in parentheses.
     let (_, fields) = stat.rsplit_once(')').unwrap_or_default();
-    fields
-        .split_ascii_whitespace()
-        .skip(11)
-        .take(2)
-        .filter_map(|ticks| ticks.parse::<u64>().ok())
-        .sum()
+    let ticks = fields.split_ascii_whitespace().skip(11).take(2);
+    let ticks: u64 = ticks.filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
+    // Linux has 100 of them in a second, on every machine that we know.
+    Duration::from_millis(ticks * 10)
 }
 
 fn resident(process: u32) -> u64 {

@@ -1,6 +1,7 @@
 //! A stop with many connections.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use doorstep_tests::client::User;
 use doorstep_tests::server::{Doorstep, SqliteFile};
@@ -37,7 +38,7 @@ async fn close_code(mut socket: Raw) -> u16 {
 }
 
 /// Opens the n-th event stream of the hostile user.
-async fn open_stream(door: &Door, n: usize) -> TcpStream {
+pub(super) async fn open_stream(door: &Door, n: usize) -> TcpStream {
     let mut stream = connect(door.server.address(), n).await;
     let request = format!(
         "GET /v1/notifications/stream HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n\r\n",
@@ -70,6 +71,37 @@ async fn a_stop_closes_sockets_and_streams_with_1012() {
     let (sockets, streams) = tokio::join!(sockets, streams);
     assert_eq!(sockets, [1012; SOCKETS]);
     assert_eq!(streams, [1012; STREAMS]);
+    assert_eq!(door.server.wait().await.code, Some(0));
+}
+
+/// Nobody is told before their turn, so that clients do not all reconnect at once. Only that is asserted: a slow machine
+/// may be late, and then catches up.
+#[tokio::test]
+async fn a_stop_closes_no_connection_before_its_turn() {
+    const ALL: usize = 2000;
+    const DRAIN: Duration = Duration::from_secs(2);
+    let door = door().await;
+    let sockets = open_all(door.server.address(), ALL - STREAMS).await;
+    let streams: Vec<_> =
+        stream::iter(0..STREAMS).map(|n| open_stream(&door, n)).buffered(64).collect().await;
+    until_connected(&door, ALL).await;
+    let begun = Instant::now();
+    door.server.terminate();
+    let sockets = join_all(sockets.into_iter().map(async |socket| {
+        close_code(socket).await;
+        begun.elapsed()
+    }));
+    let streams = join_all(streams.into_iter().map(async |stream| {
+        closing_code(stream).await;
+        begun.elapsed()
+    }));
+    let (mut closed, streams) = tokio::join!(sockets, streams);
+    closed.extend(streams);
+    closed.sort_unstable();
+    for (before, closed) in closed.iter().enumerate() {
+        let turn = DRAIN * u32::try_from(before + 1).unwrap() / u32::try_from(ALL).unwrap();
+        assert!(*closed >= turn, "{before} were closed, and another after {closed:?}");
+    }
     assert_eq!(door.server.wait().await.code, Some(0));
 }
 
