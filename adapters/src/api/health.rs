@@ -1,6 +1,7 @@
 //! `GET /health/live` and `GET /health/ready`: for supervisors and load balancers.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use axum::extract::State;
@@ -22,18 +23,49 @@ pub const PATHS: &str = "/health/";
 /// How long the store may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// Finds out whether the node is ready: the store answers and the node is not stopping.
 #[derive(Clone)]
-struct HealthProbes {
+pub struct HealthProbes {
     store: Arc<dyn Readiness>,
     stopping: CancellationToken,
+    was_ready: Arc<AtomicBool>,
 }
 
-/// The routes. Ready means: the store answers and the node is not stopping.
-pub fn router(store: Arc<dyn Readiness>, stopping: CancellationToken) -> Router {
+impl HealthProbes {
+    /// Asks this store, until the node stops.
+    pub fn new(store: Arc<dyn Readiness>, stopping: CancellationToken) -> Self {
+        Self { store, stopping, was_ready: Arc::default() }
+    }
+
+    /// Whether the node is ready now; an error says why not.
+    async fn check(&self) -> Result<(), Problem> {
+        if self.stopping.is_cancelled() {
+            return Err(Problem::try_later("this node is stopping"));
+        }
+        match tokio::time::timeout(PATIENCE, self.store.check()).await {
+            Ok(checked) => Ok(checked?),
+            Err(_) => Err(Problem::try_later("the store does not answer")),
+        }
+    }
+
+    /// Checks, and remembers the result for [`was_ready`](Self::was_ready).
+    #[cfg(feature = "metrics")]
+    pub(super) async fn look(&self) {
+        self.was_ready.store(self.check().await.is_ok(), Relaxed);
+    }
+
+    /// Whether the node was ready when `/metrics` was asked last.
+    pub fn was_ready(&self) -> bool {
+        self.was_ready.load(Relaxed)
+    }
+}
+
+/// The routes.
+pub fn router(probes: HealthProbes) -> Router {
     Router::new()
         .route("/health/live", get(live))
         .route("/health/ready", get(ready))
-        .with_state(HealthProbes { store, stopping })
+        .with_state(probes)
 }
 
 /// How the family is described in `/openapi.json`.
@@ -73,12 +105,6 @@ async fn live() -> Json<Value> {
     ),
 )]
 async fn ready(State(health): State<HealthProbes>) -> Result<Json<Value>, Problem> {
-    if health.stopping.is_cancelled() {
-        return Err(Problem::try_later("this node is stopping"));
-    }
-    match tokio::time::timeout(PATIENCE, health.store.check()).await {
-        Ok(checked) => checked?,
-        Err(_) => return Err(Problem::try_later("the store does not answer")),
-    }
+    health.check().await?;
     Ok(Json(json!({"status": "ready"})))
 }

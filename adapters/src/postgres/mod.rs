@@ -28,12 +28,13 @@ const TUNING: &str = "SET application_name = 'doorstep'; \
      SET lock_timeout = '5s'; \
      SET idle_in_transaction_session_timeout = '30s';";
 
-const STEPS: [MigrationStep; 5] = [
+const STEPS: [MigrationStep; 6] = [
     (1, "accounts", include_str!("migrations/0001_accounts.sql")),
     (2, "notifications", include_str!("migrations/0002_notifications.sql")),
     (3, "positions", include_str!("migrations/0003_positions.sql")),
     (4, "notifications", include_str!("migrations/0004_readiness.sql")),
     (5, "notifications", include_str!("migrations/0005_claims.sql")),
+    (6, "notifications", include_str!("migrations/0006_traces.sql")),
 ];
 
 const DIALECT: Dialect = Dialect {
@@ -62,7 +63,9 @@ pub(crate) async fn open(url: &str, tables: Tables) -> Result<Store, ConnectErro
         readers: pool,
         dialect: &DIALECT,
         shared: true,
+        has_one_pool: true,
         health,
+        stats: Arc::default(),
         #[cfg(feature = "sqlite")]
         file: None,
     })

@@ -34,6 +34,7 @@ mod notification;
 mod positions;
 mod run;
 mod sessions;
+mod stats;
 mod text;
 
 use std::fmt;
@@ -49,6 +50,7 @@ pub use connect::{ConnectError, Sharing, Tables, connect, connect_to};
 pub(crate) use connect::{MigrationStep, migrate, said};
 pub(crate) use dialect::Dialect;
 pub(crate) use health::WriteHealth;
+pub(crate) use stats::StoreStats;
 
 /// A database with all tables. Cheap to clone; made by [`connect()`].
 #[derive(Clone)]
@@ -61,8 +63,12 @@ pub struct Store {
     pub(crate) dialect: &'static Dialect,
     /// Whether another process may write to it at the same time.
     pub(crate) shared: bool,
+    /// Whether `readers` are the connections of `writers`.
+    pub(crate) has_one_pool: bool,
     /// Whether writes work.
     pub(crate) health: Arc<WriteHealth>,
+    /// How long operations take.
+    pub(crate) stats: Arc<StoreStats>,
     /// The database file, for SQLite.
     #[cfg(feature = "sqlite")]
     pub(crate) file: Option<Arc<DatabaseFile>>,

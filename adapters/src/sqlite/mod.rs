@@ -40,12 +40,13 @@ const TUNING: &str = "PRAGMA busy_timeout = 5000; \
 const READER_TUNING: &str = "PRAGMA busy_timeout = 5000; \
      PRAGMA query_only = ON;";
 
-const STEPS: [MigrationStep; 5] = [
+const STEPS: [MigrationStep; 6] = [
     (1, "accounts", include_str!("migrations/0001_accounts.sql")),
     (2, "notifications", include_str!("migrations/0002_notifications.sql")),
     (3, "positions", include_str!("migrations/0003_positions.sql")),
     (4, "notifications", include_str!("migrations/0004_readiness.sql")),
     (5, "notifications", include_str!("migrations/0005_claims.sql")),
+    (6, "notifications", include_str!("migrations/0006_traces.sql")),
 ];
 
 const DIALECT: Dialect = Dialect {
@@ -74,7 +75,8 @@ pub(crate) async fn open(
         migrate(&mut connection, &STEPS, tables).await?;
         let readers = writers.clone();
         let (dialect, shared, file) = (&DIALECT, false, None);
-        return Ok(Store { writers, readers, dialect, shared, health, file });
+        let (has_one_pool, stats) = (true, Arc::default());
+        return Ok(Store { writers, readers, dialect, shared, has_one_pool, health, stats, file });
     }
     let lock = match sharing {
         Sharing::Shared => None,
@@ -85,7 +87,8 @@ pub(crate) async fn open(
     let writers = pool(&place, 1, TUNING, &health);
     let readers = pool(&place, READERS, READER_TUNING, &health);
     let shared = sharing == Sharing::Shared;
-    Ok(Store { writers, readers, dialect: &DIALECT, shared, health, file })
+    let (dialect, has_one_pool, stats) = (&DIALECT, false, Arc::default());
+    Ok(Store { writers, readers, dialect, shared, has_one_pool, health, stats, file })
 }
 
 /// Makes a pool. Neither idle nor old connections are closed: they cost nothing, and closing the last one of an

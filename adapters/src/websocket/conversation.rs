@@ -192,6 +192,7 @@ impl SocketWriter<'_> {
         }
         let Ok(text) = Utf8Bytes::try_from(frame.text.clone()) else { return Ok(()) };
         self.unless_too_slow(async { sink.send(Message::Text(text)).await.is_ok() }).await?;
+        self.link.written(frame.pushed_at);
         if self.mode == Mode::Plain {
             self.link.acknowledged(frame.id);
         }

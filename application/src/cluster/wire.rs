@@ -59,6 +59,8 @@ struct WireNotification {
     created_micros: i64,
     #[prost(uint32, optional, tag = "7")]
     ttl_millis: Option<u32>,
+    #[prost(string, optional, tag = "10")]
+    traceparent: Option<String>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -163,6 +165,7 @@ fn write(notification: &Notification, node: NodeId) -> WireNotification {
         payload: notification.payload.as_str().to_owned(),
         created_micros: notification.created_at.as_micros(),
         ttl_millis: notification.ttl.map(Ttl::as_millis),
+        traceparent: notification.trace.map(|trace| trace.to_string()),
     }
 }
 
@@ -225,6 +228,7 @@ fn read(id: NotificationId, wire: &WireNotification) -> Result<Notification, Unr
         payload: Payload::parse(&wire.payload).map_err(|_| Unreadable::Damaged("its payload"))?,
         created_at: Timestamp::from_micros(wire.created_micros),
         ttl,
+        trace: wire.traceparent.as_deref().and_then(|text| text.parse().ok()),
     })
 }
 

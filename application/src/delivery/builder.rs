@@ -6,11 +6,14 @@ use tokio::runtime::Handle;
 
 use super::Delivery;
 use super::capacity::Capacity;
+use super::census::Census;
 use super::claimer::Claimer;
 use super::context::Context;
 use super::endings::Endings;
+use super::kinds::Kinds;
 use super::policy::{Limits, Rules};
 use super::poll::Poll;
+use super::refusals::RefusedCounts;
 use super::tasks::Tasks;
 use super::wake::Wake;
 
@@ -24,6 +27,7 @@ pub struct Builder {
     inbox: Option<Arc<dyn Inbox>>,
     handover: Option<Arc<dyn Handover>>,
     outcomes: Vec<Arc<dyn Outcomes>>,
+    kinds: Arc<Kinds>,
     hash_seed: Option<u64>,
 }
 
@@ -54,6 +58,7 @@ impl Builder {
             inbox: None,
             handover: None,
             outcomes: Vec::new(),
+            kinds: Arc::default(),
             hash_seed: None,
         }
     }
@@ -89,6 +94,12 @@ impl Builder {
         self
     }
 
+    /// The kinds that are told apart in figures, if they are shared with other figures.
+    #[must_use]
+    pub fn kinds(self, kinds: Arc<Kinds>) -> Self {
+        Self { kinds, ..self }
+    }
+
     /// Fixes how users are spread over the shards, so that a simulation repeats the same schedule. Not for a
     /// service: with a known seed, user ids can be chosen that all fall into one shard.
     #[must_use]
@@ -107,6 +118,8 @@ impl Builder {
         let cx = Arc::new(Context {
             endings: Endings::new(self.outcomes, self.clock.clone(), &tasks, &capacity),
             capacity,
+            census: Arc::new(Census::new(self.kinds)),
+            refusals: RefusedCounts::default(),
             presence: self.presence,
             pusher: self.pusher,
             clock: self.clock,

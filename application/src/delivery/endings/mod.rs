@@ -49,10 +49,11 @@ impl Endings {
             kind = %n.kind,
             outcome = outcome.as_str(),
             waited_ms = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX),
+            trace_id = n.trace.map(|trace| tracing::field::display(trace.trace_id())),
             "notification ended"
         );
         let (user_id, kind) = (n.user_id.clone(), n.kind.clone());
-        Ended { id: n.id, user_id, kind, outcome, at, waited }
+        Ended { id: n.id, user_id, kind, outcome, at, waited, trace: n.trace }
     }
 
     /// Tells every observer; waits for none of them.
