@@ -110,6 +110,24 @@ fi
 [ "$(node -p 'Number(process.versions.node.split(".")[0])')" -ge 20 ] \
     || fail "node is $(node --version): install version 20 or later (https://nodejs.org), then run this again"
 
+# Checks metrics and alert rules. Only the tool, not the server with its service.
+promtool="${CARGO_TARGET_DIR:-target}/promtool/promtool"
+if ! command -v promtool >/dev/null && [ ! -x "$promtool" ]; then
+    say "installing promtool, for the tests of metrics and alerts"
+    unpacked="$(mktemp -d)"
+    # apt downloads as a user of its own.
+    chmod 755 "$unpacked"
+    if command -v apt-get >/dev/null; then
+        as_root apt-get update -qq
+        (cd "$unpacked" && apt-get download -q prometheus && dpkg-deb -x prometheus_*.deb .)
+        mkdir -p "${promtool%/*}"
+        cp "$unpacked/usr/bin/promtool" "$promtool"
+    else
+        install_brew prometheus
+    fi || fail "no promtool: install Prometheus, then run this again"
+    rm -rf "$unpacked"
+fi
+
 # npm packages for the tests of the page and the client, installed once into the target folder.
 npm_dir="${CARGO_TARGET_DIR:-target}/npm"
 if [ ! -f "$npm_dir/node_modules/axe-core/axe.min.js" ] || [ ! -f "$npm_dir/node_modules/typescript/bin/tsc" ] \

@@ -10,6 +10,7 @@ pub mod bus;
 pub mod connections;
 #[cfg(any(feature = "jwt", feature = "probe", feature = "webhook"))]
 mod error_chain;
+pub mod figures;
 #[cfg(feature = "http")]
 pub mod http;
 #[cfg(any(feature = "jwt", feature = "webhook"))]

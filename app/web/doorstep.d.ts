@@ -10,6 +10,8 @@ export interface Notification<Payload = unknown, Kind extends string = string> {
   /** When its frame arrived, by this machine's clock, before any wait for other tabs or a listener. */
   readonly receivedAt: Date;
   readonly payload: Payload;
+  /** The trace that its sender gave (W3C Trace Context); otherwise missing. */
+  readonly traceparent?: string;
 }
 
 /**

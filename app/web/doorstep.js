@@ -352,12 +352,13 @@ export class Doorstep {
     }
     on.heard(frame?.type === "heartbeat");
     if (typeof frame?.id !== "string") return; // A heartbeat, or a type that this client does not know.
-    const { id, kind, topic, created_at, payload, reason } = frame;
+    const { id, kind, topic, created_at, traceparent, payload, reason } = frame;
     if (frame.type === "retract") {
       const isDropped = this.#arrivals.drop(id);
       this.#emit(":retract", { id, reason, isDropped });
     } else if (frame.type === "notification" && typeof kind === "string" && !kind.startsWith(":")) {
       const notification = { id, kind, topic, createdAt: new Date(created_at), receivedAt: new Date(Date.now()), payload };
+      if (traceparent !== undefined) notification.traceparent = traceparent;
       // A stream does not push a notification again.
       this.#arrivals.take(notification, transport === "sse" ? Infinity : Date.now() + HELD_MS);
     }

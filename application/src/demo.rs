@@ -126,6 +126,7 @@ impl Demo {
             payload: Payload::new(&Text { lane: lane.as_str(), text })?,
             created_at,
             ttl: None,
+            trace: None,
         };
         let receipt = self.delivery.send(notification).await?;
         let detail = match receipt.state() {

@@ -260,6 +260,7 @@ impl<'a> News<'a> {
             created_at: now,
             // The TTL of the kind's rule.
             ttl: None,
+            trace: None,
         })
     }
 }

@@ -19,6 +19,7 @@ pub mod ports;
 mod reward;
 mod session;
 mod time;
+mod trace;
 mod trading;
 mod user;
 
@@ -37,6 +38,7 @@ pub use outcome::{Ended, Outcome};
 pub use reward::{EarnedBy, RewardRule, RewardRules};
 pub use session::{Session, TokenHash};
 pub use time::{Timestamp, Ttl};
+pub use trace::{TraceId, TraceParent, TraceParentError};
 pub use trading::{
     CloseReason, Closed, DecimalError, Order, OrderFault, Position, PositionId, Price, Quantity,
     Quote, Side, Symbol, SymbolError, Triggers,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
-use crate::{Timestamp, Ttl, UserId};
+use crate::{Timestamp, TraceParent, Ttl, UserId};
 
 /// A message for one user, to be delivered now or within its TTL.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub struct Notification {
     pub created_at: Timestamp,
     /// How long it may wait; `None` uses the rule of its kind.
     pub ttl: Option<Ttl>,
+    /// The trace that it belongs to.
+    pub trace: Option<TraceParent>,
 }
 
 /// The id of a notification. The simulation makes UUIDv7s.

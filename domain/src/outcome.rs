@@ -1,7 +1,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::{Kind, NotificationId, Timestamp, UserId};
+use crate::{Kind, NotificationId, Timestamp, TraceParent, UserId};
 
 /// How a notification ended. **Every accepted notification ends with exactly one outcome.**
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -69,4 +69,6 @@ pub struct Ended {
     pub at: Timestamp,
     /// The time between its creation and its end.
     pub waited: Duration,
+    /// The trace that it belongs to.
+    pub trace: Option<TraceParent>,
 }

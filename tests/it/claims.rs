@@ -88,6 +88,7 @@ impl Node {
             payload: Payload::new(&"hello").unwrap(),
             created_at: self.door.now(),
             ttl: None,
+            trace: None,
         };
         drop(self.delivery.send(notification).await.unwrap());
         sleep(Duration::from_millis(1)).await;

@@ -220,12 +220,13 @@ fn sources(folder: &str) -> Vec<(String, String)> {
     files
 }
 
-/// What the HTTP machinery may use of our own crates: authentication, timestamps, and errors of the stores.
-const MACHINERY_MAY_USE: [&str; 5] = [
+/// What the HTTP machinery may use of our own crates: authentication, timestamps, traces, and errors of the stores.
+const MACHINERY_MAY_USE: [&str; 6] = [
     "doorstep_application::NotAuthenticated",
     "doorstep_application::publishing::ServiceKeys",
     "doorstep_application::{Authenticator, Caller}",
     "doorstep_domain::Timestamp",
+    "doorstep_domain::TraceParent",
     "doorstep_domain::ports::StoreError",
 ];
 

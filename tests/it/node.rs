@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use doorstep::composition::{Core, CoreParts, Routes};
 use doorstep_adapters::api::assets::{self, Asset};
-use doorstep_adapters::api::{accounts, metrics as metrics_of, sessions, users};
+use doorstep_adapters::api::{accounts, sessions, users};
 use doorstep_adapters::bus::Bus;
 use doorstep_adapters::connections::{self, Connections};
 use doorstep_adapters::http::{self, AddressLimit, AllowedOrigins, Rate, Router, ServerSettings};
@@ -198,7 +198,7 @@ impl Node {
         let more = users::router(registration, limit.clone())
             .merge(sessions::router(sign_ins.clone(), limit))
             .merge(accounts::router(views, sign_ins.clone()))
-            .merge(metrics_of::router(core.metrics.clone()))
+            .merge(core.metrics_router())
             .merge(assets::router(&[page]))
             .merge(options.more);
         let routes =
@@ -264,6 +264,7 @@ impl Node {
             payload: Payload::new(&"x".repeat(bytes)).unwrap(),
             created_at: self.clock.now(),
             ttl: None,
+            trace: None,
         }
     }
 }

@@ -4,13 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use doorstep_adapters::connections::DisconnectReason;
 use doorstep_adapters::metrics::MetricDescription;
-use doorstep_tests::client::User;
-use doorstep_tests::server::{Doorstep, SqliteFile};
-use doorstep_tests::tls::{TlsClient, fixture, section};
-use tokio::net::TcpListener;
+use doorstep_tests::scrape::Scrape;
 
-use crate::node::eventually;
-use crate::outbox::Shop;
+use crate::operate::everything::scrape_of_everything;
 
 /// A metric's type, help text and labels, by its name.
 type MetricTable = BTreeMap<String, (String, String, BTreeSet<String>)>;
@@ -18,7 +14,9 @@ type MetricTable = BTreeMap<String, (String, String, BTreeSet<String>)>;
 /// Reads the table in `docs/metrics.md`.
 fn documented_metrics() -> MetricTable {
     let page = include_str!("../../docs/metrics.md");
-    let rows = page.lines().filter(|line| line.starts_with("| `doorstep_"));
+    let rows = page
+        .lines()
+        .filter(|line| line.starts_with("| `doorstep_") || line.starts_with("| `process_"));
     let row = |row: &str| {
         let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
         let [name, kind, labels, help] = cells[..] else { panic!("not four columns: {row}") };
@@ -29,27 +27,10 @@ fn documented_metrics() -> MetricTable {
     rows.map(row).collect()
 }
 
-/// Reads the Prometheus text format.
+/// The metrics of a scrape.
 fn printed_metrics(text: &str) -> MetricTable {
-    let mut metrics = MetricTable::new();
-    for line in text.lines() {
-        if let Some((name, help)) = line.strip_prefix("# HELP ").and_then(|l| l.split_once(' ')) {
-            metrics.entry(name.to_owned()).or_default().1.push_str(help);
-        } else if let Some((name, kind)) =
-            line.strip_prefix("# TYPE ").and_then(|l| l.split_once(' '))
-        {
-            metrics.entry(name.to_owned()).or_default().0.push_str(kind);
-        } else if let Some((series, labels)) = line.split_once('{') {
-            let suffixes = ["_bucket", "_sum", "_count"];
-            let name = suffixes.iter().find_map(|suffix| series.strip_suffix(suffix));
-            let name = name.filter(|name| metrics.contains_key(*name)).unwrap_or(series);
-            let (labels, _) = labels.rsplit_once('}').unwrap();
-            let labels = labels.split(',').map(|pair| pair.split_once('=').unwrap().0);
-            let labels = labels.filter(|label| *label != "le").map(str::to_owned);
-            metrics.get_mut(name).unwrap().2.extend(labels);
-        }
-    }
-    metrics
+    let families = Scrape::read(text).families.into_iter();
+    families.map(|(name, family)| (name, (family.kind, family.help, family.labels))).collect()
 }
 
 #[tokio::test]
@@ -61,39 +42,15 @@ async fn every_metric_is_documented_as_it_is_printed() {
     });
     assert_eq!(documented, MetricTable::from(defined));
 
-    // A node with everything that has metrics: the simulation, an outbox, TLS, an inbox that forgets, and a webhook whose
-    // receiver never answers.
-    let receiver = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let webhook = format!(
-        "[webhook]\nurl = \"http://{}/\"\nsecret = \"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"\n",
-        receiver.local_addr().unwrap()
-    );
-    let (database, shop) = (SqliteFile::new(), Shop::open().await);
-    let (cert, key) = (fixture("server.pem"), fixture("server.key"));
-    let tls = section(cert.to_str().unwrap(), key.to_str().unwrap());
-    let kept = "[inbox]\nkeep_read = \"30days\"\n";
-    let file = format!("{webhook}{kept}{}{tls}", shop.section());
-    let server = Doorstep::serve(&database.url()).file("doorstep.toml", &file).start().await;
-    // How notifications ended is printed once one has ended.
-    let url = TlsClient::new().plain_url(server.address()).await;
-    let ada = User::register(&url, "ada").await;
-    let mut socket = ada.connect("doorstep.plain.v1").await;
-    socket.kinds(1).await;
-    let url = format!("{url}/metrics");
-    let mut text = String::new();
-    eventually("a notification has ended", async || {
-        text = reqwest::get(&url).await.unwrap().text().await.unwrap();
-        text.contains("doorstep_notifications_ended_total{")
-            && text.contains("doorstep_outbox_rows_waiting")
-    })
-    .await;
-    assert_eq!(documented, printed_metrics(&text), "{text}");
+    let text = scrape_of_everything().await;
+    assert_eq!(documented, printed_metrics(text), "{text}");
 }
 
 #[test]
 fn every_reason_of_a_connection_s_end_is_documented() {
     let page = include_str!("../../docs/metrics.md");
-    let (_, reasons) = page.split_once("* `reason`: ").unwrap();
+    let (_, reasons) =
+        page.split_once("* `reason` of `doorstep_connections_ended_total`: ").unwrap();
     let (reasons, _) = reasons.split_once("\n* ").unwrap();
     let documented: BTreeSet<&str> = reasons.split('`').skip(1).step_by(2).collect();
     assert_eq!(

@@ -92,6 +92,7 @@ pub(crate) fn notifications(count: usize) -> Vec<Notification> {
         payload: Payload::new(&"x".repeat(200)).unwrap(),
         created_at: Timestamp::from_micros(9),
         ttl: Some(Ttl::from_secs(60)),
+        trace: None,
     };
     (0..count).map(one).collect()
 }

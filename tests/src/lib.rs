@@ -11,6 +11,7 @@ pub mod nats;
 pub mod pgbouncer;
 pub mod postgres;
 pub mod reverse_proxy;
+pub mod scrape;
 pub mod server;
 pub mod simulation;
 pub mod small_disk;

@@ -1,6 +1,7 @@
 //! `GET /health/live` and `GET /health/ready`: for supervisors and load balancers.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use axum::extract::State;
@@ -22,18 +23,51 @@ pub const PATHS: &str = "/health/";
 /// How long the store may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// Finds out whether the node is ready: the store answers and the node is not stopping.
 #[derive(Clone)]
-struct HealthProbes {
+pub struct HealthProbes {
     store: Arc<dyn Readiness>,
     stopping: CancellationToken,
+    was_ready: Arc<AtomicBool>,
 }
 
-/// The routes. Ready means: the store answers and the node is not stopping.
-pub fn router(store: Arc<dyn Readiness>, stopping: CancellationToken) -> Router {
+impl HealthProbes {
+    /// Asks this store, until the node stops.
+    pub fn new(store: Arc<dyn Readiness>, stopping: CancellationToken) -> Self {
+        Self { store, stopping, was_ready: Arc::default() }
+    }
+
+    /// How ready the node is now; an error says why it is not.
+    async fn check(&self) -> Result<Option<String>, Problem> {
+        if self.stopping.is_cancelled() {
+            return Err(Problem::try_later("this node is stopping"));
+        }
+        let checked = tokio::time::timeout(PATIENCE, self.store.check()).await;
+        match checked.map_err(|_| Problem::try_later("the store does not answer"))?? {
+            Ready::Fully => Ok(None),
+            Ready::Degraded(why) => Ok(Some(why)),
+            Ready::NotYet(why) => Err(Problem::try_later(&why)),
+        }
+    }
+
+    /// Checks, and remembers the result for [`was_ready`](Self::was_ready).
+    #[cfg(feature = "metrics")]
+    pub(super) async fn look(&self) {
+        self.was_ready.store(self.check().await.is_ok(), Relaxed);
+    }
+
+    /// Whether the node was ready when `/metrics` was asked last.
+    pub fn was_ready(&self) -> bool {
+        self.was_ready.load(Relaxed)
+    }
+}
+
+/// The routes.
+pub fn router(probes: HealthProbes) -> Router {
     Router::new()
         .route("/health/live", get(live))
         .route("/health/ready", get(ready))
-        .with_state(HealthProbes { store, stopping })
+        .with_state(probes)
 }
 
 /// How the family is described in `/openapi.json`.
@@ -78,13 +112,8 @@ async fn live() -> Json<Value> {
     ),
 )]
 async fn ready(State(health): State<HealthProbes>) -> Result<Json<Value>, Problem> {
-    if health.stopping.is_cancelled() {
-        return Err(Problem::try_later("this node is stopping"));
-    }
-    let checked = tokio::time::timeout(PATIENCE, health.store.check()).await;
-    match checked.map_err(|_| Problem::try_later("the store does not answer"))?? {
-        Ready::Fully => Ok(Json(json!({"status": "ready"}))),
-        Ready::Degraded(why) => Ok(Json(json!({"status": "degraded", "reason": why}))),
-        Ready::NotYet(why) => Err(Problem::try_later(&why)),
-    }
+    Ok(Json(match health.check().await? {
+        None => json!({"status": "ready"}),
+        Some(why) => json!({"status": "degraded", "reason": why}),
+    }))
 }

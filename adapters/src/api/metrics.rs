@@ -10,12 +10,13 @@ use axum::routing::get;
 
 use utoipa::OpenApi;
 
+use super::health::HealthProbes;
 use crate::http::Problem;
 use crate::metrics::{CONTENT_TYPE, Metrics};
 
-/// The route.
-pub fn router(metrics: Arc<Metrics>) -> Router {
-    Router::new().route("/metrics", get(text)).with_state(metrics)
+/// The route. Each scrape asks whether the node is ready.
+pub fn router(metrics: Arc<Metrics>, probes: HealthProbes) -> Router {
+    Router::new().route("/metrics", get(text)).with_state((metrics, probes))
 }
 
 /// How the family is described in `/openapi.json`.
@@ -28,7 +29,10 @@ pub struct Description;
     get, path = "/metrics", tag = "node",
     responses((status = 200, description = "The metrics.", body = String, content_type = "text/plain")),
 )]
-async fn text(State(metrics): State<Arc<Metrics>>) -> Result<impl IntoResponse, Problem> {
+async fn text(
+    State((metrics, probes)): State<(Arc<Metrics>, HealthProbes)>,
+) -> Result<impl IntoResponse, Problem> {
+    probes.look().await;
     match metrics.text() {
         Ok(text) => Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], text)),
         Err(error) => {

@@ -1,3 +1,5 @@
+use std::time::Instant;
+
 use bytes::Bytes;
 use doorstep_domain::{Notification, NotificationId, Timestamp};
 
@@ -11,11 +13,14 @@ pub(crate) struct Frame {
     pub(crate) deadline: Timestamp,
     /// The JSON text: UTF-8, without line breaks outside the payload.
     pub(crate) text: Bytes,
+    /// When it was made.
+    pub(crate) pushed_at: Instant,
 }
 
 impl Frame {
     pub(crate) fn new(notification: &Notification, deadline: Timestamp) -> Self {
-        Self { id: notification.id, deadline, text: notification_frame(notification).into() }
+        let text = notification_frame(notification).into();
+        Self { id: notification.id, deadline, text, pushed_at: Instant::now() }
     }
 }
 
@@ -35,6 +40,7 @@ mod tests {
             payload: Payload::parse(r#"{"amount":"1000.00"}"#).unwrap(),
             created_at: Timestamp::from_micros(1),
             ttl: None,
+            trace: None,
         }
     }
 
@@ -49,6 +55,15 @@ mod tests {
                 r#""created_at":"1970-01-01T00:00:00.000001Z","payload":{"amount":"1000.00"}}"#
             )
         );
+    }
+
+    #[test]
+    fn a_frame_has_a_traceparent_only_if_its_notification_belongs_to_a_trace() {
+        let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let traced = Notification { trace: trace.parse().ok(), ..notification(None) };
+        let frame = Frame::new(&traced, Timestamp::MAX);
+        let part = format!(r#"001Z","traceparent":"{trace}","payload":{{"#);
+        assert!(std::str::from_utf8(&frame.text).unwrap().contains(&part), "{:?}", frame.text);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use doorstep_domain::UserId;
@@ -26,6 +26,21 @@ pub enum ConnectionRefusal {
     Node,
 }
 
+impl ConnectionRefusal {
+    /// Every reason, in the order of its variants.
+    pub const ALL: [Self; 4] = [Self::Stopping, Self::User, Self::Address, Self::Node];
+
+    /// The word in metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Stopping => "stopping",
+            Self::User => "user",
+            Self::Address => "address",
+            Self::Node => "node",
+        }
+    }
+}
+
 impl From<ConnectionRefusal> for DisconnectReason {
     fn from(refusal: ConnectionRefusal) -> Self {
         match refusal {
@@ -46,6 +61,8 @@ pub(super) struct ConnectionLimits {
     max_per_transport: [usize; Transport::ALL.len()],
     per_transport: [AtomicUsize; Transport::ALL.len()],
     per_address: Mutex<HashMap<IpAddr, usize>>,
+    /// How many connections were refused, in the order of [`ConnectionRefusal::ALL`].
+    pub(super) refused: [AtomicU64; ConnectionRefusal::ALL.len()],
     user_log: LimitLog,
     address_log: LimitLog,
     node_log: LimitLog,
@@ -59,6 +76,7 @@ impl ConnectionLimits {
             max_per_transport: [settings.max_websockets, settings.max_streams],
             per_transport: Default::default(),
             per_address: Mutex::default(),
+            refused: Default::default(),
             user_log: LimitLog::new("limits.connections_per_user"),
             address_log: LimitLog::new("limits.connections_per_address"),
             node_log: LimitLog::new("limits.connections"),

@@ -219,7 +219,8 @@ mod tests {
 
     fn frame(number: u128) -> Arc<Frame> {
         let id = NotificationId::new(Uuid::from_u128(number));
-        Arc::new(Frame { id, deadline: Timestamp::MAX, text: "{}".into() })
+        let pushed_at = std::time::Instant::now();
+        Arc::new(Frame { id, deadline: Timestamp::MAX, text: "{}".into(), pushed_at })
     }
 
     #[tokio::test]

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Instant;
 
 use doorstep_application::Caller;
 use doorstep_application::delivery::Delivery;
@@ -61,6 +62,12 @@ impl DeliveryLink {
         if self.delivery.acknowledged(&self.user, id) {
             self.retract_elsewhere(id, RetractReason::AcknowledgedElsewhere);
         }
+    }
+
+    /// Counts how long it took until the socket had this frame.
+    pub(crate) fn written(&self, pushed_at: Instant) {
+        let pushes = &self.connections.pushes[self.connection.transport as usize];
+        pushes.count(pushed_at.elapsed());
     }
 
     /// The user closed this notification at this connection.

@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use super::limits::{ConnectionLimits, ConnectionRefusal};
 use super::registered::{DeliveryLink, RegistrationStage};
 use super::{Connection, ConnectionSettings, DisconnectReason, Newcomer, Registered};
+use crate::figures::{Latencies, LatencyCounts};
 
 /// How a connection reaches its client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -38,12 +39,14 @@ impl Transport {
 }
 
 /// The figures of one transport.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Traffic {
     /// Live connections.
     pub connections: usize,
     /// Frames put into outboxes since the start.
     pub frames_queued: u64,
+    /// How long it took from a push until the socket had the frame.
+    pub pushes: LatencyCounts,
 }
 
 /// The live connections of this node.
@@ -59,6 +62,7 @@ pub struct Connections {
     /// The number of ended sessions: see [`Connections::session_ends`].
     session_ends: AtomicU64,
     pub(super) frames_queued: [AtomicU64; Transport::ALL.len()],
+    pub(super) pushes: [Latencies; Transport::ALL.len()],
     next_id: AtomicU64,
     ends: [AtomicU64; DisconnectReason::ALL.len()],
     /// The tasks of the connections.
@@ -80,6 +84,7 @@ impl Connections {
             stopping: AtomicBool::new(false),
             session_ends: AtomicU64::new(0),
             frames_queued: Default::default(),
+            pushes: Default::default(),
             next_id: AtomicU64::new(1),
             ends: Default::default(),
             tasks: TaskTracker::new(),
@@ -96,7 +101,13 @@ impl Connections {
         Traffic {
             connections: self.limits.connections(transport),
             frames_queued: self.frames_queued[transport as usize].load(Ordering::Relaxed),
+            pushes: self.pushes[transport as usize].counts(),
         }
+    }
+
+    /// The number of connections that were refused for this reason since the start.
+    pub fn refused_by(&self, reason: ConnectionRefusal) -> u64 {
+        self.limits.refused[reason as usize].load(Ordering::Relaxed)
     }
 
     /// The number of connections that have ended for this reason since the start.
@@ -147,6 +158,16 @@ impl Connections {
 
     /// Registers a connection: it receives pushes until the [`Registered`] is dropped.
     pub(crate) fn register(
+        self: &Arc<Self>,
+        newcomer: Newcomer<'_>,
+        delivery: Arc<Delivery>,
+    ) -> Result<Registered, ConnectionRefusal> {
+        self.register_or_refuse(newcomer, delivery).inspect_err(|reason| {
+            self.limits.refused[*reason as usize].fetch_add(1, Ordering::Relaxed);
+        })
+    }
+
+    fn register_or_refuse(
         self: &Arc<Self>,
         newcomer: Newcomer<'_>,
         delivery: Arc<Delivery>,

@@ -12,9 +12,10 @@
 //! | `bearer` | tokens |
 //! | `body`, `large_body`, `fields`, `parameters` | reading requests |
 //! | `answer`, `problem`, `time` | writing responses |
+//! | `response_counts` | counting them |
 //! | `message` | the requirements of RFC 9112 on requests |
 //! | `origins`, `cors` | pages of other origins |
-//! | `observe` | request ids, log lines, panics |
+//! | `observe`, `trace` | request ids, log lines, panics; the trace of a request |
 //! | `openapi` | the description of all endpoints |
 
 mod answer;
@@ -39,8 +40,10 @@ mod pace;
 mod parameters;
 mod problem;
 mod rate_limit;
+mod response_counts;
 mod server;
 mod time;
+mod trace;
 mod trusted_proxies;
 
 pub use answer::private_json;
@@ -70,10 +73,13 @@ pub use parameters::Parameters;
 pub use problem::{FieldError, Problem};
 pub(crate) use rate_limit::within_limit;
 pub use rate_limit::{AddressLimit, Rate};
+pub use response_counts::ResponseCounts;
 #[cfg(feature = "tls")]
 pub use server::TlsConfigs;
 pub use server::{Address, BindError, Listener, ServerSettings, serve};
 pub use time::rfc3339;
+#[cfg(feature = "publish")]
+pub(crate) use trace::trace_of;
 pub use trusted_proxies::{Network, NoProxy, TrustedProxies, TrustedProxy};
 
 /// The largest request body, in bytes, unless a route sets its own limit: 16 KiB.

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::Problem;
 use super::client_address::client;
+use super::trace::trace_of;
 
 /// The response header with the request's id, which the log lines carry too. A node that logs less than `info` has none.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -20,10 +21,12 @@ pub(super) async fn observe(
 ) -> Response {
     let id = tracing::enabled!(Level::INFO).then(Uuid::now_v7);
     let span = id.map_or_else(Span::none, |id| {
+        let trace_id =
+            trace_of(request.headers()).map(|trace| tracing::field::display(trace.trace_id()));
         // Without the query string, which may contain private data.
         tracing::info_span!(
             "request", %id, method = %request.method(), path = request.uri().path(),
-            client = %client(request.extensions()).shown()
+            client = %client(request.extensions()).shown(), trace_id
         )
     });
     let begun = Instant::now();

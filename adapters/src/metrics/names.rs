@@ -5,7 +5,7 @@ use super::read::MetricKind;
 /// One metric, as `/metrics` describes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MetricDescription {
-    /// The name, which begins with `doorstep_`.
+    /// The name, which begins with `doorstep_`, or with `process_` as in every Prometheus client.
     pub name: &'static str,
     /// How its value moves.
     pub kind: MetricKind,
@@ -31,8 +31,37 @@ const fn counter(
     MetricDescription { name, kind: MetricKind::Counter, labels, help }
 }
 
-pub(super) const NOTIFICATIONS_WAITING: MetricDescription =
-    gauge("doorstep_notifications_waiting", &[], "Notifications that wait for their user.");
+const fn histogram(
+    name: &'static str,
+    labels: &'static [&'static str],
+    help: &'static str,
+) -> MetricDescription {
+    MetricDescription { name, kind: MetricKind::Histogram, labels, help }
+}
+
+pub(super) const READY: MetricDescription = gauge(
+    "doorstep_ready",
+    &[],
+    "Whether the node is ready: 1, or 0 if its store does not answer or takes no writes, or it is stopping.",
+);
+
+pub(super) const BUILD_INFO: MetricDescription = gauge(
+    "doorstep_build_info",
+    &["version", "arch", "os"],
+    "Always 1; the labels say what is running.",
+);
+
+pub(super) const NOTIFICATIONS_WAITING: MetricDescription = gauge(
+    "doorstep_notifications_waiting",
+    &["kind"],
+    "Notifications in memory that wait for their user, by kind; without items of the inbox.",
+);
+
+pub(super) const OLDEST_WAITING: MetricDescription = gauge(
+    "doorstep_notifications_oldest_waiting_seconds",
+    &["kind"],
+    "Age of the oldest waiting notification, by kind: at least this, and at most 1 s or 3 % of its TTL more.",
+);
 
 pub(super) const NOTIFICATIONS_IN_FLIGHT: MetricDescription = gauge(
     "doorstep_notifications_in_flight",
@@ -43,11 +72,29 @@ pub(super) const NOTIFICATIONS_IN_FLIGHT: MetricDescription = gauge(
 pub(super) const MAILBOXES: MetricDescription =
     gauge("doorstep_mailboxes", &[], "Users with at least one waiting notification.");
 
+pub(super) const TIMER_LAG: MetricDescription = gauge(
+    "doorstep_timer_lag_seconds",
+    &[],
+    "How long the next timer of delivery (the end of a TTL, or a repeat) is overdue.",
+);
+
+pub(super) const PENDING: MetricDescription = gauge(
+    "doorstep_pending_notifications",
+    &[],
+    "Notifications that count against `max_pending`: waiting, in flight, or on their way to the inbox.",
+);
+
+pub(super) const PENDING_LIMIT: MetricDescription =
+    gauge("doorstep_pending_notifications_limit", &[], "The setting `max_pending`.");
+
 pub(super) const PENDING_BYTES: MetricDescription = gauge(
     "doorstep_pending_bytes",
     &[],
-    "Payload bytes of all notifications that wait or are in flight.",
+    "Payload bytes of the notifications that count against `max_pending_bytes`.",
 );
+
+pub(super) const PENDING_BYTES_LIMIT: MetricDescription =
+    gauge("doorstep_pending_limit_bytes", &[], "The setting `max_pending_bytes`.");
 
 pub(super) const NOTIFICATIONS_ENDED: MetricDescription = counter(
     "doorstep_notifications_ended_total",
@@ -55,12 +102,17 @@ pub(super) const NOTIFICATIONS_ENDED: MetricDescription = counter(
     "Notifications that have ended, by outcome and kind.",
 );
 
-pub(super) const NOTIFICATION_WAIT: MetricDescription = MetricDescription {
-    name: "doorstep_notification_wait_seconds",
-    kind: MetricKind::Histogram,
-    labels: &["outcome"],
-    help: "Time from a notification's creation to its end, by outcome.",
-};
+pub(super) const NOTIFICATION_WAIT: MetricDescription = histogram(
+    "doorstep_notification_wait_seconds",
+    &["outcome"],
+    "Time from a notification's creation to its end, by outcome.",
+);
+
+pub(super) const NOTIFICATIONS_REFUSED: MetricDescription = counter(
+    "doorstep_notifications_refused_total",
+    &["reason"],
+    "Notifications that were not accepted, by reason.",
+);
 
 pub(super) const DELIVERY_PANICS: MetricDescription = counter(
     "doorstep_delivery_panics_total",
@@ -83,11 +135,26 @@ pub(super) const FRAMES_QUEUED: MetricDescription = counter(
     "Frames queued for connections; a notification counts once per connection of its user.",
 );
 
+pub(super) const PUSHES: MetricDescription = histogram(
+    "doorstep_push_seconds",
+    &["transport"],
+    "Time from a push to the moment at which a connection's socket has taken the frame.",
+);
+
+pub(super) const CONNECTIONS_REFUSED: MetricDescription = counter(
+    "doorstep_connections_refused_total",
+    &["reason"],
+    "Connections that were refused because of a limit or a stop, by reason.",
+);
+
 pub(super) const CONNECTIONS_ENDED: MetricDescription = counter(
     "doorstep_connections_ended_total",
     &["reason"],
     "Connections that have ended, by reason.",
 );
+
+pub(super) const HTTP_RESPONSES: MetricDescription =
+    counter("doorstep_http_responses_total", &["code"], "Responses, by status code.");
 
 pub(super) const HANDLER_EVENTS: MetricDescription = counter(
     "doorstep_handler_events_total",
@@ -104,10 +171,61 @@ pub(super) const HANDLER_BACKPRESSURE: MetricDescription = counter(
     "Publishes that had to wait because a handler's queue was full.",
 );
 
+pub(super) const STORE_OPERATIONS: MetricDescription = histogram(
+    "doorstep_store_operation_seconds",
+    &["operation"],
+    "How long operations of the store took that were done.",
+);
+
+pub(super) const STORE_FAILURES: MetricDescription = counter(
+    "doorstep_store_failures_total",
+    &["operation"],
+    "Operations of the store that were not done because it did not answer or could not write.",
+);
+
+pub(super) const STORE_CONNECTIONS: MetricDescription = gauge(
+    "doorstep_store_connections",
+    &["pool", "state"],
+    "Open connections to the database, by pool and state.",
+);
+
+pub(super) const STORE_CONNECTIONS_LIMIT: MetricDescription =
+    gauge("doorstep_store_connections_limit", &["pool"], "The most connections that a pool opens.");
+
+pub(super) const WEBHOOK_WAITING: MetricDescription = gauge(
+    "doorstep_webhook_outcomes_waiting",
+    &[],
+    "Outcomes that the webhook's receiver has not taken yet.",
+);
+
+pub(super) const WEBHOOK_OLDEST: MetricDescription = gauge(
+    "doorstep_webhook_oldest_seconds",
+    &[],
+    "How long ago the oldest outcome happened that the webhook's receiver has not taken yet.",
+);
+
 pub(super) const WEBHOOK_LOST: MetricDescription = counter(
     "doorstep_webhook_lost_total",
     &[],
     "Outcomes that were lost before the webhook's receiver took them.",
+);
+
+pub(super) const WEBHOOK_REQUESTS: MetricDescription = counter(
+    "doorstep_webhook_requests_total",
+    &["result"],
+    "Requests to the webhook's receiver, by result; each repeat counts.",
+);
+
+pub(super) const WEBHOOK_TIMES: MetricDescription = histogram(
+    "doorstep_webhook_request_seconds",
+    &[],
+    "How long requests to the webhook's receiver took, failed ones included.",
+);
+
+pub(super) const OUTBOX_CONSUMING: MetricDescription = gauge(
+    "doorstep_outbox_consuming",
+    &[],
+    "Whether this node consumes the outbox: one node does, with the value 1.",
 );
 
 pub(super) const OUTBOX_WAITING: MetricDescription = gauge(
@@ -131,34 +249,91 @@ pub(super) const INBOX_REMOVED: MetricDescription = counter(
     "Read items that this node has removed from the inbox.",
 );
 
+pub(super) const OUTBOX_REJECTED: MetricDescription = counter(
+    "doorstep_outbox_rejected_total",
+    &[],
+    "Rows of the outbox that this node has put aside, because they are no notification or their user's mailbox was full.",
+);
+
 pub(super) const TLS_CERTIFICATE_EXPIRES: MetricDescription = gauge(
     "doorstep_tls_certificate_expires_seconds",
     &[],
     "How long the certificate in use is still valid; negative after its end.",
 );
 
+pub(super) const PROCESS_CPU: MetricDescription = counter(
+    "process_cpu_seconds_total",
+    &[],
+    "CPU time of the process, of programs and of the kernel for it.",
+);
+
+pub(super) const PROCESS_RESIDENT: MetricDescription =
+    gauge("process_resident_memory_bytes", &[], "Memory of the process that is in RAM.");
+
+pub(super) const PROCESS_VIRTUAL: MetricDescription =
+    gauge("process_virtual_memory_bytes", &[], "Address space of the process.");
+
+pub(super) const PROCESS_OPEN_FDS: MetricDescription =
+    gauge("process_open_fds", &[], "Open files and sockets of the process.");
+
+pub(super) const PROCESS_MAX_FDS: MetricDescription =
+    gauge("process_max_fds", &[], "The most open files and sockets that the process may have.");
+
+pub(super) const PROCESS_START: MetricDescription = gauge(
+    "process_start_time_seconds",
+    &[],
+    "When the process started, in seconds since the Unix epoch.",
+);
+
 impl MetricDescription {
     /// Every metric, in the order of `docs/metrics.md`.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 47] = [
+        READY,
+        BUILD_INFO,
         NOTIFICATIONS_WAITING,
+        OLDEST_WAITING,
         NOTIFICATIONS_IN_FLIGHT,
         MAILBOXES,
+        TIMER_LAG,
+        PENDING,
+        PENDING_LIMIT,
         PENDING_BYTES,
+        PENDING_BYTES_LIMIT,
         NOTIFICATIONS_ENDED,
         NOTIFICATION_WAIT,
+        NOTIFICATIONS_REFUSED,
         DELIVERY_PANICS,
         PRESENCE_CHECKS,
         CONNECTIONS,
         FRAMES_QUEUED,
+        PUSHES,
+        CONNECTIONS_REFUSED,
         CONNECTIONS_ENDED,
+        HTTP_RESPONSES,
         HANDLER_EVENTS,
         HANDLER_QUEUE,
         HANDLER_BACKPRESSURE,
+        STORE_OPERATIONS,
+        STORE_FAILURES,
+        STORE_CONNECTIONS,
+        STORE_CONNECTIONS_LIMIT,
+        WEBHOOK_WAITING,
+        WEBHOOK_OLDEST,
         WEBHOOK_LOST,
+        WEBHOOK_REQUESTS,
+        WEBHOOK_TIMES,
+        OUTBOX_CONSUMING,
         OUTBOX_WAITING,
         OUTBOX_OLDEST,
         OUTBOX_ROWS,
+        OUTBOX_REJECTED,
         INBOX_REMOVED,
         TLS_CERTIFICATE_EXPIRES,
+        PROCESS_CPU,
+        PROCESS_RESIDENT,
+        PROCESS_VIRTUAL,
+        PROCESS_OPEN_FDS,
+        PROCESS_MAX_FDS,
+        PROCESS_START,
     ];
 }

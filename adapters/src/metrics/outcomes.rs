@@ -1,56 +1,49 @@
-use std::collections::HashSet;
-use std::sync::{PoisonError, RwLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use async_trait::async_trait;
+use doorstep_application::delivery::{KindSlot, Kinds};
 use doorstep_domain::ports::Outcomes;
-use doorstep_domain::{Ended, Kind};
-use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
+use doorstep_domain::{Ended, Outcome};
 
-use super::{MetricDescription, Metrics, names};
+use super::read::Sample;
+use crate::figures::Latencies;
 
-/// The label of all kinds beyond the limit.
-const OTHER: &str = "other";
-
-/// Buckets in seconds, from a push that finds its user connected to the longest usual TTL.
-const WAITS: [f64; 16] = [
-    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 600.0,
-];
+const OUTCOMES: usize = Outcome::ALL.len();
 
 /// Counts how notifications have ended.
 pub(super) struct OutcomeCounts {
-    ended: IntCounterVec,
-    waits: HistogramVec,
-    kinds: RwLock<HashSet<Kind>>,
+    kinds: Arc<Kinds>,
+    ended: Box<[[AtomicU64; OUTCOMES]; KindSlot::COUNT]>,
+    waits: [Latencies; OUTCOMES],
 }
 
 impl OutcomeCounts {
-    pub(super) fn new(registry: &Registry) -> prometheus::Result<Self> {
-        let MetricDescription { name, help, labels, .. } = names::NOTIFICATIONS_ENDED;
-        let ended = IntCounterVec::new(Opts::new(name, help), labels)?;
-        let MetricDescription { name, help, labels, .. } = names::NOTIFICATION_WAIT;
-        let options = HistogramOpts::new(name, help).buckets(WAITS.to_vec());
-        let waits = HistogramVec::new(options, labels)?;
-        registry.register(Box::new(ended.clone()))?;
-        registry.register(Box::new(waits.clone()))?;
-        Ok(Self { ended, waits, kinds: RwLock::default() })
+    pub(super) fn new(kinds: Arc<Kinds>) -> Self {
+        let of_kind = || [const { AtomicU64::new(0) }; OUTCOMES];
+        let ended = Box::new(std::array::from_fn(|_| of_kind()));
+        Self { kinds, ended, waits: Default::default() }
     }
 
-    /// Whether this kind has a time series of its own.
-    fn is_told_apart(&self, kind: &Kind) -> bool {
-        {
-            let kinds = self.kinds.read().unwrap_or_else(PoisonError::into_inner);
-            if kinds.contains(kind) {
-                return true;
-            }
-            if kinds.len() >= Metrics::MAX_KINDS {
-                return false;
-            }
-        }
-        let mut kinds = self.kinds.write().unwrap_or_else(PoisonError::into_inner);
-        if kinds.len() < Metrics::MAX_KINDS {
-            kinds.insert(kind.clone());
-        }
-        kinds.contains(kind)
+    /// Every outcome of every kind that was seen, zeros too: an increase from nothing is not seen as one.
+    pub(super) fn ended(&self) -> Vec<Sample> {
+        let of_kind = |(slot, kind): (KindSlot, &str)| {
+            Outcome::ALL.map(|outcome| {
+                let count = self.ended[slot.index()][outcome as usize].load(Relaxed);
+                Sample::plain(count)
+                    .label("outcome", outcome.as_str())
+                    .label("kind", kind.to_owned())
+            })
+        };
+        self.kinds.each().flat_map(of_kind).collect()
+    }
+
+    pub(super) fn waits(&self) -> Vec<Sample> {
+        let of = |outcome: Outcome| {
+            let waits = self.waits[outcome as usize].counts();
+            Sample::histogram(waits).label("outcome", outcome.as_str())
+        };
+        Outcome::ALL.map(of).into()
     }
 }
 
@@ -58,10 +51,9 @@ impl OutcomeCounts {
 impl Outcomes for OutcomeCounts {
     async fn ended(&self, ended: Vec<Ended>) {
         for end in ended {
-            let outcome = end.outcome.as_str();
-            let kind = if self.is_told_apart(&end.kind) { end.kind.as_str() } else { OTHER };
-            self.ended.with_label_values(&[outcome, kind]).inc();
-            self.waits.with_label_values(&[outcome]).observe(end.waited.as_secs_f64());
+            let slot = self.kinds.slot_of(&end.kind);
+            self.ended[slot.index()][end.outcome as usize].fetch_add(1, Relaxed);
+            self.waits[end.outcome as usize].count(end.waited);
         }
     }
 }

@@ -13,6 +13,7 @@ fn ended(kind: &str, outcome: Outcome, waited: Duration) -> Ended {
         outcome,
         at: Timestamp::default(),
         waited,
+        trace: None,
     }
 }
 
@@ -42,14 +43,14 @@ async fn ends_are_counted_by_outcome_and_kind_and_waits_by_outcome() {
 #[tokio::test]
 async fn kinds_beyond_the_limit_share_a_label() {
     let metrics = Metrics::new().unwrap();
-    for number in 0..Metrics::MAX_KINDS + 7 {
+    for number in 0..Kinds::MOST + 7 {
         let end = ended(&format!("kind-{number}"), Outcome::Delivered, Duration::ZERO);
         metrics.outcomes().ended(vec![end.clone(), end]).await;
     }
     let text = metrics.text().unwrap();
     let series =
         text.lines().filter(|line| line.starts_with("doorstep_notifications_ended_total{"));
-    assert_eq!(series.count(), Metrics::MAX_KINDS + 1);
+    assert_eq!(series.count(), (Kinds::MOST + 1) * Outcome::ALL.len());
     let other = r#"doorstep_notifications_ended_total{kind="other",outcome="delivered"} 14"#;
     assert!(text.lines().any(|line| line == other), "{text}");
 }

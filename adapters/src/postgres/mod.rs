@@ -38,6 +38,7 @@ const MIGRATIONS: MigrationScripts = [
     include_str!("migrations/0004_readiness.sql"),
     include_str!("migrations/0005_claims.sql"),
     include_str!("migrations/0006_retention.sql"),
+    include_str!("migrations/0007_traces.sql"),
 ];
 
 const DIALECT: Dialect = Dialect {
@@ -66,7 +67,9 @@ pub(crate) async fn open(url: &str, tables: Tables) -> Result<Store, ConnectErro
         readers: pool,
         dialect: &DIALECT,
         shared: true,
+        has_one_pool: true,
         health,
+        stats: Arc::default(),
         #[cfg(feature = "sqlite")]
         file: None,
     })

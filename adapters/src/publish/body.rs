@@ -89,7 +89,7 @@ pub(super) fn draft(
     faults.extend(reader.members.faults);
     match (user_id, kind, payload) {
         (Some(user_id), Some(kind), Some(payload)) if faults.is_empty() => {
-            Ok(Draft { user_id, kind, payload, topic, ttl, policy, id })
+            Ok(Draft { user_id, kind, payload, topic, ttl, policy, id, trace: None })
         }
         _ => {
             faults.truncate(MAX_FAULTS);

@@ -18,7 +18,7 @@ use utoipa::openapi::schema::Schema;
 use super::body::{Body, draft};
 use super::{MAX_BATCH, PublishApi};
 use crate::http::openapi::{one_of, one_of_or_null};
-use crate::http::{FieldError, Parameters, Problem, private_json, rfc3339};
+use crate::http::{FieldError, Parameters, Problem, private_json, rfc3339, trace_of};
 
 /// A notification to publish.
 #[derive(ToSchema)]
@@ -102,7 +102,11 @@ pub(super) struct PublishedItemBody {
 /// rejected notification may be sent again with the same id.
 #[utoipa::path(
     post, path = "/v1/notifications", tag = "publish", security(("service_key" = [])),
-    params(("wait" = Option<u32>, Query, description = "Seconds to wait for the outcomes.", minimum = 0, maximum = 60)),
+    params(
+        ("wait" = Option<u32>, Query, description = "Seconds to wait for the outcomes.", minimum = 0, maximum = 60),
+        ("traceparent" = Option<String>, Header, description = "The trace that the notifications belong to (W3C Trace \
+            Context). It is in their frames, in the webhook and in the log. One that is invalid is ignored."),
+    ),
     request_body = OneOrMany,
     responses(
         (status = 202, description = "The state of each.", body = PublishedBody),
@@ -116,8 +120,10 @@ pub(super) async fn publish(
     request: Request,
 ) -> Result<Response, Problem> {
     let wait = super::wait(query)?;
+    let trace = trace_of(request.headers());
     let (bytes, place) = api.large.json_bytes(request).await?;
-    let judged = judge(&bytes, DraftBounds { max_ttl: api.max_ttl, inbox: api.inbox })?;
+    let judged = judge(&bytes, DraftBounds { max_ttl: api.max_ttl, inbox: api.inbox });
+    let judged = judged.inspect_err(|_| api.publishing.count_invalid())?;
     drop(bytes);
     let publishing = api.publishing.clone();
     let sending = async move {
@@ -125,8 +131,11 @@ pub(super) async fn publish(
         for one in judged {
             // In sequence, because a user's notifications are pushed in this order.
             items.push(match one {
-                Ok(draft) => publishing.publish(draft).await.into(),
-                Err(invalid) => invalid,
+                Ok(draft) => publishing.publish(Draft { trace, ..draft }).await.into(),
+                Err(invalid) => {
+                    publishing.count_invalid();
+                    invalid
+                }
             });
         }
         drop(place);

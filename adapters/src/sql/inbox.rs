@@ -13,7 +13,8 @@ use super::run::Write;
 use super::{Store, notification, text};
 
 /// The columns of an item, beginning with those of its notification.
-const ITEM: &str = "id, user_id, kind, topic, payload, created_at, ttl, entered_by, read_at";
+const ITEM: &str =
+    "id, user_id, kind, topic, payload, created_at, ttl, traceparent, entered_by, read_at";
 
 /// The most items that [`Inbox::mark_read`] returns.
 const ANSWERS: i64 = 1_000;

@@ -17,7 +17,7 @@ struct MigrationTopic {
 const OF_DELIVERY: &str = "notifications";
 
 /// How many migrations there are.
-const COUNT: usize = 6;
+const COUNT: usize = 7;
 
 const TOPICS: [MigrationTopic; COUNT] = [
     MigrationTopic { name: "accounts", effect: "creates users, ledger and sessions", locks: None },
@@ -33,6 +33,11 @@ const TOPICS: [MigrationTopic; COUNT] = [
         name: OF_DELIVERY,
         effect: "builds the index inbox_read on inbox",
         locks: Some("inbox"),
+    },
+    MigrationTopic {
+        name: OF_DELIVERY,
+        effect: "adds a column for traces to inbox and handover",
+        locks: None,
     },
 ];
 

@@ -36,6 +36,7 @@ mod notification;
 mod positions;
 mod run;
 mod sessions;
+mod stats;
 mod text;
 
 use std::fmt;
@@ -53,6 +54,7 @@ pub(crate) use dialect::Dialect;
 pub(crate) use health::WriteHealth;
 pub use migrations::{MigrationPlan, MigrationState, PlanVerdict, PlannedMigration};
 pub(crate) use migrations::{MigrationScripts, migrate, ran};
+pub(crate) use stats::StoreStats;
 
 /// A database with all tables. Cheap to clone; made by [`connect()`].
 #[derive(Clone)]
@@ -65,8 +67,12 @@ pub struct Store {
     pub(crate) dialect: &'static Dialect,
     /// Whether another process may write to it at the same time.
     pub(crate) shared: bool,
+    /// Whether `readers` are the connections of `writers`.
+    pub(crate) has_one_pool: bool,
     /// Whether writes work.
     pub(crate) health: Arc<WriteHealth>,
+    /// How long operations take.
+    pub(crate) stats: Arc<StoreStats>,
     /// The database file, for SQLite.
     #[cfg(feature = "sqlite")]
     pub(crate) file: Option<Arc<DatabaseFile>>,

@@ -13,7 +13,7 @@ use super::run::Write;
 use super::text;
 
 /// The columns that [`read`] expects first, in this order.
-pub(super) const COLUMNS: &str = "id, user_id, kind, topic, payload, created_at, ttl";
+pub(super) const COLUMNS: &str = "id, user_id, kind, topic, payload, created_at, ttl, traceparent";
 
 /// Adds the notifications to the table in this order; existing rows are not changed. `extra` is an additional
 /// column, which gets the same value in each row.
@@ -24,8 +24,8 @@ pub(super) async fn insert(
     notifications: &[Notification],
 ) -> Result<(), StoreError> {
     let (more, columns) = match extra {
-        Some((column, _)) => (format!(", {column}"), 8),
-        None => (String::new(), 7),
+        Some((column, _)) => (format!(", {column}"), 9),
+        None => (String::new(), 8),
     };
     for piece in pieces(notifications) {
         let places = places(1, piece.len(), columns);
@@ -41,7 +41,8 @@ pub(super) async fn insert(
                 .bind(n.topic.as_ref().map(|topic| topic.as_str().to_owned()))
                 .bind(n.payload.as_str())
                 .bind(n.created_at.as_micros())
-                .bind(n.ttl.map(|ttl| i64::from(ttl.as_millis())));
+                .bind(n.ttl.map(|ttl| i64::from(ttl.as_millis())))
+                .bind(n.trace.map(|trace| trace.to_string()));
             if let Some((_, value)) = extra {
                 query = query.bind(value);
             }
@@ -63,6 +64,7 @@ pub(super) fn read(row: &AnyRow) -> Result<Notification, StoreError> {
     let payload: &str = row.try_get(4).map_err(failed)?;
     let created_at = row.try_get(5).map_err(failed)?;
     let ttl: Option<i64> = row.try_get(6).map_err(failed)?;
+    let trace: Option<String> = row.try_get(7).map_err(failed)?;
     Ok(Notification {
         id: id.parse().map_err(|e| bad("id", &e))?,
         user_id: text::unkept(user_id).parse().map_err(|e| bad("user_id", &e))?,
@@ -71,6 +73,8 @@ pub(super) fn read(row: &AnyRow) -> Result<Notification, StoreError> {
         payload: Payload::parse(payload).map_err(|e| bad("payload", &e))?,
         created_at: Timestamp::from_micros(created_at),
         ttl: ttl.map(|millis| read_ttl(millis).ok_or_else(|| bad("ttl", &millis))).transpose()?,
+        // Not worth a notification.
+        trace: trace.and_then(|trace| trace.parse().ok()),
     })
 }
 

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use doorstep_domain::ports::StoreError;
 use sqlx::any::{AnyArguments, AnyRow};
@@ -11,6 +11,7 @@ use sqlx::{Any, Transaction};
 use super::Store;
 use super::error::{failed, may_be_asked_again};
 use super::health::WriteHealth;
+use super::stats::{Operation, StoreStats};
 
 /// A statement with its values.
 pub(super) type Query<'q> = sqlx::query::Query<'q, Any, AnyArguments>;
@@ -28,7 +29,11 @@ impl Store {
         &self,
         query: impl Fn() -> Query<'static> + Send + Sync,
     ) -> Result<Vec<AnyRow>, StoreError> {
-        within(again(|| query().fetch_all(&self.readers))).await.map_err(NotDone::into_error)
+        let begun = Instant::now();
+        let rows = within(again(|| query().fetch_all(&self.readers))).await;
+        let rows = rows.map_err(NotDone::into_error);
+        self.stats.count(Operation::Read, begun, &rows);
+        rows
     }
 
     /// Returns the row of a `SELECT`, if there is one.
@@ -36,7 +41,11 @@ impl Store {
         &self,
         query: impl Fn() -> Query<'static> + Send + Sync,
     ) -> Result<Option<AnyRow>, StoreError> {
-        within(again(|| query().fetch_optional(&self.readers))).await.map_err(NotDone::into_error)
+        let begun = Instant::now();
+        let row = within(again(|| query().fetch_optional(&self.readers))).await;
+        let row = row.map_err(NotDone::into_error);
+        self.stats.count(Operation::Read, begun, &row);
+        row
     }
 
     /// Runs one statement **that changes nothing the second time**, and returns the number of changed rows.
@@ -45,8 +54,11 @@ impl Store {
         query: impl Fn() -> Query<'static> + Send + Sync,
     ) -> Result<u64, StoreError> {
         self.same_file()?;
+        let begun = Instant::now();
         let done = within(again(|| query().execute(&self.writers))).await;
-        let done = done.map_err(|why| why.reported(&self.health))?;
+        let done = done.map_err(|why| why.reported(&self.health));
+        self.stats.count(Operation::Write, begun, &done);
+        let done = done?;
         self.health.worked();
         Ok(done.rows_affected())
     }
@@ -54,9 +66,12 @@ impl Store {
     /// Begins a transaction that writes. Dropped without a commit, it changes nothing.
     pub(super) async fn begin(&self) -> Result<Write, StoreError> {
         self.same_file()?;
-        let begun = within(again(|| self.writers.begin_with(self.dialect.begin))).await;
-        let transaction = begun.map_err(|why| why.reported(&self.health))?;
-        Ok(Write { transaction, health: self.health.clone() })
+        let begun = Instant::now();
+        let transaction = within(again(|| self.writers.begin_with(self.dialect.begin))).await;
+        let transaction = transaction.map_err(|why| why.reported(&self.health));
+        self.stats.count(Operation::Begin, begun, &transaction);
+        let (health, stats) = (self.health.clone(), self.stats.clone());
+        Ok(Write { transaction: transaction?, health, stats, begun })
     }
 }
 
@@ -65,6 +80,8 @@ impl Store {
 pub(super) struct Write {
     transaction: Transaction<'static, Any>,
     health: Arc<WriteHealth>,
+    stats: Arc<StoreStats>,
+    begun: Instant,
 }
 
 impl Write {
@@ -98,13 +115,19 @@ impl Write {
     /// Commits the transaction.
     pub(super) async fn commit(self) -> Result<(), StoreError> {
         let done = within(self.transaction.commit()).await;
-        done.map_err(|why| why.reported(&self.health))?;
+        let done = done.map_err(|why| why.reported(&self.health));
+        self.stats.count(Operation::Transaction, self.begun, &done);
+        done?;
         self.health.worked();
         Ok(())
     }
 
     fn report<T>(&self, done: Result<T, NotDone>) -> Result<T, StoreError> {
-        done.map_err(|why| why.reported(&self.health))
+        let done = done.map_err(|why| why.reported(&self.health));
+        if done.is_err() {
+            self.stats.count(Operation::Transaction, self.begun, &done);
+        }
+        done
     }
 }
 

@@ -48,6 +48,7 @@ const MIGRATIONS: MigrationScripts = [
     include_str!("migrations/0004_readiness.sql"),
     include_str!("migrations/0005_claims.sql"),
     include_str!("migrations/0006_retention.sql"),
+    include_str!("migrations/0007_traces.sql"),
 ];
 
 const DIALECT: Dialect = Dialect {
@@ -76,7 +77,8 @@ pub(crate) async fn open(
         migrate(&mut connection, &MIGRATIONS, tables).await?;
         let readers = writers.clone();
         let (dialect, shared, file) = (&DIALECT, false, None);
-        return Ok(Store { writers, readers, dialect, shared, health, file });
+        let (has_one_pool, stats) = (true, Arc::default());
+        return Ok(Store { writers, readers, dialect, shared, has_one_pool, health, stats, file });
     }
     let lock = match sharing {
         Sharing::Shared => None,
@@ -87,7 +89,8 @@ pub(crate) async fn open(
     let writers = pool(&place, 1, TUNING, &health);
     let readers = pool(&place, READERS, READER_TUNING, &health);
     let shared = sharing == Sharing::Shared;
-    Ok(Store { writers, readers, dialect: &DIALECT, shared, health, file })
+    let (dialect, has_one_pool, stats) = (&DIALECT, false, Arc::default());
+    Ok(Store { writers, readers, dialect, shared, has_one_pool, health, stats, file })
 }
 
 /// Says which migrations [`open`] would run. Nothing is written, and a missing file is not created.

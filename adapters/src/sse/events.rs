@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
 use doorstep_domain::NotificationId;
@@ -14,8 +14,8 @@ pub(super) struct Events {
     pub(super) link: DeliveryLink,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) heartbeat: Duration,
-    /// The event that was handed to the HTTP connection last, not acknowledged yet.
-    pub(super) written: Option<NotificationId>,
+    /// The event that was handed to the HTTP connection last, not acknowledged yet, and when it was pushed.
+    pub(super) written: Option<(NotificationId, Instant)>,
     pub(super) end: EndOfBody,
 }
 
@@ -52,7 +52,7 @@ impl Events {
             match self.wait().await {
                 StreamOutput::Event(frame) if self.clock.now() >= frame.deadline => {}
                 StreamOutput::Event(frame) => {
-                    self.written = Some(frame.id);
+                    self.written = Some((frame.id, frame.pushed_at));
                     return Some((event(&frame), StreamStage::Live(self)));
                 }
                 StreamOutput::Heartbeat => {
@@ -74,11 +74,12 @@ impl Events {
     /// body again, so after being pending once, the last event has left our buffers, unless the socket is blocked: then
     /// what is in them would be lost with the process.
     async fn acknowledge_written(&mut self) {
-        if let Some(id) = self.written.take() {
+        if let Some((id, pushed_at)) = self.written.take() {
             tokio::task::yield_now().await;
             while self.link.connection().pace.is_blocked() {
                 tokio::time::sleep(BLOCKED).await;
             }
+            self.link.written(pushed_at);
             self.link.acknowledged(id);
         }
     }

@@ -86,6 +86,7 @@ impl Rig {
             payload: Payload::parse(payload).unwrap(),
             created_at: self.clock.now(),
             ttl: None,
+            trace: None,
         };
         drop(self.delivery.send(notification).await.unwrap());
     }

@@ -69,7 +69,7 @@ impl WebhookClient {
     /// Posts one message.
     pub(super) async fn post(
         &self,
-        headers: [(&'static str, String); 3],
+        headers: impl IntoIterator<Item = (&'static str, String)>,
         body: Bytes,
     ) -> Result<(), Untaken> {
         let untaken = |why| Untaken { why, unwanted: false, retry_after: None };

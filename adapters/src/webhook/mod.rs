@@ -13,11 +13,12 @@ mod sign;
 mod tests;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use doorstep_domain::Ended;
 use doorstep_domain::ports::{Clock, Outcomes};
+use doorstep_domain::{Ended, TraceParent};
 use serde::Serialize;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -26,6 +27,7 @@ use uuid::Uuid;
 use self::client::{Untaken, WebhookClient};
 use self::queue::OutcomeQueue;
 pub use self::sign::{Secret, SecretError};
+use crate::figures::{Latencies, WebhookFigures};
 use crate::http::rfc3339;
 
 /// Where outcomes are sent, and how often it is tried.
@@ -104,9 +106,19 @@ pub enum WebhookError {
     Client(String),
 }
 
+/// What became of the requests.
+#[derive(Default)]
+struct Requests {
+    accepted: AtomicU64,
+    failed: AtomicU64,
+    took: Latencies,
+}
+
 /// A running webhook.
 pub struct Webhook {
     queue: Arc<OutcomeQueue>,
+    requests: Arc<Requests>,
+    clock: Arc<dyn Clock>,
     stopping: CancellationToken,
     worker: std::sync::Mutex<Option<JoinHandle<()>>>,
 }
@@ -118,15 +130,35 @@ impl Webhook {
             WebhookClient::new(&settings.url, settings.authorities.as_deref(), settings.timeout)?;
         let queue = Arc::new(OutcomeQueue::new(settings.queue));
         let stopping = CancellationToken::new();
-        let (taken, stop) = (queue.clone(), stopping.clone());
-        let worker = Worker { settings, client, clock, queue: taken, stopping: stop };
+        let requests = Arc::new(Requests::default());
+        let worker = Worker {
+            settings,
+            client,
+            clock: clock.clone(),
+            queue: queue.clone(),
+            requests: requests.clone(),
+            stopping: stopping.clone(),
+        };
         let worker = std::sync::Mutex::new(Some(tokio::spawn(worker.run())));
-        Ok(Self { queue, stopping, worker })
+        Ok(Self { queue, requests, clock, stopping, worker })
     }
 
     /// The number of lost outcomes: the receiver was away for too long, or too slow.
     pub fn lost(&self) -> u64 {
         self.queue.lost()
+    }
+
+    /// What is and was sent.
+    pub fn figures(&self) -> WebhookFigures {
+        let (waiting, oldest) = self.queue.backlog();
+        WebhookFigures {
+            waiting,
+            oldest: oldest.map_or(Duration::ZERO, |oldest| self.clock.wall().since(oldest)),
+            lost: self.lost(),
+            accepted: self.requests.accepted.load(Relaxed),
+            failed: self.requests.failed.load(Relaxed),
+            requests: self.requests.took.counts(),
+        }
     }
 
     /// Tries once more to send the waiting outcomes, for at most `within`. Call it after the last notification has
@@ -180,10 +212,12 @@ struct EndedBody {
     outcome: &'static str,
     ended_at: String,
     waited_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traceparent: Option<String>,
 }
 
 impl From<Ended> for EndedBody {
-    fn from(Ended { id, user_id, kind, outcome, at, waited }: Ended) -> Self {
+    fn from(Ended { id, user_id, kind, outcome, at, waited, trace }: Ended) -> Self {
         Self {
             id: id.to_string(),
             user_id: user_id.to_string(),
@@ -191,6 +225,7 @@ impl From<Ended> for EndedBody {
             outcome: outcome.as_str(),
             ended_at: rfc3339(at),
             waited_ms: u64::try_from(waited.as_millis()).unwrap_or(u64::MAX),
+            traceparent: trace.map(|trace| trace.to_string()),
         }
     }
 }
@@ -200,7 +235,14 @@ struct Worker {
     client: WebhookClient,
     clock: Arc<dyn Clock>,
     queue: Arc<OutcomeQueue>,
+    requests: Arc<Requests>,
     stopping: CancellationToken,
+}
+
+/// The trace of a request that tells these outcomes: theirs, if they all belong to the same one.
+fn common_trace(batch: &[Ended]) -> Option<TraceParent> {
+    let first = batch.first()?.trace?;
+    batch.iter().all(|ended| ended.trace == Some(first)).then_some(first)
 }
 
 impl Worker {
@@ -220,12 +262,13 @@ impl Worker {
             }
             let batch = self.queue.take(self.settings.batch);
             self.deliver(batch).await;
+            self.queue.settled();
         }
     }
 
     /// Posts one batch until the receiver takes it, or the attempts are used up.
     async fn deliver(&self, batch: Vec<Ended>) {
-        let count = batch.len();
+        let (count, trace) = (batch.len(), common_trace(&batch));
         let message = WebhookMessage {
             r#type: "notifications.ended",
             timestamp: rfc3339(self.clock.wall()),
@@ -235,7 +278,7 @@ impl Worker {
         let body = bytes::Bytes::from(serde_json::to_vec(&message).unwrap_or_default());
         let id = format!("msg_{}", Uuid::now_v7().simple());
         for attempt in 1.. {
-            let Err(untaken) = self.post(&id, body.clone()).await else { return };
+            let Err(untaken) = self.post(&id, trace, body.clone()).await else { return };
             let Untaken { why, unwanted, retry_after } = untaken;
             let last = attempt >= self.settings.attempts || self.stopping.is_cancelled();
             if last || unwanted {
@@ -254,13 +297,24 @@ impl Worker {
         }
     }
 
-    async fn post(&self, id: &str, body: bytes::Bytes) -> Result<(), Untaken> {
+    async fn post(
+        &self,
+        id: &str,
+        trace: Option<TraceParent>,
+        body: bytes::Bytes,
+    ) -> Result<(), Untaken> {
         let timestamp = self.clock.wall().as_micros().div_euclid(1_000_000);
         let headers = [
             ("webhook-id", id.to_owned()),
             ("webhook-timestamp", timestamp.to_string()),
             ("webhook-signature", self.settings.secret.sign(id, timestamp, &body)),
         ];
-        self.client.post(headers, body).await
+        let trace = trace.map(|trace| ("traceparent", trace.to_string()));
+        let begun = Instant::now();
+        let posted = self.client.post(headers.into_iter().chain(trace), body).await;
+        self.requests.took.count(begun.elapsed());
+        let counter = if posted.is_ok() { &self.requests.accepted } else { &self.requests.failed };
+        counter.fetch_add(1, Relaxed);
+        posted
     }
 }

@@ -2,12 +2,14 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use doorstep_domain::Ended;
+use doorstep_domain::{Ended, Timestamp};
 use tokio::sync::Notify;
 
 /// Outcomes that wait to be sent. Adding to it never waits; when it is full, the oldest outcomes are dropped.
 pub(super) struct OutcomeQueue {
     waiting: Mutex<VecDeque<Ended>>,
+    /// How many were taken out and are being sent, and when the oldest of them happened.
+    sending: Mutex<Option<(usize, Timestamp)>>,
     most: usize,
     bell: Notify,
     lost: AtomicU64,
@@ -16,7 +18,8 @@ pub(super) struct OutcomeQueue {
 impl OutcomeQueue {
     pub(super) fn new(most: usize) -> Self {
         let (waiting, bell) = (Mutex::default(), Notify::new());
-        Self { waiting, most: most.max(1), bell, lost: AtomicU64::new(0) }
+        let (sending, lost) = (Mutex::default(), AtomicU64::new(0));
+        Self { waiting, sending, most: most.max(1), bell, lost }
     }
 
     fn waiting(&self) -> MutexGuard<'_, VecDeque<Ended>> {
@@ -52,11 +55,29 @@ impl OutcomeQueue {
     pub(super) fn take(&self, most: usize) -> Vec<Ended> {
         let mut waiting = self.waiting();
         let count = most.min(waiting.len());
-        let taken = waiting.drain(..count).collect();
+        let taken: Vec<Ended> = waiting.drain(..count).collect();
         if waiting.is_empty() {
             waiting.shrink_to(1024);
         }
+        *self.sending() = taken.first().map(|oldest| (count, oldest.at));
         taken
+    }
+
+    fn sending(&self) -> MutexGuard<'_, Option<(usize, Timestamp)>> {
+        self.sending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was taken is sent, or lost.
+    pub(super) fn settled(&self) {
+        *self.sending() = None;
+    }
+
+    /// How many the receiver has not taken, and when the oldest of them happened.
+    pub(super) fn backlog(&self) -> (usize, Option<Timestamp>) {
+        let (waiting, sending) = (self.waiting(), *self.sending());
+        let next = waiting.front().map(|next| next.at);
+        let (count, oldest) = sending.map_or((0, None), |(count, oldest)| (count, Some(oldest)));
+        (waiting.len() + count, oldest.or(next))
     }
 
     pub(super) fn len(&self) -> usize {
@@ -66,6 +87,7 @@ impl OutcomeQueue {
     /// Drops the rest; returns its number.
     pub(super) fn give_up(&self) -> usize {
         let left = self.take(usize::MAX).len();
+        self.settled();
         self.count_lost(left);
         left
     }

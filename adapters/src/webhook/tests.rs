@@ -112,6 +112,7 @@ fn ended(n: u128) -> Ended {
         outcome: Outcome::Delivered,
         at: Timestamp::from_micros(1),
         waited: Duration::from_millis(3),
+        trace: None,
     }
 }
 

@@ -205,6 +205,7 @@ impl SocketWriter<'_> {
             sink.send(Message::Text(text)).await.is_ok()
         };
         self.unless_too_slow(send).await?;
+        self.link.written(frame.pushed_at);
         if is_plain {
             self.link.acknowledged(frame.id);
         }

@@ -135,6 +135,7 @@ impl Node {
             payload: Payload::new(&"x".repeat(100)).unwrap(),
             created_at: self.clock.now(),
             ttl: doorstep_domain::Ttl::new(ttl),
+            trace: None,
         }
     }
 

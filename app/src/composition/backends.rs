@@ -64,10 +64,10 @@ impl Backends {
         self.records.clone()
     }
 
-    /// Adds the number of outcomes that the webhook lost to the metrics.
+    /// Adds the figures of the webhook to the metrics.
     pub(crate) fn measure(&self, metrics: &Metrics) -> Result<(), MetricsError> {
         let Some(webhook) = self.webhook.clone() else { return Ok(()) };
-        metrics.webhook(move || webhook.lost())
+        metrics.webhook(move || webhook.figures())
     }
 
     /// Recognises users by a session, where there are sessions, or by a token of their backend.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use doorstep_adapters::api::health::HealthProbes;
 use doorstep_adapters::api::{self, assets::Asset};
 use doorstep_adapters::bus::{Bus, Wiring};
 use doorstep_adapters::connections::{self, Connections};
@@ -75,7 +76,7 @@ pub struct Core {
     pub stopping: CancellationToken,
     /// The store of the inbox, if there is one.
     pub inbox: Option<Arc<dyn Inbox>>,
-    readiness: Arc<dyn Readiness>,
+    probes: HealthProbes,
     websocket: Arc<websocket::WebSocketSettings>,
     allowed_origins: AllowedOrigins,
 }
@@ -91,6 +92,7 @@ impl Core {
         let mut delivery =
             Delivery::builder(connections.clone(), connections.clone(), clock.clone())
                 .rules(parts.rules)
+                .kinds(metrics.kinds())
                 .limits(parts.limits);
         if let Some(inbox) = &inbox {
             delivery = delivery.inbox(inbox.clone());
@@ -109,13 +111,13 @@ impl Core {
             observers.chain([Arc::new(OutcomeAnnouncer::new(events.clone())) as Arc<_>]);
         let delivery = observers.fold(delivery, Builder::outcomes);
         let delivery = Arc::new(delivery.start()?);
+        let stopping = CancellationToken::new();
+        let readiness =
+            Arc::new(NodeReadiness { store: parts.readiness, delivery: delivery.clone() });
         let core = Self {
-            stopping: CancellationToken::new(),
-            readiness: Arc::new(NodeReadiness {
-                store: parts.readiness,
-                delivery: delivery.clone(),
-            }),
             delivery,
+            probes: HealthProbes::new(readiness, stopping.clone()),
+            stopping,
             websocket: Arc::new(parts.websocket),
             allowed_origins: parts.allowed_origins,
             clock,
@@ -132,7 +134,14 @@ impl Core {
     pub fn measure(&self, bus: &Bus) -> Result<(), MetricsError> {
         self.metrics.delivery(self.delivery.clone())?;
         self.metrics.connections(self.connections.clone())?;
+        let probes = self.probes.clone();
+        self.metrics.readiness(move || probes.was_ready())?;
         self.metrics.bus(bus.clone())
+    }
+
+    /// The route of `/metrics`.
+    pub fn metrics_router(&self) -> http::Router {
+        api::metrics::router(self.metrics.clone(), self.probes.clone())
     }
 
     /// The health probes, and all routes on which a client receives: WebSocket, event streams, inbox, and the JavaScript
@@ -161,7 +170,7 @@ impl Core {
             receiving =
                 receiving.merge(Routes::described(inbox, api::inbox::Description::openapi()));
         }
-        let health = api::health::router(self.readiness.clone(), self.stopping.clone());
+        let health = api::health::router(self.probes.clone());
         let health = Routes::described(health, api::health::Description::openapi());
         health.merge(receiving.map(|router| http::for_origins(router, &self.allowed_origins)))
     }

@@ -25,7 +25,7 @@ impl MetricsEndpoint {
 
     /// The routes to serve with everything else. With a separate listener there are none, and serving there begins now.
     pub(super) fn routes(self, config: &Config, core: &Core) -> Routes {
-        let routes = api::metrics::router(core.metrics.clone());
+        let routes = core.metrics_router();
         let Some(listener) = self.0 else {
             return Routes::described(routes, api::metrics::Description::openapi());
         };

@@ -120,6 +120,9 @@ pub(crate) async fn start_with(
     let bus = start_bus(wiring, simulation.as_ref());
     core.measure(&bus)?;
     backends.measure(&core.metrics)?;
+    if let Some(store) = store.clone() {
+        core.metrics.store(move || store.figures())?;
+    }
     if let Some(certificate) = &certificate {
         certificate::follow(certificate, &core)?;
     }
@@ -166,8 +169,10 @@ pub(crate) async fn start_with(
         (routes.merge(Routes::hidden(api::assets::router(&[page::BARE]))), None)
     };
     let outbox = outbox.map(|outbox| backends.consume(outbox, &core)).transpose()?;
-    let served =
-        http::serve(listener, routes.into_endpoints(), config.http(), core.stopping.clone());
+    let endpoints = routes.into_endpoints();
+    let responses = endpoints.responses();
+    core.metrics.responses(move || responses.all())?;
+    let served = http::serve(listener, endpoints, config.http(), core.stopping.clone());
     Ok(RunningNode {
         address,
         certificate,

@@ -3,11 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use doorstep_adapters::metrics::{Metrics, MetricsError};
+use doorstep_adapters::metrics::MetricsError;
 use doorstep_adapters::outbox::PostgresOutbox;
-use doorstep_application::outbox::{
-    Consumer, ConsumerParts, ConsumerState, InTransit, Unended, Withdrawals,
-};
+use doorstep_application::outbox::{Consumer, ConsumerParts, InTransit, Unended, Withdrawals};
 use doorstep_application::publishing::{DraftBounds, Publishing};
 use doorstep_domain::ports::{Outcomes, SourceError};
 use tokio::task::JoinHandle;
@@ -78,14 +76,9 @@ impl ConfiguredOutbox {
             stopping: core.stopping.clone(),
             stopped: stopped.clone(),
         });
-        measure(&core.metrics, &consumer.state())?;
+        core.metrics.outbox(&consumer.state())?;
         Ok(RunningOutbox { consumer: tokio::spawn(consumer.run()), stopped })
     }
-}
-
-fn measure(metrics: &Metrics, state: &Arc<ConsumerState>) -> Result<(), MetricsError> {
-    let (backlog, consumed) = (state.clone(), state.clone());
-    metrics.outbox(move || backlog.backlog(), move || consumed.consumed())
 }
 
 impl RunningOutbox {

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use doorstep_domain::ports::RetractReason;
 use doorstep_domain::{
-    Kind, LogKey, Notification, NotificationId, Outcome, Timestamp, TokenHash, UserId,
+    Kind, LogKey, Notification, NotificationId, Outcome, Timestamp, TokenHash, TraceParent, UserId,
 };
 
 use super::wire;
@@ -45,6 +45,8 @@ pub enum ClusterEntry {
         kind: Kind,
         /// When it was created, as time of day.
         created_at: Timestamp,
+        /// The trace that it belongs to.
+        trace: Option<TraceParent>,
     },
     /// A node wants to see that it has read up to here.
     Barrier {

@@ -64,6 +64,8 @@ struct WireNotification {
     age_micros: u64,
     #[prost(bool, tag = "9")]
     now_or_never: bool,
+    #[prost(string, optional, tag = "10")]
+    traceparent: Option<String>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -78,6 +80,8 @@ struct WireEnded {
     kind: String,
     #[prost(sint64, tag = "5")]
     created_micros: i64,
+    #[prost(string, optional, tag = "6")]
+    traceparent: Option<String>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -146,13 +150,16 @@ pub(super) fn encode(entry: &ClusterEntry) -> Arc<[u8]> {
         ClusterEntry::Promoting { notification, by } => {
             WireKind::Promoting(write(notification, *by))
         }
-        ClusterEntry::Ended { outcome, by, user, kind, created_at } => WireKind::Ended(WireEnded {
-            by: by.0.to_vec(),
-            outcome: number(&OUTCOMES, outcome.as_ref()),
-            user: user.to_string(),
-            kind: kind.to_string(),
-            created_micros: created_at.as_micros(),
-        }),
+        ClusterEntry::Ended { outcome, by, user, kind, created_at, trace } => {
+            WireKind::Ended(WireEnded {
+                by: by.0.to_vec(),
+                outcome: number(&OUTCOMES, outcome.as_ref()),
+                user: user.to_string(),
+                kind: kind.to_string(),
+                created_micros: created_at.as_micros(),
+                traceparent: trace.map(|trace| trace.to_string()),
+            })
+        }
         ClusterEntry::Barrier { by } => WireKind::Barrier(WireBarrier { by: by.0.to_vec() }),
         ClusterEntry::SignedOut { token } => {
             WireKind::SignedOut(WireSignedOut { token: token.as_bytes().to_vec() })
@@ -186,6 +193,7 @@ fn write(notification: &Notification, node: NodeId) -> WireNotification {
         ttl_millis: notification.ttl.map(Ttl::as_millis),
         age_micros: 0,
         now_or_never: false,
+        traceparent: notification.trace.map(|trace| trace.to_string()),
     }
 }
 
@@ -220,6 +228,7 @@ pub(super) fn decode(key: LogKey, bytes: &[u8]) -> Result<ClusterEntry, Unreadab
                 user: parse(&wire.user, "its user")?,
                 kind: parse(&wire.kind, "its kind")?,
                 created_at: Timestamp::from_micros(wire.created_micros),
+                trace: wire.traceparent.and_then(|trace| trace.parse().ok()),
             }
         }
         WireKind::Barrier(wire) => ClusterEntry::Barrier { by: node(&wire.by)? },
@@ -256,6 +265,7 @@ fn read(id: NotificationId, wire: &WireNotification) -> Result<Notification, Unr
         payload: Payload::parse(&wire.payload).map_err(|_| Unreadable::Damaged("its payload"))?,
         created_at: Timestamp::from_micros(wire.created_micros),
         ttl,
+        trace: wire.traceparent.as_deref().and_then(|text| text.parse().ok()),
     })
 }
 

@@ -6,12 +6,15 @@ use tokio::runtime::Handle;
 
 use super::Delivery;
 use super::capacity::Capacity;
+use super::census::Census;
 use super::claimer::Claimer;
 use super::cluster::{Cluster, Decisions, Shared};
 use super::context::Context;
 use super::endings::Endings;
+use super::kinds::Kinds;
 use super::policy::{Limits, Rules};
 use super::poll::Poll;
+use super::refusals::RefusedCounts;
 use super::tasks::Tasks;
 use super::wake::Wake;
 
@@ -27,6 +30,7 @@ pub struct Builder {
     outcomes: Vec<Arc<dyn Outcomes>>,
     witnesses: Vec<Arc<dyn Outcomes>>,
     shared: Option<Shared>,
+    kinds: Arc<Kinds>,
     hash_seed: Option<u64>,
 }
 
@@ -62,6 +66,7 @@ impl Builder {
             outcomes: Vec::new(),
             witnesses: Vec::new(),
             shared: None,
+            kinds: Arc::default(),
             hash_seed: None,
         }
     }
@@ -115,6 +120,12 @@ impl Builder {
         self
     }
 
+    /// The kinds that are told apart in figures, if they are shared with other figures.
+    #[must_use]
+    pub fn kinds(self, kinds: Arc<Kinds>) -> Self {
+        Self { kinds, ..self }
+    }
+
     /// Fixes how users are spread over the shards, so that a simulation repeats the same schedule. Not for a
     /// service: with a known seed, user ids can be chosen that all fall into one shard.
     #[must_use]
@@ -148,6 +159,8 @@ impl Builder {
         let cx = Arc::new(Context {
             endings,
             capacity,
+            census: Arc::new(Census::new(self.kinds)),
+            refusals: RefusedCounts::default(),
             presence: self.presence,
             pusher: self.pusher,
             clock: self.clock,

@@ -11,9 +11,11 @@ use futures_util::FutureExt;
 
 use super::Refused;
 use super::capacity::Capacity;
+use super::census::Census;
 use super::cluster::Hints;
 use super::endings::Endings;
 use super::policy::{Limits, Rules};
+use super::refusals::RefusedCounts;
 use super::tasks::{Tasks, at_once};
 
 /// The ports, settings and counters that every policy and strategy shares.
@@ -28,6 +30,8 @@ pub(super) struct Context {
     pub(super) rules: Rules,
     pub(super) limits: Limits,
     pub(super) capacity: Arc<Capacity>,
+    pub(super) census: Arc<Census>,
+    pub(super) refusals: RefusedCounts,
     pub(super) endings: Endings,
     pub(super) tasks: Arc<Tasks>,
     pub(super) presence_checks: AtomicU64,

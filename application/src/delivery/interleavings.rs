@@ -148,6 +148,7 @@ fn popup(n: u128) -> Notification {
         payload: Payload::new(&n).unwrap(),
         created_at: Timestamp::from_micros(0),
         ttl: Ttl::new(Duration::from_millis(10)),
+        trace: None,
     }
 }
 

@@ -19,10 +19,12 @@
 //! | `claimer` | a running node takes up what others handed over |
 //! | `cluster/` | several nodes that share a log |
 //! | `endings/` | reports each end; receipts |
+//! | `kinds`, `census`, `refusals` | figures: the kinds that are told apart; what waits and since when; refusals |
 //! | `context`, `tasks`, `sync` | guarded calls of the ports; background work; the lock |
 
 mod builder;
 mod capacity;
+mod census;
 mod claimer;
 mod cluster;
 mod context;
@@ -32,16 +34,19 @@ mod handover;
 mod immediate;
 #[cfg(all(test, feature = "shuttle"))]
 mod interleavings;
+mod kinds;
 mod mailbox;
 mod policy;
 mod poll;
 mod recall;
+mod refusals;
 mod sync;
 mod tasks;
 mod wake;
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use doorstep_domain::ports::{Clock, Handover, Presence, Pusher, RetractReason, StoreError, Which};
 use doorstep_domain::{Kind, Notification, NotificationId, Outcome, UserId};
@@ -55,9 +60,11 @@ use self::poll::Poll;
 use self::wake::Wake;
 
 pub use self::builder::{Builder, StartError};
+pub use self::census::WaitingOfKind;
 pub use self::cluster::{ClusterCounts, Found, Shared, Standing, WINDOW};
 pub use self::endings::{Acceptance, Receipt};
 pub use self::handover::Stopped;
+pub use self::kinds::{KindSlot, Kinds};
 pub use self::mailbox::Held;
 pub use self::policy::{Limits, OnExpiry, Overflow, Policy, Rule, Rules, Strategy};
 pub use self::recall::Recall;
@@ -76,6 +83,19 @@ pub struct Delivery {
     cluster: Option<Arc<Cluster>>,
     /// Knows which notifications another store keeps.
     kept_elsewhere: OnceLock<Arc<KeptElsewhere>>,
+}
+
+/// How much of a node's limits is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// Notifications that are counted against the limit: waiting, in flight, or on their way to the inbox.
+    pub pending: usize,
+    /// Bytes of their payloads.
+    pub bytes: usize,
+    /// The most notifications ([`Limits::max_pending`]).
+    pub max_pending: usize,
+    /// The most bytes ([`Limits::max_pending_bytes`]).
+    pub max_bytes: usize,
 }
 
 /// Tells of a notification whether another store keeps it until it ends.
@@ -147,6 +167,15 @@ impl Delivery {
     /// Like [`send_by`](Self::send_by), without a receipt: for senders that learn the outcome in another way, such as
     /// an observer. Returns the state when it was accepted; it may have ended since.
     pub async fn accept(
+        &self,
+        policy: Policy,
+        notification: Notification,
+    ) -> Result<Acceptance, Refused> {
+        let accepted = self.accept_or_refuse(policy, notification).await;
+        accepted.inspect_err(|refused| self.cx.refusals.count(refused.as_str()))
+    }
+
+    async fn accept_or_refuse(
         &self,
         policy: Policy,
         notification: Notification,
@@ -302,6 +331,36 @@ impl Delivery {
         let held = self.wake.held();
         let (_, bytes) = self.cx.capacity.load();
         Held { waiting: held.waiting + self.poll.waiting(), bytes, ..held }
+    }
+
+    /// What waits of each kind, and how old the oldest is. The cost does not depend on how many wait.
+    pub fn waiting(&self) -> impl Iterator<Item = WaitingOfKind<'_>> {
+        self.cx.census.each(self.cx.clock.now())
+    }
+
+    /// How long the next timer (the end of a TTL, or a repeat) is overdue; zero if none is. More than a moment means
+    /// that the node does not keep up.
+    pub fn overdue(&self) -> Duration {
+        let next = self.wake.rooms.next_due();
+        next.map_or(Duration::ZERO, |next| self.cx.clock.now().since(next))
+    }
+
+    /// How much of the node's limits is used, and the limits themselves.
+    pub fn usage(&self) -> Usage {
+        let ((pending, bytes), limits) = (self.cx.capacity.load(), self.cx.limits);
+        let (max_pending, max_bytes) = (limits.max_pending, limits.max_pending_bytes);
+        Usage { pending, bytes, max_pending, max_bytes }
+    }
+
+    /// How many notifications were refused since the start, by reason (see [`Refused::as_str`]; `invalid` for those
+    /// that [`count_invalid`](Self::count_invalid) has counted).
+    pub fn refused(&self) -> Vec<(&'static str, u64)> {
+        self.cx.refusals.all()
+    }
+
+    /// Counts a request that was no valid notification.
+    pub fn count_invalid(&self) {
+        self.cx.refusals.count(refusals::INVALID);
     }
 
     /// How many notifications have ended with this outcome since the start.

@@ -52,6 +52,7 @@ impl Poll {
                 Some((n.clone(), Outcome::Rejected))
             } else {
                 queue.push_back(n.clone());
+                self.cx.census.entered(self.cx.census.place_of(&n));
                 match replaced {
                     Some(older) => queue.remove(older).map(|older| (older, Outcome::Replaced)),
                     None if full => queue.pop_front().map(|oldest| (oldest, Outcome::Dropped)),
@@ -60,6 +61,9 @@ impl Poll {
             }
         };
         if let Some((gone, outcome)) = gone {
+            if outcome != Outcome::Rejected {
+                self.left(&gone);
+            }
             self.cx.capacity.leave(&gone.kind, gone.payload.as_str().len());
             self.cx.tell(vec![self.cx.endings.end_here(&gone, outcome)]);
             if outcome == Outcome::Rejected {
@@ -127,6 +131,7 @@ impl Poll {
             queue.retain(|n| {
                 let goes = such(n);
                 if goes {
+                    self.left(n);
                     taken.push((n.clone(), self.tried.lock().remove(&n.id)));
                 }
                 !goes
@@ -140,7 +145,9 @@ impl Poll {
         let mut waiting = self.waiting.lock();
         let Some(queue) = waiting.get_mut(user) else { return false };
         let Some(position) = queue.iter().position(|n| n.id == id) else { return false };
-        queue.remove(position);
+        if let Some(n) = queue.remove(position) {
+            self.left(&n);
+        }
         self.tried.lock().remove(&id);
         if queue.is_empty() {
             waiting.remove(user);
@@ -151,10 +158,16 @@ impl Poll {
         true
     }
 
+    /// It waits no longer.
+    fn left(&self, n: &Notification) {
+        self.cx.census.left(self.cx.census.place_of(n));
+    }
+
     /// Takes out everything that waits.
     pub(super) fn drain(&self) -> Vec<Notification> {
         let all = std::mem::take(&mut *self.waiting.lock());
         self.tried.lock().clear();
+        all.values().flatten().for_each(|n| self.left(n));
         all.into_values().flatten().map(Arc::unwrap_or_clone).collect()
     }
 

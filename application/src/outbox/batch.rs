@@ -1,4 +1,5 @@
 use std::collections::HashSet;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use doorstep_domain::NotificationId;
@@ -22,7 +23,6 @@ pub(super) struct Good {
     pub(super) id: NotificationId,
     /// Since when it exists.
     pub(super) since: Instant,
-    traceparent: Option<String>,
     /// An earlier consumer had accepted it, and may have pushed it.
     pub(super) is_taken_up: bool,
 }
@@ -83,8 +83,7 @@ impl Consumer {
             match (judge(&row, self.parts.bounds), row.id) {
                 (Ok(draft), Some(id)) => {
                     let since = now.checked_sub(row.age).unwrap_or(now);
-                    let Written { place, traceparent, .. } = row;
-                    good.push(Good { place, draft, id, since, traceparent, is_taken_up });
+                    good.push(Good { place: row.place, draft, id, since, is_taken_up });
                 }
                 (Ok(_), None) => {}
                 (Err(errors), id) => {
@@ -94,6 +93,7 @@ impl Consumer {
                         errors = ?errors.errors,
                         "a row of the outbox is no notification; it is put aside"
                     );
+                    self.parts.publishing.count_invalid();
                     bad.push(errors);
                 }
             }
@@ -105,7 +105,9 @@ impl Consumer {
         if bad.is_empty() {
             return Ok(());
         }
-        self.parts.source.reject(fence, bad).await
+        self.parts.source.reject(fence, bad).await?;
+        self.state.rejected.fetch_add(bad.len().try_into().unwrap_or(u64::MAX), Relaxed);
+        Ok(())
     }
 
     /// Publishes what is in transit, in order. Retries a row that the node refuses until it is accepted.
@@ -134,13 +136,14 @@ impl Consumer {
 
     /// Publishes one row, if the node takes it.
     async fn offer(&self, fence: Fence, row: &Good) -> Result<Result<(), Full>, SourceError> {
-        let Good { place, draft, id, since, traceparent, .. } = row;
+        let Good { place, draft, id, since, .. } = row;
         let kept = self.parts.publishing.policy_of(draft) == Policy::Inbox;
         if !kept && !self.parts.publishing.has_room(draft) {
             return Ok(Err(Full::Node));
         }
         self.parts.unended.begin(*id, *place);
-        let span = tracing::info_span!("outbox", traceparent);
+        let trace_id = draft.trace.map(|trace| tracing::field::display(trace.trace_id()));
+        let span = tracing::info_span!("outbox", trace_id);
         let published =
             self.parts.publishing.publish_late(draft.clone(), since.elapsed()).instrument(span);
         match published.await.state {

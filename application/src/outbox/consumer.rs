@@ -1,5 +1,5 @@
 use std::convert::Infallible;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ const MEASURE_EVERY: Duration = Duration::from_secs(5);
 /// Consumes an outbox while it has the lease.
 pub struct Consumer {
     pub(super) parts: ConsumerParts,
-    state: Arc<ConsumerState>,
+    pub(super) state: Arc<ConsumerState>,
     /// When the lease was last extended, and whether it is lost.
     held: Mutex<Option<Instant>>,
 }
@@ -57,6 +57,8 @@ pub struct ConsumerParts {
 pub struct ConsumerState {
     backlog: Mutex<Option<Backlog>>,
     consumed: AtomicU64,
+    pub(super) rejected: AtomicU64,
+    consumes: AtomicBool,
 }
 
 impl ConsumerState {
@@ -68,6 +70,16 @@ impl ConsumerState {
     /// How many rows were taken since the start, bad ones included.
     pub fn consumed(&self) -> u64 {
         self.consumed.load(Relaxed)
+    }
+
+    /// How many rows were put aside since the start.
+    pub fn rejected(&self) -> u64 {
+        self.rejected.load(Relaxed)
+    }
+
+    /// Whether this node has the lease.
+    pub fn consumes(&self) -> bool {
+        self.consumes.load(Relaxed)
     }
 
     fn set(&self, backlog: Option<Backlog>) {
@@ -95,7 +107,9 @@ impl Consumer {
                     complaint.clear();
                     tracing::info!(fence = fence.0, "consumes the outbox");
                     self.extended(Instant::now());
+                    self.state.consumes.store(true, Relaxed);
                     let end = self.hold(fence).await;
+                    self.state.consumes.store(false, Relaxed);
                     self.state.set(None);
                     if let Err(error) = end {
                         tracing::warn!(%error, "stopped consuming the outbox");

@@ -23,7 +23,9 @@ pub(super) fn judge(row: &Written, bounds: DraftBounds) -> Result<Draft, Bad> {
     }
     match (user_id, kind, payload) {
         (Some(user_id), Some(kind), Some(payload)) if reader.errors.is_empty() => {
-            Ok(Draft { user_id, kind, payload, topic, ttl, policy, id: row.id })
+            // One that cannot be read is not passed on, and no fault of the notification.
+            let trace = row.traceparent.as_deref().and_then(|text| text.parse().ok());
+            Ok(Draft { user_id, kind, payload, topic, ttl, policy, id: row.id, trace })
         }
         _ => Err(Bad { place: row.place, errors: reader.errors }),
     }

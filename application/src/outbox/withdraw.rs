@@ -51,7 +51,8 @@ impl Withdrawals {
                 places.push(row.place);
                 let (user_id, kind) = (draft.user_id.clone(), draft.kind.clone());
                 let (age, pushed) = (row.since.elapsed(), row.is_taken_up);
-                rows.push(Unsent { id, whom: Some((user_id, kind)), age, pushed });
+                let (whom, trace) = (Some((user_id, kind)), draft.trace);
+                rows.push(Unsent { id, whom, age, pushed, trace });
             }
             !taken
         });
@@ -101,5 +102,6 @@ impl Withdrawals {
 fn unsent(row: Written, pushed: bool) -> Option<Unsent> {
     let user_id = row.user_id.and_then(|user_id| user_id.parse().ok());
     let whom = user_id.zip(row.kind.and_then(|kind| kind.parse().ok()));
-    Some(Unsent { id: row.id?, whom, age: row.age, pushed })
+    let trace = row.traceparent.and_then(|text| text.parse().ok());
+    Some(Unsent { id: row.id?, whom, age: row.age, pushed, trace })
 }

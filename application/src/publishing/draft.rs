@@ -1,4 +1,4 @@
-use doorstep_domain::{Kind, NotificationId, Payload, Topic, Ttl, UserId};
+use doorstep_domain::{Kind, NotificationId, Payload, Topic, TraceParent, Ttl, UserId};
 
 /// A backend's request to send a notification.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub struct Draft {
     pub policy: Option<WantedPolicy>,
     /// Its id, by which a repeat is recognised; `None` makes a new id.
     pub id: Option<NotificationId>,
+    /// The trace that it belongs to.
+    pub trace: Option<TraceParent>,
 }
 
 /// A delivery policy as a backend names it. The node decides the strategy of a deferred notification.

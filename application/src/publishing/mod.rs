@@ -165,7 +165,7 @@ impl Publishing {
             return Published { id, state: Ok(so_far) };
         }
         let mut policy = self.policy_of(&draft);
-        let Draft { user_id, kind, topic, payload, mut ttl, .. } = draft;
+        let Draft { user_id, kind, topic, payload, mut ttl, trace, .. } = draft;
         let rule_ttl = ttl.unwrap_or(delivery.rule_of(&kind).ttl);
         if policy != Policy::Inbox && is_too_old(rule_ttl, age) {
             // The timer ends it, and nobody is pushed it before.
@@ -173,7 +173,8 @@ impl Publishing {
             ttl = Some(rule_ttl.max(OVER));
         }
         let created_at = clock.wall_of(now - age);
-        let notification = Notification { id, user_id, kind, topic, payload, created_at, ttl };
+        let notification =
+            Notification { id, user_id, kind, topic, payload, created_at, ttl, trace };
         let state = match delivery.accept(policy, notification).await {
             Ok(so_far) => Ok(entry.accepted(so_far, clock.now())),
             Err(refused) => {
@@ -185,6 +186,11 @@ impl Publishing {
             }
         };
         Published { id, state }
+    }
+
+    /// Counts a request that was no valid draft.
+    pub fn count_invalid(&self) {
+        self.parts.delivery.count_invalid();
     }
 
     /// The policy by which a draft is delivered here.

@@ -1,7 +1,9 @@
 use std::time::Duration;
 
 use doorstep_domain::ports::StoreError;
-use doorstep_domain::{Kind, Notification, NotificationId, Outcome, Payload, Topic, UserId};
+use doorstep_domain::{
+    Kind, Notification, NotificationId, Outcome, Payload, Topic, TraceParent, UserId,
+};
 
 use super::records::Begun;
 use super::{Progress, Publishing, PublishingParts};
@@ -19,6 +21,8 @@ pub(crate) struct Unsent {
     pub(crate) age: Duration,
     /// Another node may have pushed it.
     pub(crate) pushed: bool,
+    /// The trace that it belongs to.
+    pub(crate) trace: Option<TraceParent>,
 }
 
 impl Publishing {
@@ -60,7 +64,7 @@ impl Publishing {
         let PublishingParts { delivery, records, clock, .. } = &*self.parts;
         let now = clock.now();
         let mut recalled = Vec::new();
-        for Unsent { id, whom, age, pushed } in unsent {
+        for Unsent { id, whom, age, pushed, trace } in unsent {
             let Some((user_id, kind)) = whom else { continue };
             let Begun::New(entry) = records.begin(id, &user_id, now) else { continue };
             if delivery.state_of(&user_id, id).is_some() {
@@ -69,7 +73,8 @@ impl Publishing {
             entry.accepted(Acceptance::Waiting, now);
             records.recalled(id, pushed);
             let (payload, created_at) = (Payload::null(), now - age);
-            let n = Notification { id, user_id, kind, topic: None, payload, created_at, ttl: None };
+            let (topic, ttl) = (None, None);
+            let n = Notification { id, user_id, kind, topic, payload, created_at, ttl, trace };
             recalled.push((n, pushed));
         }
         delivery.recalled(recalled).await;

@@ -51,6 +51,7 @@ fn draft(id: u128) -> Draft {
         ttl: None,
         policy: None,
         id: Some(NotificationId::new(Uuid::from_u128(id))),
+        trace: None,
     }
 }
 
@@ -121,7 +122,7 @@ async fn a_notification_that_waits_here_without_a_record_is_recognised() {
     // As if it were taken up from a node that stopped.
     let Draft { user_id, kind, topic, payload, ttl, id, .. } = draft(1);
     let (id, created_at) = (id.unwrap(), Timestamp::from_micros(5));
-    let taken_up = Notification { id, user_id, kind, topic, payload, created_at, ttl };
+    let taken_up = Notification { id, user_id, kind, topic, payload, created_at, ttl, trace: None };
     drop(publishing.parts.delivery.send(taken_up).await.unwrap());
     for _ in 0..2 {
         let again = publishing.publish(draft(1)).await;

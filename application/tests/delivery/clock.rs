@@ -186,6 +186,7 @@ async fn a_step_removes_no_record_and_records_show_the_time_of_day() {
         ttl: None,
         policy: None,
         id: Some(id),
+        trace: None,
     };
     clock.step(-5 * HOUR);
     let created = clock.wall();

@@ -37,6 +37,7 @@ pub(crate) fn popup(n: u128, clock: &VirtualClock) -> Notification {
         payload: Payload::new("hello").unwrap(),
         created_at: clock.now(),
         ttl: None,
+        trace: None,
     }
 }
 

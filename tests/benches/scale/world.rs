@@ -99,5 +99,6 @@ pub(crate) fn notification(n: u64, now: Timestamp, deadline: Timestamp) -> Notif
         payload: Payload::new(&format!("{n:0198}")).expect("a payload"),
         created_at: deadline - ttl.as_duration(),
         ttl: Some(ttl),
+        trace: None,
     }
 }

@@ -2,6 +2,7 @@
 
 use doorstep_tests::client::User;
 use doorstep_tests::postgres::Postgres;
+use doorstep_tests::scrape::Scrape;
 use doorstep_tests::server::{Doorstep, SqliteFile};
 use serde_json::{Value, json};
 use sqlx::Connection as _;
@@ -196,9 +197,8 @@ async fn after_a_restart_a_repeated_id_is_not_pushed_twice() {
     let server = door.call.start().await;
     let backend = Backend::new(server.url(), &door.backend.key);
     assert_eq!(backend.publish(&body).await, first);
-    let figures = reqwest::get(format!("{}/metrics", server.url())).await.unwrap();
-    let figures = figures.text().await.unwrap();
-    assert!(figures.contains("doorstep_notifications_waiting 1\n"), "{figures}");
+    let figures = Scrape::of(server.url()).await;
+    assert!((figures.sum("doorstep_notifications_waiting", &[]) - 1.0).abs() < 0.5, "{figures:?}");
     let mut socket =
         User::with_token(server.url(), "ada", &token("ada")).connect("doorstep.plain.v1").await;
     assert_eq!(socket.notification().await["id"], body["id"]);

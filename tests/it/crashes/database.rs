@@ -2,6 +2,7 @@
 
 use doorstep_tests::client::User;
 use doorstep_tests::postgres::{Durability, Postgres};
+use doorstep_tests::scrape::Scrape;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
@@ -50,8 +51,7 @@ async fn what_is_sent_while_the_inbox_hangs_is_kept_or_told_or_lost() {
     let ada = User::register(door.server.url(), "ada").await;
     // The events come in order, so the welcome has been tried.
     eventually("the reward is accepted", async || {
-        let figures = reqwest::get(format!("{}/metrics", door.server.url())).await.unwrap();
-        figures.text().await.unwrap().contains("\ndoorstep_notifications_waiting 1")
+        Scrape::of(door.server.url()).await.sum("doorstep_notifications_waiting", &[]) > 0.5
     })
     .await;
     let kept: Value = {

@@ -1,17 +1,21 @@
 //! What operators and their tools use: the health check as a command, the messages to systemd, the configuration as a
 //! file and as a schema, results as JSON, migrations and databases of earlier versions, backup, retention, completions and man
-//! pages, and the files under `app/deploy`.
+//! pages, metrics with their alerts, traces, and the files under `app/deploy`.
 
+mod alerts;
 mod backup;
 mod config;
 mod deploy;
+pub(crate) mod everything;
 mod healthcheck;
 mod json;
+mod metrics;
 mod migrate;
 mod paperwork;
 mod reload;
 mod retention;
 mod systemd;
+mod tracing;
 mod upgrade;
 
 use doorstep_tests::server::SqliteFile;

@@ -1,9 +1,11 @@
 //! Rows that are no notifications: the backend's transaction never fails for them, and they hold up nobody.
 
+use doorstep_tests::scrape::Scrape;
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _};
 
 use super::{Shop, call, number, publish};
+use crate::node::eventually;
 
 /// Arguments in SQL, and the fields that are wrong with them.
 const BAD: [(&str, &[&str]); 16] = [
@@ -76,6 +78,12 @@ async fn a_full_mailbox_that_rejects_puts_the_row_aside() {
     publish(&mut backend, "ada", 1).await;
     publish(&mut backend, "ada", 2).await;
     shop.until_none("SELECT 1 - count(*) FROM doorstep.rejected").await;
+    eventually("it is counted", async || {
+        let figures = Scrape::of(door.server.url()).await;
+        figures.get("doorstep_outbox_rejected_total", &[]) == Some(1.0)
+            && figures.get("doorstep_outbox_consuming", &[]) == Some(1.0)
+    })
+    .await;
     let mut socket = door.user("ada").connect("doorstep.plain.v1").await;
     assert_eq!(number(&socket.notification().await), 1);
     shop.until_empty().await;

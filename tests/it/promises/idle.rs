@@ -32,6 +32,7 @@ async fn wake_ups(strategy: Strategy) -> u64 {
             payload: Payload::new("x").unwrap(),
             created_at: doorstep_domain::Timestamp::default(),
             ttl: None,
+            trace: None,
         };
         drop(delivery.send(notification).await.unwrap());
     }

@@ -68,6 +68,7 @@ pub(super) fn notification(user_id: &UserId) -> Notification {
         payload: Payload::new(&format!("for {id}: 'naïve' \u{1F381} \0 \\ \"")).expect("a payload"),
         created_at: NOW,
         ttl: Some(Ttl::from_secs(60)),
+        trace: None,
     }
 }
 
@@ -82,6 +83,9 @@ pub(super) fn full_and_bare(user_id: &UserId) -> [Notification; 2] {
         payload: Payload::parse(&format!("\"{}\"", "x".repeat(Payload::MAX_BYTES - 2)))
             .expect("the largest payload"),
         ttl: Some(Ttl::MAX),
+        trace: Some(
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse().expect("a trace"),
+        ),
         ..notification(user_id)
     };
     let bare = Notification {

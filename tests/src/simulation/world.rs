@@ -189,6 +189,7 @@ impl World {
             payload: Payload::new(&id).expect("a payload"),
             created_at: self.now(),
             ttl: None,
+            trace: None,
         };
         let life = Life {
             notification: notification.clone(),

@@ -18,6 +18,7 @@ fn notification(payload: &str, topic: Option<&str>, ttl: Option<u32>) -> Notific
         payload: Payload::new(payload).unwrap(),
         created_at: Timestamp::from_micros(1_800_000_000_000_000),
         ttl: ttl.map(Ttl::from_secs),
+        trace: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse().ok(),
     }
 }
 
@@ -28,6 +29,7 @@ fn end(outcome: Option<Outcome>) -> ClusterEntry {
         user: "ada".parse().unwrap(),
         kind: "order.shipped".parse().unwrap(),
         created_at: Timestamp::from_micros(1_800_000_000_000_000),
+        trace: None,
     }
 }
 

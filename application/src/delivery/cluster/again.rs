@@ -9,6 +9,7 @@ use doorstep_domain::{Notification, UserId};
 use futures_util::StreamExt as _;
 
 use super::{Cluster, Standing};
+use crate::delivery::endings::Ending;
 use crate::delivery::mailbox::Mailroom;
 
 /// How many users' notifications are appended again at once.
@@ -71,14 +72,14 @@ impl Cluster {
     fn settle_leftovers(&self, all: bool) {
         let leftovers = self.decisions.proposals.lock().read(all);
         for left in leftovers.into_iter().filter(|left| left.mine) {
-            let told = self.cx.endings.decided(
-                left.id,
-                left.user,
-                left.kind,
-                left.outcome,
-                left.created_at,
-                true,
-            );
+            let ending = Ending {
+                id: left.id,
+                user_id: left.user,
+                kind: left.kind,
+                created_at: left.created_at,
+                trace: left.trace,
+            };
+            let told = self.cx.endings.decided(ending, left.outcome, true);
             self.cx.tell(vec![told]);
         }
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use doorstep_domain::{
     Append, Appended, Expecting, Kind, LogKey, Notification, NotificationId, Outcome, Sequence,
-    Timestamp, Topic, UserId,
+    Timestamp, Topic, TraceParent, UserId,
 };
 use foldhash::fast::RandomState;
 
@@ -55,6 +55,7 @@ struct Proposal {
     kind: Kind,
     topic: Option<Topic>,
     created_at: Timestamp,
+    trace: Option<TraceParent>,
     /// This node accepted it.
     mine: bool,
     wanted: Wanted,
@@ -192,7 +193,8 @@ impl Proposals {
         let (user, kind, created_at) = (n.user_id.clone(), n.kind.clone(), n.created_at);
         let mine = self.open.get(&n.id).is_some_and(|open| open.mine);
         let topic = n.topic.clone();
-        let proposal = Proposal { user, kind, topic, created_at, mine, wanted, due: None };
+        let proposal =
+            Proposal { user, kind, topic, created_at, trace: n.trace, mine, wanted, due: None };
         self.proposed.insert(n.id, proposal);
         self.schedule(n.id, due);
     }
@@ -249,7 +251,8 @@ impl Proposals {
                     let created_at = time_of_day(proposal.created_at);
                     let outcome = Some(*outcome);
                     let by = self.me;
-                    let end = ClusterEntry::Ended { outcome, by, user, kind, created_at };
+                    let trace = proposal.trace;
+                    let end = ClusterEntry::Ended { outcome, by, user, kind, created_at, trace };
                     (end, Some(WINDOW))
                 }
                 Wanted::Promotion(n) => {
@@ -349,12 +352,12 @@ impl Proposals {
         let mut leftovers = Vec::new();
         for id in gone {
             let Some(proposal) = self.withdraw(id) else { continue };
-            let Proposal { user, kind, created_at, mine, wanted, .. } = proposal;
+            let Proposal { user, kind, created_at, trace, mine, wanted, .. } = proposal;
             let outcome = match wanted {
                 Wanted::End(outcome) => outcome,
                 Wanted::Promotion(_) | Wanted::Rescue(_) => Outcome::Expired,
             };
-            leftovers.push(Leftover { id, user, kind, created_at, outcome, mine });
+            leftovers.push(Leftover { id, user, kind, created_at, trace, outcome, mine });
         }
         leftovers
     }
@@ -366,6 +369,7 @@ pub(super) struct Leftover {
     pub(super) user: UserId,
     pub(super) kind: Kind,
     pub(super) created_at: Timestamp,
+    pub(super) trace: Option<TraceParent>,
     pub(super) outcome: Outcome,
     /// This node accepted it.
     pub(super) mine: bool,
@@ -394,6 +398,7 @@ mod tests {
             payload: Payload::new("hello").unwrap(),
             created_at: at(0),
             ttl: Some(Ttl::from_secs(10)),
+            trace: None,
         }
     }
 

@@ -6,11 +6,12 @@ use std::sync::atomic::Ordering::Relaxed;
 use doorstep_domain::ports::RetractReason;
 use doorstep_domain::{
     Kind, LogEntry, LogEvent, LogKey, Notification, NotificationId, Outcome, ReadFrom, Sequence,
-    Timestamp, UserId,
+    Timestamp, TraceParent, UserId,
 };
 
 use super::{Cluster, PATIENCE, PAUSE, Standing, WINDOW};
 use crate::cluster::{ClusterEntry, NodeId, Unreadable};
+use crate::delivery::endings::Ending;
 
 /// An end as the log tells it.
 struct End {
@@ -20,6 +21,7 @@ struct End {
     user: UserId,
     kind: Kind,
     created_at: Timestamp,
+    trace: Option<TraceParent>,
 }
 
 impl Cluster {
@@ -148,9 +150,9 @@ impl Cluster {
                 let n = self.cx.taken_in(notification);
                 self.promoting(n, entry.sequence, by);
             }
-            ClusterEntry::Ended { outcome, by, user, kind, created_at } => {
+            ClusterEntry::Ended { outcome, by, user, kind, created_at, trace } => {
                 let LogKey::Notification(id) = entry.key else { return };
-                self.ended(End { id, outcome, by, user, kind, created_at });
+                self.ended(End { id, outcome, by, user, kind, created_at, trace });
             }
             ClusterEntry::Look { user } if !self.is_own(entry.key) => {
                 self.wake.look_if_online(&user);
@@ -224,7 +226,8 @@ impl Cluster {
         }
     }
 
-    fn ended(self: &Arc<Self>, End { id, outcome, by, user, kind, created_at }: End) {
+    fn ended(self: &Arc<Self>, end: End) {
+        let End { id, outcome, by, user, kind, created_at, trace } = end;
         self.orphans.lock().remove(&id);
         let was = self.decisions.proposals.lock().ended(id);
         let here = self.wake.rooms.with(&user, |room| room.recall(id));
@@ -243,7 +246,8 @@ impl Cluster {
             }
         }
         let Some(outcome) = outcome else { return };
-        let told = self.cx.endings.decided(id, user, kind, outcome, created_at, by == self.me);
+        let ending = Ending { id, user_id: user, kind, created_at, trace };
+        let told = self.cx.endings.decided(ending, outcome, by == self.me);
         if by == self.me {
             self.cx.tell(vec![told]);
         } else {

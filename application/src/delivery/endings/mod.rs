@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use doorstep_domain::ports::{Clock, Outcomes};
-use doorstep_domain::{Ended, Kind, Notification, NotificationId, Outcome, Timestamp, UserId};
+use doorstep_domain::{
+    Ended, Kind, Notification, NotificationId, Outcome, Timestamp, TraceParent, UserId,
+};
 
 use super::capacity::Capacity;
 use super::cluster::Decisions;
@@ -17,6 +19,15 @@ use super::tasks::Tasks;
 use self::observer::Observer;
 use self::receipt::Receipts;
 pub use self::receipt::{Acceptance, Receipt};
+
+/// What ends.
+pub(super) struct Ending {
+    pub(super) id: NotificationId,
+    pub(super) user_id: UserId,
+    pub(super) kind: Kind,
+    pub(super) created_at: Timestamp,
+    pub(super) trace: Option<TraceParent>,
+}
 
 /// Reports every end.
 pub(super) struct Endings {
@@ -59,20 +70,14 @@ impl Endings {
 
     /// Ends what only this node knows: what was not accepted, and items of the inbox.
     pub(super) fn end_here(&self, n: &Notification, outcome: Outcome) -> Ended {
-        let (user, kind) = (n.user_id.clone(), n.kind.clone());
-        self.decided(n.id, user, kind, outcome, n.created_at, true)
+        let (id, user_id, kind) = (n.id, n.user_id.clone(), n.kind.clone());
+        let ending = Ending { id, user_id, kind, created_at: n.created_at, trace: n.trace };
+        self.decided(ending, outcome, true)
     }
 
     /// It has ended like this. `ours`: this node tells it; otherwise another node does, and this one only learns it.
-    pub(super) fn decided(
-        &self,
-        id: NotificationId,
-        user_id: UserId,
-        kind: Kind,
-        outcome: Outcome,
-        created_at: Timestamp,
-        ours: bool,
-    ) -> Ended {
+    pub(super) fn decided(&self, ending: Ending, outcome: Outcome, ours: bool) -> Ended {
+        let Ending { id, user_id, kind, created_at, trace } = ending;
         let now = self.clock.now();
         let (waited, at) = (now.since(created_at), self.clock.wall_of(now));
         self.receipts.settle(id, outcome);
@@ -84,10 +89,11 @@ impl Endings {
                 kind = %kind,
                 outcome = outcome.as_str(),
                 waited_ms = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX),
+                trace_id = trace.map(|trace| tracing::field::display(trace.trace_id())),
                 "notification ended"
             );
         }
-        Ended { id, user_id, kind, outcome, at, waited }
+        Ended { id, user_id, kind, outcome, at, waited, trace }
     }
 
     /// Tells every observer; waits for none of them.

@@ -1,5 +1,10 @@
 use doorstep_domain::ports::{Attempt, EnteredBy};
-use doorstep_domain::{Kind, Notification, NotificationId, Payload, Timestamp, Topic, Ttl, UserId};
+use doorstep_domain::{
+    Kind, Notification, NotificationId, Payload, Timestamp, Topic, TraceParent, Ttl, UserId,
+};
+
+use crate::delivery::census::CensusPlace;
+use crate::delivery::kinds::KindSlot;
 
 /// The null link.
 pub(super) const NIL: u32 = u32::MAX;
@@ -31,6 +36,10 @@ pub(super) struct Entry {
     pub(super) timed: bool,
     /// It counts against its kind's own limits.
     pub(super) limited: bool,
+    /// It belongs to a trace, which the mailroom keeps: few have one, and so the others need no room for it.
+    pub(super) traced: bool,
+    /// Its kind's place in figures.
+    pub(super) slot: KindSlot,
     pub(super) mailbox: u32,
     pub(super) prev: u32,
     pub(super) next: u32,
@@ -54,8 +63,21 @@ pub(in crate::delivery) enum EntryState {
     Marked,
 }
 
+impl EntryState {
+    /// Whether it waits, or is being pushed at this moment.
+    pub(super) const fn waits(self) -> bool {
+        matches!(self, Self::Waiting | Self::Pushing)
+    }
+}
+
 impl Entry {
-    pub(super) fn new(n: Notification, ttl: Ttl, kept: Option<EnteredBy>, mailbox: u32) -> Self {
+    pub(super) fn new(
+        n: Notification,
+        ttl: Ttl,
+        kept: Option<EnteredBy>,
+        slot: KindSlot,
+        mailbox: u32,
+    ) -> Self {
         let mut entry = Self {
             id: n.id,
             kind: n.kind,
@@ -72,6 +94,8 @@ impl Entry {
             kept,
             timed: false,
             limited: false,
+            traced: n.trace.is_some(),
+            slot,
             mailbox,
             prev: NIL,
             next: NIL,
@@ -91,8 +115,13 @@ impl Entry {
         self.payload.as_str().len()
     }
 
-    /// The notification as it was accepted, with its TTL set.
-    pub(super) fn notification(&self, user: &UserId) -> Notification {
+    /// Where it is counted while it waits; `None` if it is in the inbox.
+    pub(super) fn census_place(&self) -> Option<CensusPlace> {
+        self.kept.is_none().then(|| CensusPlace::new(self.slot, self.created_at, self.ttl))
+    }
+
+    /// The notification as it was accepted, with its TTL set and this trace.
+    pub(super) fn notification(&self, user: &UserId, trace: Option<TraceParent>) -> Notification {
         Notification {
             id: self.id,
             user_id: user.clone(),
@@ -101,10 +130,15 @@ impl Entry {
             payload: self.payload.clone(),
             created_at: self.created_at,
             ttl: Some(self.ttl),
+            trace,
         }
     }
 
-    pub(super) fn into_notification(self, user: UserId) -> Notification {
+    pub(super) fn into_notification(
+        self,
+        user: UserId,
+        trace: Option<TraceParent>,
+    ) -> Notification {
         Notification {
             id: self.id,
             user_id: user,
@@ -113,6 +147,18 @@ impl Entry {
             payload: self.payload,
             created_at: self.created_at,
             ttl: Some(self.ttl),
+            trace,
         }
+    }
+}
+
+#[cfg(all(test, not(feature = "shuttle")))]
+mod tests {
+    use super::*;
+
+    /// In a slab, which needs no more.
+    #[test]
+    fn an_entry_takes_120_bytes_whether_or_not_others_have_a_trace() {
+        assert_eq!(size_of::<Entry>(), 120);
     }
 }

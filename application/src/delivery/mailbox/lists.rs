@@ -57,10 +57,13 @@ impl Mailroom {
         kept: Option<EnteredBy>,
         before: u32,
     ) -> u32 {
-        let entry = Entry::new(n, ttl, kept, mailbox);
+        let (slot, trace) = (self.census.slot_of(&n.kind), n.trace);
+        let entry = Entry::new(n, ttl, kept, slot, mailbox);
         self.bytes += entry.bytes();
-        let due = entry.expires_at();
+        let (due, place) = (entry.expires_at(), entry.census_place());
         let index = link(self.entries.insert(entry));
+        place.inspect(|place| self.census.entered(*place));
+        self.traces.put(index, trace);
         self.link_before(index, before);
         self.index_id(index);
         self.due.set(&mut self.entries, index, due);
@@ -99,6 +102,11 @@ impl Mailroom {
         let entry = &mut self.entries[index as usize];
         let before = std::mem::replace(&mut entry.state, state);
         let (mailbox, kept) = (entry.mailbox, entry.kept.is_some());
+        if before.waits() != state.waits()
+            && let Some(place) = entry.census_place()
+        {
+            if state.waits() { self.census.entered(place) } else { self.census.left(place) }
+        }
         self.count_out(mailbox, before, kept);
         match state {
             EntryState::InFlight => self.in_flight += 1,
@@ -133,6 +141,13 @@ impl Mailroom {
         (entry.prev, entry.next) = (prev, before);
     }
 
+    /// A copy of an entry's notification.
+    pub(super) fn copy_of(&self, index: u32) -> Notification {
+        let entry = &self.entries[index as usize];
+        let trace = if entry.traced { self.traces.of(index) } else { None };
+        entry.notification(&self.mailboxes[entry.mailbox as usize].user, trace)
+    }
+
     /// Takes an entry out of every list. Its mailbox stays, even if it is empty now.
     pub(super) fn take(&mut self, index: u32) -> Notification {
         self.due.unset(&mut self.entries, index);
@@ -145,6 +160,10 @@ impl Mailroom {
         if entry.limited {
             self.removed_limited.push((entry.kind.clone(), entry.bytes()));
         }
+        if entry.state.waits() {
+            entry.census_place().inspect(|place| self.census.left(*place));
+        }
+        let trace = if entry.traced { self.traces.take(index) } else { None };
         self.count_out(entry.mailbox, entry.state, entry.kept.is_some());
         let here = &mut self.mailboxes[entry.mailbox as usize];
         if here.cursor == index {
@@ -159,7 +178,7 @@ impl Mailroom {
             next => self.entries[next as usize].prev = entry.prev,
         }
         let user = here.user.clone();
-        entry.into_notification(user)
+        entry.into_notification(user, trace)
     }
 
     /// Takes an entry out, and removes its mailbox if it is empty now.
@@ -198,7 +217,8 @@ impl Mailroom {
         if capacity < WORTH_SHRINKING || self.entries.len() >= capacity / 4 {
             return;
         }
-        let mut old = std::mem::replace(self, Self::new(self.hasher.clone()));
+        let fresh = Self::new(self.hasher.clone(), self.census.clone());
+        let mut old = std::mem::replace(self, fresh);
         self.entries = Slab::with_capacity(old.entries.len() * 2);
         self.mailboxes = Slab::with_capacity(old.mailboxes.len());
         self.directory = HashTable::with_capacity(old.mailboxes.len());
@@ -212,10 +232,12 @@ impl Mailroom {
             let mut index = there.first;
             while index != NIL {
                 let mut entry = old.entries.remove(index as usize);
+                let trace = if entry.traced { old.traces.take(index) } else { None };
                 index = entry.next;
                 let (timed, due) = (std::mem::take(&mut entry.timed), entry.due);
                 entry.mailbox = mailbox;
                 let moved = link(self.entries.insert(entry));
+                self.traces.put(moved, trace);
                 self.link_before(moved, NIL);
                 self.index_id(moved);
                 if timed {

@@ -9,12 +9,15 @@
 //! | `flush` | emptying a mailbox, push by push |
 //! | `rules` | when an entry is superseded, when a mailbox is full, which entries are offered again |
 //! | `entry`, `lists` | one entry; the links and tables of all entries |
+//! | `traces` | the traces of those that belong to one |
 //! | `due` | which entries become due when |
 //! | `claimed` | notifications that a stopped node left |
 //! | `recall` | notifications that their sender takes back |
 //! | `kept` | notifications that are kept in the inbox |
 //! | `shared` | notifications in the log that several nodes share |
 //! | `shards` | many mailrooms, each under its own lock |
+
+use std::sync::Arc;
 
 use doorstep_domain::ports::{Attempt, EnteredBy};
 use doorstep_domain::{Kind, Notification, NotificationId, Outcome, Timestamp, Ttl, UserId};
@@ -24,6 +27,8 @@ use slab::Slab;
 
 use self::due::DueIndex;
 use self::entry::{Entry, NIL};
+use self::traces::Traces;
+use super::census::Census;
 use super::policy::{Overflow, Rule};
 
 mod claimed;
@@ -38,6 +43,7 @@ mod recall;
 mod rules;
 mod shards;
 mod shared;
+mod traces;
 
 pub(super) use self::entry::EntryState;
 pub(super) use self::flush::{Next, Push, PushResult};
@@ -55,6 +61,9 @@ pub(super) struct Mailroom {
     /// Finds an entry by its id. The id is stored once, in the entry.
     ids: HashTable<u32>,
     due: DueIndex,
+    traces: Traces,
+    /// What waits, over all mailrooms.
+    census: Arc<Census>,
     in_flight: usize,
     ended: usize,
     bytes: usize,
@@ -142,8 +151,8 @@ pub struct Held {
 }
 
 impl Mailroom {
-    pub(super) fn new(hasher: SeedableRandomState) -> Self {
-        Self { hasher, ..Self::default() }
+    pub(super) fn new(hasher: SeedableRandomState, census: Arc<Census>) -> Self {
+        Self { hasher, census, ..Self::default() }
     }
 
     /// Puts a notification at the end of its user's mailbox, if the bound allows it.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use doorstep_domain::{
-    Notification, NotificationId, Outcome, Payload, Timestamp, Topic, Ttl, UserId,
+    Notification, NotificationId, Outcome, Payload, Timestamp, Topic, TraceParent, Ttl, UserId,
 };
 use proptest::collection::vec;
 use proptest::prelude::{Strategy, any, prop_oneof};
@@ -89,6 +89,13 @@ struct World {
 
 type Checked = Result<(), proptest::test_runner::TestCaseError>;
 
+/// The trace of the notification with this id: every second one has one.
+fn trace_of(id: NotificationId) -> Option<TraceParent> {
+    let number = id.as_uuid().as_u128();
+    let text = format!("00-{:032x}-00f067aa0ba902b7-01", number + 1);
+    number.is_multiple_of(2).then(|| text.parse().unwrap())
+}
+
 fn name(user: u8) -> UserId {
     format!("user-{user}").parse().unwrap()
 }
@@ -96,6 +103,7 @@ fn name(user: u8) -> UserId {
 impl World {
     fn end(&mut self, n: &Notification, outcome: Outcome) -> Checked {
         prop_assert!(self.ended.insert(n.id, outcome).is_none(), "{} ended twice", n.id);
+        prop_assert_eq!(n.trace, trace_of(n.id), "another's trace");
         Ok(())
     }
 
@@ -113,6 +121,8 @@ impl World {
                     payload: Payload::new(&1).unwrap(),
                     created_at: self.now,
                     ttl: None,
+                    // Every second one belongs to a trace.
+                    trace: trace_of(id),
                 };
                 self.accepted.push((id, user, self.now + ttl.as_duration()));
                 let overflow = if reject { Overflow::Reject } else { Overflow::DropOldest };
@@ -252,6 +262,7 @@ impl World {
         self.went += self.room.take_removed_limited().len();
         let room = &self.room;
         let (mut entries, mut in_flight, mut timed, mut bytes) = (0, 0, 0, 0);
+        let (mut traced, mut oldest) = (0, self.now);
         prop_assert_eq!(room.directory.len(), room.mailboxes.len());
         for (key, mailbox) in &room.mailboxes {
             prop_assert_eq!(room.find(&mailbox.user), u32::try_from(key).ok());
@@ -279,6 +290,11 @@ impl World {
                 in_flight += usize::from(entry.state == EntryState::InFlight);
                 timed += usize::from(entry.timed);
                 bytes += entry.bytes();
+                traced += usize::from(entry.traced);
+                if entry.state.waits() {
+                    oldest = oldest.min(entry.created_at);
+                }
+                prop_assert_eq!(room.copy_of(index).trace, trace_of(entry.id));
                 (prev, index) = (index, entry.next);
             }
             prop_assert_eq!((mailbox.last, mailbox.waiting), (prev, waiting));
@@ -293,6 +309,12 @@ impl World {
         prop_assert_eq!(entries, self.came - self.went, "a kind's count is off");
         prop_assert_eq!(in_flight, room.in_flight);
         prop_assert_eq!(bytes, room.bytes);
+        prop_assert_eq!(traced, room.traces.len());
+        let waiting: Vec<_> = room.census.each(self.now).collect();
+        let counted: u64 = waiting.iter().map(|kind| kind.waiting).sum();
+        prop_assert_eq!(usize::try_from(counted), Ok(room.held().waiting), "the census is off");
+        let age = self.now.since(oldest);
+        prop_assert!(waiting.iter().all(|kind| kind.oldest <= age), "{:?}: {:?}", age, waiting);
         prop_assert_eq!(timed, room.due.len(&room.entries));
         prop_assert_eq!(entries + self.ended.len(), self.accepted.len(), "one was lost");
         Ok(())

@@ -51,20 +51,17 @@ impl Mailroom {
         }
         self.set_state(index, EntryState::Acked);
         self.due.unset(&mut self.entries, index);
-        let entry = &self.entries[index as usize];
-        let user = &self.mailboxes[entry.mailbox as usize].user;
-        Acked { notification: entry.notification(user), kept }
+        Acked { notification: self.copy_of(index), kept }
     }
 
     /// Marks the entry as being pushed and returns what to push.
     pub(super) fn start_push(&mut self, mailbox: u32, index: u32) -> Push {
         self.due.unset(&mut self.entries, index);
         self.set_state(index, EntryState::Pushing);
-        let here = &mut self.mailboxes[mailbox as usize];
         let entry = &self.entries[index as usize];
-        here.cursor = entry.next;
+        self.mailboxes[mailbox as usize].cursor = entry.next;
         let attempt = entry.attempt.unwrap_or(Attempt::FIRST);
-        let notification = entry.notification(&here.user);
+        let notification = self.copy_of(index);
         Push { notification, attempt, deadline: entry.expires_at(), repeats: entry.repeats }
     }
 

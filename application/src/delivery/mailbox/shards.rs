@@ -7,6 +7,7 @@ use foldhash::fast::SeedableRandomState;
 
 use super::{Admission, Held, Mailroom};
 use crate::delivery::capacity::Capacity;
+use crate::delivery::census::Census;
 use crate::delivery::sync::Mutex;
 
 /// Enough that two cores rarely contend for one lock, few enough to scan all of them quickly.
@@ -25,12 +26,17 @@ pub(in crate::delivery) struct Mailrooms {
 impl Mailrooms {
     /// Users are spread over the shards with a random seed, so that nobody can choose ids that all fall into one
     /// shard. A simulation passes a fixed seed to repeat a schedule.
-    pub(in crate::delivery) fn new(capacity: Arc<Capacity>, hash_seed: Option<u64>) -> Self {
+    pub(in crate::delivery) fn new(
+        capacity: Arc<Capacity>,
+        census: &Arc<Census>,
+        hash_seed: Option<u64>,
+    ) -> Self {
         let hasher = match hash_seed {
             None => SeedableRandomState::random(),
             Some(seed) => SeedableRandomState::with_seed(seed, SharedSeed::global_fixed()),
         };
-        let shards = (0..SHARDS).map(|_| Mutex::new(Mailroom::new(hasher.clone()))).collect();
+        let room = |_| Mutex::new(Mailroom::new(hasher.clone(), census.clone()));
+        let shards = (0..SHARDS).map(room).collect();
         Self { shards, hasher, capacity }
     }
 

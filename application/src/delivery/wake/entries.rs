@@ -124,7 +124,8 @@ impl Wake {
         let write = |some| self.cx.guarded(INBOX, queues.store.add(some, EnteredBy::Policy));
         // The write may have succeeded in spite of an error, so there is no outcome: the sender tries again.
         let failed = |n: &Notification, error: StoreError| {
-            tracing::warn!(notification = %n.id, %error, "could not write to the inbox");
+            let trace_id = n.trace.map(|trace| tracing::field::display(trace.trace_id()));
+            tracing::warn!(notification = %n.id, trace_id, %error, "could not write to the inbox");
             Err(error)
         };
         match write(notifications).await {
@@ -167,6 +168,7 @@ mod tests {
                 payload: Payload::new("hello").unwrap(),
                 created_at: Timestamp::default(),
                 ttl: None,
+                trace: None,
             };
             let (sender, gone) = oneshot::channel();
             drop(gone);

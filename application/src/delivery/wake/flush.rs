@@ -97,7 +97,8 @@ impl Wake {
             Ok(Pushed::Full) => (PushResult::Full { retry_at }, retry_at),
             Ok(Pushed::Nobody) => (PushResult::Nobody, Timestamp::MAX),
             Err(PushError(why)) => {
-                tracing::warn!(notification = %n.id, user = %user, error = %why, "push failed");
+                let trace_id = n.trace.map(|trace| tracing::field::display(trace.trace_id()));
+                tracing::warn!(notification = %n.id, user = %user, trace_id, error = %why, "push failed");
                 (PushResult::Failed { retry_at }, retry_at)
             }
         };

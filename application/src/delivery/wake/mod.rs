@@ -51,7 +51,7 @@ impl Wake {
         inbox: Option<Arc<dyn Inbox>>,
         hash_seed: Option<u64>,
     ) -> Arc<Self> {
-        let rooms = Mailrooms::new(cx.capacity.clone(), hash_seed);
+        let rooms = Mailrooms::new(cx.capacity.clone(), &cx.census, hash_seed);
         Arc::new(Self { rooms, queues: inbox.map(InboxQueues::new), alarm: Alarm::new(), cx })
     }
 
@@ -103,6 +103,7 @@ impl Wake {
     }
 
     /// Puts an admitted notification into its mailbox. Returns it, still admitted, if the mailbox is full.
+    #[expect(clippy::result_large_err, reason = "moved once, and a box would cost an allocation")]
     fn put_in(
         self: &Arc<Self>,
         n: Notification,

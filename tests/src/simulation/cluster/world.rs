@@ -145,6 +145,7 @@ impl World {
             payload: Payload::new(&id).expect("a payload"),
             created_at: Timestamp::default(),
             ttl: None,
+            trace: None,
         };
         let life = Life {
             notification: notification.clone(),
