@@ -253,17 +253,16 @@ Examples:
 #[expect(clippy::struct_excessive_bools, reason = "the flags of a command")]
 pub(crate) struct ConfigArgs {
     /// Print a commented file with every setting and its default
-    #[arg(long, conflicts_with_all = ["check", "schema"])]
+    #[arg(long, conflicts_with_all = ["check", "schema", "json"])]
     pub(crate) default: bool,
     /// Check the configuration, and print all faults; exit code 2 if there is one
     #[arg(long, conflicts_with = "schema")]
     pub(crate) check: bool,
     /// Print a JSON Schema of the configuration file
-    #[arg(long)]
+    #[arg(long, conflicts_with = "json")]
     pub(crate) schema: bool,
-    /// Print the settings in effect, or with --check all faults, as JSON; docs/operate.md lists the fields
-    #[arg(long, conflicts_with_all = ["default", "schema"])]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) format: ResultFormat,
 }
 
 #[derive(Debug, Args)]

@@ -16,7 +16,7 @@ pub(crate) fn run(args: &ConfigArgs, settings: SettingFlags) -> anyhow::Result<(
         return output::line(serde_json::to_string_pretty(&config::schema())?);
     }
     let loaded = load(args, settings);
-    if args.json {
+    if args.format.json {
         output::json(&match &loaded {
             Ok(_) if args.check => json!({"ok": true, "faults": []}),
             Ok(loaded) => loaded.to_json(),

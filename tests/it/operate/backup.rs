@@ -107,6 +107,10 @@ async fn comes_back(
     assert_eq!(belongings(&ada).await, before, "the session is still good, and nothing is missing");
     assert_eq!(late.at(server.url()).get("/v1/me").await.0, 401);
     User::register(server.url(), "late").await.has("1000.00").await;
+    server.terminate();
+    assert_eq!(server.wait().await.code, Some(0));
+    let audit = Doorstep::new(&["audit", "--database", restored_url]).run().await;
+    assert_eq!(audit.code, Some(0), "{audit:?}");
 }
 
 #[tokio::test]

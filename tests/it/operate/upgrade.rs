@@ -1,7 +1,7 @@
 //! Databases of every earlier version come up under this binary, with what is in them.
 
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use doorstep_tests::client::{PASSWORD, User};
 use doorstep_tests::server::Doorstep;
@@ -47,8 +47,8 @@ async fn comes_up(store: &str, database: &Database, version: i64) {
     database.load(store, version).await;
     if version >= 2 {
         // What was handed over a moment ago.
-        let now = SystemTime::UNIX_EPOCH.elapsed().unwrap() - Duration::from_secs(1);
-        database.run(&format!("UPDATE handover SET created_at = {}", now.as_micros())).await;
+        let now = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_micros();
+        database.run(&format!("UPDATE handover SET created_at = {now} - 1000000")).await;
     }
     let server = Doorstep::serve(&database.url).start().await;
     let ada = sign_in(server.url(), "ada").await;
