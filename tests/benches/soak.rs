@@ -55,7 +55,7 @@ impl Options {
             // Then all users read all their books, to count up.
             last.saturating_sub(Duration::from_secs(10))
         } else {
-            (lasts - last) / (self.lives - 1)
+            lasts.saturating_sub(last) / (self.lives - 1)
         }
     }
 }
