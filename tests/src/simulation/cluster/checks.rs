@@ -154,7 +154,7 @@ impl World {
         Ok(())
     }
 
-    fn ended_in_log(&self, id: doorstep_domain::NotificationId) -> bool {
+    pub(super) fn ended_in_log(&self, id: doorstep_domain::NotificationId) -> bool {
         use futures_util::FutureExt as _;
         let key = LogKey::Notification(id);
         let entry = self.eye.get(key).now_or_never().and_then(Result::ok).flatten();

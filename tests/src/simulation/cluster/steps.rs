@@ -272,8 +272,19 @@ async fn lose_the_log(world: &Arc<World>, nodes: &[Node; NODES]) {
     }
     settle().await;
     world.tell(|| "the log loses everything".into());
+    let ended: Vec<NotificationId> = {
+        let state = world.state();
+        let untold = state.lives.iter().filter(|(_, life)| life.told.is_empty());
+        untold.map(|(id, _)| *id).filter(|id| world.ended_in_log(*id)).collect()
+    };
     world.log.lose();
     let mut state = world.state();
+    for id in ended {
+        // Only a node that is gone could have told how it ended, and now nobody knows.
+        if let Some(life) = state.lives.get_mut(&id) {
+            life.origin = None;
+        }
+    }
     state.losses += 1;
     let losses = state.losses;
     // What is appended again is in the new log's order.
@@ -361,7 +372,8 @@ async fn recall_all(dice: &mut Dice, world: &Arc<World>, node: &Node) {
             let life = &state.lives[&id];
             // One whose TTL has ended waits for the node that says so.
             let over = life.in_log.is_none_or(|(_, at)| world.eye.now() >= at + life.ttl());
-            if !over && !state.is_withheld(life) {
+            // And one that was handed over while the recall waited ends as delivered, when the log has that.
+            if !over && !life.written && !state.is_withheld(life) {
                 state.break_promise(format!("a recall of all left {} open", short(id)));
             }
         }
