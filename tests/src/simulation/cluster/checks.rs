@@ -62,7 +62,7 @@ impl World {
         }
         self.check_topics(&state, nodes)?;
         // Clocks drift, and a node that has read nothing for long lets a deadline come early rather than late.
-        let early = Duration::from_secs(u64::from(state.was_cut_for_long));
+        let early = Duration::from_millis(if state.was_cut_for_long { 1000 } else { 100 });
         let now = self.eye.now();
         for connection in state.connections.values() {
             if !state.is_calm(connection.node) || !nodes[connection.node].is_ready() {

@@ -18,7 +18,6 @@
 //! | an append without an answer is taken as done | 23 |
 //! | deadlines count from the clock of the sender | 3 |
 //! | a node reads before it knows the log's time | 85 |
-//! | an expiry is proposed at the deadline, without a grace | 8112 |
 //! | a tail skips an entry when it is connected again | 2 |
 //! | a recall is answered from this node's memory | 18 |
 //! | an end is appended where the log has nothing of its id | 179 |
@@ -36,8 +35,8 @@
 //! | what is appended again is not in the order of its user | 347 |
 //! | an end is told again when the log is read again | 187 |
 //!
-//! The last one was in the code, and so were two more: a recall found nothing when the promotion of what it looked for was
-//! in the log and not read yet (without the grace, that was seed 8111), and a recall of all did not wait for what was to be
+//! It does not find an expiry that is proposed at the deadline, without a grace. The last one was in the code, and so were two more: a recall found nothing when the promotion of what it looked for was
+//! in the log and not read yet, and a recall of all did not wait for what was to be
 //! dropped, which other nodes still pushed.
 
 mod checks;
