@@ -27,7 +27,6 @@
 //! | a refusal is taken for an end | 1074 |
 //! | a promotion is written before it has won | 2 |
 //! | a newer one of a topic replaces nothing | 17 |
-//! | the node that accepts a newer one of a topic leaves the older one to the others | 161 |
 //! | what is offered once is offered again by a node that reads it later | 42 |
 //! | a log that came back empty is read on from where it was | 66 |
 //! | what a lost log had is not appended again | 66 |
