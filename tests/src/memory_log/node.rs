@@ -4,7 +4,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use doorstep_domain::ports::{Log, LogTail, LogUnavailable};
 use doorstep_domain::{
-    Append, AppendRefusal, Appended, LogClock, LogEntry, LogKey, LogTime, ReadFrom, Timestamp,
+    Append, AppendRefusal, Appended, LogClock, LogEntry, LogKey, LogTime, ReadFrom, Sequence,
+    Timestamp,
 };
 use tokio::time::{Instant, sleep_until, timeout_at};
 
@@ -31,6 +32,8 @@ pub(super) struct Way {
     fates: Box<dyn FnMut(&Append) -> Fate + Send>,
     pub(super) clock: LogClock,
     ahead_micros: i64,
+    /// The last entry when a tail last began to read, or went on after a cut.
+    pub(super) reads_since: Sequence,
 }
 
 impl MemoryNode {
@@ -41,6 +44,7 @@ impl MemoryNode {
             fates: Box::new(|_| Fate::PROMPT),
             clock: LogClock::default(),
             ahead_micros: 0,
+            reads_since: Sequence(0),
         };
         Self { log, way: Arc::new(Mutex::new(way)) }
     }
@@ -59,6 +63,11 @@ impl MemoryNode {
     /// a timeline does not step.
     pub fn set_clock(&self, ahead_micros: i64) {
         self.way().ahead_micros = ahead_micros;
+    }
+
+    /// What the last entry was when the node last began to read, or went on after a cut.
+    pub fn reads_since(&self) -> Sequence {
+        self.way().reads_since
     }
 
     /// From now on this decides what happens to each append.
@@ -128,6 +137,8 @@ impl Log for MemoryNode {
     }
 
     fn tail(&self, from: ReadFrom) -> Box<dyn LogTail> {
+        let last = self.log.now().last();
+        self.way().reads_since = last;
         Box::new(MemoryTail::new(self.clone(), from))
     }
 

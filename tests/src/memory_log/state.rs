@@ -135,6 +135,10 @@ impl State {
         self.last_of.get(&key).and_then(|last| self.entries.get(last)).map(|stored| &stored.entry)
     }
 
+    pub(super) fn last(&self) -> Sequence {
+        Sequence(self.last)
+    }
+
     pub(super) fn lose(&mut self) {
         self.incarnation += 1;
         self.last = 0;

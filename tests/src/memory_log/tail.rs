@@ -44,6 +44,7 @@ impl MemoryTail {
             return Ok(LogEvent::Reset);
         }
         if was_cut {
+            way.reads_since = state.last();
             return Ok(LogEvent::Resumed);
         }
         let Some(next) = state.after(self.after) else { return Err(state.next_arrival()) };

@@ -100,6 +100,8 @@ impl Cluster {
     ) -> Result<Acceptance, Refused> {
         let (key, deadline) = (LogKey::Notification(n.id), Instant::now() + PATIENCE);
         let mut pause = PAUSE;
+        // An earlier append may still arrive.
+        let mut unsure = false;
         loop {
             let mut seen = self.watch(key);
             let entry = ClusterEntry::Accepted {
@@ -110,7 +112,9 @@ impl Cluster {
             };
             let append =
                 Append { key, expecting: Expecting::Nothing, bytes: entry.encode(), kept: None };
-            match self.append(append).await {
+            let answer = self.append(append).await;
+            unsure |= answer == Appended::Unknown;
+            match answer {
                 Appended::Won(_) => {
                     // If it does not come by in time, it is accepted nevertheless.
                     seen.for_at_most(PATIENCE).await;
@@ -124,6 +128,9 @@ impl Cluster {
                 Appended::Refused(AppendRefusal::TooLarge { .. }) => return Err(Refused::TooLarge),
                 Appended::Refused(AppendRefusal::Full(why)) => {
                     tracing::warn!(%why, "the log of the cluster is full");
+                    if unsure {
+                        return Err(Refused::LogAway);
+                    }
                     self.cx.reject(n);
                     return Err(Refused::NodeFull);
                 }

@@ -17,6 +17,10 @@ impl Cluster {
         let (this, fresh) = (self.clone(), accepted + FRESH);
         self.cx.tasks.now_or_later(async move {
             let taken = this.cx.clock.now() < fresh && this.is_taken(&n, fresh).await;
+            if !taken && this.cx.tasks.stop().is_cancelled() {
+                // The other nodes say that it expires: this one may read no more, and could not tell it.
+                return;
+            }
             let outcome = if taken { Outcome::Delivered } else { Outcome::Expired };
             // It expires when it is not fresh any more, and not when its TTL of 0 ends.
             let ttl = Ttl::new(FRESH).unwrap_or(Ttl::ZERO);

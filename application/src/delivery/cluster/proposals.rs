@@ -296,7 +296,11 @@ impl Proposals {
         let such = |proposal: &Proposal| {
             let theirs = proposal.user == *user;
             let about = topic.is_none() || proposal.topic.as_ref() == topic;
-            let decided = matches!(proposal.wanted, Wanted::End(end) if end != Outcome::Recalled);
+            // Other nodes still push what is to be dropped here.
+            let decided = matches!(
+                proposal.wanted,
+                Wanted::End(end) if !matches!(end, Outcome::Recalled | Outcome::Dropped)
+            );
             theirs && about && !decided
         };
         let mut ids: Vec<_> = self

@@ -247,10 +247,12 @@ impl Cluster {
         }
         let Some(outcome) = outcome else { return };
         let ending = Ending { id, user_id: user, kind, created_at, trace };
-        let told = self.cx.endings.decided(ending, outcome, by == self.me);
-        if by == self.me {
+        // A proposal stays until its end is read. So without one, this end was told before the log was read again.
+        let ours = by == self.me && was.is_some();
+        let told = self.cx.endings.decided(ending, outcome, ours);
+        if ours {
             self.cx.tell(vec![told]);
-        } else {
+        } else if by != self.me {
             self.counts.by_others.fetch_add(1, Relaxed);
             self.cx.endings.learn(vec![told]);
         }

@@ -25,24 +25,41 @@ impl Cluster {
             // Another node may have accepted it a moment ago.
             self.barrier().await.map_err(away)?;
         }
-        let receipt = self.cx.endings.receipts.open(id);
-        if self.is_open(id) {
-            if let Some(taken) = self.wake.rooms.first(|room| room.recall(id)) {
-                self.decisions.propose(&taken.notification, Outcome::Recalled);
-                if taken.in_hand {
-                    let user = &taken.notification.user_id;
-                    self.wake.flush_later(user);
-                    self.retract_here(user, id, RetractReason::Recalled);
-                }
-            }
-            return Ok(InLog::Ended(end_of(receipt).await?));
-        }
         let key = LogKey::Notification(id);
-        let entry = self.log.get(key).await.map_err(away)?;
-        Ok(match entry.map(|entry| ClusterEntry::decode(key, &entry.bytes)) {
-            Some(Ok(ClusterEntry::Ended { outcome: Some(outcome), .. })) => InLog::Ended(outcome),
-            _ => InLog::Nothing,
-        })
+        loop {
+            let mut seen = self.watch(key);
+            let receipt = self.cx.endings.receipts.open(id);
+            if self.is_open(id) {
+                self.take_back(id);
+                return Ok(InLog::Ended(end_of(receipt).await?));
+            }
+            let Some(entry) = self.log.get(key).await.map_err(away)? else {
+                return Ok(InLog::Nothing);
+            };
+            match ClusterEntry::decode(key, &entry.bytes) {
+                Ok(ClusterEntry::Ended { outcome: Some(outcome), .. }) => {
+                    return Ok(InLog::Ended(outcome));
+                }
+                // A promotion has taken the place of what the barrier would have proved to be read.
+                Ok(ClusterEntry::Accepted { .. } | ClusterEntry::Promoting { .. }) => {
+                    if !seen.for_at_most(PATIENCE).await {
+                        return Err(away(LogUnavailable("what is open has not come by".into())));
+                    }
+                }
+                _ => return Ok(InLog::Nothing),
+            }
+        }
+    }
+
+    /// Takes it out of its mailbox, and proposes that it is recalled.
+    fn take_back(self: &Arc<Self>, id: NotificationId) {
+        let Some(taken) = self.wake.rooms.first(|room| room.recall(id)) else { return };
+        self.decisions.propose(&taken.notification, Outcome::Recalled);
+        if taken.in_hand {
+            let user = &taken.notification.user_id;
+            self.wake.flush_later(user);
+            self.retract_here(user, id, RetractReason::Recalled);
+        }
     }
 
     /// Takes back everything of this user that has not ended, or everything of one topic. Returns how many.

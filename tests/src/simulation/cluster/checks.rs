@@ -1,5 +1,7 @@
 //! Checks the promises of a cluster against what happened.
 
+use std::time::Duration;
+
 use doorstep_application::cluster::ClusterEntry;
 use doorstep_application::delivery::Standing;
 use doorstep_domain::LogKey;
@@ -7,7 +9,43 @@ use doorstep_domain::ports::Log as _;
 use tokio::time::Instant;
 
 use super::node::Node;
-use super::world::{NODES, World, short};
+use super::world::{Life, NODES, State, World, life_of, short};
+
+/// What every node refused for good is nowhere.
+fn check_refused(state: &State) -> Result<(), String> {
+    let wrong = |life: &&Life| {
+        life.sent > 0 && life.sent == life.refused && (life.written || life.in_log.is_some())
+    };
+    match state.lives.values().find(wrong) {
+        Some(life) => {
+            Err(format!("{} was refused for good, and is there", short(life.notification.id)))
+        }
+        None => Ok(()),
+    }
+}
+
+/// What a node appends again after the log was lost stays in the order of its user.
+fn check_order_after_loss(state: &State) -> Result<(), String> {
+    let again: Vec<_> = state
+        .lives
+        .values()
+        .filter_map(|life| Some((life, life.lost_at?, life.in_log?.0)))
+        .collect();
+    for (one, (loss, before), place) in &again {
+        let other = again.iter().find(|(other, (lost, was), is)| {
+            other.user == one.user
+                && other.origin == one.origin
+                && lost == loss
+                && was < before
+                && is > place
+        });
+        if let Some((other, ..)) = other {
+            let (id, other) = (short(one.notification.id), short(other.notification.id));
+            return Err(format!("{id} was appended again before {other}, an earlier one"));
+        }
+    }
+    Ok(())
+}
 
 impl World {
     /// What must hold after every step, once everything that can happen without time passing has happened.
@@ -16,9 +54,15 @@ impl World {
         if let Some(what) = &state.broken {
             return Err(what.clone());
         }
+        check_refused(&state)?;
+        check_order_after_loss(&state)?;
+        self.check_standing(&state, nodes)?;
         if Instant::now() <= state.pushes_trouble_until {
             return Ok(());
         }
+        self.check_topics(&state, nodes)?;
+        // Clocks drift, and a node that has read nothing for long lets a deadline come early rather than late.
+        let early = Duration::from_millis(if state.was_cut_for_long { 1000 } else { 100 });
         let now = self.eye.now();
         for connection in state.connections.values() {
             if !state.is_calm(connection.node) || !nodes[connection.node].is_ready() {
@@ -30,9 +74,9 @@ impl World {
                     && life.accepted
                     && life.told.is_empty()
                     && !life.promoted
-                    && !life.may_be_lost
+                    && !state.may_be_lost(life)
                     && life.recalled.is_none()
-                    && life.in_log.is_some_and(|(_, at)| now < at + life.ttl())
+                    && life.in_log.is_some_and(|(_, at)| now + early < at + life.ttl())
                     && !connection.handed.contains_key(&life.notification.id)
                     && !state.is_withheld(life)
             });
@@ -51,7 +95,68 @@ impl World {
         Ok(())
     }
 
-    fn ended_in_log(&self, id: doorstep_domain::NotificationId) -> bool {
+    /// A node that says that it is up to date has read what was open before it began.
+    fn check_standing(&self, state: &State, nodes: &[Node; NODES]) -> Result<(), String> {
+        for node in nodes {
+            let Some(up) = &node.up else { continue };
+            let standing = up.delivery.standing().map(|standing| standing.borrow().clone());
+            if standing != Some(Standing::UpToDate) {
+                continue;
+            }
+            let since = up.way.reads_since();
+            let before = |life: &&Life| life.in_log.is_some_and(|(place, _)| place <= since);
+            let before = state.lives.values().filter(before);
+            let open = before.filter(|life| self.is_open_in_log(life.notification.id)).count();
+            let known = up.delivery.cluster_counts().unwrap_or_default().open;
+            if known < open {
+                let number = node.number;
+                return Err(format!("node {number} is up to date with {known} of {open}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// An older one of a topic that nobody had does not outlive a newer one: the node that accepted the newer one sees to
+    /// it at once, and the others if it is gone.
+    fn check_topics(&self, state: &State, nodes: &[Node; NODES]) -> Result<(), String> {
+        let knows =
+            |node: usize| state.is_calm(node) && nodes[node].up.is_some() && nodes[node].is_ready();
+        if !(0..NODES).any(knows) {
+            return Ok(());
+        }
+        let now = self.eye.now();
+        let waiting: Vec<_> = state
+            .lives
+            .values()
+            .filter(|life| life.kind != "now" && life.notification.topic.is_some())
+            .filter(|life| life.in_log.is_some() && self.is_open_in_log(life.notification.id))
+            .collect();
+        for older in &waiting {
+            let over = older.in_log.is_none_or(|(_, at)| now >= at + older.ttl());
+            if older.written || over {
+                continue;
+            }
+            let survives = waiting.iter().any(|newer| {
+                let there = newer
+                    .origin
+                    .is_some_and(|(node, life)| knows(node) && state.node_lives[node] == life);
+                // One in between may have ended before the node that accepted it read it.
+                let at_once = there && (0..NODES).all(knows);
+                let time = Duration::from_secs(if at_once { 1 } else { 5 });
+                newer.user == older.user
+                    && newer.notification.topic == older.notification.topic
+                    && newer.in_log.map(|(place, _)| place) > older.in_log.map(|(place, _)| place)
+                    && newer.appended.is_some_and(|at| now > at + time)
+            });
+            if survives {
+                let id = short(older.notification.id);
+                return Err(format!("{id} waits, and a newer one of its topic too"));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn ended_in_log(&self, id: doorstep_domain::NotificationId) -> bool {
         use futures_util::FutureExt as _;
         let key = LogKey::Notification(id);
         let entry = self.eye.get(key).now_or_never().and_then(Result::ok).flatten();
@@ -83,7 +188,7 @@ impl World {
             state
                 .lives
                 .iter()
-                .map(|(id, life)| (*id, life.accepted, life.told.len(), life.may_be_lost))
+                .map(|(id, life)| (*id, life.accepted, life.told.len(), state.may_be_lost(life)))
                 .collect()
         };
         for (id, accepted, told, may_be_lost) in lives {
@@ -98,13 +203,11 @@ impl World {
                 Some(Ok(ClusterEntry::Ended { outcome, by, .. })) => {
                     let state = self.state();
                     let life = &state.lives[&id];
-                    let winner = usize::from(by.0[1]).saturating_sub(1);
-                    let mut number = [0; 8];
-                    number[2..].copy_from_slice(&by.0[2..8]);
-                    let gone = state.crashed.contains(&(winner, u64::from_be_bytes(number)));
+                    let winner = life_of(by);
+                    let gone = state.crashed.contains(&winner);
                     if told == 0 && !gone {
                         return Err(format!(
-                            "{} ended as {outcome:?} by node {winner}, and nobody was told",
+                            "{} ended as {outcome:?} by node {winner:?}, and nobody was told",
                             short(id)
                         ));
                     }

@@ -3,11 +3,11 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use doorstep_application::cluster::NodeId;
+use doorstep_application::cluster::{ClusterEntry, NodeId};
 use doorstep_application::delivery::{
     Delivery, Limits, OnExpiry, Overflow, Policy, Rule, Rules, Shared,
 };
-use doorstep_domain::Ttl;
+use doorstep_domain::{Append, Expecting, Ttl};
 
 use super::ports::Ports;
 use super::world::{NODES, World};
@@ -59,6 +59,7 @@ impl Node {
             (state.node_lives[self.number], i64::try_from(ahead).unwrap_or(0) - 200)
         };
         let way = world.log.node();
+        way.set_fates(watched(world, || Fate::PROMPT));
         way.set_clock(ahead * 1_000_000);
         let ports = Arc::new(Ports {
             world: world.clone(),
@@ -90,6 +91,15 @@ impl Node {
         ports.delivery.set(Arc::downgrade(&delivery)).ok();
         world.tell(|| format!("node {} starts, {ahead} s ahead", self.number));
         world.calm(self.number);
+        let lag = {
+            let mut state = world.state();
+            state.dice.one_in(4).then(|| Duration::from_millis(state.dice.below(3000)))
+        };
+        if let Some(lag) = lag {
+            way.set_lag(lag);
+            world.trouble(self.number);
+            world.tell(|| format!("its tail lags by {lag:?}"));
+        }
         self.up = Some(Up { delivery, way });
     }
 
@@ -133,6 +143,24 @@ impl Node {
             state.crashed.insert((self.number, life));
         }
         state.node_lives[self.number] += 1;
+    }
+}
+
+/// What happens to the appends of a node, and what must hold of each.
+pub(super) fn watched(
+    world: &Arc<World>,
+    mut fates: impl FnMut() -> Fate + Send + 'static,
+) -> impl FnMut(&Append) -> Fate + Send + 'static {
+    let world = world.clone();
+    move |append| {
+        let entry = ClusterEntry::decode(append.key, &append.bytes);
+        if matches!(entry, Ok(ClusterEntry::Ended { .. } | ClusterEntry::Promoting { .. }))
+            && append.expecting == Expecting::Nothing
+        {
+            let what = format!("{} is to end where it was not accepted", append.key);
+            world.state().break_promise(what);
+        }
+        fates()
     }
 }
 

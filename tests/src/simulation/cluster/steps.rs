@@ -9,7 +9,7 @@ use doorstep_domain::{LogKey, Notification, NotificationId, Outcome};
 use tokio::time::Instant;
 
 use super::super::dice::Dice;
-use super::node::{KINDS, Node, all, bad_fates};
+use super::node::{KINDS, Node, all, bad_fates, watched};
 use super::world::{Connection, NODES, USERS, World, short, user};
 use crate::memory_log::Fate;
 
@@ -58,6 +58,7 @@ async fn take_step(dice: &mut Dice, world: &Arc<World>, nodes: &mut [Node; NODES
         40..52 => connect(world, &nodes[node], dice.below(USERS), !dice.one_in(3)),
         52..60 => disconnect(dice, world, nodes),
         60..64 => weather(dice, world, &nodes[node]),
+        64 if dice.one_in(12) => cut_for_long(world, &nodes[node]).await,
         64..67 => fair_weather(world, &nodes[node]),
         67 => nodes[node].crash(world),
         68 => nodes[node].stop(world).await,
@@ -69,6 +70,7 @@ async fn take_step(dice: &mut Dice, world: &Arc<World>, nodes: &mut [Node; NODES
         72..75 => recall(dice, world, &nodes[node]).await,
         75 => recall_all(dice, world, &nodes[node]).await,
         76 => lose_the_log(world, nodes).await,
+        77 if dice.one_in(3) => room(dice, world),
         77 => {
             let mut state = world.state();
             state.pushes_fail = !state.pushes_fail;
@@ -104,6 +106,9 @@ async fn send(dice: &mut Dice, world: &Arc<World>, node: &Node) {
 async fn sent(world: &Arc<World>, delivery: &Arc<Delivery>, n: Notification) {
     let policy = delivery.rule_of(&n.kind).policy;
     let id = n.id;
+    if let Some(life) = world.state().lives.get_mut(&id) {
+        life.sent += 1;
+    }
     let answer = delivery.accept(policy, n).await;
     world.tell(|| format!("{}: {answer:?}", short(id)));
     world.look().await;
@@ -112,7 +117,7 @@ async fn sent(world: &Arc<World>, delivery: &Arc<Delivery>, n: Notification) {
     match answer {
         Ok(_) => life.accepted = true,
         Err(Refused::LogAway | Refused::Stopping) => {}
-        Err(Refused::MailboxFull | Refused::NodeFull) => life.refused = true,
+        Err(Refused::MailboxFull | Refused::NodeFull) => life.refused += 1,
         Err(why) => state.break_promise(format!("{} was refused: {why}", short(id))),
     }
 }
@@ -135,13 +140,18 @@ async fn send_again(dice: &mut Dice, world: &Arc<World>, node: &Node) {
         state.lives.get(&id).and_then(super::world::Life::outcome)
     };
     let policy = up.delivery.rule_of(&n.kind).policy;
+    if let Some(life) = world.state().lives.get_mut(&id) {
+        life.sent += 1;
+    }
     let answer = up.delivery.accept(policy, n).await;
     world.tell(|| format!("{} again: {answer:?}", short(id)));
     world.look().await;
     let mut state = world.state();
     let Some(life) = state.lives.get_mut(&id) else { return };
-    if answer.is_ok() {
-        life.accepted = true;
+    match &answer {
+        Ok(_) => life.accepted = true,
+        Err(Refused::MailboxFull | Refused::NodeFull) => life.refused += 1,
+        Err(_) => {}
     }
     if let (Some(known), Ok(Acceptance::Ended(outcome))) = (known, answer)
         && known != outcome
@@ -199,8 +209,7 @@ fn weather(dice: &mut Dice, world: &Arc<World>, node: &Node) {
     world.trouble(node.number);
     match dice.below(3) {
         0 => {
-            let mut fates = bad_fates(dice.fork());
-            up.way.set_fates(move |_| fates());
+            up.way.set_fates(watched(world, bad_fates(dice.fork())));
             world.tell(|| format!("appends of node {} go wrong", node.number));
         }
         1 => {
@@ -215,15 +224,40 @@ fn weather(dice: &mut Dice, world: &Arc<World>, node: &Node) {
     }
 }
 
+/// A node is cut off for so long that it reads the log again from its start. Once in a schedule: ends are kept for an hour.
+async fn cut_for_long(world: &Arc<World>, node: &Node) {
+    let Some(up) = &node.up else { return };
+    if std::mem::replace(&mut world.state().was_cut_for_long, true) {
+        return;
+    }
+    world.trouble(node.number);
+    up.way.cut(Some("cut for long"));
+    world.tell(|| format!("node {} is cut off for long", node.number));
+    tokio::time::sleep(Duration::from_mins(32)).await;
+    fair_weather(world, node);
+}
+
 pub(super) fn fair_weather(world: &Arc<World>, node: &Node) {
     let Some(up) = &node.up else { return };
-    up.way.set_fates(|_| Fate::PROMPT);
+    up.way.set_fates(watched(world, || Fate::PROMPT));
     up.way.set_lag(Duration::ZERO);
     up.way.cut(None);
     if world.state().calm_since[node.number].is_none() {
         world.calm(node.number);
     }
     world.tell(|| format!("node {} has no trouble", node.number));
+}
+
+/// The log has room for a few more entries only, or has room again.
+fn room(dice: &mut Dice, world: &Arc<World>) {
+    let full = !world.state().full;
+    let room = if full { world.log.len() + index(dice, 4) } else { usize::MAX };
+    world.tell(|| format!("the log has room for {room}"));
+    world.log.set_room(room);
+    let mut state = world.state();
+    state.full = full;
+    // What is to be appended waits until there is room.
+    state.calm_since = state.calm_since.map(|since| since.map(|_| Instant::now()));
 }
 
 /// The log loses everything, while every node has read everything.
@@ -238,8 +272,21 @@ async fn lose_the_log(world: &Arc<World>, nodes: &[Node; NODES]) {
     }
     settle().await;
     world.tell(|| "the log loses everything".into());
+    let ended: Vec<NotificationId> = {
+        let state = world.state();
+        let untold = state.lives.iter().filter(|(_, life)| life.told.is_empty());
+        untold.map(|(id, _)| *id).filter(|id| world.ended_in_log(*id)).collect()
+    };
     world.log.lose();
     let mut state = world.state();
+    for id in ended {
+        // Only a node that is gone could have told how it ended, and now nobody knows.
+        if let Some(life) = state.lives.get_mut(&id) {
+            life.origin = None;
+        }
+    }
+    state.losses += 1;
+    let losses = state.losses;
     // What is appended again is in the new log's order.
     state.pushed_last.clear();
     for node in 0..NODES {
@@ -250,9 +297,10 @@ async fn lose_the_log(world: &Arc<World>, nodes: &[Node; NODES]) {
         life.forgotten = true;
     }
     for life in state.lives.values_mut().filter(|life| life.told.is_empty()) {
-        // Whether the node that accepted it still runs is not known here.
-        life.may_be_lost = true;
-        life.in_log = None;
+        if let Some((place, _)) = life.in_log.take() {
+            life.lost_at = Some((losses, place));
+        }
+        life.appended = None;
     }
 }
 
@@ -262,6 +310,10 @@ async fn recall(dice: &mut Dice, world: &Arc<World>, node: &Node) {
     let Some(id) = world.state().lives.keys().rev().nth(back).copied() else { return };
     let before = world.state().lives[&id].outcome();
     let accepted = world.state().lives[&id].accepted;
+    let may_be_lost = {
+        let state = world.state();
+        state.may_be_lost(&state.lives[&id])
+    };
     let known = world.eye.get(LogKey::Notification(id)).await.ok().flatten().is_some();
     let answer = up.delivery.recall(id).await;
     world.tell(|| format!("recall of {} at node {}: {answer:?}", short(id), node.number));
@@ -283,7 +335,7 @@ async fn recall(dice: &mut Dice, world: &Arc<World>, node: &Node) {
                 life.recalled.get_or_insert(Instant::now());
             }
         }
-        Ok(None) if accepted && before.is_none() && known && !life.may_be_lost => {
+        Ok(None) if accepted && before.is_none() && known && !may_be_lost => {
             let what = format!("{} was accepted, and a recall found nothing", short(id));
             state.break_promise(what);
         }
@@ -320,7 +372,7 @@ async fn recall_all(dice: &mut Dice, world: &Arc<World>, node: &Node) {
             let life = &state.lives[&id];
             // One whose TTL has ended waits for the node that says so.
             let over = life.in_log.is_none_or(|(_, at)| world.eye.now() >= at + life.ttl());
-            // It may have been handed out, and acknowledged, while this went on.
+            // And one that was handed over while the recall waited ends as delivered, when the log has that.
             if !over && !life.written && !state.is_withheld(life) {
                 state.break_promise(format!("a recall of all left {} open", short(id)));
             }
@@ -332,6 +384,9 @@ async fn recall_all(dice: &mut Dice, world: &Arc<World>, node: &Node) {
 async fn finish(world: &Arc<World>, nodes: &mut [Node; NODES]) -> Result<(), String> {
     world.stores.trouble(false);
     world.state().pushes_fail = false;
+    if world.state().full {
+        room(&mut Dice::new(0), world);
+    }
     for node in nodes.iter_mut() {
         if node.up.is_none() {
             node.start(world);

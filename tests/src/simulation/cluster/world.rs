@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use doorstep_application::cluster::NodeId;
 use doorstep_domain::ports::{Attempt, Pushed};
 use doorstep_domain::{
     LogKey, Notification, NotificationId, Outcome, Payload, Sequence, Timestamp, UserId,
@@ -29,6 +30,13 @@ pub(super) fn user(n: u64) -> UserId {
     format!("user-{n}").parse().expect("a user id")
 }
 
+/// Which life of which node this is.
+pub(super) fn life_of(node: NodeId) -> (usize, u64) {
+    let mut life = [0; 8];
+    life[2..].copy_from_slice(&node.0[2..8]);
+    (usize::from(node.0[1]).saturating_sub(1), u64::from_be_bytes(life))
+}
+
 /// One live connection, as its node sees it.
 pub(super) struct Connection {
     pub(super) user: u64,
@@ -45,10 +53,17 @@ pub(super) struct Life {
     pub(super) kind: &'static str,
     /// A node said that it is accepted.
     pub(super) accepted: bool,
-    /// The node refused it for good: no other answer counts.
-    pub(super) refused: bool,
+    /// How often it was sent, and how often a node has refused it for good: if always, it may be nowhere.
+    pub(super) sent: u32,
+    pub(super) refused: u32,
+    /// The life of the node that accepted it: it appends it again if the log is lost.
+    pub(super) origin: Option<(usize, u64)>,
+    /// Where a log had it that was lost, and which loss that was.
+    pub(super) lost_at: Option<(u64, Sequence)>,
     /// Where the log has it, and the log's time of that.
     pub(super) in_log: Option<(Sequence, Timestamp)>,
+    /// The log's time when it was appended.
+    pub(super) appended: Option<Timestamp>,
     /// Told by a node (and which life of it).
     pub(super) told: Vec<(usize, u64, Outcome)>,
     /// A client had it.
@@ -56,8 +71,6 @@ pub(super) struct Life {
     pub(super) promoted: bool,
     /// Its sender was told that it is recalled, or was before.
     pub(super) recalled: Option<Instant>,
-    /// The log may have lost it together with the node that accepted it.
-    pub(super) may_be_lost: bool,
     /// The log has lost that it ever was there.
     pub(super) forgotten: bool,
 }
@@ -78,6 +91,12 @@ pub(super) struct State {
     pub(super) pushed: BTreeSet<(usize, u64, NotificationId)>,
     pub(super) next: u64,
     pub(super) broken: Option<String>,
+    /// How often the log was lost.
+    pub(super) losses: u64,
+    /// A node was cut off for longer than it can catch up by reading on.
+    pub(super) was_cut_for_long: bool,
+    /// The log has no room for more.
+    pub(super) full: bool,
     pub(super) pushes_fail: bool,
     pub(super) pushes_trouble_until: Instant,
     pub(super) story: Option<Vec<String>>,
@@ -111,6 +130,9 @@ impl World {
                 pushed: BTreeSet::new(),
                 next: 0,
                 broken: None,
+                losses: 0,
+                was_cut_for_long: false,
+                full: false,
                 pushes_fail: false,
                 pushes_trouble_until: start,
                 story: tell.then(Vec::new),
@@ -152,13 +174,16 @@ impl World {
             user: to,
             kind,
             accepted: false,
-            refused: false,
+            sent: 0,
+            refused: 0,
+            origin: None,
             in_log: None,
+            lost_at: None,
+            appended: None,
             told: Vec::new(),
             written: false,
             promoted: false,
             recalled: None,
-            may_be_lost: false,
             forgotten: false,
         };
         self.state().lives.insert(id, life);
@@ -177,15 +202,28 @@ impl World {
         for id in ids {
             let key = LogKey::Notification(id);
             let Ok(Some(entry)) = self.eye.get(key).await else { continue };
-            if let Ok(ClusterEntry::Accepted { age, now_or_never, .. }) =
+            if let Ok(ClusterEntry::Accepted { age, now_or_never, origin, .. }) =
                 ClusterEntry::decode(key, &entry.bytes)
                 && let Some(life) = self.state().lives.get_mut(&id)
             {
                 // It is offered for a second, however old it was.
                 let age = if now_or_never { Duration::ZERO } else { age };
                 life.in_log = Some((entry.sequence, entry.time - age));
+                life.appended = Some(entry.time);
+                life.origin = Some(life_of(origin));
             }
         }
+    }
+
+    pub(super) fn is_open_in_log(&self, id: NotificationId) -> bool {
+        use doorstep_application::cluster::ClusterEntry;
+        use doorstep_domain::ports::Log as _;
+        use futures_util::FutureExt as _;
+        let key = LogKey::Notification(id);
+        let entry = self.eye.get(key).now_or_never().and_then(Result::ok).flatten();
+        entry.is_some_and(|entry| {
+            matches!(ClusterEntry::decode(key, &entry.bytes), Ok(ClusterEntry::Accepted { .. }))
+        })
     }
 
     /// Something is wrong on the way between this node and the log, from now until `calm`.
@@ -228,9 +266,16 @@ impl State {
             })
     }
 
+    /// Whether the log may have lost it for ever: the node that accepted it is gone, or it was never read there.
+    pub(super) fn may_be_lost(&self, life: &Life) -> bool {
+        let keeps = |(node, alive): (usize, u64)| self.node_lives[node] == alive;
+        // What is offered once is over by the time the log is read again.
+        life.forgotten && (life.kind == "now" || !life.origin.is_some_and(keeps))
+    }
+
     /// Whether this node has had no trouble for so long that it knows what the log says.
     pub(super) fn is_calm(&self, node: usize) -> bool {
-        self.calm_since[node].is_some_and(|since| since.elapsed() > CALM_AFTER)
+        !self.full && self.calm_since[node].is_some_and(|since| since.elapsed() > CALM_AFTER)
     }
 
     /// Hands a notification to each of its user's connections at this node that has not had it in this attempt.
