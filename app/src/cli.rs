@@ -250,7 +250,6 @@ Examples:
   doorstep config --default > doorstep.toml   every setting with its meaning and default, to be edited
   doorstep config --check --config FILE       every fault of a file; exit code 2 if there is one
   doorstep config --schema                    a JSON Schema, with which editors complete the file")]
-#[expect(clippy::struct_excessive_bools, reason = "the flags of a command")]
 pub(crate) struct ConfigArgs {
     /// Print a commented file with every setting and its default
     #[arg(long, conflicts_with_all = ["check", "schema", "json"])]

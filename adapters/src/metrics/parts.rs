@@ -14,7 +14,7 @@ use crate::figures::{StoreFigures, WebhookFigures};
 
 impl Metrics {
     /// Adds the metrics of this delivery.
-    pub fn delivery(&self, delivery: Arc<Delivery>) -> Result<(), MetricsError> {
+    pub fn delivery(&self, delivery: &Arc<Delivery>) -> Result<(), MetricsError> {
         let one = |of: fn(&Delivery) -> Sample| {
             let delivery = delivery.clone();
             move || vec![of(&delivery)]

@@ -132,7 +132,7 @@ impl Core {
 
     /// Adds the counters of the parts to the metrics.
     pub fn measure(&self, bus: &Bus) -> Result<(), MetricsError> {
-        self.metrics.delivery(self.delivery.clone())?;
+        self.metrics.delivery(&self.delivery)?;
         self.metrics.connections(self.connections.clone())?;
         let probes = self.probes.clone();
         self.metrics.readiness(move || probes.was_ready())?;

@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     fn kind(number: usize) -> Kind {
-        format!("kind-{number}").parse().unwrap()
+        format!("kind-{number}").parse().expect("a kind")
     }
 
     #[test]

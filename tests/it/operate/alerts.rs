@@ -22,7 +22,7 @@ struct Used {
     grouped_by: Vec<String>,
 }
 
-/// Reads an expression of PromQL as far as names go.
+/// Reads an expression of `PromQL` as far as names go.
 fn used(expression: &str) -> Used {
     const GROUPS: [&str; 6] = ["by", "without", "on", "ignoring", "group_left", "group_right"];
     const WORDS: [&str; 9] = ["and", "or", "unless", "bool", "offset", "sum", "max", "min", "avg"];
@@ -39,7 +39,7 @@ fn used(expression: &str) -> Used {
             '$' | '0'..='9' => {
                 taken += rest[1..]
                     .find(|c: char| !c.is_alphanumeric() && c != '_')
-                    .unwrap_or(rest.len() - 1)
+                    .unwrap_or(rest.len() - 1);
             }
             '{' => selects = true,
             '}' => selects = false,

@@ -129,7 +129,7 @@ async fn a_trace_survives_a_restart() {
     assert_eq!(door.server.wait().await.code, Some(0));
     door.server = door.call.start().await;
     let mut ada = door.user("ada").connect("doorstep.v1").await;
-    let mut frames = vec![ada.notification().await, ada.notification().await];
+    let mut frames = [ada.notification().await, ada.notification().await];
     frames.sort_by_key(|frame| frame["kind"].as_str() == Some("kept"));
     let traces: Vec<&Value> = frames.iter().map(|frame| &frame["traceparent"]).collect();
     assert_eq!(traces, [TRACE, OTHER]);
