@@ -20,6 +20,21 @@ pub enum LogKey {
     Passing(Uuid),
 }
 
+impl LogKey {
+    /// The key of something passing whose id has these bytes.
+    pub const fn passing(id: [u8; 16]) -> Self {
+        Self::Passing(Uuid::from_bytes(id))
+    }
+
+    /// The bytes of the id, if it is that of something passing.
+    pub const fn passing_id(&self) -> Option<[u8; 16]> {
+        match self {
+            Self::Passing(id) => Some(*id.as_bytes()),
+            Self::Notification(_) => None,
+        }
+    }
+}
+
 impl fmt::Display for LogKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -33,8 +33,10 @@ const options: Options = {
 };
 
 const door = new Doorstep<Ours>(options);
-const off: () => void = door.on("order.shipped", ({ id, kind, topic, createdAt, payload }) => {
-  const all: [string, "order.shipped", string | null, number, number] = [id, kind, topic, createdAt.getTime(), payload.order];
+const off: () => void = door.on("order.shipped", ({ id, kind, topic, createdAt, payload, traceparent }) => {
+  const all: [string, "order.shipped", string | null, number, number, string | undefined] = [
+    id, kind, topic, createdAt.getTime(), payload.order, traceparent,
+  ];
   console.log(all);
   // @ts-expect-error: there is no such field in this kind's payload.
   payload.price;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use doorstep_application::delivery::{Delivery, Shared, Standing};
+use doorstep_application::delivery::{Delivery, SharedLog, Standing};
 use doorstep_domain::ports::{Clock, Readiness, Ready, StoreError};
 
 use crate::config::{Config, ConfigError};
@@ -12,7 +12,7 @@ use crate::config::{Config, ConfigError};
 pub(super) async fn join(
     config: &Config,
     clock: &Arc<dyn Clock>,
-) -> anyhow::Result<Option<Shared>> {
+) -> anyhow::Result<Option<SharedLog>> {
     use doorstep_adapters::nats::{LogStorage, NatsCredentials, NatsLog, NatsSettings, NatsTls};
     use doorstep_application::cluster::NodeId;
 
@@ -52,12 +52,12 @@ pub(super) async fn join(
     getrandom::fill(&mut node)?;
     let servers = &cluster.nats.0;
     tracing::info!(cluster = name, servers, "joining the cluster");
-    Ok(Some(Shared { log: Arc::new(log), node: NodeId(node), control: None }))
+    Ok(Some(SharedLog { log: Arc::new(log), node: NodeId(node), control: None }))
 }
 
 /// Without the feature there is no cluster; the configuration has refused one.
 #[cfg(not(feature = "cluster"))]
-pub(super) async fn join(_: &Config, _: &Arc<dyn Clock>) -> anyhow::Result<Option<Shared>> {
+pub(super) async fn join(_: &Config, _: &Arc<dyn Clock>) -> anyhow::Result<Option<SharedLog>> {
     Ok(None)
 }
 

@@ -12,7 +12,7 @@ use doorstep_adapters::http::{self, AllowedOrigins};
 use doorstep_adapters::metrics::{Metrics, MetricsError};
 use doorstep_adapters::sse::{self, SseParts};
 use doorstep_adapters::websocket::{self, WebSocketParts};
-use doorstep_application::delivery::{Builder, Delivery, Limits, Rules, Shared};
+use doorstep_application::delivery::{Builder, Delivery, Limits, Rules, SharedLog};
 use doorstep_application::inbox::InboxViews;
 use doorstep_application::{Authenticator, OutcomeAnnouncer};
 use doorstep_domain::ports::{
@@ -44,7 +44,7 @@ pub struct CoreParts {
     pub witnesses: Vec<Arc<dyn Outcomes>>,
     /// What this node shares with the others of its cluster, if there is one. The core closes connections of users whom
     /// another node was asked to disconnect.
-    pub shared: Option<Shared>,
+    pub shared: Option<SharedLog>,
     /// The delivery rule of each kind.
     pub rules: Rules,
     /// How much may wait on this node.
@@ -102,7 +102,7 @@ impl Core {
         }
         if let Some(shared) = parts.shared {
             let control = Some(connections.clone() as Arc<dyn ConnectionControl>);
-            delivery = delivery.shared(Shared { control, ..shared });
+            delivery = delivery.shared(SharedLog { control, ..shared });
         }
         delivery = parts.witnesses.into_iter().fold(delivery, Builder::witness);
         // No observer waits for another. Only `OutcomeAnnouncer` is ever behind, when a queue of the bus is full.

@@ -1,13 +1,13 @@
 //! `[cluster]`: several nodes that share a log in NATS.
 
 use super::reader::SettingReader;
-use super::value::{OptionalText, SecretText, words};
+use super::value::{OptionalText, SecretText, SettingValue, Shape, words};
 
 /// The log between nodes, if there are several.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ClusterConfig {
-    /// The servers of NATS, separated by commas; empty for a node alone.
-    pub(crate) nats: OptionalText,
+    /// The servers of NATS; none for a node alone.
+    pub(crate) nats: NatsServers,
     /// The name of the cluster: nodes of one name share their notifications.
     pub(crate) name: OptionalText,
     pub(crate) storage: StorageChoice,
@@ -21,6 +21,30 @@ pub(crate) struct ClusterConfig {
     pub(crate) ca_file: OptionalText,
     pub(crate) cert: OptionalText,
     pub(crate) key: OptionalText,
+}
+
+/// Addresses of servers of NATS, separated by commas; empty for none.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct NatsServers(pub(crate) String);
+
+impl SettingValue for NatsServers {
+    const EXPECTED: &'static str =
+        "\"nats://HOST:PORT\" or \"tls://HOST:PORT\", or several of them, separated by commas";
+    const SHAPE: Shape = Shape::Pattern("^(|(nats|tls)://[^,]+(,\\s*(nats|tls)://[^,]+)*)$");
+
+    fn from_text(text: &str) -> Option<Self> {
+        let is_server = |server: &str| {
+            let place = server.trim().split_once("://");
+            place.is_some_and(|(scheme, place)| {
+                ["nats", "tls"].contains(&scheme) && !place.is_empty()
+            })
+        };
+        (text.is_empty() || text.split(',').all(is_server)).then(|| Self(text.to_owned()))
+    }
+
+    fn to_text(&self) -> String {
+        self.0.clone()
+    }
 }
 
 words! {
@@ -44,7 +68,7 @@ impl ClusterConfig {
     pub(super) fn read(reader: &mut SettingReader) -> Self {
         let key = |name| ["cluster", name];
         Self {
-            nats: reader.read(&key("nats"), OptionalText::default()),
+            nats: reader.read(&key("nats"), NatsServers::default()),
             name: reader.read(&key("name"), OptionalText("doorstep".to_owned())),
             storage: reader.read(&key("storage"), StorageChoice::File),
             replicas: reader.read(&key("replicas"), ReplicasChoice::One),
@@ -73,13 +97,16 @@ impl ClusterConfig {
         let ways: Vec<_> =
             given.iter().filter(|(_, given)| *given).map(|(name, _)| *name).collect();
         let mut problems = Vec::new();
+        if !self.is_on() {
+            return problems;
+        }
         let mut refuse = |wrong: bool, why: &str| {
             if wrong {
                 problems.push(format!("cluster.{why}"));
             }
         };
         refuse(
-            self.is_on() && !cfg!(feature = "cluster"),
+            !cfg!(feature = "cluster"),
             "nats: this program was built without the feature `cluster`",
         );
         refuse(
@@ -95,19 +122,16 @@ impl ClusterConfig {
             "cert, cluster.key: give both or none",
         );
         refuse(
-            self.is_on() && needs_sqlite,
+            needs_sqlite,
             "nats: several nodes need one PostgreSQL database for what is kept: set `database`, or switch off \
              what needs one (inbox.enabled, handover.enabled, trading.enabled)",
         );
         refuse(
-            self.is_on() && trading,
+            trading,
             "nats: the trading simulation does not work with several nodes: each would make its own prices; set \
              trading.enabled = false",
         );
-        refuse(
-            self.is_on() && poll,
-            "nats: the strategy poll of [delivery] knows only one node; use wake",
-        );
+        refuse(poll, "nats: the strategy poll of [delivery] knows only one node; use wake");
         problems
     }
 }

@@ -8,7 +8,7 @@ use super::Delivery;
 use super::capacity::Capacity;
 use super::census::Census;
 use super::claimer::Claimer;
-use super::cluster::{Cluster, Decisions, Shared};
+use super::cluster::{Cluster, Decisions, SharedLog};
 use super::context::Context;
 use super::endings::Endings;
 use super::kinds::Kinds;
@@ -29,7 +29,7 @@ pub struct Builder {
     handover: Option<Arc<dyn Handover>>,
     outcomes: Vec<Arc<dyn Outcomes>>,
     witnesses: Vec<Arc<dyn Outcomes>>,
-    shared: Option<Shared>,
+    shared: Option<SharedLog>,
     kinds: Arc<Kinds>,
     hash_seed: Option<u64>,
 }
@@ -101,7 +101,7 @@ impl Builder {
     /// [`Delivery::standing`] tells when this node has read what the others have accepted: before that it accepts nothing,
     /// and users who arrive would miss what waits for them.
     #[must_use]
-    pub fn shared(self, shared: Shared) -> Self {
+    pub fn shared(self, shared: SharedLog) -> Self {
         Self { shared: Some(shared), ..self }
     }
 

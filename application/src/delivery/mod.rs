@@ -61,7 +61,7 @@ use self::wake::Wake;
 
 pub use self::builder::{Builder, StartError};
 pub use self::census::WaitingOfKind;
-pub use self::cluster::{ClusterCounts, Found, Shared, Standing, WINDOW};
+pub use self::cluster::{ClusterCounts, ClusterRecord, SharedLog, Standing, WINDOW};
 pub use self::endings::{Acceptance, Receipt};
 pub use self::handover::Stopped;
 pub use self::kinds::{KindSlot, Kinds};
@@ -277,7 +277,7 @@ impl Delivery {
     pub async fn look_up_in_cluster(
         &self,
         id: NotificationId,
-    ) -> Result<Option<Found>, StoreError> {
+    ) -> Result<Option<ClusterRecord>, StoreError> {
         match &self.cluster {
             Some(cluster) => cluster.look_up(id).await,
             None => Ok(None),

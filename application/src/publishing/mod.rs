@@ -24,7 +24,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio_util::sync::CancellationToken;
 
-use crate::delivery::{Acceptance, Delivery, Found, Policy, Refused, Strategy};
+use crate::delivery::{Acceptance, ClusterRecord, Delivery, Policy, Refused, Strategy};
 
 pub use self::draft::{Draft, WantedPolicy};
 pub use self::judge::DraftBounds;
@@ -237,7 +237,7 @@ impl Publishing {
             return Ok(Some(known));
         }
         let found = self.parts.delivery.look_up_in_cluster(id).await?;
-        Ok(found.map(|Found { user_id, created_at, progress }| {
+        Ok(found.map(|ClusterRecord { user_id, created_at, progress }| {
             let progress = match progress {
                 Ok(so_far) => Progress::Open(so_far),
                 Err((outcome, at)) => Progress::Ended(outcome, at),

@@ -30,7 +30,7 @@ impl Drop for Reserved<'_> {
 }
 
 /// What the log has of an id.
-enum Found {
+enum Sought {
     /// It is open, and has been read here.
     Open,
     /// It has ended.
@@ -121,9 +121,9 @@ impl Cluster {
                     return Ok(self.so_far(n));
                 }
                 Appended::Lost | Appended::Unknown => match self.find(n.id).await {
-                    Found::Open => return Ok(self.so_far(n)),
-                    Found::Ended(ended) => return Ok(ended),
-                    Found::Nothing => {}
+                    Sought::Open => return Ok(self.so_far(n)),
+                    Sought::Ended(ended) => return Ok(ended),
+                    Sought::Nothing => {}
                 },
                 Appended::Refused(AppendRefusal::TooLarge { .. }) => return Err(Refused::TooLarge),
                 Appended::Refused(AppendRefusal::Full(why)) => {
@@ -145,22 +145,22 @@ impl Cluster {
     }
 
     /// What the log has of this id. Waits until what it has is read here.
-    async fn find(&self, id: NotificationId) -> Found {
+    async fn find(&self, id: NotificationId) -> Sought {
         let key = LogKey::Notification(id);
         let mut seen = self.watch(key);
         if self.is_open(id) {
-            return Found::Open;
+            return Sought::Open;
         }
-        let Ok(Some(entry)) = self.log.get(key).await else { return Found::Nothing };
+        let Ok(Some(entry)) = self.log.get(key).await else { return Sought::Nothing };
         match ClusterEntry::decode(key, &entry.bytes) {
             Ok(ClusterEntry::Ended { outcome: Some(outcome), .. }) => {
-                Found::Ended(Acceptance::Ended(outcome))
+                Sought::Ended(Acceptance::Ended(outcome))
             }
             // A newer version knows how it ended.
-            Ok(ClusterEntry::Ended { outcome: None, .. }) => Found::Ended(Acceptance::InFlight),
+            Ok(ClusterEntry::Ended { outcome: None, .. }) => Sought::Ended(Acceptance::InFlight),
             _ => {
                 seen.for_at_most(PATIENCE).await;
-                Found::Open
+                Sought::Open
             }
         }
     }

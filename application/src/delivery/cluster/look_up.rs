@@ -8,7 +8,7 @@ use crate::delivery::endings::Acceptance;
 
 /// What the log says of a notification.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
+pub struct ClusterRecord {
     /// Its user.
     pub user_id: UserId,
     /// When it was created, as time of day.
@@ -22,10 +22,10 @@ impl Cluster {
     pub(in crate::delivery) async fn look_up(
         &self,
         id: NotificationId,
-    ) -> Result<Option<Found>, StoreError> {
+    ) -> Result<Option<ClusterRecord>, StoreError> {
         let key = LogKey::Notification(id);
         let Some(entry) = self.log.get(key).await.map_err(away)? else { return Ok(None) };
-        let open = |n: doorstep_domain::Notification| Found {
+        let open = |n: doorstep_domain::Notification| ClusterRecord {
             progress: Ok(self.so_far(&n)),
             user_id: n.user_id,
             created_at: n.created_at,
@@ -36,7 +36,11 @@ impl Cluster {
                 | ClusterEntry::Promoting { notification, .. },
             ) => Some(open(notification)),
             Ok(ClusterEntry::Ended { outcome: Some(outcome), user, created_at, .. }) => {
-                Some(Found { user_id: user, created_at, progress: Err((outcome, entry.time)) })
+                Some(ClusterRecord {
+                    user_id: user,
+                    created_at,
+                    progress: Err((outcome, entry.time)),
+                })
             }
             _ => None,
         })

@@ -43,7 +43,7 @@ use doorstep_domain::{LogKey, Notification, NotificationId, Timestamp};
 use tokio::sync::{oneshot, watch};
 
 pub(super) use self::decisions::Decisions;
-pub use self::look_up::Found;
+pub use self::look_up::ClusterRecord;
 pub(super) use self::passing::Hints;
 pub(super) use self::recall::InLog;
 use super::context::Context;
@@ -63,7 +63,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// What a delivery needs to share its notifications with other nodes.
-pub struct Shared {
+pub struct SharedLog {
     /// The log that all nodes share.
     pub log: Arc<dyn Log>,
     /// This run of this node.
@@ -151,7 +151,7 @@ impl Cluster {
     pub(super) fn new(
         cx: Arc<Context>,
         wake: Arc<Wake>,
-        shared: Shared,
+        shared: SharedLog,
         decisions: Arc<Decisions>,
     ) -> Arc<Self> {
         let hints = Arc::<Hints>::default();

@@ -8,7 +8,6 @@ use std::time::Duration;
 use doorstep_domain::ports::{LogUnavailable, RetractReason};
 use doorstep_domain::{Append, Appended, Expecting, LogKey, NotificationId, Sequence, UserId};
 use tokio::sync::Notify;
-use uuid::Uuid;
 
 use super::{Cluster, PATIENCE, PAUSE};
 use crate::cluster::ClusterEntry;
@@ -109,12 +108,12 @@ impl Cluster {
         let number = self.passed.fetch_add(1, Relaxed);
         let mut bytes = self.me.0;
         bytes[8..].copy_from_slice(&number.to_be_bytes());
-        LogKey::Passing(Uuid::from_bytes(bytes))
+        LogKey::passing(bytes)
     }
 
     /// Whether this node has appended the entry of this key.
     pub(super) fn is_own(&self, key: LogKey) -> bool {
-        matches!(key, LogKey::Passing(id) if id.as_bytes()[..8] == self.me.0[..8])
+        key.passing_id().is_some_and(|id| id[..8] == self.me.0[..8])
     }
 
     /// Appends hints until the node stops. While the log is away they wait.

@@ -315,11 +315,9 @@ impl Proposals {
 
     /// The node stops: the others propose what is not due yet.
     pub(super) fn leave_to_others(&mut self, now: Timestamp) {
-        let later = self
-            .due
-            .split_off(&(now + Duration::from_micros(1), NotificationId::new(uuid::Uuid::nil())));
+        let later: Vec<_> = self.due.iter().filter(|(at, _)| *at > now).copied().collect();
         for (_, id) in later {
-            self.proposed.remove(&id);
+            self.withdraw(id);
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use doorstep_application::cluster::{ClusterEntry, NodeId};
 use doorstep_application::delivery::{
-    Delivery, Limits, OnExpiry, Overflow, Policy, Rule, Rules, Shared,
+    Delivery, Limits, OnExpiry, Overflow, Policy, Rule, Rules, SharedLog,
 };
 use doorstep_domain::{Append, Expecting, Ttl};
 
@@ -84,7 +84,7 @@ impl Node {
             .hash_seed(1)
             .inbox(ports.clone())
             .outcomes(ports.clone())
-            .shared(Shared { log: Arc::new(way.clone()), node: NodeId(node), control: None })
+            .shared(SharedLog { log: Arc::new(way.clone()), node: NodeId(node), control: None })
             .start()
             .expect("an inbox and a runtime");
         let delivery = Arc::new(delivery);
