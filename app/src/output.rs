@@ -22,7 +22,7 @@ pub(crate) fn write_line(text: impl Display) -> io::Result<()> {
     out.flush()
 }
 
-/// Prints a value as one line of JSON, with the promises of [`line`].
+/// Prints a value as one line of JSON, with the promises of [`fn@line`].
 pub(crate) fn json(value: &impl Serialize) -> anyhow::Result<()> {
     line(one_line(&serde_json::to_string(value)?))
 }
