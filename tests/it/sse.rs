@@ -112,10 +112,12 @@ async fn notifications_up_to_the_last_event_id_are_not_repeated() {
 #[tokio::test]
 async fn both_transports_of_one_user_are_pushed_to() {
     let database = SqliteFile::new();
-    let server = Doorstep::serve(&database.url()).start().await;
+    let mut server = Doorstep::serve(&database.url()).start().await;
     let user = User::register(server.url(), "ada").await;
     let mut stream = Stream::open(&server, &user, None).await;
     stream.kinds(2).await;
+    // Until then they would be pushed to the socket too.
+    server.logged("outcome=\"delivered\"", 2).await;
     let mut socket = user.connect("doorstep.v1").await;
     send(&server, &user, "wake").await;
     assert_eq!(stream.kinds(1).await[0].0, "demo.wake");

@@ -29,6 +29,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::ClientRequestBuilder;
 use tokio_tungstenite::{WebSocketStream, client_async};
+use uuid::Uuid;
 
 use crate::backends::{BARE, Backend, Door, token};
 
@@ -74,8 +75,11 @@ impl Healthy {
             loop {
                 let last = asked.try_recv().is_ok();
                 let payload = json!({"number": number, "last": last});
-                let body = json!({"user_id": "healthy", "kind": "numbered", "payload": payload});
-                backend.publish(&body).await;
+                let id = Uuid::now_v7();
+                let body =
+                    json!({"id": id, "user_id": "healthy", "kind": "numbered", "payload": payload});
+                // An idle connection may give way to a newer one at the moment when it is used.
+                while backend.try_publish(&body).await.is_err() {}
                 number += 1;
                 if last {
                     return number;
