@@ -122,7 +122,17 @@ fn start_with(acks: bool, inbox: Option<Arc<dyn Inbox>>) -> (Arc<World>, Arc<Wak
     let tasks = Arc::new(Tasks::new(None));
     let capacity = Arc::new(Capacity::new(&limits, &Rules::default()));
     let cx = Arc::new(Context {
-        endings: Endings::new(vec![world.clone()], world.clone(), &tasks, &capacity),
+        endings: Endings::new(
+            vec![world.clone()],
+            Vec::new(),
+            None,
+            world.clone(),
+            &tasks,
+            &capacity,
+        ),
+        census: Arc::new(super::census::Census::new(Arc::default())),
+        refusals: super::refusals::RefusedCounts::default(),
+        others: std::sync::OnceLock::new(),
         capacity,
         presence: world.clone(),
         pusher: world.clone(),

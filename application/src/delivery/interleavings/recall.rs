@@ -23,6 +23,7 @@ fn delivery(wake: &Arc<Wake>) -> Delivery {
         cx: wake.cx.clone(),
         handover: None,
         claimer: None,
+        cluster: None,
         kept_elsewhere: OnceLock::new(),
     }
 }
