@@ -19,13 +19,14 @@
 //! | `look_up` | what the log says of a notification |
 //! | `recall` | a sender takes back what it sent |
 //! | `upgrade` | takes up what a node alone has left; a stop |
-//! | `again` | the log is not what it was, and is read again |
+//! | `again`, `orphans` | the log is not what it was, and is read again; what it has lost is appended again |
 
 mod accept;
 mod again;
 mod decisions;
 mod look_up;
 mod once;
+mod orphans;
 mod passing;
 mod proposals;
 mod propose;
@@ -39,11 +40,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use doorstep_domain::ports::{ConnectionControl, Log};
-use doorstep_domain::{LogKey, Notification, NotificationId, Timestamp};
+use doorstep_domain::{LogKey, Notification, Timestamp};
 use tokio::sync::{oneshot, watch};
 
 pub(super) use self::decisions::Decisions;
 pub use self::look_up::ClusterRecord;
+use self::orphans::Orphans;
 pub(super) use self::passing::Hints;
 pub(super) use self::recall::InLog;
 use super::context::Context;
@@ -139,8 +141,7 @@ pub(super) struct Cluster {
     passed: AtomicU64,
     hints: Arc<Hints>,
     /// Accepted here, in a log that has been lost: they are appended again if the new one does not have them.
-    /// Each with its place among them.
-    orphans: Mutex<HashMap<NotificationId, (usize, Notification)>>,
+    orphans: Mutex<Orphans>,
     cut_off_since: Mutex<Option<Timestamp>>,
     /// One more whenever what is known of the log's end is void.
     generation: AtomicU64,
