@@ -10,11 +10,13 @@
 //! | `GET /v1/users/{user_id}` | connections, and how much waits, is in flight and is unread |
 //! | `DELETE /v1/users/{user_id}/connections` | closes the user's connections |
 //! | `POST /v1/presence` | whether up to 1,000 users are connected |
+//! | `GET /v1/cluster` | the nodes of the cluster |
 
 mod auth;
 #[cfg(test)]
 mod bodies_of_strangers;
 mod body;
+mod cluster;
 mod notifications;
 mod presence;
 mod recall;
@@ -37,6 +39,8 @@ use utoipa::OpenApi;
 
 use crate::http::LargeBodies;
 
+pub use self::cluster::{ClusterNodes, ClusterOverview, NodeOverview};
+
 /// The most notifications, or users, in one request.
 pub const MAX_BATCH: usize = 1000;
 
@@ -57,6 +61,8 @@ pub struct PublishParts {
     pub keys: Arc<ServiceKeys>,
     /// The longest TTL that is accepted.
     pub max_ttl: Ttl,
+    /// The nodes of the cluster, if this node is in one.
+    pub cluster: Option<ClusterNodes>,
     /// Whether there is an inbox; without one, the policy `inbox` is refused.
     pub inbox: bool,
 }
@@ -71,7 +77,8 @@ pub struct PublishParts {
     recall::one,
     recall::many,
     users::overview,
-    users::disconnect
+    users::disconnect,
+    cluster::nodes
 ))]
 pub struct Description;
 
@@ -81,11 +88,12 @@ struct PublishApi {
     max_ttl: Ttl,
     inbox: bool,
     large: LargeBodies,
+    cluster: Option<ClusterNodes>,
 }
 
 /// The routes.
 pub fn router(parts: PublishParts) -> Router {
-    let PublishParts { publishing, recalls, keys, max_ttl, inbox } = parts;
+    let PublishParts { publishing, recalls, keys, max_ttl, inbox, cluster } = parts;
     let large = LargeBodies::new(LARGE_AT_ONCE, MAX_BODY_BYTES);
     let publish = post(notifications::publish);
     let presence = post(presence::of_many)
@@ -98,7 +106,8 @@ pub fn router(parts: PublishParts) -> Router {
         .route("/v1/users/{user_id}/connections", delete(users::disconnect))
         .route("/v1/users/{user_id}/presence", get(presence::of_one))
         .route("/v1/presence", presence)
-        .with_state(Arc::new(PublishApi { publishing, recalls, max_ttl, inbox, large }));
+        .route("/v1/cluster", get(cluster::nodes))
+        .with_state(Arc::new(PublishApi { publishing, recalls, max_ttl, inbox, large, cluster }));
     auth::with_key(routes, keys)
 }
 

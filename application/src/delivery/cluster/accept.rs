@@ -73,7 +73,7 @@ impl Cluster {
         let mut drop_oldest = false;
         if !now_or_never
             && self.wake.rooms.with(&n.user_id, full)
-            && !self.cx.is_reading(&n.user_id).await
+            && !self.is_reading(&n.user_id).await
         {
             if rule.overflow == Overflow::Reject {
                 self.cx.reject(&n);

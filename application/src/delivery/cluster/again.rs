@@ -43,6 +43,7 @@ impl Cluster {
     /// Says that this node is up to date once a barrier has come by, and appends again what the log has lost.
     async fn catch_up(self: &Arc<Self>, generation: u64) {
         let current = || self.generation.load(Relaxed) == generation;
+        let begun = self.cx.clock.now();
         while self.barrier().await.is_err() {
             if self.cx.tasks.stop().is_cancelled() || !current() {
                 return;
@@ -53,6 +54,8 @@ impl Cluster {
             return;
         }
         self.settle_leftovers(false);
+        let took = u64::try_from(self.cx.clock.now().since(begun).as_micros()).unwrap_or(u64::MAX);
+        self.counts.caught_up_in.store(took.max(1), Relaxed);
         self.has_read.store(true, Relaxed);
         self.standing.send_replace(Standing::UpToDate);
         self.adopt(generation).await;

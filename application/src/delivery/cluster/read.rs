@@ -251,6 +251,7 @@ impl Cluster {
         let ours = by == self.me && was.is_some();
         let told = self.cx.endings.decided(ending, outcome, ours);
         if ours {
+            self.counts.by_me.fetch_add(1, Relaxed);
             self.cx.tell(vec![told]);
         } else if by != self.me {
             self.counts.by_others.fetch_add(1, Relaxed);
