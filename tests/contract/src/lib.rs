@@ -36,9 +36,9 @@
 //!
 //! # #[tokio::main]
 //! # async fn main() {
-//! let mine = Arc::new(Memory::default());
-//! doorstep_contract::inbox(mine.clone()).await;
-//! doorstep_contract::retention(mine.clone(), mine).await;
+//! doorstep_contract::inbox(Arc::new(Memory::default())).await;
+//! let empty = Arc::new(Memory::default());
+//! doorstep_contract::retention(empty.clone(), empty).await;
 //! # }
 //! ```
 //!

@@ -1,5 +1,7 @@
 use std::sync::Arc;
+use std::time::Duration;
 
+use doorstep_application::delivery::Acceptance;
 use doorstep_domain::{Outcome, UserId};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -50,8 +52,19 @@ async fn departs<D: DoorUnderTest>(door: &D) {
     let id = send(door, &user, DEPARTURE).await;
     next(door, &mut client, DEPARTURE, id).await;
     door.close(client).await;
-    if door.delivery().state_of(&user, id).is_none() {
-        return;
+    let waits = async {
+        loop {
+            match door.delivery().state_of(&user, id) {
+                Some(Acceptance::Waiting) => return true,
+                None => return false,
+                Some(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+            }
+        }
+    };
+    match timeout(PATIENCE, waits).await {
+        Ok(true) => {}
+        Ok(false) => return,
+        Err(_) => DEPARTURE.broken("5 s after the end of the connection it does not wait again"),
     }
     let mut client = door.open(&user).await;
     let came = next(door, &mut client, DEPARTURE, id).await;

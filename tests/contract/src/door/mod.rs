@@ -98,7 +98,7 @@ const ACKNOWLEDGED: Clause = Clause::new(
 );
 const DEPARTURE: Clause = Clause::new(
     "departure",
-    "what a connection has not acknowledged when it ends is shown by the next one",
+    "what a connection has not acknowledged when it ends waits again at once, and is shown by the next one",
 );
 
 /// What the suite needs of an adapter. One that serves other users at the same time does not mind.
