@@ -68,6 +68,11 @@ mod sessions;
 pub mod source;
 pub mod wrong;
 
+/// The guide compiles and runs.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/adapters.md")]
+mod guide {}
+
 pub use accounts::accounts;
 pub use audit::audit;
 pub use clause::Clause;

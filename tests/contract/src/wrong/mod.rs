@@ -23,7 +23,7 @@ impl WrongAdapter {
         let failed = tokio::spawn((self.run)()).await.err()?;
         let panic = failed.into_panic();
         let text = panic.downcast_ref::<String>().cloned();
-        Some(text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))?)
+        text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
     }
 }
 
