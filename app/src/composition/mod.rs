@@ -207,6 +207,7 @@ fn core_parts(
         },
         observers: backends.observers(),
         witnesses: vec![backends.witness()],
+        chronicle: backends.chronicle(),
         shared: None,
         rules: config.rules()?,
         limits: config.delivery.limits(),
