@@ -111,7 +111,7 @@ impl Backends {
         outbox.start(core, self.publishing(core), bounds)
     }
 
-    /// The publish API.
+    /// The publish API, and what operators may ask.
     pub(super) fn routes(&self, core: &Core, outbox: Option<Withdrawals>) -> Routes {
         let router = publish::router(PublishParts {
             publishing: self.publishing(core),
@@ -121,7 +121,9 @@ impl Backends {
             max_ttl: self.max_ttl,
             inbox: core.inbox.is_some(),
         });
-        Routes::described(router, publish::Description::openapi())
+        let metrics =
+            core.operator_metrics().map(|router| publish::with_key(router, self.keys.clone()));
+        Routes::described(router, publish::Description::openapi()).merge(metrics)
     }
 
     /// Replaces what can be changed while serving: the service keys, and the keys that verify tokens.

@@ -150,6 +150,12 @@ impl Core {
         api::metrics::router(self.metrics.clone(), self.probes.clone())
     }
 
+    /// The route of `/v1/metrics`, which needs a check of service keys around it.
+    pub(super) fn operator_metrics(&self) -> Routes {
+        let router = api::metrics::router_for_operators(self.metrics.clone(), self.probes.clone());
+        Routes::described(router, api::metrics::DescriptionForOperators::openapi())
+    }
+
     /// The health probes, and all routes on which a client receives: WebSocket, event streams, inbox, and the JavaScript
     /// client. Pages of allowed origins may use all but the probes.
     pub fn receiving(&self, client: &[Asset], authenticator: Arc<dyn Authenticator>) -> Routes {

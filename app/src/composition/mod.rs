@@ -156,6 +156,7 @@ pub(crate) async fn start_with(
     let authenticator = backends.authenticator(sessions);
     let routes = core
         .receiving(&page::CLIENT, authenticator)
+        .merge(Routes::hidden(api::assets::router(&page::OPERATORS)))
         .merge(metrics_endpoint.routes(config, &core))
         .merge(backends.routes(&core, outbox.as_ref().map(ConfiguredOutbox::withdrawals)));
     let (routes, market) = if let Some(simulation) = simulation {

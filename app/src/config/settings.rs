@@ -252,7 +252,10 @@ pub(super) const SECTIONS: &[Section] = &[
         about: "What happened to a notification, step by step ([operate.md](operate.md#did-it-arrive)).",
         settings: &[
             ("enabled", "Whether the latest steps are remembered."),
-            ("max_steps", "How many steps. A notification has about four. The oldest is forgotten first."),
+            (
+                "max_steps",
+                "How many steps. A notification has about four. The oldest is forgotten first.",
+            ),
             ("max_bytes", "How much memory they may take together."),
         ],
     },

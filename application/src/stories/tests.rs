@@ -98,7 +98,8 @@ fn memory_is_bounded_by_steps_and_by_bytes() {
             assert!(ring.len() <= (max_steps / RINGS).max(1));
             // One step is always remembered.
             assert!(counted <= max_bytes / RINGS || ring.len() == 1, "{counted} of {max_bytes}");
-            let most = (max_bytes / RINGS).min((max_steps / RINGS).saturating_mul(size_of::<Noted>()));
+            let most =
+                (max_bytes / RINGS).min((max_steps / RINGS).saturating_mul(size_of::<Noted>()));
             assert!(allocated <= most + 64 * size_of::<Noted>(), "{allocated} of {most}");
         }
     }

@@ -31,12 +31,11 @@ fn world(rule: Rule) -> World {
         Ok::<_, PushError>(Pushed::InFlight)
     });
     pusher.expect_retract().returning(|_, _, _| ());
-    let delivery =
-        Delivery::builder(Arc::new(door.presence()), Arc::new(pusher), clock.clone())
-            .rules(Rules { default: rule, ..Rules::default() })
-            .chronicle(stories.clone())
-            .start()
-            .unwrap();
+    let delivery = Delivery::builder(Arc::new(door.presence()), Arc::new(pusher), clock.clone())
+        .rules(Rules { default: rule, ..Rules::default() })
+        .chronicle(stories.clone())
+        .start()
+        .unwrap();
     World { door, clock, stories, delivery: Arc::new(delivery) }
 }
 
