@@ -76,7 +76,10 @@ impl Story {
             _ => None,
         });
         if pushed > 0 || acknowledged > 0 {
-            parts.push(format!("taken by {acknowledged}"));
+            parts.push(match acknowledged {
+                0 => "taken by none".to_owned(),
+                taken => format!("taken by {taken}"),
+            });
         }
         if retracted > 0 {
             parts.push(format!("retracted on {retracted}"));

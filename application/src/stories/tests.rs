@@ -75,7 +75,7 @@ fn the_oldest_steps_are_forgotten_first_and_the_story_says_so() {
     }
     let story = stories.of(id(1)).unwrap();
     assert!(!story.complete && story.steps.len() == 1, "{story:?}");
-    assert_eq!(story.summary(), "not ended, pushed to 1 connection, taken by 0");
+    assert_eq!(story.summary(), "not ended, pushed to 1 connection, taken by none");
     let theirs = stories.of_user(&ada(), 2);
     let ids: Vec<_> = theirs.stories.iter().map(|story| story.id).collect();
     assert_eq!((ids, theirs.more), (vec![id(4), id(3)], true), "newest first");

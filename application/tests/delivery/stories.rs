@@ -88,7 +88,7 @@ async fn one_that_waits_is_pushed_twice_and_acknowledged() {
         ])
     );
     let summary = world.stories.of(world.popup(1).id).unwrap().summary();
-    assert_eq!(summary, "delivered, waited 3.0 s, pushed to 1 connection, taken by 0");
+    assert_eq!(summary, "delivered, waited 3.0 s, pushed to 1 connection, taken by none");
 }
 
 #[tokio::test(start_paused = true)]
