@@ -5,8 +5,9 @@ import { $, element, svg, words } from "./dom.js";
 /** How long the charts reach back, at first and at most: a chart that has just begun is not a dot at its right end. */
 const FIRST_MS = 40_000;
 const WINDOW_MS = 240_000;
-/** A rate is that of this time, so that single events do not make it jump. */
+/** A rate is that of this time, so that single events do not make it jump, and of no less than this. */
 const RATE_MS = 6000;
+const SOON_MS = 1000;
 
 /** Reads the text format of Prometheus: `{ name: [{ labels, value }] }`. */
 export function parse(text) {
@@ -30,7 +31,10 @@ const short = new Intl.NumberFormat("en", { notation: "compact", maximumFraction
 export const amount = (value) => (value >= 100_000 ? short.format(value) : whole.format(Math.round(value)));
 
 /** A rate: `0`, `0.3`, `12`, `4,210`. */
-const rate = (value) => (value >= 0.05 && value < 10 ? value.toFixed(1) : amount(value));
+function rate(value) {
+  if (value === null) return "–";
+  return value >= 0.05 && value < 10 ? value.toFixed(1) : amount(value);
+}
 
 /** A time span, as a number and its unit. */
 export function span(seconds) {
@@ -58,6 +62,7 @@ class Series {
   }
 
   add(at, value) {
+    if (value === null) return;
     this.#points.push({ at, value });
     while (this.#points[0].at < at - WINDOW_MS) this.#points.shift();
     const reach = Math.max(FIRST_MS, at - this.#points[0].at);
@@ -74,13 +79,13 @@ class Series {
 class Rate {
   #seen = [];
 
-  /** Per second. A counter that has become smaller belongs to a node that was started again. */
+  /** Per second; `null` until it is known. A counter that has become smaller belongs to a node that was started again. */
   of(at, count) {
     if (this.#seen.length > 0 && count < this.#seen.at(-1).count) this.#seen = [];
     this.#seen.push({ at, count });
     while (this.#seen.length > 2 && this.#seen[1].at <= at - RATE_MS) this.#seen.shift();
     const [first] = this.#seen;
-    return at > first.at ? ((count - first.count) * 1000) / (at - first.at) : 0;
+    return at >= first.at + SOON_MS ? ((count - first.count) * 1000) / (at - first.at) : null;
   }
 }
 

@@ -4,6 +4,7 @@ mod burst;
 mod desk;
 mod keyboard;
 mod looks;
+mod ops;
 mod page;
 mod safety;
 mod tabs;

@@ -9,7 +9,7 @@ use super::page::Page;
 
 impl Page {
     /// Emulates the preferences of a person's system.
-    async fn prefers(&self, scheme: &str, motion: &str) {
+    pub(super) async fn prefers(&self, scheme: &str, motion: &str) {
         let features = json!([
             { "name": "prefers-color-scheme", "value": scheme },
             { "name": "prefers-reduced-motion", "value": motion },
@@ -17,7 +17,7 @@ impl Page {
         self.browser.devtools("Emulation.setEmulatedMedia", json!({ "features": features })).await;
     }
 
-    async fn on_a_phone(&self, width: u32) {
+    pub(super) async fn on_a_phone(&self, width: u32) {
         let phone =
             json!({ "width": width, "height": 844, "deviceScaleFactor": 2, "mobile": true });
         self.browser.devtools("Emulation.setDeviceMetricsOverride", phone).await;
@@ -34,9 +34,7 @@ impl Page {
 
 #[tokio::test]
 async fn axe_finds_nothing_serious_in_any_state_or_colour() {
-    let axe = target_dir().join("npm/node_modules/axe-core/axe.min.js");
-    let axe = std::fs::read_to_string(&axe)
-        .unwrap_or_else(|e| panic!("no {}: {e}; tests/run.sh installs it", axe.display()));
+    let axe = axe();
     let database = SqliteFile::new();
     let server = Doorstep::serve(&database.url()).start().await;
     let page = Page::open(server.url()).await;
@@ -188,8 +186,15 @@ async fn the_desk_draws_prices_as_they_come() {
     page.browser.screenshot("desk-dark").await;
 }
 
+/// The script that looks for what keeps people from using a page.
+pub(super) fn axe() -> String {
+    let axe = target_dir().join("npm/node_modules/axe-core/axe.min.js");
+    std::fs::read_to_string(&axe)
+        .unwrap_or_else(|e| panic!("no {}: {e}; tests/run.sh installs it", axe.display()))
+}
+
 /// Fails on violations that axe calls serious or critical; prints the others.
-async fn check_axe(page: &Page, axe: &str, when: &str) {
+pub(super) async fn check_axe(page: &Page, axe: &str, when: &str) {
     // During a colour transition the contrast cannot be measured.
     page.until("document.getAnimations().length === 0").await;
     let script = format!(
