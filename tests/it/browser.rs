@@ -4,7 +4,6 @@ mod burst;
 mod desk;
 mod keyboard;
 mod looks;
-mod ops;
 mod page;
 mod safety;
 mod tabs;

@@ -49,7 +49,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use doorstep_domain::ports::{Clock, Handover, Presence, Pusher, RetractReason, StoreError, Which};
-use doorstep_domain::{Kind, Notification, NotificationId, Outcome, SentBy, Step, UserId};
+use doorstep_domain::{Kind, Notification, NotificationId, Outcome, UserId};
 use tokio::sync::watch;
 
 use self::claimer::Claimer;
@@ -171,35 +171,8 @@ impl Delivery {
         policy: Policy,
         notification: Notification,
     ) -> Result<Acceptance, Refused> {
-        self.accept_from(SentBy::Program, policy, notification).await
-    }
-
-    /// Like [`accept`](Self::accept), for what somebody outside this program sent.
-    pub async fn accept_from(
-        &self,
-        sent_by: SentBy,
-        policy: Policy,
-        notification: Notification,
-    ) -> Result<Acceptance, Refused> {
-        let noted = self.cx.endings.chronicle().map(|chronicle| {
-            let n = &notification;
-            let (kind, policy, trace) = (n.kind.clone(), policy.as_str(), n.trace);
-            chronicle.note(&n.user_id, n.id, Step::Received { sent_by, kind, policy, trace });
-            (n.user_id.clone(), n.id)
-        });
         let accepted = self.accept_or_refuse(policy, notification).await;
-        match &accepted {
-            Ok(_) => {
-                self.cx.accepted.fetch_add(1, Relaxed);
-            }
-            Err(refused) => {
-                if let Some((user, id)) = noted {
-                    self.cx.endings.note(&user, id, || Step::Refused(refused.as_str()));
-                }
-                self.cx.refusals.count(refused.as_str());
-            }
-        }
-        accepted
+        accepted.inspect_err(|refused| self.cx.refusals.count(refused.as_str()))
     }
 
     async fn accept_or_refuse(
@@ -377,11 +350,6 @@ impl Delivery {
         let ((pending, bytes), limits) = (self.cx.capacity.load(), self.cx.limits);
         let (max_pending, max_bytes) = (limits.max_pending, limits.max_pending_bytes);
         Usage { pending, bytes, max_pending, max_bytes }
-    }
-
-    /// How many notifications were accepted since the start.
-    pub fn accepted(&self) -> u64 {
-        self.cx.accepted.load(Relaxed)
     }
 
     /// How many notifications were refused since the start, by reason (see [`Refused::as_str`]; `invalid` for those

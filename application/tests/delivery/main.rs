@@ -11,5 +11,4 @@ mod late_page;
 mod observers;
 mod recall;
 mod recall_on_the_way;
-mod stories;
 mod support;

@@ -7,7 +7,6 @@
 //! The delivery policy needs only [`Presence`], [`Pusher`] and [`Clock`]; [`Inbox`] and [`Handover`] are optional.
 
 mod accounts;
-mod chronicle;
 mod clock;
 mod connections;
 mod events;
@@ -28,7 +27,6 @@ mod store;
 mod tokens;
 
 pub use accounts::{Accounts, Grant, RegisterError};
-pub use chronicle::Chronicle;
 pub use clock::Clock;
 pub use connections::ConnectionControl;
 pub use events::{EventHandler, EventPublisher, HandlerError, PublishError};
@@ -55,7 +53,6 @@ pub use tokens::Tokens;
 #[cfg(feature = "mocks")]
 pub use self::{
     accounts::MockAccounts,
-    chronicle::MockChronicle,
     clock::MockClock,
     connections::MockConnectionControl,
     events::{MockEventHandler, MockEventPublisher},

@@ -11,7 +11,6 @@ mod publishing;
 mod recall;
 mod refusals;
 mod simulation;
-mod stories;
 mod strangers;
 mod tokens;
 mod users;

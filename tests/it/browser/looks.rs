@@ -9,7 +9,7 @@ use super::page::Page;
 
 impl Page {
     /// Emulates the preferences of a person's system.
-    pub(super) async fn prefers(&self, scheme: &str, motion: &str) {
+    async fn prefers(&self, scheme: &str, motion: &str) {
         let features = json!([
             { "name": "prefers-color-scheme", "value": scheme },
             { "name": "prefers-reduced-motion", "value": motion },
@@ -17,7 +17,7 @@ impl Page {
         self.browser.devtools("Emulation.setEmulatedMedia", json!({ "features": features })).await;
     }
 
-    pub(super) async fn on_a_phone(&self, width: u32) {
+    async fn on_a_phone(&self, width: u32) {
         let phone =
             json!({ "width": width, "height": 844, "deviceScaleFactor": 2, "mobile": true });
         self.browser.devtools("Emulation.setDeviceMetricsOverride", phone).await;
@@ -34,7 +34,9 @@ impl Page {
 
 #[tokio::test]
 async fn axe_finds_nothing_serious_in_any_state_or_colour() {
-    let axe = axe();
+    let axe = target_dir().join("npm/node_modules/axe-core/axe.min.js");
+    let axe = std::fs::read_to_string(&axe)
+        .unwrap_or_else(|e| panic!("no {}: {e}; tests/run.sh installs it", axe.display()));
     let database = SqliteFile::new();
     let server = Doorstep::serve(&database.url()).start().await;
     let page = Page::open(server.url()).await;
@@ -186,15 +188,8 @@ async fn the_desk_draws_prices_as_they_come() {
     page.browser.screenshot("desk-dark").await;
 }
 
-/// The script that looks for what keeps people from using a page.
-pub(super) fn axe() -> String {
-    let axe = target_dir().join("npm/node_modules/axe-core/axe.min.js");
-    std::fs::read_to_string(&axe)
-        .unwrap_or_else(|e| panic!("no {}: {e}; tests/run.sh installs it", axe.display()))
-}
-
 /// Fails on violations that axe calls serious or critical; prints the others.
-pub(super) async fn check_axe(page: &Page, axe: &str, when: &str) {
+async fn check_axe(page: &Page, axe: &str, when: &str) {
     // During a colour transition the contrast cannot be measured.
     page.until("document.getAnimations().length === 0").await;
     let script = format!(
