@@ -91,7 +91,10 @@ fn the_index_lists_every_page() {
     let listed: BTreeSet<&str> = links(&index).into_iter().collect();
     for page in pages().keys().filter_map(|page| page.strip_prefix("docs").ok()) {
         let name = page.to_str().unwrap();
-        assert!(name == "README.md" || listed.contains(name), "docs/README.md does not list {name}");
+        assert!(
+            name == "README.md" || listed.contains(name),
+            "docs/README.md does not list {name}"
+        );
     }
 }
 
@@ -158,8 +161,15 @@ fn medians(text: &str) -> BTreeMap<(String, String), String> {
 fn the_claims_of_the_readme_are_rows_of_the_benchmarks() {
     let claims = medians(&page("README.md"));
     let measured = medians(&page("docs/benchmarks.md"));
-    assert!(claims.values().filter(|claim| claim.starts_with(|c: char| c.is_ascii_digit())).count() > 10);
+    assert!(
+        claims.values().filter(|claim| claim.starts_with(|c: char| c.is_ascii_digit())).count()
+            > 10
+    );
     for (place, claim) in &claims {
-        assert_eq!(Some(claim), measured.get(place), "{place:?}: left the README, right docs/benchmarks.md");
+        assert_eq!(
+            Some(claim),
+            measured.get(place),
+            "{place:?}: left the README, right docs/benchmarks.md"
+        );
     }
 }
