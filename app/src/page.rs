@@ -50,7 +50,7 @@ pub(crate) const OPERATORS: [Asset; 8] = [
 ];
 
 /// All other files of the page.
-pub(crate) const ASSETS: [Asset; 6] = [
+pub(crate) const ASSETS: [Asset; 8] = [
     Asset {
         path: "/",
         content_type: "text/html; charset=utf-8",
@@ -59,6 +59,8 @@ pub(crate) const ASSETS: [Asset; 6] = [
     file!("page.js", JAVASCRIPT),
     file!("api.js", JAVASCRIPT),
     file!("story.js", JAVASCRIPT),
+    file!("lanes.js", JAVASCRIPT),
+    file!("rehearsal.js", JAVASCRIPT),
     file!("books.js", JAVASCRIPT),
     file!("desk.js", JAVASCRIPT),
 ];

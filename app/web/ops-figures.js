@@ -111,7 +111,7 @@ const TILES = [
   }],
   ["waiting", "Waiting", ({ sum }) => ({
     value: sum("doorstep_notifications_waiting"),
-    more: `for ${amount(sum("doorstep_mailboxes"))} users, ${amount(sum("doorstep_notifications_in_flight"))} in flight`,
+    more: `for ${amount(sum("doorstep_mailboxes"))} ${sum("doorstep_mailboxes") === 1 ? "user" : "users"}, ${amount(sum("doorstep_notifications_in_flight"))} in flight`,
   })],
   ["oldest", "Oldest waiting", ({ most, sum }) => {
     const value = most("doorstep_notifications_oldest_waiting_seconds");
