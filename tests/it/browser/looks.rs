@@ -149,6 +149,62 @@ async fn with_the_system_s_colours_alone_lanes_and_choices_are_still_seen() {
     page.browser.screenshot("forced-colours").await;
 }
 
+#[tokio::test]
+async fn before_anything_is_typed_the_race_plays_by_itself() {
+    let database = SqliteFile::new();
+    let server = Doorstep::serve(&database.url()).start().await;
+    let page = Page::open(server.url()).await;
+    let lane = |name: &str, result: &str| {
+        format!("document.querySelector('[data-lane={name}]')?.dataset.result === '{result}'")
+    };
+    // The first example: the immediate popup is lost at once, and the others wait for the client.
+    page.until(&lane("immediate", "lost")).await;
+    page.until(&lane("wake", "delivered")).await;
+    // The second: the client comes after the TTL.
+    page.until(&lane("promote", "promoted")).await;
+    page.until("!document.querySelector('#lens').hidden").await;
+    // It moves for longer than five seconds, so it can be stopped, and nothing is read out again and again.
+    page.browser.click("#pause").await;
+    page.until("document.querySelector('#pause').textContent === 'Play'").await;
+    page.until(&lane("client", "done")).await;
+    let quiet = "return [document.querySelector('#verdict').textContent, document.querySelector('#example').closest('[aria-live], [role=status]')]";
+    assert_eq!(page.browser.run(quiet).await, json!(["", null]));
+    page.browser.click("#pause").await;
+    page.until("document.querySelector('#pause').textContent === 'Pause'").await;
+    page.browser.screenshot("first-page").await;
+    // Whoever wants no motion gets the end of an example, which stands still.
+    page.prefers("dark", "reduce").await;
+    page.browser.reload().await;
+    page.until(&lane("wake", "delivered")).await;
+    let still = "return [document.querySelector('#pause').hidden, document.querySelector('[data-lane=client]').dataset.result]";
+    assert_eq!(page.browser.run(still).await, json!([true, "done"]));
+    page.browser.screenshot("first-page-still-dark").await;
+    page.register_late("ada", 1).await;
+    let mine = "return [document.querySelector('#example').hidden, document.querySelector('#lens').hidden, \
+         document.querySelector('#story-title').textContent]";
+    assert_eq!(page.browser.run(mine).await, json!([true, false, "What happened"]));
+}
+
+#[tokio::test]
+async fn on_a_phone_popups_wait_for_the_verdict() {
+    let database = SqliteFile::new();
+    let server = Doorstep::serve(&database.url()).start().await;
+    let page = Page::open(server.url()).await;
+    page.on_a_phone(390).await;
+    // Every moment of the story is looked at, in the page itself.
+    let watch = "window.covered = 0; new MutationObserver(() => { \
+         const popups = document.querySelector('#popups'), busy = !['idle', 'done'].includes(document.querySelector('#story').dataset.state); \
+         if (popups.children.length && busy && getComputedStyle(popups).visibility !== 'hidden') window.covered += 1; \
+         if (popups.children.length && busy) window.waited = true; \
+         }).observe(document.body, { subtree: true, childList: true, attributes: true })";
+    page.browser.run(watch).await;
+    page.register_late("ada", 1).await;
+    page.until("getComputedStyle(document.querySelector('#popups')).visibility === 'visible'")
+        .await;
+    page.until("document.querySelector('#popups').children.length > 0").await;
+    assert_eq!(page.browser.run("return [window.covered, window.waited]").await, json!([0, true]));
+}
+
 /// Takes the picture of the desk, once its charts have some history.
 #[tokio::test]
 async fn the_desk_draws_prices_as_they_come() {
