@@ -77,6 +77,15 @@ pub struct StoreFigures {
     pub pools: Vec<PoolFigures>,
 }
 
+/// The figures of a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogFigures {
+    /// How long appends took that were answered.
+    pub appends: LatencyCounts,
+    /// Entries that were still to be read when the last one was read.
+    pub lag: u64,
+}
+
 /// The connections of one pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolFigures {

@@ -151,7 +151,6 @@ export class Figures {
   #rates = new Map();
   #tiles = new Map();
   #rows = new Map();
-  #paths = null;
 
   constructor(ask) {
     this.#ask = ask;
@@ -183,7 +182,7 @@ export class Figures {
     const up = Date.now() / 1000 - read.sum("process_start_time_seconds");
     $("about").textContent = `doorstep ${build.version ?? ""} on ${build.os ?? "?"}/${build.arch ?? "?"}`
       + (read.has("process_start_time_seconds") ? `, up for ${span(up).join(" ")}` : "");
-    await this.#nodes();
+    await this.#nodes(read.has("doorstep_cluster_up_to_date"));
   }
 
   #kept(map, key, make) {
@@ -244,10 +243,9 @@ export class Figures {
   }
 
   /** The nodes of the cluster, if this node knows of any. */
-  async #nodes() {
-    // Asking for a path that is not there would leave an error in the console.
-    this.#paths ??= await fetch("/openapi.json").then((answer) => answer.json()).then(({ paths }) => paths, () => null);
-    if (!this.#paths?.["/v1/cluster"]) return;
+  async #nodes(isInCluster) {
+    // A node that is alone would answer 404, and leave an error in the console.
+    if (!isInCluster) return;
     const answer = await this.#ask("GET", "/v1/cluster").then((response) => response.json(), () => null);
     const nodes = Array.isArray(answer?.nodes) ? answer.nodes : [];
     $("cluster").hidden = nodes.length === 0;

@@ -1,5 +1,6 @@
 //! Grants rewards for what users do.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -74,9 +75,11 @@ impl Rewards {
                     rule.reward.as_str()
                 )));
             }
-            for (user, reference) in &owed {
-                let grant = self.grant(rule, user.clone(), reference.clone()).await?;
-                granted += u64::from(grant == Grant::Granted);
+            let entries = owed
+                .iter()
+                .map(|(user, reference)| self.entry(rule, user.clone(), reference.clone()));
+            for grant in self.grant_together(entries.collect()).await {
+                granted += u64::from(grant? == Grant::Granted);
             }
             before = owed;
         }
@@ -97,37 +100,51 @@ impl Rewards {
         }
     }
 
-    /// Grants a reward. The reference is the fact that earns it.
-    async fn grant(
-        &self,
-        rule: &RewardRule,
-        user_id: UserId,
-        reference: String,
-    ) -> Result<Grant, StoreError> {
-        let entry = LedgerEntry {
+    /// A reward. The reference is the fact that earns it.
+    fn entry(&self, rule: &RewardRule, user_id: UserId, reference: String) -> LedgerEntry {
+        LedgerEntry {
             id: EntryId::new(self.ids.next()),
             user_id,
             kind: rule.reward,
             amount: rule.amount,
             reference,
             created_at: self.clock.wall(),
-        };
-        let grant = self.on_the_ledger(&entry).await?;
-        if grant == Grant::Granted {
-            let user = entry.user_id.clone();
-            let event = DomainEvent::RewardGranted {
-                user_id: entry.user_id,
-                reward: entry.kind,
-                amount: entry.amount,
-                reference: entry.reference,
-                at: entry.created_at,
-            };
-            if let Err(error) = self.events.publish(event).await {
-                // The money is granted; only the popup is lost.
-                tracing::warn!(%user, %error, "could not publish the event of a reward");
-            }
         }
-        Ok(grant)
+    }
+
+    /// Grants these in one transaction. If that fails, each by itself: one that cannot be granted is no reason to
+    /// withhold the others.
+    async fn grant_together(&self, entries: Vec<LedgerEntry>) -> Vec<Result<Grant, StoreError>> {
+        let mut results = Vec::with_capacity(entries.len());
+        let together =
+            if entries.len() > 1 { self.accounts.grant_all(&entries).await.ok() } else { None };
+        let mut grants = together.into_iter().flatten();
+        for entry in entries {
+            let grant = match grants.next() {
+                Some(grant) => Ok(grant),
+                None => self.on_the_ledger(&entry).await,
+            };
+            if let Ok(Grant::Granted) = grant {
+                self.announce(entry).await;
+            }
+            results.push(grant);
+        }
+        results
+    }
+
+    async fn announce(&self, entry: LedgerEntry) {
+        let user = entry.user_id.clone();
+        let event = DomainEvent::RewardGranted {
+            user_id: entry.user_id,
+            reward: entry.kind,
+            amount: entry.amount,
+            reference: entry.reference,
+            at: entry.created_at,
+        };
+        if let Err(error) = self.events.publish(event).await {
+            // The money is granted; only the popup is lost.
+            tracing::warn!(%user, %error, "could not publish the event of a reward");
+        }
     }
 
     /// Writes the entry, with retries. They are safe because the ledger takes one entry per fact. If a failed
@@ -146,6 +163,14 @@ impl Rewards {
     }
 }
 
+impl Rewards {
+    /// What this event earns.
+    fn entries(&self, event: &DomainEvent) -> Vec<LedgerEntry> {
+        let earned = |rule| earned(rule, event).map(|(user, fact)| self.entry(rule, user, fact));
+        self.rules.iter().filter_map(earned).collect()
+    }
+}
+
 #[async_trait]
 impl EventHandler for Rewards {
     fn name(&self) -> &'static str {
@@ -157,16 +182,30 @@ impl EventHandler for Rewards {
     }
 
     async fn handle(&self, event: &DomainEvent) -> Result<(), HandlerError> {
-        let mut done = Ok(());
-        for rule in self.rules.iter() {
-            if let Some((user, reference)) = earned(rule, event) {
-                // One that fails is no reason to withhold the next.
-                done = self.grant(rule, user, reference).await.map(drop).and(done);
-            }
-        }
-        Ok(done?)
+        let results = self.grant_together(self.entries(event)).await;
+        Ok(results.into_iter().map(|granted| granted.map(drop)).fold(Ok(()), Result::and)?)
+    }
+
+    fn at_a_time(&self) -> NonZeroUsize {
+        AT_A_TIME
+    }
+
+    /// In one transaction: one at a time, rewards of a busy market would be granted more slowly than they are earned.
+    async fn handle_together(&self, events: &[Arc<DomainEvent>]) -> Vec<Result<(), HandlerError>> {
+        let of_each: Vec<_> = events.iter().map(|event| self.entries(event)).collect();
+        let counts: Vec<_> = of_each.iter().map(Vec::len).collect();
+        let all = of_each.into_iter().flatten().collect();
+        let mut granted = self.grant_together(all).await.into_iter();
+        let of_event = |count| {
+            let results = granted.by_ref().take(count).map(|granted| granted.map(drop));
+            Ok(results.fold(Ok(()), Result::and)?)
+        };
+        counts.into_iter().map(of_event).collect()
     }
 }
+
+/// How many events are handled together. Each earns at most three rewards.
+const AT_A_TIME: NonZeroUsize = NonZeroUsize::new(256).unwrap();
 
 /// Returns the user who earned the rule's reward by this event, and the fact.
 fn earned(rule: &RewardRule, event: &DomainEvent) -> Option<(UserId, String)> {
@@ -313,6 +352,37 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_has_gathered_is_granted_together() {
+        let mut accounts = MockAccounts::new();
+        accounts.expect_grant_all().once().returning(|entries| {
+            // The third close is the second reward of the first user.
+            let users: Vec<_> = entries.iter().map(|entry| entry.user_id.clone()).collect();
+            assert_eq!(users, [user(1), user(1), user(2)]);
+            Ok(vec![Grant::AlreadyGranted, Grant::Granted, Grant::Granted])
+        });
+        let (rewards, announced) = rewards(accounts, rules());
+        let events = [registered(1), closed(2), closed(3), registered(2)].map(Arc::new);
+        let results = rewards.handle_together(&events).await;
+        assert!(results.len() == 4 && results.iter().all(Result::is_ok), "{results:?}");
+        assert_eq!(*announced.lock().unwrap(), [user(1), user(2)]);
+    }
+
+    #[tokio::test]
+    async fn one_that_cannot_be_granted_withholds_no_other() {
+        let mut accounts = MockAccounts::new();
+        let corrupt = || StoreError::Corrupt("no such user".into());
+        accounts.expect_grant_all().once().returning(move |_| Err(corrupt()));
+        accounts.expect_grant().times(3).returning(move |entry| {
+            if entry.user_id == user(2) { Err(corrupt()) } else { Ok(Grant::Granted) }
+        });
+        let (rewards, announced) = rewards(accounts, only_a_gift());
+        let events = [1, 2, 3].map(|number| Arc::new(registered(number)));
+        let results = rewards.handle_together(&events).await;
+        assert_eq!(results.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true]);
+        assert_eq!(*announced.lock().unwrap(), [user(1), user(3)]);
+    }
+
+    #[tokio::test]
     async fn reconciling_grants_what_is_owed_batch_by_batch() {
         let owed = Arc::new(Mutex::new((1..=1200).map(user).collect::<Vec<_>>()));
         let mut accounts = MockAccounts::new();
@@ -321,9 +391,9 @@ mod tests {
             Ok(left.lock().unwrap().iter().take(limit).cloned().collect())
         });
         let left = Arc::clone(&owed);
-        accounts.expect_grant().returning(move |entry| {
-            left.lock().unwrap().retain(|user| *user != entry.user_id);
-            Ok(Grant::Granted)
+        accounts.expect_grant_all().times(3).returning(move |entries| {
+            left.lock().unwrap().retain(|user| entries.iter().all(|one| one.user_id != *user));
+            Ok(vec![Grant::Granted; entries.len()])
         });
         let (rewards, announced) = rewards(accounts, only_a_gift());
         assert_eq!(rewards.reconcile().await.unwrap(), 1200);

@@ -51,12 +51,7 @@ impl Options {
     fn life(&self, number: u32) -> Duration {
         let lasts = self.lasts();
         let last = if self.lives == 1 { lasts } else { lasts.mul_f64(LAST_LIFE) };
-        if number == self.lives {
-            // Then all users read all their books, to count up.
-            last.saturating_sub(Duration::from_secs(10))
-        } else {
-            lasts.saturating_sub(last) / (self.lives - 1)
-        }
+        if number == self.lives { last } else { lasts.saturating_sub(last) / (self.lives - 1) }
     }
 }
 
@@ -93,9 +88,12 @@ async fn live(
     database: &str,
 ) -> (bool, Server) {
     let mut grown = false;
+    // Then all users read all their books, to count up.
+    let ends = Instant::now() + options.lasts().saturating_sub(Duration::from_secs(10));
     for number in 1..=options.lives {
         let (begun, cpu) = (Instant::now(), cpu(&server));
-        let used = memory(&server, options.life(number)).await;
+        let life = options.life(number).min(ends.saturating_duration_since(begun));
+        let used = memory(&server, life).await;
         let busy = (self::cpu(&server) - cpu) / begun.elapsed().as_secs_f64();
         println!(
             "life {number}: {:.0} s, {:.0} % of a core, {} MiB after the warm-up, {} MiB at the end",

@@ -10,12 +10,14 @@ use std::{
 use cargo_metadata::{Dependency, DependencyKind, Metadata, MetadataCommand, Package};
 
 /// Our crates by folder, each with those of our crates that it may use: app -> adapters -> application -> domain.
-const ARROWS: [(&str, &[&str]); 5] = [
+const ARROWS: [(&str, &[&str]); 6] = [
     ("domain", &[]),
     ("application", &["domain"]),
     ("adapters", &["domain", "application"]),
     ("app", &["domain", "application", "adapters"]),
-    ("tests", &["domain", "application", "adapters", "app"]),
+    // What an adapter's author compiles: nothing of the service.
+    ("contract", &["domain", "application"]),
+    ("tests", &["domain", "application", "adapters", "app", "contract"]),
 ];
 
 /// Everything the domain may depend on: no async runtime, no I/O. `mockall` only behind its feature.

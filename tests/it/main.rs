@@ -9,6 +9,7 @@ mod cli;
 mod cluster;
 mod crashes;
 mod dependencies;
+mod doors;
 mod handover;
 mod heads;
 mod hostile;

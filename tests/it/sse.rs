@@ -12,22 +12,27 @@ use crate::node::eventually;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// An open stream.
-struct Stream {
+pub(crate) struct Stream {
     response: Response,
     text: String,
 }
 
 /// One event of a stream.
 #[derive(Debug, PartialEq)]
-struct Event {
-    id: String,
+pub(crate) struct Event {
+    pub(crate) id: String,
     name: String,
     data: Value,
 }
 
 impl Stream {
     async fn open(server: &Server, user: &User, last_event_id: Option<&str>) -> Self {
-        let url = format!("{}/v1/notifications/stream", server.url());
+        Self::at(server.url(), user, last_event_id).await
+    }
+
+    /// At the server with this URL.
+    pub(crate) async fn at(url: &str, user: &User, last_event_id: Option<&str>) -> Self {
+        let url = format!("{url}/v1/notifications/stream");
         let mut request = Client::new().get(url).bearer_auth(&user.token);
         if let Some(last) = last_event_id {
             request = request.header("last-event-id", last);
@@ -40,7 +45,7 @@ impl Stream {
     }
 
     /// The next event; `None` at the end.
-    async fn next(&mut self) -> Option<Event> {
+    pub(crate) async fn next(&mut self) -> Option<Event> {
         loop {
             while let Some((block, rest)) = self.text.split_once("\n\n") {
                 let (block, rest) = (block.to_owned(), rest.to_owned());

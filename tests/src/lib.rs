@@ -1,12 +1,8 @@
-//! The test harness and the contract suites of the ports.
+//! The test harness. The contract suites of the ports are a crate of their own.
 
 pub mod browser;
 pub mod client;
-pub mod contract;
 pub mod freezing_proxy;
-pub mod memory;
-pub mod memory_log;
-pub mod memory_source;
 pub mod nats;
 pub mod pgbouncer;
 pub mod postgres;
@@ -16,6 +12,9 @@ pub mod server;
 pub mod simulation;
 pub mod small_disk;
 pub mod tls;
+
+pub use doorstep_contract as contract;
+pub use doorstep_contract::{memory, memory_log, memory_source};
 
 /// The README's example compiles and runs.
 #[cfg(doctest)]

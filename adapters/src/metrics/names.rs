@@ -261,6 +261,63 @@ pub(super) const OUTBOX_REJECTED: MetricDescription = counter(
     "Rows of the outbox that this node has put aside, because they are no notification or their user's mailbox was full.",
 );
 
+pub(super) const CLUSTER_UP_TO_DATE: MetricDescription = gauge(
+    "doorstep_cluster_up_to_date",
+    &[],
+    "Whether this node has read the whole log of its cluster and reads on: 1, or 0 if it catches up or is cut off.",
+);
+
+pub(super) const CLUSTER_LAG: MetricDescription = gauge(
+    "doorstep_cluster_lag_entries",
+    &[],
+    "Entries of the log that this node had still to read when it got the last one.",
+);
+
+pub(super) const CLUSTER_CATCH_UP: MetricDescription = gauge(
+    "doorstep_cluster_catch_up_seconds",
+    &[],
+    "How long it took this node to read everything when it last had to: at its start, or after it was cut off.",
+);
+
+pub(super) const CLUSTER_ENTRIES: MetricDescription = counter(
+    "doorstep_cluster_entries_read_total",
+    &[],
+    "Entries of the log that this node has read.",
+);
+
+pub(super) const CLUSTER_SKIPPED: MetricDescription = counter(
+    "doorstep_cluster_entries_skipped_total",
+    &["reason"],
+    "Entries of the log that said nothing to this node, by reason.",
+);
+
+pub(super) const CLUSTER_APPENDS: MetricDescription = counter(
+    "doorstep_cluster_appends_total",
+    &["result"],
+    "Attempts of this node to append an entry, by result.",
+);
+
+pub(super) const CLUSTER_APPEND_TIMES: MetricDescription =
+    histogram("doorstep_cluster_append_seconds", &[], "How long appends took that NATS answered.");
+
+pub(super) const CLUSTER_ENDS: MetricDescription = counter(
+    "doorstep_cluster_ends_total",
+    &["by"],
+    "Ends of notifications that this node has read, by whose they are.",
+);
+
+pub(super) const CLUSTER_OPEN: MetricDescription = gauge(
+    "doorstep_cluster_open_notifications",
+    &[],
+    "Notifications of the whole cluster that have not ended, as this node knows it.",
+);
+
+pub(super) const CLUSTER_PROPOSED: MetricDescription = gauge(
+    "doorstep_cluster_proposed_ends",
+    &[],
+    "Ends that this node has proposed and not read yet.",
+);
+
 pub(super) const TLS_CERTIFICATE_EXPIRES: MetricDescription = gauge(
     "doorstep_tls_certificate_expires_seconds",
     &[],
@@ -293,7 +350,7 @@ pub(super) const PROCESS_START: MetricDescription = gauge(
 
 impl MetricDescription {
     /// Every metric, in the order of `docs/metrics.md`.
-    pub const ALL: [Self; 48] = [
+    pub const ALL: [Self; 58] = [
         READY,
         BUILD_INFO,
         NOTIFICATIONS_WAITING,
@@ -335,6 +392,16 @@ impl MetricDescription {
         OUTBOX_ROWS,
         OUTBOX_REJECTED,
         INBOX_REMOVED,
+        CLUSTER_UP_TO_DATE,
+        CLUSTER_LAG,
+        CLUSTER_CATCH_UP,
+        CLUSTER_ENTRIES,
+        CLUSTER_SKIPPED,
+        CLUSTER_APPENDS,
+        CLUSTER_APPEND_TIMES,
+        CLUSTER_ENDS,
+        CLUSTER_OPEN,
+        CLUSTER_PROPOSED,
         TLS_CERTIFICATE_EXPIRES,
         PROCESS_CPU,
         PROCESS_RESIDENT,

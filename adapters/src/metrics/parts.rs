@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, PoisonError};
 
-use doorstep_application::delivery::{Delivery, Usage};
+use doorstep_application::delivery::{ClusterCounts, Delivery, Standing, Usage};
 use doorstep_application::outbox::ConsumerState;
 
 use super::process::ProcessFigures;
@@ -10,7 +10,7 @@ use super::read::Sample;
 use super::{Metrics, MetricsError, names};
 use crate::bus::{Bus, HandlerStats};
 use crate::connections::{ConnectionRefusal, Connections, DisconnectReason, Traffic, Transport};
-use crate::figures::{StoreFigures, WebhookFigures};
+use crate::figures::{LogFigures, StoreFigures, WebhookFigures};
 
 impl Metrics {
     /// Adds the metrics of this delivery.
@@ -181,6 +181,61 @@ impl Metrics {
             &names::OUTBOX_REJECTED,
             read(|consumer| Some(Sample::plain(consumer.rejected()))),
         )
+    }
+
+    /// Adds what a node of a cluster does, and how its log answers.
+    pub fn cluster(
+        &self,
+        delivery: &Arc<Delivery>,
+        log: impl Fn() -> LogFigures + Clone + Send + Sync + 'static,
+    ) -> Result<(), MetricsError> {
+        let each = |of: fn(ClusterCounts) -> Vec<Sample>| {
+            let delivery = delivery.clone();
+            move || delivery.cluster_counts().map(of).unwrap_or_default()
+        };
+        let reads = delivery.clone();
+        self.register(&names::CLUSTER_UP_TO_DATE, move || {
+            let standing = reads.standing().map(|standing| standing.borrow().clone());
+            vec![Sample::plain(u8::from(standing == Some(Standing::UpToDate)))]
+        })?;
+        let lag = log.clone();
+        self.register(&names::CLUSTER_LAG, move || vec![Sample::plain(lag().lag)])?;
+        self.register(
+            &names::CLUSTER_CATCH_UP,
+            each(|counts| counts.caught_up_in.map(Sample::seconds).into_iter().collect()),
+        )?;
+        self.register(&names::CLUSTER_ENTRIES, each(|counts| vec![Sample::plain(counts.entries)]))?;
+        self.register(
+            &names::CLUSTER_SKIPPED,
+            each(|counts| {
+                let each = [("unreadable", counts.unreadable), ("newer", counts.newer)];
+                each.map(|(reason, count)| Sample::plain(count).label("reason", reason)).into()
+            }),
+        )?;
+        self.register(
+            &names::CLUSTER_APPENDS,
+            each(|counts| {
+                let each = [
+                    ("won", counts.won),
+                    ("lost", counts.lost),
+                    ("unknown", counts.unknown),
+                    ("refused", counts.refused),
+                ];
+                each.map(|(result, count)| Sample::plain(count).label("result", result)).into()
+            }),
+        )?;
+        self.register(&names::CLUSTER_APPEND_TIMES, move || {
+            vec![Sample::histogram(log().appends)]
+        })?;
+        self.register(
+            &names::CLUSTER_ENDS,
+            each(|counts| {
+                let each = [("this_node", counts.ended_here), ("others", counts.ended_by_others)];
+                each.map(|(by, count)| Sample::plain(count).label("by", by)).into()
+            }),
+        )?;
+        self.register(&names::CLUSTER_OPEN, each(|counts| vec![Sample::plain(counts.open)]))?;
+        self.register(&names::CLUSTER_PROPOSED, each(|counts| vec![Sample::plain(counts.proposed)]))
     }
 
     /// Adds how the server has answered: each status code with its number of responses.

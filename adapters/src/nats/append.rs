@@ -40,6 +40,9 @@ pub(super) async fn append(shared: &Shared, entry: Append) -> Appended {
     )
     .await;
     drop(place);
+    if answer.is_ok() {
+        shared.appends.count(shared.clock.now().since(sent));
+    }
     let appended = match answer {
         Err(_) => Appended::Unknown,
         Ok(Ok(message)) => judge(&message.payload, bytes),

@@ -12,12 +12,14 @@
 mod append;
 mod connect;
 mod error;
+mod peers;
 mod place;
 mod settings;
 mod stream;
 mod subjects;
 mod tail;
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_nats::Client;
@@ -34,7 +36,10 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
 pub use self::error::NatsError;
+pub use self::peers::{NatsPeers, NodeReport};
 pub use self::settings::{LogStorage, NatsCredentials, NatsSettings, NatsTls};
+
+use crate::figures::{Latencies, LogFigures};
 
 use self::connect::Link;
 use self::stream::{Found, StreamIdentity};
@@ -63,6 +68,8 @@ struct Shared {
     link: watch::Receiver<Link>,
     places: Semaphore,
     known: Mutex<Known>,
+    appends: Latencies,
+    lag: AtomicU64,
 }
 
 /// What is known about the log.
@@ -93,9 +100,16 @@ impl NatsLog {
             link,
             places: Semaphore::new(APPENDS),
             known: Mutex::new(known),
+            appends: Latencies::default(),
+            lag: AtomicU64::new(0),
         });
         let leaders = tokio::spawn(watch_leaders(shared.clone()));
         Ok(Self { shared, leaders })
+    }
+
+    /// What it has cost so far, and how far behind the reader is.
+    pub fn figures(&self) -> LogFigures {
+        LogFigures { appends: self.shared.appends.counts(), lag: self.shared.lag.load(Relaxed) }
     }
 }
 

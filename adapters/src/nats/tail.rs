@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::pull::{BatchConfig, Config};
@@ -205,6 +206,7 @@ impl Reader {
         if info.consumer_sequence != number || info.stream_sequence <= self.place.after {
             return Err(Stop::Cut("a message is missing".into()));
         }
+        self.shared.lag.store(info.pending, Relaxed);
         let nanos = info.published.unix_timestamp_nanos();
         let sequence = Sequence(info.stream_sequence);
         let Some(key) = self.shared.subjects.key(&message.subject) else {

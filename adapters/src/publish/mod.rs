@@ -12,11 +12,13 @@
 //! | `GET /v1/users/{user_id}` | connections, and how much waits, is in flight and is unread |
 //! | `DELETE /v1/users/{user_id}/connections` | closes the user's connections |
 //! | `POST /v1/presence` | whether up to 1,000 users are connected |
+//! | `GET /v1/cluster` | the nodes of the cluster |
 
 mod auth;
 #[cfg(test)]
 mod bodies_of_strangers;
 mod body;
+mod cluster;
 mod notifications;
 mod presence;
 mod recall;
@@ -42,6 +44,8 @@ use utoipa::OpenApi;
 pub use self::auth::with_key;
 use crate::http::LargeBodies;
 
+pub use self::cluster::{ClusterNodes, ClusterOverview, NodeOverview};
+
 /// The most notifications, or users, in one request.
 pub const MAX_BATCH: usize = 1000;
 
@@ -64,6 +68,8 @@ pub struct PublishParts {
     pub stories: Option<Arc<Stories>>,
     /// The longest TTL that is accepted.
     pub max_ttl: Ttl,
+    /// The nodes of the cluster, if this node is in one.
+    pub cluster: Option<ClusterNodes>,
     /// Whether there is an inbox; without one, the policy `inbox` is refused.
     pub inbox: bool,
 }
@@ -80,7 +86,8 @@ pub struct PublishParts {
     stories::of_notification,
     stories::of_user,
     users::overview,
-    users::disconnect
+    users::disconnect,
+    cluster::nodes
 ))]
 pub struct Description;
 
@@ -91,11 +98,12 @@ struct PublishApi {
     max_ttl: Ttl,
     inbox: bool,
     large: LargeBodies,
+    cluster: Option<ClusterNodes>,
 }
 
 /// The routes.
 pub fn router(parts: PublishParts) -> Router {
-    let PublishParts { publishing, recalls, keys, stories, max_ttl, inbox } = parts;
+    let PublishParts { publishing, recalls, keys, stories, max_ttl, inbox, cluster } = parts;
     let large = LargeBodies::new(LARGE_AT_ONCE, MAX_BODY_BYTES);
     let publish = post(notifications::publish);
     let presence = post(presence::of_many)
@@ -110,7 +118,16 @@ pub fn router(parts: PublishParts) -> Router {
         .route("/v1/users/{user_id}/connections", delete(users::disconnect))
         .route("/v1/users/{user_id}/presence", get(presence::of_one))
         .route("/v1/presence", presence)
-        .with_state(Arc::new(PublishApi { publishing, recalls, stories, max_ttl, inbox, large }));
+        .route("/v1/cluster", get(cluster::nodes))
+        .with_state(Arc::new(PublishApi {
+            publishing,
+            recalls,
+            stories,
+            max_ttl,
+            inbox,
+            large,
+            cluster,
+        }));
     with_key(routes, keys)
 }
 

@@ -12,10 +12,15 @@ use utoipa::ToSchema;
 use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Schema, Type};
 
 use super::users::user_in_path;
+use futures_util::stream::{self, StreamExt as _};
+
 use super::{MAX_BATCH, PublishApi};
 use crate::http::{Fields, Parameters, Problem, private_json};
 
-/// Whether a user has a live connection, as far as this node knows.
+/// How many users are asked for at once.
+const AT_ONCE: usize = 64;
+
+/// Whether a user has a live connection, as far as is known.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Presence)]
 pub(super) struct PresenceBody {
@@ -77,11 +82,9 @@ pub(super) async fn of_many(
 ) -> Result<Response, Problem> {
     query.read(|_| ())?;
     let users = body.read(user_ids)?;
-    let mut body = PresencesBody { presence: Vec::with_capacity(users.len()) };
-    for user in users {
-        body.presence.push(presence(&api, user).await);
-    }
-    Ok(private_json(&body))
+    // In a cluster each is a question to the other nodes.
+    let all = stream::iter(users).map(|user| presence(&api, user)).buffered(AT_ONCE);
+    Ok(private_json(&PresencesBody { presence: all.collect().await }))
 }
 
 pub(super) fn user_ids(fields: &mut Fields) -> Vec<UserId> {

@@ -57,6 +57,17 @@ impl Accounts for Store {
         Ok(grant)
     }
 
+    async fn grant_all(&self, entries: &[LedgerEntry]) -> Result<Vec<Grant>, StoreError> {
+        let mut transaction = self.begin().await?;
+        let mut grants = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let held = self.hold_balance(&mut transaction, &entry.user_id).await?;
+            grants.push(money::move_money(&mut transaction, held, entry).await?);
+        }
+        transaction.commit().await?;
+        Ok(grants)
+    }
+
     async fn balance(&self, id: &UserId) -> Result<Option<Money>, StoreError> {
         self.read_balance(id).await
     }

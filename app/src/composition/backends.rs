@@ -18,8 +18,9 @@ use doorstep_application::recalls::Recalls;
 use doorstep_application::stories::Stories;
 use doorstep_application::{AnyOf, Authenticator};
 use doorstep_domain::Ttl;
-use doorstep_domain::ports::{Chronicle, Clock, Outcomes};
+use doorstep_domain::ports::{Chronicle, Clock, Outcomes, Presence};
 
+use super::cluster::{Anywhere, ClusterNode};
 use super::outbox::{ConfiguredOutbox, RunningOutbox};
 use super::{Core, Routes};
 use crate::config::{self, Config, ConfigError};
@@ -90,9 +91,13 @@ impl Backends {
     }
 
     fn publishing(&self, core: &Core) -> Publishing {
+        self.publishing_with(core.connections.clone(), core)
+    }
+
+    fn publishing_with(&self, presence: Arc<dyn Presence>, core: &Core) -> Publishing {
         Publishing::new(PublishingParts {
             delivery: core.delivery.clone(),
-            presence: core.connections.clone(),
+            presence,
             control: core.connections.clone(),
             records: self.records.clone(),
             clock: core.clock.clone(),
@@ -112,9 +117,20 @@ impl Backends {
     }
 
     /// The publish API, and what operators may ask.
-    pub(super) fn routes(&self, core: &Core, outbox: Option<Withdrawals>) -> Routes {
+    pub(super) fn routes(
+        &self,
+        core: &Core,
+        outbox: Option<Withdrawals>,
+        cluster: Option<&ClusterNode>,
+    ) -> Routes {
+        let here = core.connections.clone();
+        let presence: Arc<dyn Presence> = match cluster {
+            Some(cluster) => Arc::new(Anywhere { here, elsewhere: cluster.elsewhere() }),
+            None => here,
+        };
         let router = publish::router(PublishParts {
-            publishing: self.publishing(core),
+            publishing: self.publishing_with(presence, core),
+            cluster: cluster.map(|cluster| cluster.nodes(core)),
             recalls: Recalls::new(self.publishing(core), outbox),
             keys: self.keys.clone(),
             stories: self.stories.clone(),

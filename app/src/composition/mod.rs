@@ -10,7 +10,7 @@
 //! | `backends` | the parts for other backends: the publish API, the tokens of their users, the webhook |
 //! | `simulation` | users, money and the market, with the handlers of their events |
 //! | `outbox` | consumes the outbox of a backend |
-//! | `cluster` | several nodes: the log that they share |
+//! | `cluster` | several nodes: the log that they share, and each other |
 //! | `certificate` | the certificate of the listener |
 //! | `metrics_endpoint` | where `/metrics` is served |
 //! | `node`, `stop` | a running service, and the order in which it stops |
@@ -43,6 +43,7 @@ use crate::{housekeeping, page};
 
 use self::backends::Backends;
 pub(crate) use self::certificate::certificate;
+use self::cluster::ClusterNode;
 pub use self::core::{Core, CoreParts};
 use self::metrics_endpoint::MetricsEndpoint;
 pub(crate) use self::node::RunningNode;
@@ -108,7 +109,8 @@ pub(crate) async fn start_with(
     let backends = Backends::start(config, &clock)?;
     let outbox = ConfiguredOutbox::open(config).await?;
     let mut parts = core_parts(config, store.as_ref(), clock, &backends)?;
-    parts.shared = cluster::join(config, &parts.clock).await?;
+    let cluster = cluster::join(config, &parts.clock, &address.to_string()).await?;
+    parts.shared = cluster.as_ref().map(ClusterNode::shared);
     parts.observers.extend(outbox.as_ref().map(ConfiguredOutbox::observer));
     let (core, wiring) = Core::new(parts)?;
     let mut simulation = match &store {
@@ -122,6 +124,9 @@ pub(crate) async fn start_with(
     backends.measure(&core.metrics)?;
     if let Some(store) = store.clone() {
         core.metrics.store(move || store.figures())?;
+    }
+    if let Some(cluster) = &cluster {
+        cluster.begin(&core)?;
     }
     if let Some(certificate) = &certificate {
         certificate::follow(certificate, &core)?;
@@ -158,7 +163,11 @@ pub(crate) async fn start_with(
         .receiving(&page::CLIENT, authenticator)
         .merge(Routes::hidden(api::assets::router(&page::OPERATORS)))
         .merge(metrics_endpoint.routes(config, &core))
-        .merge(backends.routes(&core, outbox.as_ref().map(ConfiguredOutbox::withdrawals)));
+        .merge(backends.routes(
+            &core,
+            outbox.as_ref().map(ConfiguredOutbox::withdrawals),
+            cluster.as_ref(),
+        ));
     let (routes, market) = if let Some(simulation) = simulation {
         simulation.serve(config, &core, routes)
     } else {
@@ -182,6 +191,7 @@ pub(crate) async fn start_with(
         backends,
         outbox,
         market,
+        cluster,
         http: tokio::spawn(served),
         stop_within: config.server.stop_within.0,
         drain: config.server.drain.0,

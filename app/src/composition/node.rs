@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Core;
 use super::backends::Backends;
+use super::cluster::ClusterNode;
 use super::outbox::RunningOutbox;
 use crate::config::Config;
 
@@ -27,6 +28,8 @@ pub(crate) struct RunningNode {
     pub(super) backends: Backends,
     /// `None` when no outbox is configured.
     pub(super) outbox: Option<RunningOutbox>,
+    /// `None` for a node alone.
+    pub(super) cluster: Option<ClusterNode>,
     /// `None` without the simulation.
     pub(super) market: Option<RunningMarket>,
     pub(super) http: JoinHandle<()>,

@@ -41,6 +41,9 @@ impl RunningNode {
         }
         let patience = (end - share).saturating_duration_since(Instant::now());
         let stopped = self.core.delivery.stop(patience).await;
+        if let Some(cluster) = &self.cluster {
+            cluster.leave().await;
+        }
         if let Some(outbox) = self.outbox {
             outbox.stop(share).await;
         }

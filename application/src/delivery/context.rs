@@ -61,7 +61,12 @@ impl Context {
 
     /// Whether the user reads what is pushed; asked only when their mailbox is full.
     pub(super) async fn is_reading(&self, user: &UserId) -> bool {
-        let reading = async { self.presence.is_reading(user).await };
+        self.reads(&*self.presence, user).await
+    }
+
+    /// What this presence says to that.
+    pub(super) async fn reads(&self, presence: &dyn Presence, user: &UserId) -> bool {
+        let reading = async { presence.is_reading(user).await };
         self.unless_panic("presence", reading).await.unwrap_or(false)
     }
 

@@ -86,9 +86,11 @@ impl Delivery {
             tracing::warn!(%error, "the inbox failed; what it did not take is handed over");
         }
         let mut stopped = Stopped::default();
-        if self.cluster.is_some() {
-            // What waits is in the log, and the other nodes have it.
+        if let Some(cluster) = &self.cluster {
+            // What waits is in the log, and the other nodes have it; but not what the log has lost.
+            let orphans = cluster.orphans();
             self.forget_all();
+            self.leave(orphans, deadline, &mut stopped).await;
             return self.stopped(stopped, deadline).await;
         }
         let total = self.held().waiting + self.held().in_flight;

@@ -99,6 +99,21 @@ async fn the_policy_of_one_notification_beats_that_of_its_kind() {
     assert_eq!(publishing.look_up(NotificationId::new(Uuid::from_u128(2))), None);
 }
 
+#[tokio::test]
+async fn each_refusal_is_counted_by_its_reason() {
+    let publishing = publishing(false, Limits::default(), Rule::default());
+    let refused = |reason: &str| {
+        let counts = publishing.parts.delivery.refused();
+        counts.into_iter().find(|(counted, _)| *counted == reason).map(|(_, count)| count)
+    };
+    let kept = Draft { policy: Some(WantedPolicy::Inbox), ..draft(1) };
+    assert_eq!(publishing.publish(kept).await.state, Err(Rejection::NoInbox));
+    assert_eq!((refused("no_inbox"), refused("stopping")), (Some(1), Some(0)));
+    publishing.parts.delivery.stop(Duration::ZERO).await;
+    assert_eq!(publishing.publish(draft(2)).await.state, Err(Rejection::Stopping));
+    assert_eq!((refused("no_inbox"), refused("stopping")), (Some(1), Some(1)));
+}
+
 #[tokio::test(start_paused = true)]
 async fn waiting_ends_with_the_outcome_the_time_or_the_node() {
     let publishing = publishing(false, Limits::default(), Rule::default());

@@ -20,6 +20,10 @@ pub trait Accounts: Send + Sync {
     /// If the user does not exist, returns [`StoreError::Corrupt`].
     async fn grant(&self, entry: &LedgerEntry) -> Result<Grant, StoreError>;
 
+    /// Writes several entries, in this order: all of them or none. Returns what [`grant`](Self::grant) would return for
+    /// each. At most 1,000 at a time.
+    async fn grant_all(&self, entries: &[LedgerEntry]) -> Result<Vec<Grant>, StoreError>;
+
     /// Returns the user's balance; `None` if there is no such user.
     async fn balance(&self, id: &UserId) -> Result<Option<Money>, StoreError>;
 

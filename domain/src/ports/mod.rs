@@ -1,7 +1,7 @@
 //! The driven ports: what the application needs from the outside, as traits.
 //!
 //! Each method's docs state its contract and its errors. An adapter is correct when it passes the port's contract
-//! suite (in the `tests` crate). To add a port: one file here with the trait and its error,
+//! suite (the crate in `tests/contract`). To add a port: one file here with the trait and its error,
 //! `#[cfg_attr(feature = "mocks", mockall::automock)]` above `#[async_trait]`, a contract suite, an adapter.
 //!
 //! The delivery policy needs only [`Presence`], [`Pusher`] and [`Clock`]; [`Inbox`] and [`Handover`] are optional.

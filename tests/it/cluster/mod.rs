@@ -2,6 +2,7 @@
 
 mod away;
 mod outcomes;
+mod peers;
 mod refusals;
 mod restarts;
 
@@ -24,8 +25,13 @@ struct Nodes {
 impl Nodes {
     /// Starts this many, each ready.
     async fn start(count: usize) -> Self {
+        Self::with(count, "").await
+    }
+
+    /// Starts this many, with more settings, each ready.
+    async fn with(count: usize, more: &str) -> Self {
         let nats = NatsServer::start();
-        let config = format!("{BARE}\n[cluster]\nnats = \"{}\"\n", nats.url());
+        let config = format!("{BARE}\n{more}[cluster]\nnats = \"{}\"\n", nats.url());
         let first = Door::with(&config).await;
         let mut nodes = Self { nats, doors: vec![first], config };
         while nodes.doors.len() < count {

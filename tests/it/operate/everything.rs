@@ -1,15 +1,18 @@
 //! A node with every part that has metrics, after some traffic.
 
 use doorstep_tests::client::User;
+use doorstep_tests::nats::NatsServer;
 use doorstep_tests::server::{Doorstep, SqliteFile};
 use doorstep_tests::tls::{TlsClient, fixture, section};
 use tokio::net::TcpListener;
 use tokio::sync::OnceCell;
 
+use crate::backends::{BARE, Door};
 use crate::node::eventually;
 use crate::outbox::Shop;
 
-/// What such a node prints at `/metrics`: the simulation, an outbox, TLS, and a webhook whose receiver never answers.
+/// What such a node prints at `/metrics`: the simulation, an outbox, TLS, and a webhook whose receiver never answers. Then
+/// what only a node of a cluster prints, which has no simulation.
 pub(crate) async fn scrape_of_everything() -> &'static str {
     static TEXT: OnceCell<String> = OnceCell::const_new();
     TEXT.get_or_init(scrape).await
@@ -40,5 +43,21 @@ async fn scrape() -> String {
             && text.contains("doorstep_outbox_rows_waiting")
     })
     .await;
+    text.push_str(&cluster().await);
     text
+}
+
+async fn cluster() -> String {
+    let nats = NatsServer::start();
+    let door = Door::with(&format!("{BARE}\n[cluster]\nnats = \"{}\"\n", nats.url())).await;
+    let url = format!("{}/metrics", door.server.url());
+    let mut text = String::new();
+    eventually("the node has read the log", async || {
+        text = reqwest::get(&url).await.unwrap().text().await.unwrap();
+        text.contains("doorstep_cluster_up_to_date 1")
+    })
+    .await;
+    text.lines()
+        .filter(|line| line.contains("doorstep_cluster_"))
+        .fold(String::new(), |text, line| text + line + "\n")
 }

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use doorstep_tests::scrape::Scrape;
+
 use super::{door, readiness, until_ready};
 
 #[tokio::test]
@@ -18,6 +20,10 @@ async fn a_file_that_was_deleted_takes_no_more_writes() {
     fs::rename(&file, &aside).unwrap();
     assert_eq!(readiness(&door.server).await, 503);
     assert_eq!(door.keeps().await, "rejected inbox_away");
+    let figures = Scrape::of(door.server.url()).await;
+    let refused = figures.sum("doorstep_notifications_refused_total", &[("reason", "inbox_away")]);
+    let failed = figures.sum("doorstep_store_failures_total", &[]);
+    assert!((0.5..1.5).contains(&refused) && failed > 0.5, "{refused} refused, {failed} failed");
     fs::rename(&aside, &file).unwrap();
     assert_eq!(door.keeps().await, "waiting ");
     until_ready(&door.server).await;

@@ -73,7 +73,7 @@ impl Cluster {
         let mut drop_oldest = false;
         if !now_or_never
             && self.wake.rooms.with(&n.user_id, full)
-            && !self.cx.is_reading(&n.user_id).await
+            && !self.is_reading(&n.user_id).await
         {
             if rule.overflow == Overflow::Reject {
                 self.cx.reject(&n);
@@ -81,7 +81,11 @@ impl Cluster {
             }
             drop_oldest = true;
         }
-        let accepted = self.put_into_log(&n, now_or_never).await?;
+        let accepted = self.put_into_log(&n, now_or_never).await;
+        if matches!(accepted, Err(Refused::NodeFull)) {
+            self.cx.reject(&n);
+        }
+        let accepted = accepted?;
         if drop_oldest {
             let dropped =
                 self.wake.rooms.with(&n.user_id, |room| room.drop_oldest(&n.user_id, bound));
@@ -92,7 +96,7 @@ impl Cluster {
         Ok(accepted)
     }
 
-    /// Appends until it is known that the log has it.
+    /// Appends until it is known that the log has it. If it is refused, no outcome is told: the caller may try again.
     pub(super) async fn put_into_log(
         &self,
         n: &Notification,
@@ -128,11 +132,7 @@ impl Cluster {
                 Appended::Refused(AppendRefusal::TooLarge { .. }) => return Err(Refused::TooLarge),
                 Appended::Refused(AppendRefusal::Full(why)) => {
                     tracing::warn!(%why, "the log of the cluster is full");
-                    if unsure {
-                        return Err(Refused::LogAway);
-                    }
-                    self.cx.reject(n);
-                    return Err(Refused::NodeFull);
+                    return Err(if unsure { Refused::LogAway } else { Refused::NodeFull });
                 }
                 Appended::Refused(AppendRefusal::Away(_)) => return Err(Refused::LogAway),
             }

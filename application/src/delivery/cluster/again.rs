@@ -1,14 +1,14 @@
 //! The log is not what it was, and is read again: it was lost, or restored from a backup, or this node was away too long.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use doorstep_domain::{Notification, UserId};
+use doorstep_domain::Notification;
 use futures_util::StreamExt as _;
 
 use super::{Cluster, Standing};
+use crate::delivery::Refused;
 use crate::delivery::endings::Ending;
 use crate::delivery::mailbox::Mailroom;
 
@@ -26,16 +26,13 @@ impl Cluster {
         self.has_read.store(false, Relaxed);
         self.standing.send_replace(Standing::CatchingUp);
         let mine = self.decisions.proposals.lock().read_again();
-        let mut orphans = self.orphans.lock();
-        for shard in 0..self.wake.rooms.shards() {
-            let forgotten = self.wake.rooms.in_shard(shard, Mailroom::forget_shared);
-            let kept = forgotten.into_iter().filter(|n| lost && mine.binary_search(&n.id).is_ok());
-            // A user's stay in their order.
-            for n in kept {
-                let place = orphans.len();
-                orphans.insert(n.id, (place, n));
-            }
-        }
+        // A user's stay in their order.
+        let shards = 0..self.wake.rooms.shards();
+        let forgotten =
+            shards.flat_map(|shard| self.wake.rooms.in_shard(shard, Mailroom::forget_shared));
+        let kept =
+            forgotten.filter(|n| lost && mine.binary_search(&n.id).is_ok()).collect::<Vec<_>>();
+        self.orphans.lock().lost(kept);
     }
 
     pub(super) fn catch_up_later(self: &Arc<Self>) {
@@ -46,6 +43,7 @@ impl Cluster {
     /// Says that this node is up to date once a barrier has come by, and appends again what the log has lost.
     async fn catch_up(self: &Arc<Self>, generation: u64) {
         let current = || self.generation.load(Relaxed) == generation;
+        let begun = self.cx.clock.now();
         while self.barrier().await.is_err() {
             if self.cx.tasks.stop().is_cancelled() || !current() {
                 return;
@@ -56,6 +54,8 @@ impl Cluster {
             return;
         }
         self.settle_leftovers(false);
+        let took = u64::try_from(self.cx.clock.now().since(begun).as_micros()).unwrap_or(u64::MAX);
+        self.counts.caught_up_in.store(took.max(1), Relaxed);
         self.has_read.store(true, Relaxed);
         self.standing.send_replace(Standing::UpToDate);
         self.adopt(generation).await;
@@ -85,25 +85,26 @@ impl Cluster {
     }
 
     /// Appends again what this node had accepted and the log has lost. One whose TTL has ended meanwhile ends by the log,
-    /// as it would have.
+    /// as it would have. If this is interrupted, the rest is still known: a stop hands it over, and the log that is read
+    /// once more is searched for it.
     async fn adopt(&self, generation: u64) {
-        let mut orphans: BTreeMap<UserId, Vec<(usize, Notification)>> = BTreeMap::new();
-        for (_, (place, n)) in self.orphans.lock().drain() {
-            orphans.entry(n.user_id.clone()).or_default().push((place, n));
-        }
+        let orphans = self.orphans.lock().by_user();
         let count: usize = orphans.values().map(Vec::len).sum();
         if count > 0 {
             tracing::warn!(count, "the log has lost what this node accepted; appending it again");
         }
-        let adopt_all = |mut theirs: Vec<(usize, Notification)>| async move {
-            theirs.sort_unstable_by_key(|(place, _)| *place);
-            for (place, n) in theirs {
-                while self.put_into_log(&n, false).await.is_err() {
+        let adopt_all = |theirs: Vec<Notification>| async move {
+            for n in theirs {
+                while let Err(refused) = self.put_into_log(&n, false).await {
+                    if matches!(refused, Refused::TooLarge) {
+                        // This log will never take it.
+                        self.orphans.lock().found(n.id);
+                        self.cx.reject(&n);
+                        break;
+                    }
                     let stopped = self.cx.tasks.stop().is_cancelled();
                     if stopped || self.generation.load(Relaxed) != generation {
-                        // The log is read again once more: it looks for this one then.
-                        self.orphans.lock().insert(n.id, (place, n));
-                        break;
+                        return;
                     }
                     tokio::time::sleep(Duration::from_millis(500)).await;
                 }

@@ -19,13 +19,14 @@
 //! | `look_up` | what the log says of a notification |
 //! | `recall` | a sender takes back what it sent |
 //! | `upgrade` | takes up what a node alone has left; a stop |
-//! | `again` | the log is not what it was, and is read again |
+//! | `again`, `orphans` | the log is not what it was, and is read again; what it has lost is appended again |
 
 mod accept;
 mod again;
 mod decisions;
 mod look_up;
 mod once;
+mod orphans;
 mod passing;
 mod proposals;
 mod propose;
@@ -38,12 +39,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use doorstep_domain::ports::{ConnectionControl, Log};
-use doorstep_domain::{LogKey, Notification, NotificationId, Timestamp};
+use doorstep_domain::ports::{ConnectionControl, Log, Presence};
+use doorstep_domain::{LogKey, Notification, Timestamp, UserId};
 use tokio::sync::{oneshot, watch};
 
 pub(super) use self::decisions::Decisions;
 pub use self::look_up::ClusterRecord;
+use self::orphans::Orphans;
 pub(super) use self::passing::Hints;
 pub(super) use self::recall::InLog;
 use super::context::Context;
@@ -70,6 +72,9 @@ pub struct SharedLog {
     pub node: NodeId,
     /// Closes connections of users that another node was asked to disconnect.
     pub control: Option<Arc<dyn ConnectionControl>>,
+    /// Whether users are connected to other nodes. Without it, a full mailbox drops its oldest although its user reads at
+    /// another node.
+    pub elsewhere: Option<Arc<dyn Presence>>,
 }
 
 /// How a node stands to the log of its cluster.
@@ -95,6 +100,8 @@ struct Counts {
     unreadable: AtomicU64,
     newer: AtomicU64,
     by_others: AtomicU64,
+    by_me: AtomicU64,
+    caught_up_in: AtomicU64,
 }
 
 /// What a node of a cluster has done since its start, and what it holds.
@@ -116,6 +123,10 @@ pub struct ClusterCounts {
     pub newer: u64,
     /// Ends that other nodes won.
     pub ended_by_others: u64,
+    /// Ends that this node won.
+    pub ended_here: u64,
+    /// How long it took this node to read everything, when it did so last.
+    pub caught_up_in: Option<Duration>,
     /// Notifications that the log says are open.
     pub open: usize,
     /// Ends that were proposed here and are not read back yet.
@@ -128,6 +139,7 @@ pub(super) struct Cluster {
     wake: Arc<Wake>,
     log: Arc<dyn Log>,
     control: Option<Arc<dyn ConnectionControl>>,
+    elsewhere: Option<Arc<dyn Presence>>,
     me: NodeId,
     decisions: Arc<Decisions>,
     /// Who waits for an entry of this key to come by.
@@ -139,8 +151,7 @@ pub(super) struct Cluster {
     passed: AtomicU64,
     hints: Arc<Hints>,
     /// Accepted here, in a log that has been lost: they are appended again if the new one does not have them.
-    /// Each with its place among them.
-    orphans: Mutex<HashMap<NotificationId, (usize, Notification)>>,
+    orphans: Mutex<Orphans>,
     cut_off_since: Mutex<Option<Timestamp>>,
     /// One more whenever what is known of the log's end is void.
     generation: AtomicU64,
@@ -161,6 +172,7 @@ impl Cluster {
             wake,
             log: shared.log,
             control: shared.control,
+            elsewhere: shared.elsewhere,
             me: shared.node,
             decisions,
             watched: Mutex::default(),
@@ -200,6 +212,17 @@ impl Cluster {
         self.standing.subscribe()
     }
 
+    /// Whether the user reads what is pushed, at any node. The others are asked only if nobody reads here.
+    async fn is_reading(&self, user: &UserId) -> bool {
+        if self.cx.is_reading(user).await {
+            return true;
+        }
+        match &self.elsewhere {
+            Some(elsewhere) => self.cx.reads(&**elsewhere, user).await,
+            None => false,
+        }
+    }
+
     /// Waits for an entry of this key. Call it before the entry can come by.
     fn watch(&self, key: LogKey) -> Watch<'_> {
         let (seen, wait) = oneshot::channel();
@@ -228,8 +251,19 @@ impl Cluster {
 
     pub(super) fn counts(&self) -> ClusterCounts {
         let (open, proposed) = self.decisions.proposals.lock().count();
-        let Counts { entries, won, lost, unknown, refused, unreadable, newer, by_others } =
-            &self.counts;
+        let Counts {
+            entries,
+            won,
+            lost,
+            unknown,
+            refused,
+            unreadable,
+            newer,
+            by_others,
+            by_me,
+            caught_up_in,
+        } = &self.counts;
+        let caught_up_in = Duration::from_micros(caught_up_in.load(Relaxed));
         ClusterCounts {
             entries: entries.load(Relaxed),
             won: won.load(Relaxed),
@@ -239,6 +273,8 @@ impl Cluster {
             unreadable: unreadable.load(Relaxed),
             newer: newer.load(Relaxed),
             ended_by_others: by_others.load(Relaxed),
+            ended_here: by_me.load(Relaxed),
+            caught_up_in: Some(caught_up_in).filter(|time| !time.is_zero()),
             open,
             proposed,
         }

@@ -191,7 +191,7 @@ impl Cluster {
         at: Timestamp,
     ) {
         let now = self.cx.clock.now();
-        self.orphans.lock().remove(&n.id);
+        self.orphans.lock().found(n.id);
         if !self.decisions.proposals.lock().opened(n.id, sequence, mine, now) {
             self.decisions.bell.notify_one();
             return;
@@ -216,7 +216,7 @@ impl Cluster {
 
     fn promoting(self: &Arc<Self>, n: Notification, sequence: Sequence, by: NodeId) {
         let now = self.cx.clock.now();
-        self.orphans.lock().remove(&n.id);
+        self.orphans.lock().found(n.id);
         self.decisions.proposals.lock().promoting(&n, sequence, by, now);
         let here = self.wake.rooms.with(&n.user_id, |room| room.recall(n.id));
         if here.is_some_and(|here| here.pushed) {
@@ -231,7 +231,7 @@ impl Cluster {
 
     fn ended(self: &Arc<Self>, end: End) {
         let End { id, outcome, by, user, kind, created_at, trace } = end;
-        self.orphans.lock().remove(&id);
+        self.orphans.lock().found(id);
         let was = self.decisions.proposals.lock().ended(id);
         let here = self.wake.rooms.with(&user, |room| room.recall(id));
         // It was created when the entry says, unless this node knows better.
@@ -254,6 +254,7 @@ impl Cluster {
         let ours = by == self.me && was.is_some();
         let told = self.cx.endings.decided(ending, outcome, ours);
         if ours {
+            self.counts.by_me.fetch_add(1, Relaxed);
             self.cx.tell(vec![told]);
         } else if by != self.me {
             self.counts.by_others.fetch_add(1, Relaxed);

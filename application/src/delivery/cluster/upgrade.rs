@@ -1,5 +1,6 @@
 //! A node that ran alone left notifications in a store. The first node of the cluster that starts appends them.
 
+use doorstep_domain::Notification;
 use doorstep_domain::ports::{Handover, StoreError};
 
 use super::{Cluster, Standing};
@@ -38,6 +39,11 @@ impl Cluster {
                 return Ok(count);
             }
         }
+    }
+
+    /// What this node has accepted, and no log has now.
+    pub(in crate::delivery) fn orphans(&self) -> Vec<Notification> {
+        self.orphans.lock().all()
     }
 
     /// A stopping node proposes no more than what it would propose now.

@@ -13,7 +13,7 @@ use crate::servers::Running;
 /// after the response to the last.
 pub(crate) async fn connected(server: &Running, users: usize, count: usize) -> Figures {
     let journeys = Rc::new(Journeys::new());
-    listen(open(server, tickets(server, users, false)).await, &journeys);
+    let _listening = listen(open(server, tickets(server, users, false)).await, &journeys);
     let publishers = publishers(server).await;
     let left = Cell::new(count);
     let (cpu, begun) = (server.processes.cpu(), Instant::now());

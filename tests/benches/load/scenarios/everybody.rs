@@ -10,7 +10,7 @@ use crate::servers::Running;
 /// the server has them.
 pub(crate) async fn everybody(server: &Running, users: usize) -> Figures {
     let journeys = Rc::new(Journeys::new());
-    listen(open(server, tickets(server, users, false)).await, &journeys);
+    let _listening = listen(open(server, tickets(server, users, false)).await, &journeys);
     let mut publisher = publishers(server).await.swap_remove(0);
     let batch = if server.contestant.has_batches() { 100 } else { 1 };
     let all: Vec<_> = (0..users).map(user).collect();

@@ -1,7 +1,7 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use futures_util::future::join_all;
+use tokio::task::JoinSet;
 
 use super::steady::at_rate;
 use super::{listen, open, publishers, tickets};
@@ -62,19 +62,13 @@ pub(crate) async fn idle(server: &Running, count: usize, then: Idle) -> Figures 
 }
 
 /// Asks the server to stop, and notes when its connections ended.
-async fn stop(
-    server: &Running,
-    listening: Vec<tokio::task::JoinHandle<()>>,
-    figures: &mut Figures,
-) {
+async fn stop(server: &Running, mut listening: JoinSet<()>, figures: &mut Figures) {
     let begun = Instant::now();
     server.terminate();
-    let mut ended: Vec<Duration> = join_all(listening.into_iter().map(|connection| async move {
-        let _ = connection.await;
-        begun.elapsed()
-    }))
-    .await;
-    ended.sort_unstable();
+    let mut ended = Vec::with_capacity(listening.len());
+    while listening.join_next().await.is_some() {
+        ended.push(begun.elapsed());
+    }
     let last = ended.last().copied().unwrap_or_default();
     figures.add("stop: all connections ended, s", last.as_secs_f64());
     // The most that ended within a tenth of that time.

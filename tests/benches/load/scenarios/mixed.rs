@@ -22,7 +22,7 @@ pub(crate) async fn mixed(
     let (restless, quiet): (Vec<_>, Vec<_>) =
         tickets(&server, users, true).into_iter().enumerate().partition(|(n, _)| n % 10 == 0);
     let quiet = quiet.into_iter().map(|(_, ticket)| ticket).collect();
-    listen(open(&server, quiet).await, &journeys);
+    let _listening = listen(open(&server, quiet).await, &journeys);
     for (n, _) in restless {
         let (server, journeys) = (Rc::clone(&server), Rc::clone(&journeys));
         spawn_local(async move {

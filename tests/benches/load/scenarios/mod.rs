@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use futures_util::stream::iter;
-use tokio::task::{JoinHandle, spawn_local};
+use tokio::task::JoinSet;
 
 pub(crate) use absent::absent;
 pub(crate) use arrivals::arrivals;
@@ -70,17 +70,20 @@ async fn open(server: &Running, tickets: Vec<Ticket>) -> Vec<Subscriber> {
         .await
 }
 
-/// Receives on all of these, each in a task of its own. A task ends with its connection.
-fn listen(subscribers: Vec<Subscriber>, journeys: &Rc<Journeys>) -> Vec<JoinHandle<()>> {
-    let listening = subscribers.into_iter().map(|mut subscriber| {
+/// Receives on all of these, each in a task of its own. A task ends with its connection; when the result is dropped, so
+/// are all connections.
+#[must_use]
+fn listen(subscribers: Vec<Subscriber>, journeys: &Rc<Journeys>) -> JoinSet<()> {
+    let mut listening = JoinSet::new();
+    for mut subscriber in subscribers {
         let journeys = Rc::clone(journeys);
-        spawn_local(async move {
+        listening.spawn_local(async move {
             while let Ok(number) = subscriber.next().await {
                 journeys.end(number);
             }
-        })
-    });
-    listening.collect()
+        });
+    }
+    listening
 }
 
 /// Waits until everything that was sent has been received.

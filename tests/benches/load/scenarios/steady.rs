@@ -17,7 +17,7 @@ pub(crate) async fn steady(
     lasts: Duration,
 ) -> Figures {
     let journeys = Rc::new(Journeys::new());
-    listen(open(server, tickets(server, users, false)).await, &journeys);
+    let _listening = listen(open(server, tickets(server, users, false)).await, &journeys);
     let publishers = publishers(server).await;
     let cpu = server.processes.cpu();
     at_rate(server, publishers, users, per_second, lasts, &journeys).await;

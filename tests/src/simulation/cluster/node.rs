@@ -9,7 +9,7 @@ use doorstep_application::delivery::{
 };
 use doorstep_domain::{Append, Expecting, Ttl};
 
-use super::ports::Ports;
+use super::ports::{Elsewhere, Ports};
 use super::world::{NODES, World};
 use crate::memory_log::{Fate, MemoryNode};
 
@@ -84,7 +84,12 @@ impl Node {
             .hash_seed(1)
             .inbox(ports.clone())
             .outcomes(ports.clone())
-            .shared(SharedLog { log: Arc::new(way.clone()), node: NodeId(node), control: None })
+            .shared(SharedLog {
+                log: Arc::new(way.clone()),
+                node: NodeId(node),
+                control: None,
+                elsewhere: Some(Arc::new(Elsewhere(ports.clone()))),
+            })
             .start()
             .expect("an inbox and a runtime");
         let delivery = Arc::new(delivery);
@@ -134,7 +139,8 @@ impl Node {
         let stopped = up.delivery.stop(Duration::from_secs(10)).await;
         world.tell(|| format!("node {} stops: {stopped:?}", self.number));
         let mut state = world.state();
-        if stopped.handed_over + stopped.dropped > 0 {
+        // What a log has lost is dropped if there was no time to append it again.
+        if stopped.handed_over > 0 || (stopped.dropped > 0 && state.losses == 0) {
             state.break_promise(format!("a stop says {stopped:?}"));
         }
         // If it could not reach the log, its last outcomes are not told.

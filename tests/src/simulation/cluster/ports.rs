@@ -106,10 +106,21 @@ impl Presence for Ports {
         state.connections.values().any(|c| c.node == self.node && user(c.user) == *whose)
     }
 
-    /// Asks all nodes.
     async fn is_reading(&self, whose: &UserId) -> bool {
-        self.unless_gone().await;
-        self.world.state().connections.values().any(|c| user(c.user) == *whose)
+        self.is_online(whose).await
+    }
+}
+
+/// What the other nodes say.
+pub(super) struct Elsewhere(pub(super) Arc<Ports>);
+
+#[async_trait]
+impl Presence for Elsewhere {
+    async fn is_online(&self, whose: &UserId) -> bool {
+        let Self(ports) = self;
+        ports.unless_gone().await;
+        let state = ports.world.state();
+        state.connections.values().any(|c| c.node != ports.node && user(c.user) == *whose)
     }
 }
 

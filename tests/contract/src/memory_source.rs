@@ -12,7 +12,7 @@ use doorstep_domain::ports::{
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use crate::contract::source::SourceUnderTest;
+use crate::source::SourceUnderTest;
 
 /// The backend's side. Clones share everything.
 #[derive(Clone, Default)]

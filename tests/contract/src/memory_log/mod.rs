@@ -20,7 +20,7 @@ use tokio::time::Instant;
 pub use self::fate::Fate;
 pub use self::node::MemoryNode;
 use self::state::State;
-use crate::contract::log::LogUnderTest;
+use crate::log::LogUnderTest;
 
 /// The log. Clones are the same log.
 #[derive(Clone)]
@@ -152,7 +152,7 @@ mod tests {
     use doorstep_domain::{Append, AppendRefusal, Appended, Expecting, LogEvent, ReadFrom};
 
     use super::*;
-    use crate::contract::log::{accept, append, check_log, new_key};
+    use crate::log::{accept, append, check_log, new_key};
 
     #[tokio::test(start_paused = true)]
     async fn the_log_in_memory_keeps_the_contract() {

@@ -10,6 +10,7 @@ use super::sample::{at_once, entry, registered};
 pub async fn ledger(store: Arc<dyn Accounts>) {
     a_grant_is_on_the_ledger_and_in_the_balance(&*store).await;
     a_fact_is_rewarded_once(&*store).await;
+    many_are_granted_together_or_none(&*store).await;
     an_unknown_user_is_granted_nothing(&*store).await;
     a_balance_stays_in_its_bounds(&*store).await;
     the_newest_entries_come_first_page_by_page(&*store).await;
@@ -42,6 +43,31 @@ async fn a_fact_is_rewarded_once(store: &dyn Accounts) {
 
     let theirs = entry(&ben, 500, "fact");
     assert_eq!(store.grant(&theirs).await.expect("answers"), Grant::Granted, "another user's");
+}
+
+async fn many_are_granted_together_or_none(store: &dyn Accounts) {
+    let [ada, ben] = [registered(store).await.id, registered(store).await.id];
+    assert_eq!(store.grant_all(&[]).await.expect("answers"), []);
+    store.grant(&entry(&ada, 500, "known")).await.expect("answers");
+    let all = [
+        entry(&ada, 200, "new"),
+        entry(&ben, 300, "theirs"),
+        entry(&ada, 900, "known"),
+        entry(&ada, -700, "spent"),
+        entry(&ben, 300, "theirs"),
+    ];
+    let grants = store.grant_all(&all).await.expect("answers");
+    let (new, old) = (Grant::Granted, Grant::AlreadyGranted);
+    assert_eq!(grants, [new, new, old, new, old]);
+    assert_eq!((balance(store, &ada).await, balance(store, &ben).await), (0, 300));
+    // One that cannot be granted takes all others with it.
+    let nobody = entry(&UserId::from(Uuid::now_v7()), 1, "fact");
+    let refused = store.grant_all(&[entry(&ben, 1, "before"), nobody]).await;
+    assert!(matches!(refused, Err(StoreError::Corrupt(_))), "{refused:?}");
+    assert_eq!(balance(store, &ben).await, 300);
+    let thousand: Vec<_> = (0..1000).map(|n| entry(&ben, 1, &format!("{n}"))).collect();
+    assert_eq!(store.grant_all(&thousand).await.expect("answers"), [new; 1000]);
+    assert_eq!(balance(store, &ben).await, 1300);
 }
 
 async fn an_unknown_user_is_granted_nothing(store: &dyn Accounts) {
