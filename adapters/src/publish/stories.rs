@@ -6,7 +6,7 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use doorstep_application::stories::{Story, StoryStep, UserStories};
+use doorstep_application::stories::{NotificationStory, StoryStep, UserStories};
 use doorstep_domain::{NotificationId, SentBy, Step};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -167,7 +167,7 @@ fn disabled() -> Problem {
 }
 
 impl PublishApi {
-    fn story(&self, story: Story) -> StoryBody {
+    fn story(&self, story: NotificationStory) -> StoryBody {
         let state = match story.outcome {
             Some(outcome) => outcome.as_str(),
             None => self.publishing.state_of(&story.user, story.id).as_str(),

@@ -37,9 +37,9 @@ Examples:
   DOORSTEP_KEY=dsk_... doorstep story --user ada --url https://door.example.com
 
 A node remembers its latest steps, and forgets the oldest first ([stories] in the configuration).")]
+#[command(group(clap::ArgGroup::new("which").args(["id", "user"]).required(true)))]
 pub(crate) struct StoryArgs {
     /// The notification's id
-    #[arg(required_unless_present = "user", conflicts_with = "user")]
     pub(crate) id: Option<String>,
     /// The stories of this user's notifications instead, newest first
     #[arg(long, value_name = "USER", value_parser = clap::builder::NonEmptyStringValueParser::new())]

@@ -26,7 +26,7 @@ use foldhash::fast::RandomState;
 use std::hash::BuildHasher as _;
 
 use self::ring::{Noted, StepRing};
-pub use self::story::{Story, StoryStep};
+pub use self::story::{NotificationStory, StoryStep};
 
 /// How much is remembered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +58,7 @@ const RINGS: usize = 16;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserStories {
     /// Newest notification first.
-    pub stories: Vec<Story>,
+    pub stories: Vec<NotificationStory>,
     /// Whether there are more.
     pub more: bool,
     /// Since when every step of this user is remembered; `None` if none was forgotten.
@@ -75,12 +75,12 @@ impl Stories {
     }
 
     /// What is remembered of one notification; `None` if that is nothing.
-    pub fn of(&self, id: NotificationId) -> Option<Story> {
+    pub fn of(&self, id: NotificationId) -> Option<NotificationStory> {
         self.rings.iter().find_map(|ring| {
             let ring = locked(ring);
             let steps: Vec<Noted> = ring.iter().filter(|noted| noted.id == id).cloned().collect();
             drop(ring);
-            Story::from_steps(steps, &*self.clock)
+            NotificationStory::from_steps(steps, &*self.clock)
         })
     }
 
@@ -101,7 +101,8 @@ impl Stories {
         }
         let more = by_id.len() > most;
         let newest_first = by_id.into_iter().rev().take(most);
-        let stories = newest_first.filter_map(|steps| Story::from_steps(steps, &*self.clock));
+        let stories =
+            newest_first.filter_map(|steps| NotificationStory::from_steps(steps, &*self.clock));
         UserStories {
             stories: stories.collect(),
             more,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use doorstep_domain::ports::RetractReason;
 use doorstep_domain::{ConnectionRef, Outcome, SentBy, Step};
 
-use super::{Story, StoryStep};
+use super::{NotificationStory, StoryStep};
 
 impl fmt::Display for StoryStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -46,7 +46,7 @@ impl fmt::Display for StoryStep {
     }
 }
 
-impl Story {
+impl NotificationStory {
     /// The story in one sentence, with the outcome first.
     pub fn summary(&self) -> String {
         let mut parts = vec![match self.outcome {

@@ -9,7 +9,7 @@ use super::ring::Noted;
 
 /// What is remembered of one notification.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Story {
+pub struct NotificationStory {
     /// The notification.
     pub id: NotificationId,
     /// Its user.
@@ -39,7 +39,7 @@ pub struct StoryStep {
     pub step: Step,
 }
 
-impl Story {
+impl NotificationStory {
     /// The story that these steps of one notification tell, oldest first; `None` without steps.
     pub(super) fn from_steps(steps: Vec<Noted>, clock: &dyn Clock) -> Option<Self> {
         let first = steps.first()?;
