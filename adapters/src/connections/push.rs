@@ -99,11 +99,11 @@ impl Connections {
     ) -> Pushed {
         let (mut taken, mut full) = (false, Vec::new());
         for connection in theirs.iter().filter(|connection| connection.is_open()) {
-            let takes = || {
+            let noted = || {
                 let (connection, attempt) = (connection.reference(), attempt.number());
                 self.note(user, frame.id, || Step::Pushed { connection, attempt });
             };
-            match connection.outbox.put(frame, attempt, takes) {
+            match connection.outbox.put(frame, attempt, noted) {
                 OutboxOffer::Known => taken = true,
                 OutboxOffer::Fits => {
                     taken = true;

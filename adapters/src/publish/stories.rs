@@ -129,7 +129,7 @@ pub(super) async fn of_notification(
                       were forgotten to make room for newer ones";
         Problem::new(StatusCode::NOT_FOUND, detail)
     })?;
-    Ok(private_json(&api.story(story)))
+    Ok(private_json(&api.story(&story)))
 }
 
 /// The stories of a user's notifications
@@ -156,7 +156,7 @@ pub(super) async fn of_user(
     let UserStories { stories, more, since } = stories.of_user(&user, limit);
     Ok(private_json(&UserStoryBody {
         user_id: user.to_string(),
-        notifications: stories.into_iter().map(|story| api.story(story)).collect(),
+        notifications: stories.iter().map(|story| api.story(story)).collect(),
         more,
         remembered_since: since.map(rfc3339),
     }))
@@ -167,7 +167,7 @@ fn disabled() -> Problem {
 }
 
 impl PublishApi {
-    fn story(&self, story: NotificationStory) -> StoryBody {
+    fn story(&self, story: &NotificationStory) -> StoryBody {
         let state = match story.outcome {
             Some(outcome) => outcome.as_str(),
             None => self.publishing.state_of(&story.user, story.id).as_str(),
