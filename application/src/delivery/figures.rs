@@ -16,9 +16,9 @@ pub struct Usage {
     pub pending: usize,
     /// Bytes of their payloads.
     pub bytes: usize,
-    /// The most notifications ([`Limits::max_pending`]).
+    /// The most notifications ([`Limits::max_pending`](super::Limits::max_pending)).
     pub max_pending: usize,
-    /// The most bytes ([`Limits::max_pending_bytes`]).
+    /// The most bytes ([`Limits::max_pending_bytes`](super::Limits::max_pending_bytes)).
     pub max_bytes: usize,
 }
 
@@ -54,7 +54,7 @@ impl Delivery {
         self.cx.accepted.load(Relaxed)
     }
 
-    /// How many notifications were refused since the start, by reason (see [`Refused::as_str`]; `invalid` for those
+    /// How many notifications were refused since the start, by reason (see [`Refused::as_str`](super::Refused::as_str); `invalid` for those
     /// that [`count_invalid`](Self::count_invalid) has counted).
     pub fn refused(&self) -> Vec<(&'static str, u64)> {
         self.cx.refusals.all()
