@@ -22,8 +22,7 @@ async fn a_file_that_was_deleted_takes_no_more_writes() {
     assert_eq!(door.keeps().await, "rejected inbox_away");
     let figures = Scrape::of(door.server.url()).await;
     let refused = figures.sum("doorstep_notifications_refused_total", &[("reason", "inbox_away")]);
-    let failed = figures.sum("doorstep_store_failures_total", &[]);
-    assert!((0.5..1.5).contains(&refused) && failed > 0.5, "{refused} refused, {failed} failed");
+    assert!((0.5..1.5).contains(&refused), "{refused} refused");
     fs::rename(&aside, &file).unwrap();
     assert_eq!(door.keeps().await, "waiting ");
     until_ready(&door.server).await;
