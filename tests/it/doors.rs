@@ -65,7 +65,6 @@ impl Door {
     async fn open(by: By) -> Arc<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
         let (core, wiring) = Core::new(CoreParts {
-            chronicle: None,
             clock: clock.clone(),
             ids: Arc::new(V7Ids),
             inbox: None,
