@@ -30,7 +30,7 @@ pub struct ClusterOverview {
 pub struct NodeOverview {
     /// Another one after each start.
     pub id: String,
-    /// Where it serves.
+    /// The address on which it listens.
     pub name: String,
     /// The version of its program.
     pub version: String,

@@ -13,7 +13,6 @@ use crate::config::Config;
 /// There is none.
 pub(in super::super) enum ClusterNode {}
 
-#[expect(clippy::unused_async, reason = "like the one that connects")]
 pub(in super::super) async fn join(
     _: &Config,
     _: &Arc<dyn Clock>,
