@@ -2,18 +2,18 @@
 
 #[cfg(feature = "http")]
 pub mod api;
-#[cfg(any(feature = "jwt", feature = "probe", feature = "webhook"))]
+#[cfg(any(feature = "jwt", feature = "operator", feature = "probe", feature = "webhook"))]
 mod authorities;
 #[cfg(feature = "bus")]
 pub mod bus;
 #[cfg(any(feature = "sse", feature = "websocket"))]
 pub mod connections;
-#[cfg(any(feature = "jwt", feature = "probe", feature = "webhook"))]
+#[cfg(any(feature = "jwt", feature = "operator", feature = "probe", feature = "webhook"))]
 mod error_chain;
 pub mod figures;
 #[cfg(feature = "http")]
 pub mod http;
-#[cfg(any(feature = "jwt", feature = "webhook"))]
+#[cfg(any(feature = "jwt", feature = "operator", feature = "webhook"))]
 mod https;
 #[cfg(feature = "jwt")]
 pub mod jwt;
@@ -25,6 +25,8 @@ pub mod metrics;
 pub mod nats;
 #[cfg(any(feature = "sse", feature = "websocket"))]
 mod notification_frame;
+#[cfg(feature = "operator")]
+pub mod operator;
 #[cfg(feature = "outbox")]
 pub mod outbox;
 #[cfg(feature = "postgres")]

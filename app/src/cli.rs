@@ -11,7 +11,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use crate::config::backends::{KEY_NAME, is_key_name};
 use crate::config::{SettingKey, Sources};
 
-pub(crate) use operate::{AuditArgs, MigrateArgs, ResultFormat};
+pub(crate) use operate::{AuditArgs, MigrateArgs, ResultFormat, StoryArgs};
 
 /// Pushes that wait at the door.
 ///
@@ -35,6 +35,7 @@ Examples:
   doorstep config                             print the settings in effect, and where each came from
   doorstep simulate --users 50 --minutes 2    simulate users of a running server, and count lost popups
   doorstep listen --token TOKEN               print the notifications of a user
+  doorstep story ID                           what happened to a notification: did it arrive?
   doorstep healthcheck                        exit code 0 only if the node is ready
   doorstep audit                              check the ledger; exit code 1 if something is wrong
   doorstep migrate --plan                     which migrations a start would run
@@ -51,6 +52,8 @@ pub(crate) enum Command {
     Simulate(SimulateArgs),
     /// Print the notifications of a user, one line each; reconnects when the connection ends
     Listen(ListenArgs),
+    /// Print what happened to a notification, step by step: did it arrive?
+    Story(StoryArgs),
     /// Check the ledger: one welcome gift per user, and each balance is the sum of its entries
     Audit(AuditArgs),
     /// Bring the schema of the database up to date, or say with --plan what that would do
@@ -187,6 +190,7 @@ impl Cli {
             Some(
                 Command::Demo(_)
                 | Command::Listen(_)
+                | Command::Story(_)
                 | Command::Key(_)
                 | Command::Outbox(_)
                 | Command::Completions { .. }
@@ -209,6 +213,7 @@ impl Command {
             Self::Demo(_) => "demo",
             Self::Simulate(_) => "simulate",
             Self::Listen(_) => "listen",
+            Self::Story(_) => "story",
             Self::Audit(_) => "audit",
             Self::Migrate(_) => "migrate",
             Self::Key(_) => "key",

@@ -27,6 +27,7 @@ mod serve;
 mod service_manager;
 mod signals;
 mod simulate;
+mod story;
 mod telemetry;
 
 use std::process::ExitCode;
@@ -57,7 +58,12 @@ pub fn main() -> ExitCode {
 fn exit_code(error: &anyhow::Error) -> u8 {
     match error.downcast_ref::<migrate::Planned>() {
         Some(planned) => planned.exit_code(),
-        None if error.is::<ConfigError>() || error.is::<listen::NoToken>() => MISUSED,
+        None if error.is::<ConfigError>()
+            || error.is::<listen::NoToken>()
+            || error.is::<story::NoKey>() =>
+        {
+            MISUSED
+        }
         None => FAILED,
     }
 }
@@ -86,6 +92,10 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Listen(args) => {
             telemetry::init(&quiet());
             listen::run(args, signals::stop_requested(Later::EndsAtOnce)?).await
+        }
+        Command::Story(args) => {
+            telemetry::init(&quiet());
+            story::run(args).await
         }
         Command::Audit(args) => {
             let loaded = Config::load(settings.into_sources())?;

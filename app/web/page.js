@@ -104,6 +104,7 @@ function lanes() {
 function showLanes() {
   $("lanes-chosen").hidden = !hasDemo;
   $("late-hint").hidden = !hasDemo;
+  $("demo-off").hidden = hasDemo;
 }
 
 function preview() {

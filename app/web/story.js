@@ -1,17 +1,17 @@
 // The story of a client that connects late: one lane for the server, one for each policy, one for the client.
 
 import { call } from "./api.js";
-import { $, POLICIES, element, money } from "./dom.js";
+import { $, element, money } from "./dom.js";
+import { NAMES, drawLanes } from "./lanes.js";
+import { Rehearsal, lens } from "./rehearsal.js";
 
-const NAMES = { own: "welcome & gift", ...POLICIES };
-/** What each policy does, shown before the first run. */
-const MEANS = {
-  own: "as this server is configured",
-  immediate: "pushed now or never: the bug",
-  poll: "checks every 500 ms if you are online",
-  wake: "waits; your arrival releases it",
-  promote: "waits; goes to the inbox if it expires",
-  inbox: "stored first, unread until you read it",
+/** What the popups say. */
+const WORTH = {
+  immediate: "Last seat left: book now",
+  poll: "Your parcel is out for delivery",
+  wake: "Ada: are we still on for tonight?",
+  promote: "Your invoice for May is ready",
+  inbox: "A new device signed in to your account",
 };
 const IN_WORDS = "A lane for the server, for each policy and for your client; the list below says the same in words.";
 /** The longest wait for open lanes once the client has connected. */
@@ -34,18 +34,17 @@ export class Story {
   #started = 0;
   #connected = null;
   #running = false;
+  #rehearsal = new Rehearsal();
+  /** When the server tried the immediate push, and for how many microseconds. */
+  #pushed = null;
 
-  /** Shows what to expect, until the story has been played once. */
+  /** Plays examples of what to expect, until the story has been played once. */
   preview({ lanes, registers }) {
     if (this.#running || $("story").dataset.state !== "idle") return;
     const shown = registers ? ["own", ...lanes] : lanes;
-    this.#draw(shown);
-    for (const name of shown) this.#lane(name).explain(MEANS[name]);
-    // The lanes themselves have the text.
     $("words").hidden = true;
-    $("chart").removeAttribute("role");
-    $("chart").removeAttribute("aria-label");
-    this.#verdict("", "The server acts at once, your client connects late. What happens to each popup is drawn here, live.");
+    $("story-title").textContent = "What happens";
+    this.#rehearsal.play(shown);
   }
 
   /**
@@ -54,6 +53,9 @@ export class Story {
    */
   async play({ lateMs, lanes, registers, enter, connect, disconnect }) {
     this.#running = true;
+    this.#rehearsal.stop();
+    $("story-title").textContent = "What happened";
+    this.#pushed = null;
     this.#popups.clear();
     this.#told.clear();
     this.#connected = null;
@@ -66,9 +68,10 @@ export class Story {
     $("chart").setAttribute("role", "img");
     $("chart").setAttribute("aria-label", IN_WORDS);
     this.#state("entering");
-    // On a phone the story is below the form.
-    const isBelow = $("story").getBoundingClientRect().top > innerHeight * 0.7;
-    const look = () => isBelow && $("story").scrollIntoView({ behavior: calm.matches ? "instant" : "smooth" });
+    // On a phone the story is above the form.
+    const { top } = $("story").getBoundingClientRect();
+    const isOutOfSight = top < 0 || top > innerHeight * 0.7;
+    const look = () => isOutOfSight && $("story").scrollIntoView({ behavior: calm.matches ? "instant" : "smooth" });
     look();
     disconnect();
     this.#started = performance.now();
@@ -80,7 +83,7 @@ export class Story {
       // The form is shorter now.
       look();
       let isOffered = true;
-      const accepted = lanes.map((policy) => call("POST", "/v1/demo/notifications", { policy, text: "Knock, knock" }).catch((problem) => {
+      const accepted = lanes.map((policy) => call("POST", "/v1/demo/notifications", { policy, text: WORTH[policy] }).catch((problem) => {
         // The demonstration is hidden from clients behind a proxy.
         if (problem.status !== 404) throw problem;
         isOffered = false;
@@ -163,6 +166,7 @@ export class Story {
       if (at < -1000 || this.#told.has(key)) continue;
       this.#told.add(key);
       this.#server(step, Math.max(0, at));
+      this.#measure(step);
     }
   }
 
@@ -189,8 +193,17 @@ export class Story {
     }
   }
 
+  /** How long the immediate push took, by the server's clock: no clock of a page is that fine. */
+  #measure({ what, kind, at }) {
+    if (kind !== "demo.immediate") return;
+    if (what === "accepted") this.#pushed = { at, took: null };
+    else if (what === "ended" && this.#pushed) this.#pushed.took = micros(at) - micros(this.#pushed.at);
+  }
+
   #conclude(registers) {
     this.#state("done");
+    const isLate = this.#connected > 500;
+    if (isLate && this.#pushed?.took > 0) lens({ push: this.#pushed.took, late: this.#connected });
     const ends = [...this.#lanes.values()].filter(({ name, row }) => !["server", "client"].includes(name) && row.dataset.result !== "idle");
     for (const lane of ends) if (lane.open) lane.end(this.#now(), "lost", "lost");
     const lost = ends.filter((lane) => lane.result === "lost").map((lane) => NAMES[lane.name]);
@@ -202,22 +215,7 @@ export class Story {
   }
 
   #draw(shown) {
-    const chart = $("chart");
-    this.#lanes.clear();
-    const lanes = ["server", ...shown, "client"].map((name) => {
-      const lane = new Lane(name, this.#span);
-      this.#lanes.set(name, lane);
-      return lane.row;
-    });
-    const axis = element("div", { class: "axis" });
-    const seconds = this.#span / 1000;
-    const step = seconds > 8 ? 2 : 1;
-    for (let s = 0; s <= seconds; s += step) {
-      const tick = element("span", { class: "number" }, `${s} s`);
-      tick.style.setProperty("--at", s / seconds);
-      axis.append(tick);
-    }
-    chart.replaceChildren(...lanes, element("div", { class: "row axis-row" }, element("span"), axis));
+    this.#lanes = drawLanes(shown, this.#span);
   }
 
   #tick() {
@@ -252,88 +250,7 @@ export class Story {
   }
 }
 
+/** The microseconds of a time like `2026-01-02T03:04:05.678901Z` within its minute. */
+const micros = (at) => Math.round(Number(/:(\d+(?:\.\d+)?)Z$/.exec(at)?.[1] ?? 0) * 1e6);
+
 const laneOf = (kind) => (kind.startsWith("demo.") ? kind.slice(5) : "own");
-
-/** One row of the chart. */
-class Lane {
-  open = true;
-  result = "waiting";
-  #from = null;
-  #to = null;
-  #span;
-  #track = element("div", { class: "track" });
-  #bar = element("div", { class: "span" });
-  #note = element("span", { class: "note" });
-
-  constructor(name, span) {
-    this.name = name;
-    this.#span = span;
-    const label = { server: "server", client: "your client" }[name] ?? NAMES[name];
-    this.#track.append(this.#bar);
-    this.row = element("div", { class: `row lane ${name}`, data: { lane: name, result: "waiting" } },
-      element("span", { class: "label" }, label), element("div", { class: "place" }, this.#track, this.#note));
-    this.#bar.hidden = true;
-  }
-
-  begin(at) {
-    if (!this.open) return;
-    this.#from = Math.min(at, this.#from ?? at);
-    this.#bar.hidden = false;
-    this.#place(this.#bar, this.#from);
-  }
-
-  grow(now) {
-    if (this.#from === null || this.#to !== null) return;
-    this.#bar.style.setProperty("--long", Math.max(0, Math.min(now, this.#span) - this.#from) / this.#span);
-  }
-
-  end(at, result, note) {
-    if (!this.open) return;
-    this.open = false;
-    this.begin(at);
-    this.#to = at;
-    this.#from ??= at;
-    this.#bar.hidden = false;
-    this.#bar.style.setProperty("--long", Math.max(0, Math.min(at, this.#span) - this.#from) / this.#span);
-    this.result = result;
-    this.row.dataset.result = result;
-    this.#note.textContent = note;
-    this.#place(this.#note, at);
-    this.dot(at);
-  }
-
-  /** Shows what to expect in this lane, or why it stays empty. */
-  explain(text) {
-    this.open = false;
-    this.#bar.hidden = true;
-    this.row.dataset.result = "idle";
-    this.#note.textContent = text;
-  }
-
-  /** Removes the end, because a later one replaces it. */
-  reopen() {
-    for (const dot of this.#track.querySelectorAll(".mark")) dot.remove();
-    this.open = true;
-    return this;
-  }
-
-  dot(at) {
-    const dot = element("span", { class: "mark" });
-    this.#place(dot, at);
-    this.#track.append(dot);
-  }
-
-  /** Adds another event to the lane. */
-  say(at, what) {
-    this.dot(at);
-    this.#note.textContent = [this.#note.textContent, what].filter(Boolean).join(" · ");
-    this.#place(this.#note, at);
-  }
-
-  #place(what, at) {
-    const share = Math.min(1, Math.max(0, at / this.#span));
-    what.style.setProperty("--at", share);
-    // In the right half, the note is to the left of the mark.
-    what.classList.toggle("left", share > 0.5);
-  }
-}

@@ -22,6 +22,7 @@ pub mod recalls;
 pub mod registration;
 pub mod rewards;
 pub mod sign_ins;
+pub mod stories;
 pub mod trading;
 
 pub use authenticator::{AnyOf, Authenticator, NotAuthenticated};

@@ -18,6 +18,7 @@ mod outcome;
 pub mod ports;
 mod reward;
 mod session;
+mod step;
 mod time;
 mod trace;
 mod trading;
@@ -37,6 +38,7 @@ pub use notification::{
 pub use outcome::{Ended, Outcome};
 pub use reward::{EarnedBy, RewardRule, RewardRules};
 pub use session::{Session, TokenHash};
+pub use step::{ConnectionRef, SentBy, Step};
 pub use time::{Timestamp, Ttl};
 pub use trace::{TraceId, TraceParent, TraceParentError};
 pub use trading::{

@@ -43,6 +43,14 @@ pub enum UserIdError {
 impl UserId {
     /// The longest id, in bytes of UTF-8.
     pub const MAX_BYTES: usize = 128;
+
+    /// The bytes of the string that is shared between its clones; `None` for a UUID, which has none.
+    pub fn text_bytes(&self) -> Option<usize> {
+        match &self.0 {
+            Repr::Uuid(_) => None,
+            Repr::Text(text) => Some(text.len()),
+        }
+    }
 }
 
 impl From<Uuid> for UserId {

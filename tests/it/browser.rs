@@ -4,6 +4,7 @@ mod burst;
 mod desk;
 mod keyboard;
 mod looks;
+mod ops;
 mod page;
 mod safety;
 mod tabs;
@@ -68,6 +69,8 @@ async fn the_policy_immediate_loses_the_popup_and_never_the_money() {
     page.until("document.getElementById('balance').textContent === '1,000.00'").await;
     let hidden = page.browser.run("return document.getElementById('lanes-chosen').hidden").await;
     assert_eq!(hidden, true, "without the demonstration there is no choice");
+    let said = "const e = document.getElementById('demo-off'); return !e.hidden && e.textContent.includes('demo.enabled')";
+    assert_eq!(page.browser.run(said).await, true, "and the page says why");
 }
 
 /// Reloads the tab after the frame has arrived and before it is acknowledged. Depending on `freeze` the popup has

@@ -73,6 +73,7 @@ impl Door {
             observers: Vec::new(),
             witnesses: Vec::new(),
             shared: None,
+            chronicle: None,
             rules: Rules::default(),
             limits: Limits::default(),
             connections: ConnectionSettings { outbox_frames: 32, ..ConnectionSettings::default() },

@@ -129,6 +129,7 @@ impl Node {
             Arc::new(Argon2Passwords::new(options.hashing).unwrap());
 
         let (core, wiring) = Core::new(CoreParts {
+            chronicle: None,
             clock: clock.clone(),
             ids: ids.clone(),
             inbox: Some((options.inbox)(store.clone())),

@@ -276,6 +276,8 @@ pub mod key {
     pub const TAB: &str = "\u{e004}";
     /// Activates the focused element.
     pub const ENTER: &str = "\u{e007}";
+    /// Closes a dialog.
+    pub const ESCAPE: &str = "\u{e00c}";
     /// Selects the focused element.
     pub const SPACE: &str = "\u{e00d}";
     /// Sets a slider to its lowest value.

@@ -3,7 +3,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use doorstep_domain::TokenHash;
+use doorstep_domain::{ConnectionRef, TokenHash};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -47,6 +47,11 @@ impl Connection {
             closing: OnceLock::new(),
             closed: Notify::new(),
         }
+    }
+
+    /// Its name in stories.
+    pub(super) fn reference(&self) -> ConnectionRef {
+        ConnectionRef { id: self.id, transport: self.transport.as_str() }
     }
 
     /// Whether it still takes frames.

@@ -49,12 +49,12 @@ impl Handed {
     }
 
     /// Records that the client acknowledged this notification, or that it was written to a client that does not
-    /// acknowledge.
-    pub(super) fn done(&mut self, id: NotificationId) {
-        if let Some(known) = self.known.get_mut(&id) {
-            known.done = true;
-        }
+    /// acknowledge. Returns whether that is new.
+    pub(super) fn done(&mut self, id: NotificationId) -> bool {
+        let known = self.known.get_mut(&id);
+        let is_new = known.is_some_and(|known| !std::mem::replace(&mut known.done, true));
         self.forget_some();
+        is_new
     }
 
     fn forget_some(&mut self) {

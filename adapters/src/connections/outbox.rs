@@ -88,8 +88,14 @@ impl Outbox {
         }
     }
 
-    /// Takes the frame if it can; returns the same as `offer`.
-    pub(super) fn put(&self, frame: &Arc<Frame>, attempt: Attempt) -> OutboxOffer {
+    /// Takes the frame if it can; returns the same as `offer`. Calls `takes` before the connection's task can see the
+    /// frame.
+    pub(super) fn put(
+        &self,
+        frame: &Arc<Frame>,
+        attempt: Attempt,
+        takes: impl FnOnce(),
+    ) -> OutboxOffer {
         let mut inner = self.locked();
         if inner.handed.has(frame.id, attempt) {
             return OutboxOffer::Known;
@@ -98,6 +104,7 @@ impl Outbox {
             return OutboxOffer::Full;
         }
         inner.handed.note(frame.id, attempt);
+        takes();
         inner.frames.push_back(Outgoing::Notification(Arc::clone(frame)));
         drop(inner);
         self.filled.notify_one();
@@ -150,11 +157,12 @@ impl Outbox {
 
     /// Tells the client to take this notification away, if it was handed it. If its frame has not gone out yet, the
     /// frame is dropped instead, unless another connection only acknowledged it: then each connection still gets it.
-    pub(super) fn retract(&self, id: NotificationId, reason: RetractReason) {
+    /// Returns whether there was something to do, and room to do it.
+    pub(super) fn retract(&self, id: NotificationId, reason: RetractReason) -> bool {
         let mut inner = self.locked();
         let elsewhere = reason == RetractReason::AcknowledgedElsewhere;
         if !inner.handed.was_handed(id) || elsewhere && inner.handed.is_done(id) {
-            return;
+            return false;
         }
         let before = inner.frames.len();
         let is_it = |out: &Outgoing| matches!(out, Outgoing::Notification(frame) if frame.id == id);
@@ -162,18 +170,22 @@ impl Outbox {
             inner.frames.retain(|out| !is_it(out));
         }
         // Half of the outbox stays free for notifications.
-        if inner.frames.len() == before && before <= self.capacity / 2 {
+        if inner.frames.len() == before {
+            if before > self.capacity / 2 {
+                return false;
+            }
             inner.frames.push_back(Outgoing::Retract(retract_frame(id, reason)));
             drop(inner);
             self.filled.notify_one();
         }
+        true
     }
 
-    /// Records that the client has this notification for good.
-    pub(crate) fn done(&self, id: NotificationId) {
+    /// Records that the client has this notification for good. Returns whether that is new.
+    pub(crate) fn done(&self, id: NotificationId) -> bool {
         let mut inner = self.locked();
-        inner.handed.done(id);
         inner.half_written.take_if(|half_written| *half_written == id);
+        inner.handed.done(id)
     }
 
     /// Records that the socket has been given this notification's frame, for a client that does not acknowledge.
@@ -233,7 +245,7 @@ mod tests {
             (Attempt::FIRST, OutboxOffer::Known),
         ] {
             assert_eq!(outbox.offer(frame(1).id, attempt), expected);
-            assert_eq!(outbox.put(&frame(1), attempt), expected);
+            assert_eq!(outbox.put(&frame(1), attempt, || ()), expected);
             if expected == OutboxOffer::Fits {
                 assert!(outbox.next().await.0.is_some());
             }
@@ -243,7 +255,7 @@ mod tests {
     #[tokio::test]
     async fn a_full_outbox_reports_room_once_when_half_of_it_is_free() {
         let outbox = Outbox::new(4);
-        let put = |number| outbox.put(&frame(number), Attempt::FIRST);
+        let put = |number| outbox.put(&frame(number), Attempt::FIRST, || ());
         assert_eq!([1, 2, 3, 4, 4, 5].map(put)[4..], [OutboxOffer::Known, OutboxOffer::Full]);
         assert!(outbox.want_room());
         assert_eq!(outbox.next().await.1, Room::NotWanted);
@@ -255,7 +267,7 @@ mod tests {
     #[tokio::test]
     async fn an_outbox_that_missed_a_frame_takes_none_before_it_has_reported_it() {
         let outbox = Outbox::new(2);
-        let put = |number| outbox.put(&frame(number), Attempt::FIRST);
+        let put = |number| outbox.put(&frame(number), Attempt::FIRST, || ());
         assert_eq!([1, 2, 3].map(put), [OutboxOffer::Fits, OutboxOffer::Fits, OutboxOffer::Full]);
         outbox.miss();
         assert_eq!(outbox.next().await.1, Room::Missed);

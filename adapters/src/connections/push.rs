@@ -3,7 +3,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use async_trait::async_trait;
 use doorstep_domain::ports::{Attempt, Presence, PushError, Pushed, Pusher, RetractReason};
-use doorstep_domain::{Notification, NotificationId, Timestamp, UserId};
+use doorstep_domain::{Notification, NotificationId, Step, Timestamp, UserId};
 
 use super::frame::Frame;
 use super::outbox::OutboxOffer;
@@ -38,7 +38,7 @@ impl Pusher for Connections {
         }
         // Outside the lock: making a frame takes longer than putting it into an outbox.
         let frame = Arc::new(Frame::new(notification, deadline));
-        Ok(self.with(user, |theirs| self.hand_out(theirs, &frame, attempt)))
+        Ok(self.with(user, |theirs| self.hand_out(user, theirs, &frame, attempt)))
     }
 
     async fn retract(&self, user: &UserId, id: NotificationId, reason: RetractReason) {
@@ -90,10 +90,20 @@ impl Connections {
     }
 
     /// Hands the frame to every open connection; it does not stop after the first.
-    fn hand_out(&self, theirs: &[Arc<Connection>], frame: &Arc<Frame>, attempt: Attempt) -> Pushed {
+    fn hand_out(
+        &self,
+        user: &UserId,
+        theirs: &[Arc<Connection>],
+        frame: &Arc<Frame>,
+        attempt: Attempt,
+    ) -> Pushed {
         let (mut taken, mut full) = (false, Vec::new());
         for connection in theirs.iter().filter(|connection| connection.is_open()) {
-            match connection.outbox.put(frame, attempt) {
+            let noted = || {
+                let (connection, attempt) = (connection.reference(), attempt.number());
+                self.note(user, frame.id, || Step::Pushed { connection, attempt });
+            };
+            match connection.outbox.put(frame, attempt, noted) {
                 OutboxOffer::Known => taken = true,
                 OutboxOffer::Fits => {
                     taken = true;

@@ -4,7 +4,7 @@ use std::time::Instant;
 use doorstep_application::Caller;
 use doorstep_application::delivery::Delivery;
 use doorstep_domain::ports::RetractReason;
-use doorstep_domain::{NotificationId, UserId};
+use doorstep_domain::{ConnectionRef, NotificationId, Step, UserId};
 
 use crate::http::ClientAddress;
 
@@ -55,10 +55,21 @@ impl DeliveryLink {
         self.delivery.arrived(&self.user);
     }
 
-    /// Reports that the client acknowledged this notification, or that it was written to a client that does not
-    /// acknowledge.
+    /// Reports that the client acknowledged this notification.
     pub(crate) fn acknowledged(&self, id: NotificationId) {
-        self.connection.outbox.done(id);
+        self.done(id, Step::Acknowledged);
+    }
+
+    /// Reports that this notification was written to a client that does not acknowledge.
+    pub(crate) fn written_for_good(&self, id: NotificationId) {
+        self.done(id, Step::Written);
+    }
+
+    fn done(&self, id: NotificationId, step: impl FnOnce(ConnectionRef) -> Step) {
+        // Only the first time, because a client may acknowledge any id as often as it likes.
+        if self.connection.outbox.done(id) {
+            self.connections.note(&self.user, id, || step(self.connection.reference()));
+        }
         if self.delivery.acknowledged(&self.user, id) {
             self.retract_elsewhere(id, RetractReason::AcknowledgedElsewhere);
         }

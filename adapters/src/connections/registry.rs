@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use doorstep_application::delivery::Delivery;
 use doorstep_application::sign_ins::SessionEnd;
-use doorstep_domain::ports::ConnectionControl;
-use doorstep_domain::{TokenHash, UserId};
+use doorstep_domain::ports::{Chronicle, ConnectionControl};
+use doorstep_domain::{NotificationId, Step, TokenHash, UserId};
 use tokio_util::task::TaskTracker;
 
 use super::limits::{ConnectionLimits, ConnectionRefusal};
@@ -65,6 +65,7 @@ pub struct Connections {
     pub(super) pushes: [Latencies; Transport::ALL.len()],
     next_id: AtomicU64,
     ends: [AtomicU64; DisconnectReason::ALL.len()],
+    chronicle: Option<Arc<dyn Chronicle>>,
     /// The tasks of the connections.
     pub(crate) tasks: TaskTracker,
 }
@@ -87,7 +88,21 @@ impl Connections {
             pushes: Default::default(),
             next_id: AtomicU64::new(1),
             ends: Default::default(),
+            chronicle: None,
             tasks: TaskTracker::new(),
+        }
+    }
+
+    /// Notes which connections are pushed, acknowledge and take away what.
+    #[must_use]
+    pub fn with_chronicle(self, chronicle: Option<Arc<dyn Chronicle>>) -> Self {
+        Self { chronicle, ..self }
+    }
+
+    /// Notes a step, if somebody wants to know.
+    pub(super) fn note(&self, user: &UserId, id: NotificationId, step: impl FnOnce() -> Step) {
+        if let Some(chronicle) = &self.chronicle {
+            chronicle.note(user, id, step());
         }
     }
 

@@ -1,6 +1,6 @@
 use bytes::Bytes;
 use doorstep_domain::ports::RetractReason;
-use doorstep_domain::{NotificationId, UserId};
+use doorstep_domain::{NotificationId, Step, UserId};
 
 use super::Connections;
 
@@ -23,7 +23,12 @@ impl Connections {
         self.with(user, |theirs| {
             let others = theirs.iter().filter(|c| c.is_open() && Some(c.id) != except);
             for connection in others {
-                connection.outbox.retract(id, reason);
+                let told = connection.outbox.retract(id, reason);
+                // A client may dismiss as often as it likes, which would fill the story.
+                if told && reason != RetractReason::DismissedElsewhere {
+                    let connection = connection.reference();
+                    self.note(user, id, || Step::Retracted { connection, reason });
+                }
             }
         });
     }

@@ -96,6 +96,12 @@ pub(super) const PENDING_BYTES: MetricDescription = gauge(
 pub(super) const PENDING_BYTES_LIMIT: MetricDescription =
     gauge("doorstep_pending_limit_bytes", &[], "The setting `max_pending_bytes`.");
 
+pub(super) const NOTIFICATIONS_ACCEPTED: MetricDescription = counter(
+    "doorstep_notifications_accepted_total",
+    &[],
+    "Notifications that this node has accepted.",
+);
+
 pub(super) const NOTIFICATIONS_ENDED: MetricDescription = counter(
     "doorstep_notifications_ended_total",
     &["outcome", "kind"],
@@ -344,7 +350,7 @@ pub(super) const PROCESS_START: MetricDescription = gauge(
 
 impl MetricDescription {
     /// Every metric, in the order of `docs/metrics.md`.
-    pub const ALL: [Self; 57] = [
+    pub const ALL: [Self; 58] = [
         READY,
         BUILD_INFO,
         NOTIFICATIONS_WAITING,
@@ -356,6 +362,7 @@ impl MetricDescription {
         PENDING_LIMIT,
         PENDING_BYTES,
         PENDING_BYTES_LIMIT,
+        NOTIFICATIONS_ACCEPTED,
         NOTIFICATIONS_ENDED,
         NOTIFICATION_WAIT,
         NOTIFICATIONS_REFUSED,

@@ -40,6 +40,7 @@ impl Metrics {
         self.register(&names::PENDING_LIMIT, usage(|usage| usage.max_pending))?;
         self.register(&names::PENDING_BYTES, usage(|usage| usage.bytes))?;
         self.register(&names::PENDING_BYTES_LIMIT, usage(|usage| usage.max_bytes))?;
+        self.register(&names::NOTIFICATIONS_ACCEPTED, one(|d| Sample::plain(d.accepted())))?;
         let refused = delivery.clone();
         self.register(&names::NOTIFICATIONS_REFUSED, move || {
             let each = refused.refused().into_iter();

@@ -4,7 +4,7 @@
 use std::fmt;
 
 use doorstep_application::publishing::{Draft, DraftBounds};
-use doorstep_domain::{NotificationId, Ttl};
+use doorstep_domain::{NotificationId, SentBy, Ttl};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
@@ -89,7 +89,9 @@ pub(super) fn draft(
     faults.extend(reader.members.faults);
     match (user_id, kind, payload) {
         (Some(user_id), Some(kind), Some(payload)) if faults.is_empty() => {
-            Ok(Draft { user_id, kind, payload, topic, ttl, policy, id, trace: None })
+            // Who sends it, and for which trace, is not in the body.
+            let (trace, sent_by) = (None, SentBy::Program);
+            Ok(Draft { user_id, kind, payload, topic, ttl, policy, id, trace, sent_by })
         }
         _ => {
             faults.truncate(MAX_FAULTS);

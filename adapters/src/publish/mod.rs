@@ -7,6 +7,8 @@
 //! | `GET /v1/users/{user_id}/presence` | whether the user is connected |
 //! | `DELETE /v1/notifications/{id}` | recalls it |
 //! | `DELETE /v1/notifications?user_id&topic` | recalls everything of a user that has not ended |
+//! | `GET /v1/notifications/{id}/story` | what happened to it, step by step |
+//! | `GET /v1/users/{user_id}/story` | the same of a user's notifications |
 //! | `GET /v1/users/{user_id}` | connections, and how much waits, is in flight and is unread |
 //! | `DELETE /v1/users/{user_id}/connections` | closes the user's connections |
 //! | `POST /v1/presence` | whether up to 1,000 users are connected |
@@ -20,6 +22,7 @@ mod cluster;
 mod notifications;
 mod presence;
 mod recall;
+mod stories;
 mod users;
 
 use std::future::poll_fn;
@@ -32,11 +35,13 @@ use axum::extract::DefaultBodyLimit;
 use axum::routing::{delete, get, post};
 use doorstep_application::publishing::{Publishing, ServiceKeys};
 use doorstep_application::recalls::Recalls;
+use doorstep_application::stories::Stories;
 use doorstep_domain::{Payload, Ttl};
 use tokio::task::JoinError;
 use tracing::Instrument as _;
 use utoipa::OpenApi;
 
+pub use self::auth::with_key;
 use crate::http::LargeBodies;
 
 pub use self::cluster::{ClusterNodes, ClusterOverview, NodeOverview};
@@ -59,6 +64,8 @@ pub struct PublishParts {
     pub recalls: Recalls,
     /// The service keys that are accepted.
     pub keys: Arc<ServiceKeys>,
+    /// What happened to notifications, if that is remembered.
+    pub stories: Option<Arc<Stories>>,
     /// The longest TTL that is accepted.
     pub max_ttl: Ttl,
     /// The nodes of the cluster, if this node is in one.
@@ -76,6 +83,8 @@ pub struct PublishParts {
     presence::of_many,
     recall::one,
     recall::many,
+    stories::of_notification,
+    stories::of_user,
     users::overview,
     users::disconnect,
     cluster::nodes
@@ -85,6 +94,7 @@ pub struct Description;
 struct PublishApi {
     publishing: Publishing,
     recalls: Recalls,
+    stories: Option<Arc<Stories>>,
     max_ttl: Ttl,
     inbox: bool,
     large: LargeBodies,
@@ -93,7 +103,7 @@ struct PublishApi {
 
 /// The routes.
 pub fn router(parts: PublishParts) -> Router {
-    let PublishParts { publishing, recalls, keys, max_ttl, inbox, cluster } = parts;
+    let PublishParts { publishing, recalls, keys, stories, max_ttl, inbox, cluster } = parts;
     let large = LargeBodies::new(LARGE_AT_ONCE, MAX_BODY_BYTES);
     let publish = post(notifications::publish);
     let presence = post(presence::of_many)
@@ -102,13 +112,23 @@ pub fn router(parts: PublishParts) -> Router {
     let routes = Router::new()
         .route("/v1/notifications", publish.delete(recall::many))
         .route("/v1/notifications/{id}", get(notifications::look_up).delete(recall::one))
+        .route("/v1/notifications/{id}/story", get(stories::of_notification))
         .route("/v1/users/{user_id}", get(users::overview))
+        .route("/v1/users/{user_id}/story", get(stories::of_user))
         .route("/v1/users/{user_id}/connections", delete(users::disconnect))
         .route("/v1/users/{user_id}/presence", get(presence::of_one))
         .route("/v1/presence", presence)
         .route("/v1/cluster", get(cluster::nodes))
-        .with_state(Arc::new(PublishApi { publishing, recalls, max_ttl, inbox, large, cluster }));
-    auth::with_key(routes, keys)
+        .with_state(Arc::new(PublishApi {
+            publishing,
+            recalls,
+            stories,
+            max_ttl,
+            inbox,
+            large,
+            cluster,
+        }));
+    with_key(routes, keys)
 }
 
 /// Runs the work to its end, even if the client disconnects: otherwise half of an array, or an inbox item that

@@ -6,7 +6,6 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use doorstep_application::delivery::Acceptance;
 use doorstep_application::publishing::{
     Draft, DraftBounds, Progress, Published, PublishedRecord, Rejection, WantedPolicy,
 };
@@ -15,6 +14,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa::openapi::schema::Schema;
 
+use super::auth::sender_of;
 use super::body::{Body, draft};
 use super::{MAX_BATCH, PublishApi};
 use crate::http::openapi::{one_of, one_of_or_null};
@@ -120,7 +120,7 @@ pub(super) async fn publish(
     request: Request,
 ) -> Result<Response, Problem> {
     let wait = super::wait(query)?;
-    let trace = trace_of(request.headers());
+    let (trace, sent_by) = (trace_of(request.headers()), sender_of(&request));
     let (bytes, place) = api.large.json_bytes(request).await?;
     let judged = judge(&bytes, DraftBounds { max_ttl: api.max_ttl, inbox: api.inbox });
     let judged = judged.inspect_err(|_| api.publishing.count_invalid())?;
@@ -131,7 +131,10 @@ pub(super) async fn publish(
         for one in judged {
             // In sequence, because a user's notifications are pushed in this order.
             items.push(match one {
-                Ok(draft) => publishing.publish(Draft { trace, ..draft }).await.into(),
+                Ok(draft) => {
+                    let sent_by = sent_by.clone();
+                    publishing.publish(Draft { trace, sent_by, ..draft }).await.into()
+                }
                 Err(invalid) => {
                     publishing.count_invalid();
                     invalid
@@ -204,24 +207,16 @@ impl PublishedItemBody {
 impl From<Published> for PublishedItemBody {
     fn from(Published { id, state }: Published) -> Self {
         let (state, reason) = match state {
-            Ok(accepted) => (word(accepted), None),
+            Ok(accepted) => (accepted.as_str(), None),
             Err(rejection) => ("rejected", Some(Rejection::as_str(rejection))),
         };
         Self { id: Some(id.to_string()), state, reason, errors: Vec::new() }
     }
 }
 
-fn word(accepted: Acceptance) -> &'static str {
-    match accepted {
-        Acceptance::Waiting => "waiting",
-        Acceptance::InFlight => "in_flight",
-        Acceptance::Ended(outcome) => outcome.as_str(),
-    }
-}
-
 fn state(progress: Progress) -> &'static str {
     match progress {
-        Progress::Open(so_far) => word(so_far),
+        Progress::Open(so_far) => so_far.as_str(),
         Progress::Ended(outcome, _) => outcome.as_str(),
     }
 }

@@ -80,7 +80,7 @@ impl Events {
                 tokio::time::sleep(BLOCKED).await;
             }
             self.link.written(pushed_at);
-            self.link.acknowledged(id);
+            self.link.written_for_good(id);
         }
     }
 

@@ -17,8 +17,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use doorstep_domain::ports::{Clock, Outcomes};
-use doorstep_domain::{Ended, TraceParent};
+use doorstep_domain::ports::{Chronicle, Clock, Outcomes};
+use doorstep_domain::{Ended, NotificationId, Step, TraceParent, UserId};
 use serde::Serialize;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -125,7 +125,13 @@ pub struct Webhook {
 
 impl Webhook {
     /// Starts its task. Must be called inside a tokio runtime.
-    pub fn start(settings: WebhookSettings, clock: Arc<dyn Clock>) -> Result<Self, WebhookError> {
+    ///
+    /// `chronicle` is told which outcomes the receiver took.
+    pub fn start(
+        settings: WebhookSettings,
+        clock: Arc<dyn Clock>,
+        chronicle: Option<Arc<dyn Chronicle>>,
+    ) -> Result<Self, WebhookError> {
         let client =
             WebhookClient::new(&settings.url, settings.authorities.as_deref(), settings.timeout)?;
         let queue = Arc::new(OutcomeQueue::new(settings.queue));
@@ -137,6 +143,7 @@ impl Webhook {
             clock: clock.clone(),
             queue: queue.clone(),
             requests: requests.clone(),
+            chronicle,
             stopping: stopping.clone(),
         };
         let worker = std::sync::Mutex::new(Some(tokio::spawn(worker.run())));
@@ -236,6 +243,7 @@ struct Worker {
     clock: Arc<dyn Clock>,
     queue: Arc<OutcomeQueue>,
     requests: Arc<Requests>,
+    chronicle: Option<Arc<dyn Chronicle>>,
     stopping: CancellationToken,
 }
 
@@ -269,6 +277,10 @@ impl Worker {
     /// Posts one batch until the receiver takes it, or the attempts are used up.
     async fn deliver(&self, batch: Vec<Ended>) {
         let (count, trace) = (batch.len(), common_trace(&batch));
+        let whose: Vec<_> = match &self.chronicle {
+            Some(_) => batch.iter().map(|ended| (ended.user_id.clone(), ended.id)).collect(),
+            None => Vec::new(),
+        };
         let message = WebhookMessage {
             r#type: "notifications.ended",
             timestamp: rfc3339(self.clock.wall()),
@@ -278,11 +290,14 @@ impl Worker {
         let body = bytes::Bytes::from(serde_json::to_vec(&message).unwrap_or_default());
         let id = format!("msg_{}", Uuid::now_v7().simple());
         for attempt in 1.. {
-            let Err(untaken) = self.post(&id, trace, body.clone()).await else { return };
+            let Err(untaken) = self.post(&id, trace, body.clone()).await else {
+                return self.note(&whose, &Step::Told);
+            };
             let Untaken { why, unwanted, retry_after } = untaken;
             let last = attempt >= self.settings.attempts || self.stopping.is_cancelled();
             if last || unwanted {
                 self.queue.count_lost(count);
+                self.note(&whose, &Step::NotTold);
                 tracing::error!(%id, outcomes = count, error = %why, attempt, "the webhook did not accept a batch; it is lost");
                 return;
             }
@@ -294,6 +309,13 @@ impl Worker {
                 // One more try, immediately.
                 () = self.stopping.cancelled() => {}
             }
+        }
+    }
+
+    fn note(&self, whose: &[(UserId, NotificationId)], step: &Step) {
+        let Some(chronicle) = &self.chronicle else { return };
+        for (user, id) in whose {
+            chronicle.note(user, *id, step.clone());
         }
     }
 

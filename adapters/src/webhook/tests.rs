@@ -101,7 +101,7 @@ fn start(url: &str) -> Webhook {
 fn start_with(settings: WebhookSettings) -> Webhook {
     let mut clock = MockClock::new();
     clock.expect_now().return_const(Timestamp::from_micros(1_614_265_330_000_000));
-    Webhook::start(settings, Arc::new(clock)).unwrap()
+    Webhook::start(settings, Arc::new(clock), None).unwrap()
 }
 
 fn ended(n: u128) -> Ended {
@@ -215,7 +215,8 @@ async fn a_stop_sends_the_rest_and_waits_no_longer_than_it_may() {
 fn only_urls_that_can_be_posted_to_are_accepted() {
     for url in ["", "hook", "ftp://example.com", "https://", "http://u:s3cret@example.com"] {
         let settings = WebhookSettings::new(url.to_owned(), SECRET.parse().unwrap());
-        let refused = Webhook::start(settings, Arc::new(MockClock::new())).map(drop).unwrap_err();
+        let refused =
+            Webhook::start(settings, Arc::new(MockClock::new()), None).map(drop).unwrap_err();
         assert!(matches!(refused, WebhookError::Url), "{url:?}");
         assert!(!format!("{refused} {refused:?}").contains("s3cret"));
     }

@@ -42,7 +42,7 @@ pub(super) async fn close<S>(
         if let Late::Rest(link, id) = late
             && closed.and(flushed).is_ok()
         {
-            link.acknowledged(id);
+            link.written_for_good(id);
         }
         let _ = socket.get_mut().shutdown().await;
         if let Late::Acknowledgements(link) = late {

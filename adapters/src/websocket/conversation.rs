@@ -207,7 +207,7 @@ impl SocketWriter<'_> {
         self.unless_too_slow(send).await?;
         self.link.written(frame.pushed_at);
         if is_plain {
-            self.link.acknowledged(frame.id);
+            self.link.written_for_good(frame.id);
         }
         Ok(())
     }

@@ -15,9 +15,10 @@ use doorstep_application::publishing::{
     DraftBounds, KeyRing, PublishedRecords, Publishing, PublishingParts, ServiceKeys,
 };
 use doorstep_application::recalls::Recalls;
+use doorstep_application::stories::Stories;
 use doorstep_application::{AnyOf, Authenticator};
 use doorstep_domain::Ttl;
-use doorstep_domain::ports::{Clock, Outcomes, Presence};
+use doorstep_domain::ports::{Chronicle, Clock, Outcomes, Presence};
 
 use super::cluster::{Anywhere, ClusterNode};
 use super::outbox::{ConfiguredOutbox, RunningOutbox};
@@ -30,6 +31,7 @@ pub(crate) struct Backends {
     keys: Arc<ServiceKeys>,
     jwts: Arc<Jwts>,
     webhook: Option<Arc<Webhook>>,
+    stories: Option<Arc<Stories>>,
     max_ttl: Ttl,
 }
 
@@ -49,15 +51,23 @@ impl Backends {
         let provider = jwt.jwks_url.text().map(|url| provider(&url, &expected)).transpose()?;
         let jwts = Arc::new(Jwts::new(token_keys, provider, expected, clock.clone()));
         let keys = Arc::new(ServiceKeys::new(Arc::new(RandomTokens), ring(config)));
-        let webhook = start_webhook(config, clock)?.map(Arc::new);
+        let stories = config.stories.limits();
+        let stories = stories.map(|limits| Arc::new(Stories::new(limits, clock.clone())));
+        let chronicle = stories.clone().map(|stories| stories as Arc<dyn Chronicle>);
+        let webhook = start_webhook(config, clock, chronicle)?.map(Arc::new);
         let records =
             Arc::new(PublishedRecords::new(PublishedRecords::KEEP, remember.get(), clock.clone()));
-        Ok(Self { records, keys, jwts, webhook, max_ttl: *max_ttl })
+        Ok(Self { records, keys, jwts, webhook, stories, max_ttl: *max_ttl })
     }
 
     /// The observer of outcomes: the webhook, if there is one.
     pub(crate) fn observers(&self) -> Vec<Arc<dyn Outcomes>> {
         self.webhook.iter().map(|webhook| webhook.clone() as Arc<dyn Outcomes>).collect()
+    }
+
+    /// What remembers the stories of notifications, if they are remembered.
+    pub(crate) fn chronicle(&self) -> Option<Arc<dyn Chronicle>> {
+        self.stories.clone().map(|stories| stories as Arc<dyn Chronicle>)
     }
 
     /// The records of published notifications: they learn every outcome, whichever node tells it.
@@ -106,7 +116,7 @@ impl Backends {
         outbox.start(core, self.publishing(core), bounds)
     }
 
-    /// The publish API.
+    /// The publish API, and what operators may ask.
     pub(super) fn routes(
         &self,
         core: &Core,
@@ -123,10 +133,13 @@ impl Backends {
             cluster: cluster.map(|cluster| cluster.nodes(core)),
             recalls: Recalls::new(self.publishing(core), outbox),
             keys: self.keys.clone(),
+            stories: self.stories.clone(),
             max_ttl: self.max_ttl,
             inbox: core.inbox.is_some(),
         });
-        Routes::described(router, publish::Description::openapi())
+        let metrics =
+            core.operator_metrics().map(|router| publish::with_key(router, self.keys.clone()));
+        Routes::described(router, publish::Description::openapi()).merge(metrics)
     }
 
     /// Replaces what can be changed while serving: the service keys, and the keys that verify tokens.
@@ -201,13 +214,17 @@ fn provider(url: &str, expected: &Expected) -> Result<Jwks, ConfigError> {
     Ok(provider)
 }
 
-fn start_webhook(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Option<Webhook>> {
+fn start_webhook(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+    chronicle: Option<Arc<dyn Chronicle>>,
+) -> anyhow::Result<Option<Webhook>> {
     let Some(settings) = webhook_settings(config)? else { return Ok(None) };
     let setting = |e: &WebhookError| match e {
         WebhookError::Authorities | WebhookError::AuthoritiesWithoutTls => "webhook.ca_file",
         _ => "webhook.url",
     };
-    let webhook = Webhook::start(settings, clock.clone());
+    let webhook = Webhook::start(settings, clock.clone(), chronicle);
     Ok(Some(webhook.map_err(|e| wrong(format!("{}: {e}", setting(&e))))?))
 }
 

@@ -16,7 +16,7 @@ use doorstep_application::delivery::{Builder, Delivery, Limits, Rules, SharedLog
 use doorstep_application::inbox::InboxViews;
 use doorstep_application::{Authenticator, OutcomeAnnouncer};
 use doorstep_domain::ports::{
-    Clock, ConnectionControl, EventPublisher, Handover, Ids, Inbox, Outcomes, Readiness,
+    Chronicle, Clock, ConnectionControl, EventPublisher, Handover, Ids, Inbox, Outcomes, Readiness,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -40,6 +40,8 @@ pub struct CoreParts {
     pub readiness: Arc<dyn Readiness>,
     /// Observers of outcomes, in addition to those of the core.
     pub observers: Vec<Arc<dyn Outcomes>>,
+    /// Is told each step of what happens to notifications, if that is remembered.
+    pub chronicle: Option<Arc<dyn Chronicle>>,
     /// They learn every outcome, whichever node of a cluster tells it.
     pub witnesses: Vec<Arc<dyn Outcomes>>,
     /// What this node shares with the others of its cluster, if there is one. The core closes connections of users whom
@@ -85,7 +87,8 @@ impl Core {
     /// Puts the core together. The second value takes the handlers of events, and starts the bus.
     pub fn new(parts: CoreParts) -> anyhow::Result<(Self, Wiring)> {
         let CoreParts { clock, ids, inbox, handover, .. } = parts;
-        let connections = Arc::new(Connections::new(parts.connections));
+        let connections = Connections::new(parts.connections);
+        let connections = Arc::new(connections.with_chronicle(parts.chronicle.clone()));
         let wiring = Bus::wire();
         let events = wiring.publisher();
         let metrics = Arc::new(Metrics::new()?);
@@ -99,6 +102,9 @@ impl Core {
         }
         if let Some(handover) = handover {
             delivery = delivery.handover(handover);
+        }
+        if let Some(chronicle) = parts.chronicle {
+            delivery = delivery.chronicle(chronicle);
         }
         if let Some(shared) = parts.shared {
             let control = Some(connections.clone() as Arc<dyn ConnectionControl>);
@@ -142,6 +148,12 @@ impl Core {
     /// The route of `/metrics`.
     pub fn metrics_router(&self) -> http::Router {
         api::metrics::router(self.metrics.clone(), self.probes.clone())
+    }
+
+    /// The route of `/v1/metrics`, which needs a check of service keys around it.
+    pub(super) fn operator_metrics(&self) -> Routes {
+        let router = api::metrics::router_for_operators(self.metrics.clone(), self.probes.clone());
+        Routes::described(router, api::metrics::DescriptionForOperators::openapi())
     }
 
     /// The health probes, and all routes on which a client receives: WebSocket, event streams, inbox, and the JavaScript

@@ -161,6 +161,7 @@ pub(crate) async fn start_with(
     let authenticator = backends.authenticator(sessions);
     let routes = core
         .receiving(&page::CLIENT, authenticator)
+        .merge(Routes::hidden(api::assets::router(&page::OPERATORS)))
         .merge(metrics_endpoint.routes(config, &core))
         .merge(backends.routes(
             &core,
@@ -217,6 +218,7 @@ fn core_parts(
         },
         observers: backends.observers(),
         witnesses: vec![backends.witness()],
+        chronicle: backends.chronicle(),
         shared: None,
         rules: config.rules()?,
         limits: config.delivery.limits(),

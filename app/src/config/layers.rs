@@ -117,7 +117,7 @@ const NAMED: [(&str, &[&str]); 4] = [
     ("DOORSTEP_LOG", &["log", "filter"]),
 ];
 /// Variables of ours that are not settings.
-const NOT_SETTINGS: [&str; 2] = ["DOORSTEP_CONFIG", "DOORSTEP_TOKEN"];
+const NOT_SETTINGS: [&str; 3] = ["DOORSTEP_CONFIG", "DOORSTEP_KEY", "DOORSTEP_TOKEN"];
 const PREFIX: &str = "DOORSTEP_";
 /// Read if it exists and no other file is named.
 const DEFAULT_FILE: &str = "doorstep.toml";

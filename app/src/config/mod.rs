@@ -9,7 +9,7 @@
 //! | --- | --- |
 //! | `layers` | merges file, environment and flags; nothing is interpreted |
 //! | `reader`, `value`, `quoted` | reads a typed setting from the merged layers; how each type, and TOML's text, is written |
-//! | `server`, `delivery`, `notifications`, `market`, `backends`, `database`, `inbox`, `outbox`, `cluster` | the settings by subsystem; the small tables are here |
+//! | `server`, `delivery`, `notifications`, `market`, `backends`, `database`, `inbox`, `stories`, `outbox`, `cluster` | the settings by subsystem; the small tables are here |
 //! | `settings` | the name and meaning of every setting, from which the next three are made |
 //! | `changes`, `listing` | what is different after a reload; what is in effect |
 //! | `settings_page`, `default_file`, `schema` | docs/settings.md, `config --default`, `config --schema` |
@@ -38,6 +38,7 @@ mod server;
 mod settings;
 #[cfg(test)]
 mod settings_page;
+mod stories;
 #[cfg(test)]
 mod tests;
 pub(crate) mod value;
@@ -88,6 +89,7 @@ pub(crate) struct Config {
     pub(crate) demo: DemoConfig,
     /// Keeps notifications until they are read.
     pub(crate) inbox: InboxConfig,
+    pub(crate) stories: stories::StoriesConfig,
     /// Leaves the waiting notifications of a stopping node to the next node.
     pub(crate) handover: PartConfig,
     pub(crate) backends: BackendsConfig,
@@ -367,6 +369,7 @@ impl Config {
             limits: LimitsConfig::read(reader),
             demo: DemoConfig { enabled: reader.read(&["demo", "enabled"], DemoEnabled::Auto) },
             inbox: InboxConfig::read(reader),
+            stories: stories::StoriesConfig::read(reader),
             handover: PartConfig::read(reader, "handover"),
             backends: BackendsConfig::read(reader),
             outbox: OutboxConfig::read(reader),

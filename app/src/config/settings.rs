@@ -248,6 +248,18 @@ pub(super) const SECTIONS: &[Section] = &[
         )],
     },
     Section {
+        table: "stories",
+        about: "What happened to a notification, step by step ([operate.md](operate.md#did-it-arrive)).",
+        settings: &[
+            ("enabled", "Whether the latest steps are remembered."),
+            (
+                "max_steps",
+                "How many steps. A notification has about four. The oldest is forgotten first.",
+            ),
+            ("max_bytes", "How much memory they may take together."),
+        ],
+    },
+    Section {
         table: "publish",
         about: "What other backends may publish ([backends.md](backends.md)).",
         settings: &[

@@ -15,7 +15,7 @@ fn page() -> String {
          `DOORSTEP_CONFIG` names), which beats the default. `doorstep config` prints what is in effect, and where each\n\
          setting came from. A setting that is unknown or not allowed is refused before anything starts.\n\n\
          Numbers and truth values stand bare in the file, everything else in quotes. A list is an array of strings, or one\n\
-         string with commas. `DOORSTEP_TOKEN` is read by `doorstep listen` alone, and is no setting.\n",
+         string with commas. `DOORSTEP_TOKEN` (of `doorstep listen`) and `DOORSTEP_KEY` (of `doorstep story`) are no settings.\n",
     );
     for section in SECTIONS {
         let title = match section.table {

@@ -1,7 +1,7 @@
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 
-use doorstep_domain::ports::{Clock, Handover, Inbox, Outcomes, Presence, Pusher};
+use doorstep_domain::ports::{Chronicle, Clock, Handover, Inbox, Outcomes, Presence, Pusher};
 use tokio::runtime::Handle;
 
 use super::Delivery;
@@ -30,6 +30,7 @@ pub struct Builder {
     outcomes: Vec<Arc<dyn Outcomes>>,
     witnesses: Vec<Arc<dyn Outcomes>>,
     shared: Option<SharedLog>,
+    chronicle: Option<Arc<dyn Chronicle>>,
     kinds: Arc<Kinds>,
     hash_seed: Option<u64>,
 }
@@ -66,6 +67,7 @@ impl Builder {
             outcomes: Vec::new(),
             witnesses: Vec::new(),
             shared: None,
+            chronicle: None,
             kinds: Arc::default(),
             hash_seed: None,
         }
@@ -120,6 +122,14 @@ impl Builder {
         self
     }
 
+    /// Notes each step of what happens to notifications. Without it, none is noted, which costs nothing.
+    ///
+    /// Give it to the [`Pusher`] too: delivery does not know single connections.
+    #[must_use]
+    pub fn chronicle(self, chronicle: Arc<dyn Chronicle>) -> Self {
+        Self { chronicle: Some(chronicle), ..self }
+    }
+
     /// The kinds that are told apart in figures, if they are shared with other figures.
     #[must_use]
     pub fn kinds(self, kinds: Arc<Kinds>) -> Self {
@@ -152,6 +162,7 @@ impl Builder {
             self.outcomes,
             self.witnesses,
             decisions.clone(),
+            self.chronicle,
             self.clock.clone(),
             &tasks,
             &capacity,
@@ -161,6 +172,7 @@ impl Builder {
             capacity,
             census: Arc::new(Census::new(self.kinds)),
             refusals: RefusedCounts::default(),
+            accepted: AtomicU64::new(0),
             presence: self.presence,
             pusher: self.pusher,
             clock: self.clock,

@@ -32,6 +32,8 @@ pub(super) struct Context {
     pub(super) capacity: Arc<Capacity>,
     pub(super) census: Arc<Census>,
     pub(super) refusals: RefusedCounts,
+    /// How many were accepted since the start.
+    pub(super) accepted: AtomicU64,
     pub(super) endings: Endings,
     pub(super) tasks: Arc<Tasks>,
     pub(super) presence_checks: AtomicU64,

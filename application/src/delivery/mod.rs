@@ -19,7 +19,7 @@
 //! | `claimer` | a running node takes up what others handed over |
 //! | `cluster/` | several nodes that share a log |
 //! | `endings/` | reports each end; receipts |
-//! | `kinds`, `census`, `refusals` | figures: the kinds that are told apart; what waits and since when; refusals |
+//! | `figures`, `kinds`, `census`, `refusals` | figures: the kinds that are told apart; what waits and since when; refusals |
 //! | `context`, `tasks`, `sync` | guarded calls of the ports; background work; the lock |
 
 mod builder;
@@ -30,6 +30,7 @@ mod cluster;
 mod context;
 mod defaults;
 mod endings;
+mod figures;
 mod handover;
 mod immediate;
 #[cfg(all(test, feature = "shuttle"))]
@@ -46,10 +47,9 @@ mod wake;
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use doorstep_domain::ports::{Clock, Handover, Presence, Pusher, RetractReason, StoreError, Which};
-use doorstep_domain::{Kind, Notification, NotificationId, Outcome, UserId};
+use doorstep_domain::{Kind, Notification, NotificationId, SentBy, Step, UserId};
 use tokio::sync::watch;
 
 use self::claimer::Claimer;
@@ -63,6 +63,7 @@ pub use self::builder::{Builder, StartError};
 pub use self::census::WaitingOfKind;
 pub use self::cluster::{ClusterCounts, ClusterRecord, SharedLog, Standing, WINDOW};
 pub use self::endings::{Acceptance, Receipt};
+pub use self::figures::Usage;
 pub use self::handover::Stopped;
 pub use self::kinds::{KindSlot, Kinds};
 pub use self::mailbox::Held;
@@ -83,19 +84,6 @@ pub struct Delivery {
     cluster: Option<Arc<Cluster>>,
     /// Knows which notifications another store keeps.
     kept_elsewhere: OnceLock<Arc<KeptElsewhere>>,
-}
-
-/// How much of a node's limits is used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Usage {
-    /// Notifications that are counted against the limit: waiting, in flight, or on their way to the inbox.
-    pub pending: usize,
-    /// Bytes of their payloads.
-    pub bytes: usize,
-    /// The most notifications ([`Limits::max_pending`]).
-    pub max_pending: usize,
-    /// The most bytes ([`Limits::max_pending_bytes`]).
-    pub max_bytes: usize,
 }
 
 /// Tells of a notification whether another store keeps it until it ends.
@@ -171,8 +159,35 @@ impl Delivery {
         policy: Policy,
         notification: Notification,
     ) -> Result<Acceptance, Refused> {
+        self.accept_from(SentBy::Program, policy, notification).await
+    }
+
+    /// Like [`accept`](Self::accept), for what somebody outside this program sent.
+    pub async fn accept_from(
+        &self,
+        sent_by: SentBy,
+        policy: Policy,
+        notification: Notification,
+    ) -> Result<Acceptance, Refused> {
+        let noted = self.cx.endings.chronicle().map(|chronicle| {
+            let n = &notification;
+            let (kind, policy, trace) = (n.kind.clone(), policy.as_str(), n.trace);
+            chronicle.note(&n.user_id, n.id, Step::Received { sent_by, kind, policy, trace });
+            (n.user_id.clone(), n.id)
+        });
         let accepted = self.accept_or_refuse(policy, notification).await;
-        accepted.inspect_err(|refused| self.cx.refusals.count(refused.as_str()))
+        match &accepted {
+            Ok(_) => {
+                self.cx.accepted.fetch_add(1, Relaxed);
+            }
+            Err(refused) => {
+                if let Some((user, id)) = noted {
+                    self.cx.endings.note(&user, id, || Step::Refused(refused.as_str()));
+                }
+                self.cx.refusals.count(refused.as_str());
+            }
+        }
+        accepted
     }
 
     async fn accept_or_refuse(
@@ -324,58 +339,6 @@ impl Delivery {
             Some(store) => self.cx.guarded(wake::INBOX, store.unread(user)).await,
             None => Ok(0),
         }
-    }
-
-    /// The notifications that this node holds now.
-    pub fn held(&self) -> Held {
-        let held = self.wake.held();
-        let (_, bytes) = self.cx.capacity.load();
-        Held { waiting: held.waiting + self.poll.waiting(), bytes, ..held }
-    }
-
-    /// What waits of each kind, and how old the oldest is. The cost does not depend on how many wait.
-    pub fn waiting(&self) -> impl Iterator<Item = WaitingOfKind<'_>> {
-        self.cx.census.each(self.cx.clock.now())
-    }
-
-    /// How long the next timer (the end of a TTL, or a repeat) is overdue; zero if none is. More than a moment means
-    /// that the node does not keep up.
-    pub fn overdue(&self) -> Duration {
-        let next = self.wake.rooms.next_due();
-        next.map_or(Duration::ZERO, |next| self.cx.clock.now().since(next))
-    }
-
-    /// How much of the node's limits is used, and the limits themselves.
-    pub fn usage(&self) -> Usage {
-        let ((pending, bytes), limits) = (self.cx.capacity.load(), self.cx.limits);
-        let (max_pending, max_bytes) = (limits.max_pending, limits.max_pending_bytes);
-        Usage { pending, bytes, max_pending, max_bytes }
-    }
-
-    /// How many notifications were refused since the start, by reason (see [`Refused::as_str`]; `invalid` for those
-    /// that [`count_invalid`](Self::count_invalid) has counted).
-    pub fn refused(&self) -> Vec<(&'static str, u64)> {
-        self.cx.refusals.all()
-    }
-
-    /// Counts a request that was no valid notification.
-    pub fn count_invalid(&self) {
-        self.cx.refusals.count(refusals::INVALID);
-    }
-
-    /// How many notifications have ended with this outcome since the start.
-    pub fn ended(&self, outcome: Outcome) -> u64 {
-        self.cx.endings.count(outcome)
-    }
-
-    /// How many panics were caught since the start: faults in the code behind the ports.
-    pub fn panics(&self) -> u64 {
-        self.cx.tasks.panics()
-    }
-
-    /// How many times a user's presence was checked since the start: the cost of `poll` that `wake` avoids.
-    pub fn presence_checks(&self) -> u64 {
-        self.cx.presence_checks.load(Relaxed)
     }
 }
 

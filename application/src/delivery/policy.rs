@@ -76,6 +76,17 @@ pub enum Policy {
     Inbox,
 }
 
+impl Policy {
+    /// The word in configurations and stories.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Immediate => "immediate",
+            Self::Deferred(_) => "deferred",
+            Self::Inbox => "inbox",
+        }
+    }
+}
+
 /// How delivery learns that the user of a deferred notification has arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Strategy {

@@ -1,5 +1,5 @@
 use doorstep_domain::ports::{Bad, Written, WrittenPayload};
-use doorstep_domain::{Payload, PayloadError};
+use doorstep_domain::{Payload, PayloadError, SentBy};
 
 use crate::publishing::{Draft, DraftBounds};
 
@@ -25,7 +25,8 @@ pub(super) fn judge(row: &Written, bounds: DraftBounds) -> Result<Draft, Bad> {
         (Some(user_id), Some(kind), Some(payload)) if reader.errors.is_empty() => {
             // One that cannot be read is not passed on, and no fault of the notification.
             let trace = row.traceparent.as_deref().and_then(|text| text.parse().ok());
-            Ok(Draft { user_id, kind, payload, topic, ttl, policy, id: row.id, trace })
+            let (id, sent_by) = (row.id, SentBy::Outbox);
+            Ok(Draft { user_id, kind, payload, topic, ttl, policy, id, trace, sent_by })
         }
         _ => Err(Bad { place: row.place, errors: reader.errors }),
     }

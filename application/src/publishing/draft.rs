@@ -1,4 +1,4 @@
-use doorstep_domain::{Kind, NotificationId, Payload, Topic, TraceParent, Ttl, UserId};
+use doorstep_domain::{Kind, NotificationId, Payload, SentBy, Topic, TraceParent, Ttl, UserId};
 
 /// A backend's request to send a notification.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub struct Draft {
     pub id: Option<NotificationId>,
     /// The trace that it belongs to.
     pub trace: Option<TraceParent>,
+    /// The backend that sends it.
+    pub sent_by: SentBy,
 }
 
 /// A delivery policy as a backend names it. The node decides the strategy of a deferred notification.

@@ -165,7 +165,7 @@ impl Publishing {
             return Published { id, state: Ok(so_far) };
         }
         let mut policy = self.policy_of(&draft);
-        let Draft { user_id, kind, topic, payload, mut ttl, trace, .. } = draft;
+        let Draft { user_id, kind, topic, payload, mut ttl, trace, sent_by, .. } = draft;
         let rule_ttl = ttl.unwrap_or(delivery.rule_of(&kind).ttl);
         if policy != Policy::Inbox && is_too_old(rule_ttl, age) {
             // The timer ends it, and nobody is pushed it before.
@@ -175,7 +175,7 @@ impl Publishing {
         let created_at = clock.wall_of(now - age);
         let notification =
             Notification { id, user_id, kind, topic, payload, created_at, ttl, trace };
-        let state = match delivery.accept(policy, notification).await {
+        let state = match delivery.accept_from(sent_by, policy, notification).await {
             Ok(so_far) => Ok(entry.accepted(so_far, clock.now())),
             Err(refused) => {
                 // These two are outcomes. After the others, it counts as never sent.
@@ -225,6 +225,12 @@ impl Publishing {
             *state = now;
         }
         Some(record)
+    }
+
+    /// The state of a notification that has not ended, as far as this node knows: one that is not in memory waits in the
+    /// inbox.
+    pub fn state_of(&self, user: &UserId, id: NotificationId) -> Acceptance {
+        self.parts.delivery.state_of(user, id).unwrap_or(Acceptance::Waiting)
     }
 
     /// Like [`look_up`](Self::look_up); in a cluster also for what other nodes have accepted. Fails if the log of the

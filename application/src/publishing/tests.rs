@@ -52,6 +52,7 @@ fn draft(id: u128) -> Draft {
         policy: None,
         id: Some(NotificationId::new(Uuid::from_u128(id))),
         trace: None,
+        sent_by: doorstep_domain::SentBy::Program,
     }
 }
 

@@ -187,6 +187,7 @@ async fn a_step_removes_no_record_and_records_show_the_time_of_day() {
         policy: None,
         id: Some(id),
         trace: None,
+        sent_by: doorstep_domain::SentBy::Program,
     };
     clock.step(-5 * HOUR);
     let created = clock.wall();

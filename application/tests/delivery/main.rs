@@ -11,4 +11,5 @@ mod late_page;
 mod observers;
 mod recall;
 mod recall_on_the_way;
+mod stories;
 mod support;

@@ -7,6 +7,7 @@
 //! The delivery policy needs only [`Presence`], [`Pusher`] and [`Clock`]; [`Inbox`] and [`Handover`] are optional.
 
 mod accounts;
+mod chronicle;
 mod clock;
 mod connections;
 mod events;
@@ -27,6 +28,7 @@ mod store;
 mod tokens;
 
 pub use accounts::{Accounts, Grant, RegisterError};
+pub use chronicle::Chronicle;
 pub use clock::Clock;
 pub use connections::ConnectionControl;
 pub use events::{EventHandler, EventPublisher, HandlerError, PublishError};
@@ -53,6 +55,7 @@ pub use tokens::Tokens;
 #[cfg(feature = "mocks")]
 pub use self::{
     accounts::MockAccounts,
+    chronicle::MockChronicle,
     clock::MockClock,
     connections::MockConnectionControl,
     events::{MockEventHandler, MockEventPublisher},

@@ -11,6 +11,7 @@ mod publishing;
 mod recall;
 mod refusals;
 mod simulation;
+mod stories;
 mod strangers;
 mod tokens;
 mod users;

@@ -42,7 +42,7 @@ async fn check_all_refuse(door: &Door, scheme: &str, shown: &str, says: &str) ->
 async fn check(door: &Door, users: &[String], routes_of_users: usize) {
     let says = "this needs a service key";
     for shown in users {
-        assert_eq!(check_all_refuse(door, "service_key", shown, says).await, 9);
+        assert_eq!(check_all_refuse(door, "service_key", shown, says).await, 12);
     }
     let key = &door.backend.key;
     let says = "a user's token belongs here";

@@ -9,7 +9,7 @@ use super::page::Page;
 
 impl Page {
     /// Emulates the preferences of a person's system.
-    async fn prefers(&self, scheme: &str, motion: &str) {
+    pub(super) async fn prefers(&self, scheme: &str, motion: &str) {
         let features = json!([
             { "name": "prefers-color-scheme", "value": scheme },
             { "name": "prefers-reduced-motion", "value": motion },
@@ -17,7 +17,7 @@ impl Page {
         self.browser.devtools("Emulation.setEmulatedMedia", json!({ "features": features })).await;
     }
 
-    async fn on_a_phone(&self, width: u32) {
+    pub(super) async fn on_a_phone(&self, width: u32) {
         let phone =
             json!({ "width": width, "height": 844, "deviceScaleFactor": 2, "mobile": true });
         self.browser.devtools("Emulation.setDeviceMetricsOverride", phone).await;
@@ -34,9 +34,7 @@ impl Page {
 
 #[tokio::test]
 async fn axe_finds_nothing_serious_in_any_state_or_colour() {
-    let axe = target_dir().join("npm/node_modules/axe-core/axe.min.js");
-    let axe = std::fs::read_to_string(&axe)
-        .unwrap_or_else(|e| panic!("no {}: {e}; tests/run.sh installs it", axe.display()));
+    let axe = axe();
     let database = SqliteFile::new();
     let server = Doorstep::serve(&database.url()).start().await;
     let page = Page::open(server.url()).await;
@@ -151,6 +149,62 @@ async fn with_the_system_s_colours_alone_lanes_and_choices_are_still_seen() {
     page.browser.screenshot("forced-colours").await;
 }
 
+#[tokio::test]
+async fn before_anything_is_typed_the_race_plays_by_itself() {
+    let database = SqliteFile::new();
+    let server = Doorstep::serve(&database.url()).start().await;
+    let page = Page::open(server.url()).await;
+    let lane = |name: &str, result: &str| {
+        format!("document.querySelector('[data-lane={name}]')?.dataset.result === '{result}'")
+    };
+    // The first example: the immediate popup is lost at once, and the others wait for the client.
+    page.until(&lane("immediate", "lost")).await;
+    page.until(&lane("wake", "delivered")).await;
+    // The second: the client comes after the TTL.
+    page.until(&lane("promote", "promoted")).await;
+    page.until("!document.querySelector('#lens').hidden").await;
+    // It moves for longer than five seconds, so it can be stopped, and nothing is read out again and again.
+    page.browser.click("#pause").await;
+    page.until("document.querySelector('#pause').textContent === 'Play'").await;
+    page.until(&lane("client", "done")).await;
+    let quiet = "return [document.querySelector('#verdict').textContent, document.querySelector('#example').closest('[aria-live], [role=status]')]";
+    assert_eq!(page.browser.run(quiet).await, json!(["", null]));
+    page.browser.click("#pause").await;
+    page.until("document.querySelector('#pause').textContent === 'Pause'").await;
+    page.browser.screenshot("first-page").await;
+    // Whoever wants no motion gets the end of an example, which stands still.
+    page.prefers("dark", "reduce").await;
+    page.browser.reload().await;
+    page.until(&lane("wake", "delivered")).await;
+    let still = "return [document.querySelector('#pause').hidden, document.querySelector('[data-lane=client]').dataset.result]";
+    assert_eq!(page.browser.run(still).await, json!([true, "done"]));
+    page.browser.screenshot("first-page-still-dark").await;
+    page.register_late("ada", 1).await;
+    let mine = "return [document.querySelector('#example').hidden, document.querySelector('#lens').hidden, \
+         document.querySelector('#story-title').textContent]";
+    assert_eq!(page.browser.run(mine).await, json!([true, false, "What happened"]));
+}
+
+#[tokio::test]
+async fn on_a_phone_popups_wait_for_the_verdict() {
+    let database = SqliteFile::new();
+    let server = Doorstep::serve(&database.url()).start().await;
+    let page = Page::open(server.url()).await;
+    page.on_a_phone(390).await;
+    // Every moment of the story is looked at, in the page itself.
+    let watch = "window.covered = 0; new MutationObserver(() => { \
+         const popups = document.querySelector('#popups'), busy = !['idle', 'done'].includes(document.querySelector('#story').dataset.state); \
+         if (popups.children.length && busy && getComputedStyle(popups).visibility !== 'hidden') window.covered += 1; \
+         if (popups.children.length && busy) window.waited = true; \
+         }).observe(document.body, { subtree: true, childList: true, attributes: true })";
+    page.browser.run(watch).await;
+    page.register_late("ada", 1).await;
+    page.until("getComputedStyle(document.querySelector('#popups')).visibility === 'visible'")
+        .await;
+    page.until("document.querySelector('#popups').children.length > 0").await;
+    assert_eq!(page.browser.run("return [window.covered, window.waited]").await, json!([0, true]));
+}
+
 /// Takes the picture of the desk, once its charts have some history.
 #[tokio::test]
 async fn the_desk_draws_prices_as_they_come() {
@@ -188,8 +242,15 @@ async fn the_desk_draws_prices_as_they_come() {
     page.browser.screenshot("desk-dark").await;
 }
 
+/// The script that looks for what keeps people from using a page.
+pub(super) fn axe() -> String {
+    let axe = target_dir().join("npm/node_modules/axe-core/axe.min.js");
+    std::fs::read_to_string(&axe)
+        .unwrap_or_else(|e| panic!("no {}: {e}; tests/run.sh installs it", axe.display()))
+}
+
 /// Fails on violations that axe calls serious or critical; prints the others.
-async fn check_axe(page: &Page, axe: &str, when: &str) {
+pub(super) async fn check_axe(page: &Page, axe: &str, when: &str) {
     // During a colour transition the contrast cannot be measured.
     page.until("document.getAnimations().length === 0").await;
     let script = format!(

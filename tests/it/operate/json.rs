@@ -158,3 +158,18 @@ async fn a_simulation_counts_for_programs() {
     assert_eq!((&report["popups_lost"], &report["findings"]), (&0.into(), &Value::Array(vec![])));
     assert!(report["outcomes"]["delivered"].as_u64() >= Some(6), "{report}");
 }
+
+#[tokio::test]
+async fn a_story_is_what_the_node_tells() {
+    let door = crate::backends::Door::open().await;
+    let mut plain = door.user("ada").connect("doorstep.plain.v1").await;
+    let id = door.backend.send_to("ada", serde_json::json!({})).await;
+    plain.notification().await;
+    let call = Doorstep::new(&["story", "--json", &id, "--url", door.server.url()])
+        .env("DOORSTEP_KEY", &door.backend.key);
+    let told = call.run().await;
+    let story = object(&told);
+    assert_eq!((told.code, &story["id"]), (Some(0), &id.into()), "{told:?}");
+    // The second step is a push, to a connection.
+    check_fields("story", &[&story, &story["steps"][1]]);
+}

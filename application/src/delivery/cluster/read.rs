@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use doorstep_domain::ports::RetractReason;
 use doorstep_domain::{
-    Kind, LogEntry, LogEvent, LogKey, Notification, NotificationId, Outcome, ReadFrom, Sequence,
-    Timestamp, TraceParent, UserId,
+    Kind, LogEntry, LogEvent, LogKey, Notification, NotificationId, Outcome, ReadFrom, SentBy,
+    Sequence, Timestamp, TraceParent, UserId,
 };
 
 use super::{Cluster, PATIENCE, PAUSE, Standing, WINDOW};
@@ -195,6 +195,9 @@ impl Cluster {
         if !self.decisions.proposals.lock().opened(n.id, sequence, mine, now) {
             self.decisions.bell.notify_one();
             return;
+        }
+        if !mine {
+            self.wake.note_received(&n, SentBy::OtherNode);
         }
         if now_or_never {
             self.offer_once(n, at);

@@ -7,9 +7,9 @@ mod receipt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use doorstep_domain::ports::{Clock, Outcomes};
+use doorstep_domain::ports::{Chronicle, Clock, Outcomes};
 use doorstep_domain::{
-    Ended, Kind, Notification, NotificationId, Outcome, Timestamp, TraceParent, UserId,
+    Ended, Kind, Notification, NotificationId, Outcome, Step, Timestamp, TraceParent, UserId,
 };
 
 use super::capacity::Capacity;
@@ -38,6 +38,8 @@ pub(super) struct Endings {
     witnesses: Vec<Arc<Observer>>,
     /// Decides together with other nodes; `None` on a node alone.
     decisions: Option<Arc<Decisions>>,
+    /// Is told each step, if somebody wants to know.
+    chronicle: Option<Arc<dyn Chronicle>>,
     clock: Arc<dyn Clock>,
 }
 
@@ -46,6 +48,7 @@ impl Endings {
         observers: Vec<Arc<dyn Outcomes>>,
         witnesses: Vec<Arc<dyn Outcomes>>,
         decisions: Option<Arc<Decisions>>,
+        chronicle: Option<Arc<dyn Chronicle>>,
         clock: Arc<dyn Clock>,
         tasks: &Arc<Tasks>,
         capacity: &Arc<Capacity>,
@@ -54,7 +57,7 @@ impl Endings {
         let observers = observers.into_iter().map(observer).collect();
         let witnesses = witnesses.into_iter().map(observer).collect();
         let (receipts, counters) = (Receipts::new(), Default::default());
-        Self { receipts, counters, observers, witnesses, decisions, clock }
+        Self { receipts, counters, observers, witnesses, decisions, chronicle, clock }
     }
 
     /// Ends a notification whose times are on delivery's timeline. [`tell`](Self::tell) tells the observers.
@@ -80,6 +83,10 @@ impl Endings {
         let Ending { id, user_id, kind, created_at, trace } = ending;
         let now = self.clock.now();
         let (waited, at) = (now.since(created_at), self.clock.wall_of(now));
+        // A refusal was noted with its reason.
+        if outcome != Outcome::Rejected {
+            self.note(&user_id, id, || Step::Ended { outcome, here: ours });
+        }
         self.receipts.settle(id, outcome);
         if ours {
             self.counters[outcome as usize].fetch_add(1, Relaxed);
@@ -94,6 +101,18 @@ impl Endings {
             );
         }
         Ended { id, user_id, kind, outcome, at, waited, trace }
+    }
+
+    /// What is told each step, if somebody wants to know.
+    pub(super) fn chronicle(&self) -> Option<&dyn Chronicle> {
+        self.chronicle.as_deref()
+    }
+
+    /// Notes a step of a notification's story. Costs nothing if nobody wants to know.
+    pub(super) fn note(&self, user: &UserId, id: NotificationId, step: impl FnOnce() -> Step) {
+        if let Some(chronicle) = &self.chronicle {
+            chronicle.note(user, id, step());
+        }
     }
 
     /// Tells every observer; waits for none of them.

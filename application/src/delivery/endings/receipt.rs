@@ -20,6 +20,17 @@ pub enum Acceptance {
     Ended(Outcome),
 }
 
+impl Acceptance {
+    /// The word on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::InFlight => "in_flight",
+            Self::Ended(outcome) => outcome.as_str(),
+        }
+    }
+}
+
 /// The sender's handle on the outcome of one notification.
 ///
 /// [`state`](Self::state) is known at once; [`outcome`](Self::outcome) waits for the end. Dropping the receipt

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use doorstep_domain::ports::{EnteredBy, StoreError};
-use doorstep_domain::{Notification, UserId};
+use doorstep_domain::{Notification, Step, UserId};
 use tokio::sync::oneshot;
 
 use super::Wake;
@@ -99,7 +99,12 @@ impl Wake {
                 entries.into_iter().map(|entry| (entry.notification, entry.sender)).unzip();
             let results = self.write_together(queues, &notifications).await;
             let written = notifications.iter().zip(&results).filter(|(_, result)| result.is_ok());
-            let mut users: Vec<&UserId> = written.map(|(n, _)| &n.user_id).collect();
+            let mut users: Vec<&UserId> = written
+                .map(|(n, _)| {
+                    self.cx.endings.note(&n.user_id, n.id, || Step::Kept);
+                    &n.user_id
+                })
+                .collect();
             users.sort_unstable();
             users.dedup();
             for user in users {

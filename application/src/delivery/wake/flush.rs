@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use doorstep_domain::ports::{PushError, Pushed};
-use doorstep_domain::{Ended, Outcome, Timestamp, UserId};
+use doorstep_domain::{Ended, Outcome, Step, Timestamp, UserId};
 
 use super::Wake;
 use crate::delivery::mailbox::{Acked, Next, Push, PushResult};
@@ -94,11 +94,15 @@ impl Wake {
                 let ack_by = now + timeout.saturating_mul(1 << push.repeats.min(MOST_DOUBLINGS));
                 (PushResult::InFlight { ack_by }, ack_by)
             }
-            Ok(Pushed::Full) => (PushResult::Full { retry_at }, retry_at),
+            Ok(Pushed::Full) => {
+                self.cx.endings.note(user, n.id, || Step::NoRoom);
+                (PushResult::Full { retry_at }, retry_at)
+            }
             Ok(Pushed::Nobody) => (PushResult::Nobody, Timestamp::MAX),
             Err(PushError(why)) => {
                 let trace_id = n.trace.map(|trace| tracing::field::display(trace.trace_id()));
                 tracing::warn!(notification = %n.id, user = %user, trace_id, error = %why, "push failed");
+                self.cx.endings.note(user, n.id, || Step::PushFailed);
                 (PushResult::Failed { retry_at }, retry_at)
             }
         };

@@ -25,7 +25,7 @@ mod timer;
 use std::sync::Arc;
 
 use doorstep_domain::ports::{EnteredBy, Inbox, RetractReason};
-use doorstep_domain::{Ended, Notification, NotificationId, Outcome, UserId};
+use doorstep_domain::{Ended, Notification, NotificationId, Outcome, SentBy, Step, UserId};
 
 use self::alarm::Alarm;
 pub(super) use self::queues::INBOX;
@@ -133,6 +133,7 @@ impl Wake {
         let due = n.created_at + ttl.as_duration();
         let (user, kind, bytes) = (n.user_id.clone(), n.kind.clone(), n.payload.as_str().len());
         let id = n.id;
+        self.note_received(&n, SentBy::Handover);
         let limited = self.cx.capacity.has_own_limits(&kind);
         let admission = self.rooms.put_in(&user, bytes, |room| room.claimed(n, ttl, limited));
         match admission {
@@ -148,6 +149,16 @@ impl Wake {
             // It is here already.
             Admission::Full(_) => self.cx.capacity.leave(&kind, bytes),
         }
+    }
+
+    /// Notes a notification that another node had before.
+    pub(super) fn note_received(&self, n: &Notification, sent_by: SentBy) {
+        self.cx.endings.note(&n.user_id, n.id, || Step::Received {
+            sent_by,
+            kind: n.kind.clone(),
+            policy: "deferred",
+            trace: n.trace,
+        });
     }
 
     /// Puts in a notification that the log of a cluster says was accepted. Returns what it replaces.
