@@ -44,11 +44,12 @@ const APPLICATION_MAY_USE: [&str; 12] = [
 const APPLICATION_MAY_USE_OF_TOKIO: [&str; 4] = ["macros", "rt-multi-thread", "sync", "time"];
 
 /// The entries of the top level, besides dot-files and licences.
-const TOP_LEVEL: [&str; 10] = [
+const TOP_LEVEL: [&str; 11] = [
     "ARCHITECTURE.md",
     "Cargo.lock",
     "Cargo.toml",
     "README.md",
+    "README.zh-CN.md",
     "adapters",
     "app",
     "application",
@@ -193,7 +194,7 @@ fn the_top_level_stays_tidy() {
 }
 
 /// Every text file under a folder of the repository, with its text. Build products and git's own files are left out.
-fn texts(folder: &str) -> Vec<(String, String)> {
+pub(crate) fn texts(folder: &str) -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut folders = vec![root.join(folder)];
     let mut found = Vec::new();

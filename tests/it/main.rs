@@ -26,6 +26,7 @@ mod node;
 mod operate;
 mod origins;
 mod outbox;
+mod pages;
 mod process;
 mod promises;
 mod proxies;

@@ -16,7 +16,7 @@ pub mod tls;
 pub use doorstep_contract as contract;
 pub use doorstep_contract::{memory, memory_log, memory_source};
 
-/// The README's example compiles and runs.
+/// The program of the page about embedding compiles and runs.
 #[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-mod readme {}
+#[doc = include_str!("../../docs/embed.md")]
+mod embed {}
