@@ -220,7 +220,7 @@ impl Inbox for Away {
         &self,
         items: &[(UserId, NotificationId)],
         at: Timestamp,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Vec<NotificationId>, StoreError> {
         self.check()?;
         self.store.mark_delivered(items, at).await
     }

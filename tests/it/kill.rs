@@ -3,13 +3,16 @@
 //! was confirmed exists and has one welcome gift, every acknowledged order exists, every close is settled once,
 //! and `doorstep audit` finds no fault in the books.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use doorstep_tests::client::{NotRegistered, User};
+use doorstep_tests::client::{NotRegistered, PATIENCE, User};
 use doorstep_tests::postgres::Postgres;
 use doorstep_tests::server::{Doorstep, SqliteFile};
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 const KILLS: u32 = 50;
 const CLIENTS: u32 = 4;
@@ -37,10 +40,14 @@ async fn check_money_survives(database: &str) {
     let mut promised = Vec::new();
     for kill in 0..KILLS {
         let server = serve(database).start().await;
-        let mut clients = JoinSet::new();
+        let (mut clients, opened) = (JoinSet::new(), Arc::new(Notify::new()));
         for client in 0..CLIENTS {
             let (url, name) = (server.url().to_owned(), format!("u{kill}-{client}"));
-            clients.spawn(register_and_trade_until_killed(url, name));
+            clients.spawn(register_and_trade_until_killed(url, name, opened.clone()));
+        }
+        if kill % 5 == 0 {
+            // However slow the machine is, some are killed while they trade.
+            timeout(PATIENCE, opened.notified()).await.expect("somebody opens a position");
         }
         // This sleep waits for no condition: the moment of the kill is random.
         tokio::time::sleep(Duration::from_millis(random.u64(0..=LONGEST_LIFE_MS))).await;
@@ -96,13 +103,17 @@ async fn check_promise(user: &User, opened: &[String], closed: &[String], seed: 
 }
 
 /// Registers, opens three positions and closes one of them, again and again until the server stops responding.
-async fn register_and_trade_until_killed(server: String, name: String) -> Vec<Promised> {
+async fn register_and_trade_until_killed(
+    server: String,
+    name: String,
+    opened: Arc<Notify>,
+) -> Vec<Promised> {
     let mut promised = Vec::new();
     for number in 0.. {
         match User::try_register(&server, &format!("{name}-{number}")).await {
             Ok(user) => {
                 let mut mine = Promised { user, opened: vec![], closed: vec![] };
-                let end = trade(&mut mine).await;
+                let end = trade(&mut mine, &opened).await;
                 promised.push(mine);
                 if end.is_err() {
                     break;
@@ -116,7 +127,7 @@ async fn register_and_trade_until_killed(server: String, name: String) -> Vec<Pr
     promised
 }
 
-async fn trade(mine: &mut Promised) -> Result<(), reqwest::Error> {
+async fn trade(mine: &mut Promised, opened: &Notify) -> Result<(), reqwest::Error> {
     // The gift comes a moment after the registration; until then, orders are refused.
     for _ in 0..3 {
         for (symbol, side) in [("ETH-USD", "long"), ("EUR-USD", "short"), ("ACME", "short")] {
@@ -133,7 +144,10 @@ async fn trade(mine: &mut Promised) -> Result<(), reqwest::Error> {
             });
             let (status, position) = mine.user.try_post("/v1/positions", &order, None).await?;
             match status {
-                201 => mine.opened.push(position["id"].as_str().unwrap().to_owned()),
+                201 => {
+                    mine.opened.push(position["id"].as_str().unwrap().to_owned());
+                    opened.notify_one();
+                }
                 // No money yet, or the price has jumped over a trigger.
                 422 => {}
                 _ => panic!("{status} {position}"),

@@ -159,6 +159,19 @@ fn free_port() -> u16 {
 }
 
 /// The server that `tests/run.sh` has installed.
+/// What the server says of a configuration without starting with it.
+///
+/// # Panics
+/// When it is not installed.
+pub fn check(configuration: &str) -> String {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("nats.conf");
+    std::fs::write(&file, configuration).expect("a file in the folder");
+    let checked = Command::new(binary()).args(["--name", "nats1", "-t", "-c"]).arg(file).output();
+    let checked = checked.expect("it runs");
+    String::from_utf8_lossy(&[checked.stdout, checked.stderr].concat()).into_owned()
+}
+
 fn binary() -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"), PathBuf::from);

@@ -61,17 +61,12 @@ impl ProxyKind {
         match self {
             Self::Nginx => {
                 let site = replaced(&site, "listen 443 ssl;", &format!("listen {address};"));
-                let mut file = String::from(
-                    "daemon off; master_process off; pid nginx.pid; error_log stderr warn;\n\
-                     events { worker_connections 512; }\nhttp { access_log off;\n",
-                );
-                for name in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"] {
-                    writeln!(file, "{name}_temp_path {name};").expect("a string takes all");
-                }
-                for line in site.lines().filter(|line| !line.trim_start().starts_with("ssl_")) {
-                    writeln!(file, "{line}").expect("a string takes all");
-                }
-                file + "}\n"
+                let site = site.lines().filter(|line| !line.trim_start().starts_with("ssl_"));
+                let site: Vec<_> = site.collect();
+                in_a_folder(&format!(
+                    "events {{ worker_connections 512; }}\nhttp {{\naccess_log off;\n{}\n}}\n",
+                    site.join("\n")
+                ))
             }
             Self::Caddy => {
                 let here = format!("http://{address} {{\nbind {}", address.ip());
@@ -107,6 +102,18 @@ impl ProxyKind {
     }
 }
 
+/// A complete configuration of nginx, for a process in the foreground that writes only to its own folder.
+fn in_a_folder(file: &str) -> String {
+    let (before, http) = file.split_once("http {").expect("the block `http`");
+    let mut own =
+        String::from("daemon off; master_process off; pid nginx.pid; error_log stderr warn;\n");
+    write!(own, "{before}http {{\n").expect("a string takes all");
+    for name in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"] {
+        writeln!(own, "{name}_temp_path {name};").expect("a string takes all");
+    }
+    own + http
+}
+
 /// A running proxy; killed when dropped.
 #[derive(Debug)]
 pub struct ReverseProxy {
@@ -122,13 +129,25 @@ impl ReverseProxy {
     /// # Panics
     /// When the proxy is not installed or does not start.
     pub async fn start(kind: ProxyKind, upstream: &str) -> Self {
+        Self::with(kind, |address| kind.configuration(address, upstream)).await
+    }
+
+    /// Starts nginx with this configuration, made for the address at which it is to listen.
+    ///
+    /// # Panics
+    /// When nginx is not installed or does not start.
+    pub async fn nginx(configuration: impl FnOnce(SocketAddr) -> String) -> Self {
+        Self::with(ProxyKind::Nginx, |address| in_a_folder(&configuration(address))).await
+    }
+
+    async fn with(kind: ProxyKind, configuration: impl FnOnce(SocketAddr) -> String) -> Self {
         // Another process could take the port before the proxy does, which is unlikely.
         let free = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = free.local_addr().expect("its address");
         drop(free);
         let dir = tempfile::tempdir().expect("a temporary folder");
-        let file = kind.configuration(address, upstream);
-        std::fs::write(dir.path().join("configuration"), file).expect("its configuration");
+        std::fs::write(dir.path().join("configuration"), configuration(address))
+            .expect("its configuration");
         let child = kind
             .command(dir.path())
             .stdin(Stdio::null())

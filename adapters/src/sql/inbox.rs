@@ -43,25 +43,30 @@ impl Inbox for Store {
         &self,
         items: &[(UserId, NotificationId)],
         at: Timestamp,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Vec<NotificationId>, StoreError> {
         // In one order for all callers, so that two that mark the same items cannot deadlock.
         let mut items: Vec<_> = items.iter().collect();
         items.sort_unstable_by_key(|(_, id)| *id);
         let mut transaction = self.begin().await?;
+        let mut marked = Vec::new();
         for piece in pieces(&items) {
             let sql = format!(
                 "UPDATE inbox SET delivered_at = $1 FROM (VALUES {}) AS item \
                  WHERE inbox.id = item.column1 AND inbox.user_id = item.column2 \
-                 AND inbox.delivered_at IS NULL",
+                 AND (inbox.delivered_at IS NULL OR inbox.delivered_at = $1) RETURNING inbox.id",
                 places(2, piece.len(), 2)
             );
             let mut query = sqlx::query(AssertSqlSafe(sql)).bind(at.as_micros());
             for (user, id) in piece {
                 query = query.bind(id.to_string()).bind(text::kept(&user.to_string()));
             }
-            transaction.execute(query).await?;
+            for row in transaction.all(query).await? {
+                let id: &str = row.try_get(0).map_err(failed)?;
+                marked.push(id.parse().map_err(|why| unreadable("inbox, id", why))?);
+            }
         }
-        transaction.commit().await
+        transaction.commit().await?;
+        Ok(marked)
     }
 
     async fn page(

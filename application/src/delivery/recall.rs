@@ -141,8 +141,9 @@ impl Delivery {
                     let n = self.cx.taken_in(item.notification);
                     let here =
                         self.wake.rooms.with(user, |room| room.removed_from_inbox(user, n.id));
-                    if here == ItemHere::Open {
-                        taken.push((n, true));
+                    match here {
+                        ItemHere::Open => taken.push((n, true)),
+                        ItemHere::Acknowledged => self.recorded_by_removing(&n),
                     }
                 }
                 count += taken.len();
@@ -193,10 +194,21 @@ impl Delivery {
         if outcome == Outcome::Recalled {
             self.recalled(vec![(n, true)]).await;
         } else {
+            if outcome == Outcome::Delivered && !removed.delivered {
+                self.recorded_by_removing(&n);
+            }
             self.cx.retract(&user, id, RetractReason::Recalled).await;
         }
         self.wake.flush_later(&user);
         Ok(Some(Recall { outcome, pushed: true }))
+    }
+
+    /// An item was removed after a connection had acknowledged it here, and before the inbox had recorded that. In a
+    /// cluster its end is told only now: there will be nothing left to record.
+    fn recorded_by_removing(&self, n: &Notification) {
+        if self.wake.is_shared() {
+            self.cx.tell(vec![self.cx.endings.end_here(n, Outcome::Delivered)]);
+        }
     }
 
     /// Ends what was taken back, and tells the connections that may show it: those with `true`.

@@ -177,7 +177,7 @@ impl Inbox for Faulty {
         &self,
         _: &[(UserId, NotificationId)],
         _: Timestamp,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Vec<NotificationId>, StoreError> {
         self.fault();
     }
 

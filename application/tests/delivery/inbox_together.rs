@@ -127,7 +127,7 @@ async fn popups_of_a_busy_market_share_a_write_and_each_user_gets_theirs_in_orde
         let notification = Notification { user_id: user.clone(), ..popup(1, &virtual_clock()) };
         Ok(vec![InboxItem { notification, by: EnteredBy::Policy, read_at: None }])
     });
-    inbox.expect_mark_delivered().returning(|_, _| Ok(()));
+    inbox.expect_mark_delivered().returning(|_, _| Ok(Vec::new()));
     let shown = Writes::default();
     let (mut presence, mut pusher) = (MockPresence::new(), MockPusher::new());
     presence.expect_is_online().returning(|user| user.to_string() == "ada");

@@ -40,8 +40,8 @@ impl Inbox for SlowInbox {
         &self,
         _: &[(UserId, NotificationId)],
         _: Timestamp,
-    ) -> Result<(), StoreError> {
-        Ok(())
+    ) -> Result<Vec<NotificationId>, StoreError> {
+        Ok(Vec::new())
     }
 
     async fn page(

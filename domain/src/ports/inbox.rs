@@ -18,12 +18,15 @@ pub trait Inbox: Send + Sync {
     /// Returns the user's undelivered items, oldest first: at most `limit`.
     async fn undelivered(&self, user: &UserId, limit: usize) -> Result<Vec<InboxItem>, StoreError>;
 
-    /// Records that these were delivered. Unknown ids and ids of other users change nothing.
+    /// Records that these were delivered, and returns the ids of those that were undelivered until now, in any order.
+    /// Unknown ids and ids of other users change nothing. So of several nodes that mark an item, one learns that it was
+    /// the first; and because its answer may get lost, a repeat with the same `at` returns the same ids. (So two nodes that
+    /// mark an item in the same microsecond both learn it. Without that, a lost answer would lose up to 1,000 ends.)
     async fn mark_delivered(
         &self,
         items: &[(UserId, NotificationId)],
         at: Timestamp,
-    ) -> Result<(), StoreError>;
+    ) -> Result<Vec<NotificationId>, StoreError>;
 
     /// Returns the user's items, newest first: at most `limit`, only unread ones if `unread_only`, and only those
     /// added before the item `before`, if it is given. Returns nothing for an unknown `before`.

@@ -21,6 +21,8 @@ pub struct Memory {
 struct Row {
     item: InboxItem,
     delivered: bool,
+    /// When it was marked as delivered, if it was.
+    marked_at: Option<Timestamp>,
 }
 
 impl Memory {
@@ -64,7 +66,7 @@ impl Inbox for Memory {
         for n in notifications {
             if !rows.iter().any(|row| row.item.notification.id == n.id) {
                 let item = InboxItem { notification: n.clone(), by, read_at: None };
-                rows.push(Row { item, delivered: false });
+                rows.push(Row { item, delivered: false, marked_at: None });
             }
         }
         Ok(())
@@ -79,13 +81,18 @@ impl Inbox for Memory {
     async fn mark_delivered(
         &self,
         items: &[(UserId, NotificationId)],
-        _at: Timestamp,
-    ) -> Result<(), StoreError> {
+        at: Timestamp,
+    ) -> Result<Vec<NotificationId>, StoreError> {
+        let mut marked = Vec::new();
         for row in self.rows().iter_mut() {
             let n = &row.item.notification;
-            row.delivered |= items.iter().any(|(user, id)| *user == n.user_id && *id == n.id);
+            let wanted = items.iter().any(|(user, id)| *user == n.user_id && *id == n.id);
+            if wanted && (!row.delivered || row.marked_at == Some(at)) {
+                (row.delivered, row.marked_at) = (true, Some(at));
+                marked.push(n.id);
+            }
         }
-        Ok(())
+        Ok(marked)
     }
 
     async fn page(
@@ -139,7 +146,7 @@ impl Inbox for Memory {
         let mut rows = self.rows();
         let found = rows.iter().position(|row| row.item.notification.id == id);
         Ok(found.map(|at| {
-            let Row { item, delivered } = rows.remove(at);
+            let Row { item, delivered, .. } = rows.remove(at);
             Removed { item, delivered }
         }))
     }

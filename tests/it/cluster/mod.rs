@@ -1,6 +1,7 @@
 //! Several nodes: real processes, a real NATS server, real sockets.
 
 mod away;
+mod kept;
 mod outcomes;
 mod peers;
 mod refusals;
@@ -16,7 +17,7 @@ use serde_json::{Value, json};
 use crate::backends::{BARE, Backend, Door, token};
 
 /// Nodes that share a log. They keep nothing.
-struct Nodes {
+pub(crate) struct Nodes {
     nats: NatsServer,
     doors: Vec<Door>,
     config: String,
@@ -29,7 +30,7 @@ impl Nodes {
     }
 
     /// Starts this many, with more settings, each ready.
-    async fn with(count: usize, more: &str) -> Self {
+    pub(crate) async fn with(count: usize, more: &str) -> Self {
         let nats = NatsServer::start();
         let config = format!("{BARE}\n{more}[cluster]\nnats = \"{}\"\n", nats.url());
         let first = Door::with(&config).await;
@@ -55,11 +56,11 @@ impl Nodes {
         self.doors.push(Door { call, server, backend });
     }
 
-    fn server(&self, node: usize) -> &Server {
+    pub(crate) fn server(&self, node: usize) -> &Server {
         &self.doors[node].server
     }
 
-    fn backend(&self, node: usize) -> &Backend {
+    pub(crate) fn backend(&self, node: usize) -> &Backend {
         &self.doors[node].backend
     }
 

@@ -4,6 +4,7 @@
 
 mod alerts;
 mod backup;
+mod compose;
 mod config;
 mod deploy;
 pub(crate) mod everything;

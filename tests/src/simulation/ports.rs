@@ -187,7 +187,7 @@ impl Inbox for Ports {
         &self,
         items: &[(UserId, NotificationId)],
         at: Timestamp,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Vec<NotificationId>, StoreError> {
         self.unless_gone().await;
         self.world.stores.mark_delivered(items, at).await
     }

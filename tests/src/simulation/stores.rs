@@ -111,7 +111,7 @@ impl Stores {
         &self,
         items: &[(UserId, NotificationId)],
         at: Timestamp,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Vec<NotificationId>, StoreError> {
         self.call(async || self.memory.mark_delivered(items, at).await).await
     }
 

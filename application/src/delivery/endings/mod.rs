@@ -21,12 +21,20 @@ use self::receipt::Receipts;
 pub use self::receipt::{Acceptance, Receipt};
 
 /// What ends.
+#[derive(Clone)]
 pub(super) struct Ending {
     pub(super) id: NotificationId,
     pub(super) user_id: UserId,
     pub(super) kind: Kind,
     pub(super) created_at: Timestamp,
     pub(super) trace: Option<TraceParent>,
+}
+
+impl Ending {
+    pub(super) fn of(n: &Notification) -> Self {
+        let (id, user_id, kind) = (n.id, n.user_id.clone(), n.kind.clone());
+        Self { id, user_id, kind, created_at: n.created_at, trace: n.trace }
+    }
 }
 
 /// Reports every end.
@@ -73,9 +81,7 @@ impl Endings {
 
     /// Ends what only this node knows: what was not accepted, and items of the inbox.
     pub(super) fn end_here(&self, n: &Notification, outcome: Outcome) -> Ended {
-        let (id, user_id, kind) = (n.id, n.user_id.clone(), n.kind.clone());
-        let ending = Ending { id, user_id, kind, created_at: n.created_at, trace: n.trace };
-        self.decided(ending, outcome, true)
+        self.decided(Ending::of(n), outcome, true)
     }
 
     /// It has ended like this. `ours`: this node tells it; otherwise another node does, and this one only learns it.

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use doorstep_domain::ports::{EnteredBy, RetractReason, StoreError, Which};
-use doorstep_domain::{Outcome, UserId};
+use doorstep_domain::{NotificationId, Outcome, UserId};
 
 use super::Wake;
-use super::queues::{BATCH, INBOX, first, take_away};
+use super::queues::{BATCH, INBOX, ToMark, first, take_away};
 
 /// How many items of the inbox are loaded at a time for an arriving user.
 const PAGE: usize = 100;
@@ -76,13 +76,12 @@ impl Wake {
                 }
                 continue;
             }
-            let at = self.cx.clock.wall();
-            let write = || queues.store.mark_delivered(&batch, at);
-            if self.insist("mark what was delivered", write).await.is_none() {
-                return;
-            }
+            let (at, items) = (self.cx.clock.wall(), items_of(&batch));
+            let write = || queues.store.mark_delivered(&items, at);
+            let Some(marked) = self.insist("mark what was delivered", write).await else { return };
             take_away(&queues.to_mark, batch.len());
-            for (user, id) in &batch {
+            self.tell_marked(&batch, marked);
+            for (user, id) in &items {
                 if self.rooms.with(user, |room| room.marked(user, *id)) {
                     self.flush_later(user);
                 }
@@ -108,10 +107,22 @@ impl Wake {
             if batch.is_empty() {
                 return Ok(());
             }
-            let mark = queues.store.mark_delivered(&batch, self.cx.clock.wall());
-            self.cx.guarded(INBOX, mark).await?;
+            let items = items_of(&batch);
+            let mark = queues.store.mark_delivered(&items, self.cx.clock.wall());
+            let marked = self.cx.guarded(INBOX, mark).await?;
             take_away(&queues.to_mark, batch.len());
+            self.tell_marked(&batch, marked);
         }
+    }
+
+    /// In a cluster, tells the ends that this node was the first to record.
+    fn tell_marked(&self, batch: &[ToMark], mut marked: Vec<NotificationId>) {
+        marked.sort_unstable();
+        let ends = batch.iter().filter(|one| marked.binary_search(&one.id).is_ok());
+        let ends = ends.filter_map(|one| one.ends.as_deref().cloned());
+        self.cx.tell(
+            ends.map(|ending| self.cx.endings.decided(ending, Outcome::Delivered, true)).collect(),
+        );
     }
 
     /// Repeats a write until it succeeds. Returns `None` if the node stops first.
@@ -163,7 +174,8 @@ impl Wake {
                     let reason = RetractReason::AcknowledgedElsewhere;
                     others.hint_to_retract(user.clone(), n.id, reason);
                 }
-                if ends && item.by == EnteredBy::Policy {
+                // In a cluster the acknowledgement will find that the item was recorded as read.
+                if (ends || self.is_shared()) && item.by == EnteredBy::Policy {
                     ended.push(self.cx.endings.end_here(n, Outcome::Delivered));
                 }
             }
@@ -174,4 +186,9 @@ impl Wake {
             }
         }
     }
+}
+
+/// What the store is asked to record.
+fn items_of(batch: &[ToMark]) -> Vec<(UserId, NotificationId)> {
+    batch.iter().map(|one| (one.user.clone(), one.id)).collect()
 }

@@ -29,10 +29,10 @@ use doorstep_domain::{Ended, Notification, NotificationId, Outcome, SentBy, Step
 
 use self::alarm::Alarm;
 pub(super) use self::queues::INBOX;
-use self::queues::InboxQueues;
+use self::queues::{InboxQueues, ToMark};
 use super::Refused;
 use super::context::Context;
-use super::endings::Acceptance;
+use super::endings::{Acceptance, Ending};
 use super::mailbox::{Acked, Admission, Bound, EntryState, Held, Mailrooms};
 use super::policy::Rule;
 
@@ -237,16 +237,24 @@ impl Wake {
             ended.extend(self.cx.endings.end(n, outcome));
             return;
         };
+        // In a cluster the item may be acknowledged at two nodes: the first to record it tells it.
+        let told_when_marked = self.is_shared() && by != EnteredBy::Expiry;
         if let Some(queues) = &self.queues {
-            queues.mark(n.user_id.clone(), n.id);
+            let ends = told_when_marked.then(|| Arc::new(Ending::of(n)));
+            queues.mark(ToMark { user: n.user_id.clone(), id: n.id, ends });
         }
         if let Some(others) = self.cx.others.get() {
             let reason = RetractReason::AcknowledgedElsewhere;
             others.hint_to_retract(n.user_id.clone(), n.id, reason);
         }
-        if by != EnteredBy::Expiry {
+        if by != EnteredBy::Expiry && !told_when_marked {
             ended.push(self.cx.endings.end_here(n, outcome));
         }
+    }
+
+    /// Whether other nodes have the same inbox, and so what is kept ends where the inbox says so.
+    pub(super) fn is_shared(&self) -> bool {
+        self.cx.others.get().is_some()
     }
 
     /// Takes what has not been promoted to the inbox when the node stops.

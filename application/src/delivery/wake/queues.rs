@@ -8,6 +8,7 @@ use doorstep_domain::{Notification, NotificationId, UserId};
 use tokio::sync::Notify;
 
 use super::entries::Entries;
+use crate::delivery::endings::Ending;
 use crate::delivery::sync::Mutex;
 
 /// The store's name in errors and logs.
@@ -22,7 +23,7 @@ pub(super) struct InboxQueues {
     /// Sent by policy, not yet in the inbox.
     pub(super) entries: Entries,
     /// Delivered, not yet recorded in the inbox.
-    pub(super) to_mark: Mutex<VecDeque<(UserId, NotificationId)>>,
+    pub(super) to_mark: Mutex<VecDeque<ToMark>>,
     pub(super) mark_bell: Notify,
     /// Expired, not yet in the inbox.
     pub(super) promotions: Promotions,
@@ -39,14 +40,23 @@ impl InboxQueues {
         }
     }
 
-    pub(super) fn mark(&self, user: UserId, id: NotificationId) {
-        self.to_mark.lock().push_back((user, id));
+    pub(super) fn mark(&self, one: ToMark) {
+        self.to_mark.lock().push_back(one);
         self.mark_bell.notify_one();
     }
 
     pub(super) fn store(&self) -> &dyn Inbox {
         &*self.store
     }
+}
+
+/// An item that was delivered.
+#[derive(Clone)]
+pub(super) struct ToMark {
+    pub(super) user: UserId,
+    pub(super) id: NotificationId,
+    /// In a cluster, its end: told if this node is the first to record it.
+    pub(super) ends: Option<Arc<Ending>>,
 }
 
 /// Copies the front of a queue. [`take_away`] removes it after it has been written.
