@@ -1,5 +1,6 @@
 //! What is kept in the inbox ends once, whichever node records its end first.
 
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -9,9 +10,12 @@ use doorstep_application::delivery::{Delivery, Policy, Rules, SharedLog};
 use doorstep_contract::memory::Memory;
 use doorstep_contract::memory_log::{MemoryLog, MemoryNode};
 use doorstep_domain::ports::{
-    Attempt, Clock, Outcomes, Presence, PushError, Pushed, Pusher, RetractReason, Which,
+    Attempt, Clock, EnteredBy, Inbox, InboxItem, Outcomes, Presence, PushError, Pushed, Pusher,
+    Removed, RetractReason, StoreError, Which,
 };
-use doorstep_domain::{Ended, Notification, NotificationId, Outcome, Payload, Timestamp, UserId};
+use doorstep_domain::{
+    Ended, Notification, NotificationId, Outcome, Payload, Timestamp, Topic, UserId,
+};
 use uuid::Uuid;
 
 /// A node at which the user reads and does not acknowledge by themselves.
@@ -51,15 +55,80 @@ impl Outcomes for Node {
     }
 }
 
+/// An inbox that does not mark anything until it is told to.
+#[derive(Default)]
+struct Inert {
+    memory: Memory,
+    marks: AtomicBool,
+}
+
+#[async_trait]
+impl Inbox for Inert {
+    async fn mark_delivered(
+        &self,
+        items: &[(UserId, NotificationId)],
+        at: Timestamp,
+    ) -> Result<Vec<NotificationId>, StoreError> {
+        if !self.marks.load(SeqCst) {
+            return Err(StoreError::Unavailable("not now".into()));
+        }
+        self.memory.mark_delivered(items, at).await
+    }
+
+    async fn add(&self, notifications: &[Notification], by: EnteredBy) -> Result<(), StoreError> {
+        self.memory.add(notifications, by).await
+    }
+
+    async fn undelivered(&self, user: &UserId, limit: usize) -> Result<Vec<InboxItem>, StoreError> {
+        self.memory.undelivered(user, limit).await
+    }
+
+    async fn page(
+        &self,
+        user: &UserId,
+        unread_only: bool,
+        before: Option<NotificationId>,
+        limit: usize,
+    ) -> Result<Vec<InboxItem>, StoreError> {
+        self.memory.page(user, unread_only, before, limit).await
+    }
+
+    async fn mark_read(
+        &self,
+        user: &UserId,
+        which: Which,
+        at: Timestamp,
+    ) -> Result<Option<Vec<InboxItem>>, StoreError> {
+        self.memory.mark_read(user, which, at).await
+    }
+
+    async fn unread(&self, user: &UserId) -> Result<u64, StoreError> {
+        self.memory.unread(user).await
+    }
+
+    async fn remove(&self, id: NotificationId) -> Result<Option<Removed>, StoreError> {
+        self.memory.remove(id).await
+    }
+
+    async fn remove_undelivered(
+        &self,
+        user: &UserId,
+        topic: Option<Topic>,
+    ) -> Result<Vec<InboxItem>, StoreError> {
+        self.memory.remove_undelivered(user, topic).await
+    }
+}
+
 /// Two nodes with one log and one inbox.
 struct Two {
+    inbox: Arc<Inert>,
     nodes: [(Arc<Node>, Delivery); 2],
     user: UserId,
 }
 
 impl Two {
     fn start() -> Self {
-        let (log, inbox) = (MemoryLog::default(), Arc::new(Memory::default()));
+        let (log, inbox) = (MemoryLog::default(), Arc::new(Inert::default()));
         let nodes = [1, 2].map(|number| {
             let way = log.node();
             // No two clocks are the same.
@@ -84,7 +153,7 @@ impl Two {
                 .unwrap();
             (node, delivery)
         });
-        Self { nodes, user: "ada".parse().unwrap() }
+        Self { inbox, nodes, user: "ada".parse().unwrap() }
     }
 
     /// A notification that both nodes have pushed, and nobody has acknowledged.
@@ -113,8 +182,9 @@ impl Two {
         (two, id)
     }
 
-    /// What was told at both nodes, once nothing is left to be told.
+    /// What was told at both nodes, once the inbox marks and nothing is left to be told.
     async fn told(self) -> [Vec<Outcome>; 2] {
+        self.inbox.marks.store(true, SeqCst);
         // The time of the test is virtual.
         tokio::time::sleep(Duration::from_secs(60)).await;
         self.nodes.map(|(node, _)| std::mem::take(&mut *node.told.lock().unwrap()))
@@ -142,10 +212,11 @@ async fn what_is_acknowledged_here_and_read_there_is_told_once() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_acknowledged_here_and_recalled_has_the_outcome_that_the_recall_says() {
-    for asked in [0, 1] {
+    for (asked, outcome) in [(0, Outcome::Delivered), (1, Outcome::Recalled)] {
         let (two, id) = Two::in_flight_at_both().await;
         assert!(two.nodes[0].1.acknowledged(&two.user, id));
         let recall = two.nodes[asked].1.recall(id).await.unwrap().expect("it is in the inbox");
-        assert_eq!(two.told().await.concat(), [recall.outcome]);
+        assert_eq!(recall.outcome, outcome);
+        assert_eq!(two.told().await.concat(), [outcome]);
     }
 }
