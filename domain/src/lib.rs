@@ -19,10 +19,14 @@ pub mod ports;
 mod reward;
 mod session;
 mod step;
+#[cfg(feature = "std-clock")]
+mod system_clock;
 mod time;
 mod trace;
 mod trading;
 mod user;
+#[cfg(feature = "ids")]
+mod v7_ids;
 
 pub use account::{NewUser, PasswordHash, User, Username, UsernameError};
 pub use event::DomainEvent;
@@ -39,6 +43,8 @@ pub use outcome::{Ended, Outcome};
 pub use reward::{EarnedBy, RewardRule, RewardRules};
 pub use session::{Session, TokenHash};
 pub use step::{ConnectionRef, SentBy, Step};
+#[cfg(feature = "std-clock")]
+pub use system_clock::SystemClock;
 pub use time::{Timestamp, Ttl};
 pub use trace::{TraceId, TraceParent, TraceParentError};
 pub use trading::{
@@ -46,3 +52,5 @@ pub use trading::{
     Quote, Side, Symbol, SymbolError, Triggers,
 };
 pub use user::{UserId, UserIdError};
+#[cfg(feature = "ids")]
+pub use v7_ids::V7Ids;
