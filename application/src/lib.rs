@@ -7,6 +7,11 @@
 //! [`events_to_notifications`] are handlers on the event bus. Neither knows the other or the sources of the
 //! events, so the composition root can leave either out.
 
+#![warn(missing_debug_implementations)]
+
+#[macro_use]
+mod opaque;
+
 pub mod accounts;
 mod authenticator;
 pub mod cluster;
@@ -22,9 +27,11 @@ pub mod recalls;
 pub mod registration;
 pub mod rewards;
 pub mod sign_ins;
+mod stop_signal;
 pub mod stories;
 pub mod trading;
 
 pub use authenticator::{AnyOf, Authenticator, NotAuthenticated};
 pub use credentials::{Caller, Credentials, FieldFault, LetInBy, SignedIn};
 pub use outcomes_to_events::OutcomeAnnouncer;
+pub use stop_signal::StopSignal;

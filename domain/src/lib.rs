@@ -6,9 +6,15 @@
 //! Start with [`Notification`] and the two ports that the delivery policy needs, [`ports::Presence`] and
 //! [`ports::Pusher`].
 
+#![warn(missing_debug_implementations)]
+
+#[macro_use]
+mod words;
+
 mod account;
 mod decimal;
 mod event;
+mod id_error;
 mod ledger;
 mod log;
 mod log_clock;
@@ -17,6 +23,8 @@ mod notification;
 mod outcome;
 pub mod ports;
 mod reward;
+#[cfg(feature = "serde")]
+mod serialised;
 mod session;
 mod step;
 #[cfg(feature = "std-clock")]
@@ -30,6 +38,7 @@ mod v7_ids;
 
 pub use account::{NewUser, PasswordHash, User, Username, UsernameError};
 pub use event::DomainEvent;
+pub use id_error::IdError;
 pub use ledger::{EntryId, EntryKind, LedgerEntry};
 pub use log::{
     Append, AppendRefusal, Appended, Expecting, LogEntry, LogEvent, LogKey, ReadFrom, Sequence,
@@ -52,5 +61,8 @@ pub use trading::{
     Quote, Side, Symbol, SymbolError, Triggers,
 };
 pub use user::{UserId, UserIdError};
+/// The type inside every id.
+#[doc(no_inline)]
+pub use uuid::Uuid;
 #[cfg(feature = "ids")]
 pub use v7_ids::V7Ids;

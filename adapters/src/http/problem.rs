@@ -146,7 +146,7 @@ impl From<StoreError> for Problem {
                 tracing::warn!(%error, "answered 503");
                 Self::try_later("the store is unavailable; try again soon")
             }
-            StoreError::Corrupt(_) => {
+            _ => {
                 tracing::error!(%error, "answered 500");
                 Self::internal()
             }
