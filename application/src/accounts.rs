@@ -12,6 +12,8 @@ pub struct AccountViews {
     inbox: Option<Arc<dyn Inbox>>,
 }
 
+opaque!(AccountViews);
+
 /// A user with their balance and their number of unread items.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccountSummary {

@@ -54,6 +54,8 @@ pub enum NotAuthenticated {
 /// Several authenticators. The first one that recognises a token determines the caller.
 pub struct AnyOf(pub Vec<Arc<dyn Authenticator>>);
 
+opaque!(AnyOf);
+
 #[async_trait]
 impl Authenticator for AnyOf {
     async fn authenticate(&self, token: &str) -> Result<Option<Caller>, NotAuthenticated> {

@@ -104,6 +104,8 @@ pub struct Demo {
     record: Arc<Mutex<Timelines>>,
 }
 
+opaque!(Demo);
+
 impl Demo {
     /// Creates a demo that sends through this delivery. As a handler on the bus, it records the events.
     pub fn new(delivery: Arc<Delivery>, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Self {

@@ -27,6 +27,8 @@ pub struct Notifier {
     position_closed: PositionClosedPolicies,
 }
 
+opaque!(Notifier);
+
 /// The delivery policy of `position.closed` for each reason; `None` means the policy of the kind's rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PositionClosedPolicies {
@@ -213,7 +215,7 @@ impl<'a> News<'a> {
                 })
             }
             DomainEvent::PositionClosed { position, .. } => Self::of_closed(position),
-            DomainEvent::PositionOpened { .. } | DomainEvent::NotificationEnded(_) => None,
+            _ => None,
         }
     }
 
@@ -327,7 +329,7 @@ mod tests {
         let (id, price) = (doorstep_domain::PositionId::new(Uuid::nil()), "100".parse().unwrap());
         let open = Position::open(id, user(), order, price, Timestamp::default()).unwrap();
         let policies = PositionClosedPolicies::default();
-        for &reason in CloseReason::ALL {
+        for reason in CloseReason::ALL {
             let closed =
                 open.clone().closed_at("90".parse().unwrap(), reason, Timestamp::default());
             let position = Box::new(closed);

@@ -16,6 +16,8 @@ pub struct InboxViews {
     delivery: Arc<Delivery>,
 }
 
+opaque!(InboxViews);
+
 /// A page of the inbox, newest first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InboxPage {
@@ -67,6 +69,8 @@ pub struct ReadItems {
     kept: Duration,
     removed: AtomicU64,
 }
+
+opaque!(ReadItems);
 
 impl ReadItems {
     /// How many items a step removes: few enough that no other write waits long.

@@ -12,6 +12,8 @@ use doorstep_domain::{DomainEvent, Ended};
 /// not wait until a notification is accepted: see [`Outcomes`].
 pub struct OutcomeAnnouncer(Arc<dyn EventPublisher>);
 
+opaque!(OutcomeAnnouncer);
+
 impl OutcomeAnnouncer {
     /// Creates one that raises the events here.
     pub fn new(events: Arc<dyn EventPublisher>) -> Self {

@@ -19,6 +19,8 @@ pub struct Recalls {
     outbox: Option<Withdrawals>,
 }
 
+opaque!(Recalls);
+
 impl Recalls {
     /// Takes back what `publishing` published, and what waits in the outbox, if there is one.
     pub fn new(publishing: Publishing, outbox: Option<Withdrawals>) -> Self {

@@ -24,6 +24,8 @@ pub struct Registration {
     session_ttl: Duration,
 }
 
+opaque!(Registration);
+
 /// The parts of [`Registration`].
 #[derive(Clone)]
 pub struct RegistrationParts {
@@ -42,6 +44,8 @@ pub struct RegistrationParts {
     /// How long a session lasts.
     pub session_ttl: Duration,
 }
+
+opaque!(RegistrationParts);
 
 /// Why a user was not registered.
 #[derive(Debug, thiserror::Error)]

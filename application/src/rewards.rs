@@ -23,6 +23,8 @@ pub struct Rewards {
     rules: RewardRules,
 }
 
+opaque!(Rewards);
+
 /// The parts of [`Rewards`].
 #[derive(Clone)]
 pub struct RewardParts {
@@ -39,6 +41,8 @@ pub struct RewardParts {
     /// Which fact earns which reward.
     pub rules: RewardRules,
 }
+
+opaque!(RewardParts);
 
 impl Rewards {
     /// How many facts are reconciled at a time.

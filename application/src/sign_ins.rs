@@ -23,6 +23,8 @@ pub struct SignIns {
     parts: SignInParts,
 }
 
+opaque!(SignIns);
+
 /// The parts of [`SignIns`].
 #[derive(Clone)]
 pub struct SignInParts {
@@ -41,6 +43,8 @@ pub struct SignInParts {
     /// How long a session lasts.
     pub session_ttl: Duration,
 }
+
+opaque!(SignInParts);
 
 /// Why a user was not signed in.
 #[derive(Debug, thiserror::Error)]

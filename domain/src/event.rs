@@ -4,6 +4,7 @@ use crate::{Ended, EntryKind, Money, Position, Timestamp, User, UserId};
 
 /// Something that has happened and cannot be undone. Raised after the commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum DomainEvent {
     /// A user has registered.
     UserRegistered {

@@ -44,49 +44,24 @@ impl fmt::Display for EntryId {
     }
 }
 
-/// Why money moved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum EntryKind {
+words! {
+    /// Why money moved.
+    EntryKind,
     /// The welcome gift of a new user; references the user.
-    WelcomeGift,
+    WelcomeGift = "welcome_gift",
     /// The reward for the first position that a user closed; references the position.
-    FirstClose,
+    FirstClose = "first_close",
     /// The reward for every n-th position that a user closed; references that position.
-    CloseMilestone,
+    CloseMilestone = "close_milestone",
     /// The cost of a position is reserved; references the position.
-    PositionOpened,
+    PositionOpened = "position_opened",
     /// The cost of a position is paid back, plus its gain or minus its loss; references the position.
-    PositionClosed,
+    PositionClosed = "position_closed",
 }
 
 impl EntryKind {
-    /// All of them.
-    pub const ALL: [Self; 5] = [
-        Self::WelcomeGift,
-        Self::FirstClose,
-        Self::CloseMilestone,
-        Self::PositionOpened,
-        Self::PositionClosed,
-    ];
-
-    /// The word used in the store and on the wire.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::WelcomeGift => "welcome_gift",
-            Self::FirstClose => "first_close",
-            Self::CloseMilestone => "close_milestone",
-            Self::PositionOpened => "position_opened",
-            Self::PositionClosed => "position_closed",
-        }
-    }
-
     /// Whether it is a reward: money that no other entry pays for.
     pub const fn is_reward(self) -> bool {
         matches!(self, Self::WelcomeGift | Self::FirstClose | Self::CloseMilestone)
-    }
-
-    /// The kind with this word.
-    pub fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
     }
 }

@@ -5,10 +5,27 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
-use crate::{Timestamp, TraceParent, Ttl, UserId};
+use crate::{IdError, Timestamp, TraceParent, Ttl, UserId};
 
 /// A message for one user, to be delivered now or within its TTL.
+///
+/// A clone is cheap: it counts references and copies no text.
+///
+/// ```
+/// use doorstep_domain::{Notification, NotificationId, Payload, Timestamp, Ttl, Uuid};
+///
+/// let (id, now) = (NotificationId::new(Uuid::from_u128(1)), Timestamp::default());
+/// let text = Payload::new("the order is on its way")?;
+/// let sent = Notification::new(id, "ada".parse()?, "order.sent".parse()?, text, now)
+///     .with_ttl(Ttl::from_secs(60))
+///     .with_topic("order/7".parse()?);
+/// assert_eq!(sent.topic.map(|topic| topic.to_string()).as_deref(), Some("order/7"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// With the feature `ids`, `NotificationId::now_v7` makes the id.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 pub struct Notification {
     /// Unique. A client that receives the same id twice drops the second (as with MQTT QoS 1).
     pub id: NotificationId,
@@ -28,6 +45,38 @@ pub struct Notification {
     pub trace: Option<TraceParent>,
 }
 
+impl Notification {
+    /// A notification without topic, TTL and trace. `created_at` is the time of day:
+    /// [`Clock::wall`](crate::ports::Clock::wall).
+    pub const fn new(
+        id: NotificationId,
+        user_id: UserId,
+        kind: Kind,
+        payload: Payload,
+        created_at: Timestamp,
+    ) -> Self {
+        Self { id, user_id, kind, topic: None, payload, created_at, ttl: None, trace: None }
+    }
+
+    /// Replaces a waiting notification of the same user and topic.
+    #[must_use]
+    pub fn with_topic(self, topic: Topic) -> Self {
+        Self { topic: Some(topic), ..self }
+    }
+
+    /// Waits this long, in place of the TTL in the rule of its kind.
+    #[must_use]
+    pub fn with_ttl(self, ttl: Ttl) -> Self {
+        Self { ttl: Some(ttl), ..self }
+    }
+
+    /// Belongs to this trace.
+    #[must_use]
+    pub fn with_trace(self, trace: TraceParent) -> Self {
+        Self { trace: Some(trace), ..self }
+    }
+}
+
 /// The id of a notification. The simulation makes UUIDv7s.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -37,6 +86,12 @@ impl NotificationId {
     /// Wraps a UUID.
     pub const fn new(uuid: Uuid) -> Self {
         Self(uuid)
+    }
+
+    /// Makes a new id: a UUIDv7, ordered after those that this process made before.
+    #[cfg(feature = "ids")]
+    pub fn now_v7() -> Self {
+        Self(Uuid::now_v7())
     }
 
     /// The UUID inside.
@@ -52,10 +107,10 @@ impl fmt::Display for NotificationId {
 }
 
 impl FromStr for NotificationId {
-    type Err = uuid::Error;
+    type Err = IdError;
 
-    fn from_str(text: &str) -> Result<Self, uuid::Error> {
-        Uuid::try_parse(text).map(Self)
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        Uuid::try_parse(text).map(Self).map_err(|_| IdError)
     }
 }
 
@@ -148,6 +203,7 @@ pub struct Payload(Arc<str>);
 
 /// Why a value cannot be a [`Payload`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum PayloadError {
     /// Larger than [`Payload::MAX_BYTES`].
     #[error("a payload has at most {} bytes of JSON, this one has {size}", Payload::MAX_BYTES, size = .0)]

@@ -3,49 +3,24 @@ use std::time::Duration;
 
 use crate::{Kind, NotificationId, Timestamp, TraceParent, UserId};
 
-/// How a notification ended. **Every accepted notification ends with exactly one outcome.**
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Outcome {
+words! {
+    /// How a notification ended. **Every accepted notification ends with exactly one outcome.**
+    #[non_exhaustive]
+    Outcome,
     /// A client acknowledged it, or it was written to a client that does not acknowledge.
-    Delivered,
+    Delivered = "delivered",
     /// Its TTL ended first (with a TTL of 0: the user was not there).
-    Expired,
+    Expired = "expired",
     /// Its TTL ended first, and it was written to the inbox.
-    Promoted,
+    Promoted = "promoted",
     /// A newer notification of the same topic replaced it.
-    Replaced,
+    Replaced = "replaced",
     /// It was the oldest in a full mailbox, or the node stopped and could not hand it over.
-    Dropped,
+    Dropped = "dropped",
     /// The mailbox or the node was full.
-    Rejected,
+    Rejected = "rejected",
     /// Its sender took it back.
-    Recalled,
-}
-
-impl Outcome {
-    /// All of them, for tables and counters.
-    pub const ALL: [Self; 7] = [
-        Self::Delivered,
-        Self::Expired,
-        Self::Promoted,
-        Self::Replaced,
-        Self::Dropped,
-        Self::Rejected,
-        Self::Recalled,
-    ];
-
-    /// The word used in logs, metrics and on the wire.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Delivered => "delivered",
-            Self::Expired => "expired",
-            Self::Promoted => "promoted",
-            Self::Replaced => "replaced",
-            Self::Dropped => "dropped",
-            Self::Rejected => "rejected",
-            Self::Recalled => "recalled",
-        }
-    }
+    Recalled = "recalled",
 }
 
 impl fmt::Display for Outcome {

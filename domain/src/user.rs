@@ -31,6 +31,7 @@ enum Repr {
 
 /// Why a string is not a [`UserId`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum UserIdError {
     /// It has no characters.
     #[error("a user id must not be empty")]

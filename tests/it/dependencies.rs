@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
 
@@ -138,4 +139,66 @@ fn the_oldest_compiler_is_said_once() {
         1,
         "every crate takes its rust-version from the workspace: {versions:?}"
     );
+}
+
+/// The crates that others may use alone.
+const LIBRARIES: [&str; 4] =
+    ["doorstep-adapters", "doorstep-application", "doorstep-contract", "doorstep-domain"];
+
+/// Whoever embeds delivery compiles fewer crates than this, ours included: alone, and with the machine's ids and clock.
+const FEWER_THAN: [(&str, usize); 2] =
+    [("", 40), ("doorstep-domain/ids,doorstep-domain/std-clock", 43)];
+
+/// What an embedder compiles, as a tree or a list.
+fn tree(features: &str, form: &[&str]) -> String {
+    let output = Command::new(env!("CARGO"))
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+        .args(["tree", "--locked", "--package", "doorstep-application", "--edges", "normal"])
+        .args(["--features", features])
+        .args(form)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn an_embedder_compiles_few_crates() {
+    // NAME VERSION, and perhaps where it is and what it is.
+    let name = |line: &str| line.split(' ').take(2).collect::<Vec<_>>().join(" ");
+    for (features, fewer_than) in FEWER_THAN {
+        let all = tree(features, &["--prefix", "none", "--no-dedupe", "--format", "{p}"]);
+        let crates: BTreeSet<String> = all.lines().map(name).collect();
+        let count = crates.len();
+        let tree = tree(features, &[]);
+        assert!(count < fewer_than, "{count} crates, not fewer than {fewer_than}:\n{tree}");
+    }
+}
+
+#[test]
+fn a_library_has_what_a_registry_asks_for() {
+    let metadata = everything();
+    let is_library = |package: &&Package| LIBRARIES.contains(&package.name.as_str());
+    let libraries: Vec<&Package> =
+        metadata.workspace_packages().into_iter().filter(is_library).collect();
+    assert_eq!(libraries.len(), LIBRARIES.len());
+    for package in libraries {
+        let name = &package.name;
+        let folder = package.manifest_path.parent().unwrap();
+        assert!(package.description.is_some(), "{name} has no description");
+        assert!(!package.keywords.is_empty(), "{name} has no keywords");
+        assert!(!package.categories.is_empty(), "{name} has no categories");
+        assert!(package.readme.is_some(), "{name} has no readme");
+        for file in ["README.md", "LICENSE-MIT", "LICENSE-APACHE"] {
+            assert!(folder.join(file).is_file(), "{name} is packed without its {file}");
+        }
+        for dependency in package.dependencies.iter().filter(|one| one.path.is_some()) {
+            assert_ne!(
+                dependency.req.to_string(),
+                "*",
+                "{name} names no version of {}",
+                dependency.name
+            );
+        }
+    }
 }

@@ -8,13 +8,13 @@ use async_trait::async_trait;
 use doorstep::composition::{Core, CoreParts};
 use doorstep_adapters::connections::{ConnectionSettings, Connections};
 use doorstep_adapters::http::{self, AllowedOrigins, ServerSettings};
-use doorstep_adapters::system::{NothingKept, SystemClock, V7Ids};
+use doorstep_adapters::system::NothingKept;
 use doorstep_adapters::websocket::WebSocketSettings;
 
 use doorstep_application::delivery::{Delivery, Limits, Rules};
 use doorstep_application::{Authenticator, Caller, LetInBy, NotAuthenticated};
 use doorstep_domain::ports::{Clock, ConnectionControl, Presence, Pusher, StoreError};
-use doorstep_domain::{NotificationId, Timestamp, TokenHash, UserId};
+use doorstep_domain::{NotificationId, SystemClock, Timestamp, TokenHash, UserId, V7Ids};
 use doorstep_tests::client::{Socket, User};
 use doorstep_tests::contract::{DoorUnderTest, presence_and_pusher};
 use serde_json::json;

@@ -5,9 +5,10 @@
 use std::time::Duration;
 
 use doorstep_adapters::sql::{Store, connect};
-use doorstep_adapters::system::{SystemClock, V7Ids};
 use doorstep_domain::ports::{Clock as _, Handover as _, Ids as _};
-use doorstep_domain::{Notification, NotificationId, Outcome, Payload, Timestamp, Ttl, UserId};
+use doorstep_domain::{
+    Notification, NotificationId, Outcome, Payload, SystemClock, Timestamp, Ttl, UserId, V7Ids,
+};
 use doorstep_tests::client::User;
 use doorstep_tests::postgres::Postgres;
 use doorstep_tests::scrape::Scrape;

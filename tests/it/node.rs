@@ -13,7 +13,6 @@ use doorstep_adapters::connections::{self, Connections};
 use doorstep_adapters::http::{self, AddressLimit, AllowedOrigins, Rate, Router, ServerSettings};
 use doorstep_adapters::security::{Argon2Passwords, HashingLimits, RandomTokens};
 use doorstep_adapters::sql::{Store, connect};
-use doorstep_adapters::system::{SystemClock, V7Ids};
 use doorstep_adapters::websocket::WebSocketSettings;
 use doorstep_application::accounts::AccountViews;
 use doorstep_application::delivery::{Delivery, Limits, Rules, Stopped};
@@ -23,7 +22,7 @@ use doorstep_application::rewards::{RewardParts, Rewards};
 use doorstep_application::sign_ins::{SignInParts, SignIns};
 use doorstep_domain::ports::{Clock, EventHandler, Handover, Ids, Inbox, PasswordHasher};
 use doorstep_domain::{
-    Kind, Notification, NotificationId, Payload, RewardRules, Timestamp, UserId,
+    Kind, Notification, NotificationId, Payload, RewardRules, SystemClock, Timestamp, UserId, V7Ids,
 };
 use reqwest::{Method, Response};
 use serde_json::{Value, json};

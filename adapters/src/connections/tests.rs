@@ -5,14 +5,13 @@ use std::time::Duration;
 
 use doorstep_application::delivery::Delivery;
 use doorstep_application::{Caller, LetInBy};
-use doorstep_domain::{Timestamp, TokenHash, UserId};
+use doorstep_domain::{SystemClock, Timestamp, TokenHash, UserId};
 use uuid::Uuid;
 
 use super::{
     ConnectionRefusal, ConnectionSettings, Connections, DisconnectReason, Newcomer, Pace,
     Registered, Transport,
 };
-use crate::system::SystemClock;
 
 #[tokio::test]
 async fn a_refused_connection_leaves_no_trace() {

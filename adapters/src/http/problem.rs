@@ -141,16 +141,12 @@ impl IntoResponse for Problem {
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::Unavailable(_) => {
-                tracing::warn!(%error, "answered 503");
-                Self::try_later("the store is unavailable; try again soon")
-            }
-            StoreError::Corrupt(_) => {
-                tracing::error!(%error, "answered 500");
-                Self::internal()
-            }
+        if matches!(error, StoreError::Unavailable(_)) {
+            tracing::warn!(%error, "answered 503");
+            return Self::try_later("the store is unavailable; try again soon");
         }
+        tracing::error!(%error, "answered 500");
+        Self::internal()
     }
 }
 

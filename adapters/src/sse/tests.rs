@@ -8,7 +8,7 @@ use doorstep_application::sign_ins::SessionEnd as _;
 use doorstep_application::{Caller, LetInBy};
 use doorstep_domain::ports::{Clock, Presence as _};
 use doorstep_domain::{
-    Notification, NotificationId, Outcome, Payload, Timestamp, TokenHash, UserId,
+    Notification, NotificationId, Outcome, Payload, SystemClock, Timestamp, TokenHash, UserId,
 };
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
@@ -21,7 +21,6 @@ use crate::connections::{
     ConnectionRefusal, ConnectionSettings, Connections, Newcomer, Pace, Paced, Registered,
     Transport,
 };
-use crate::system::SystemClock;
 
 const HEARTBEAT: Duration = Duration::from_secs(25);
 

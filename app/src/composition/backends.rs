@@ -102,7 +102,7 @@ impl Backends {
             records: self.records.clone(),
             clock: core.clock.clone(),
             ids: core.ids.clone(),
-            stopping: core.stopping.clone(),
+            stopping: core.stop.clone(),
         })
     }
 

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use doorstep_adapters::system::SystemClock;
 use doorstep_adapters::tls::ServerCertificate;
+use doorstep_domain::SystemClock;
 
 use super::Core;
 use crate::config::{Config, ConfigError};

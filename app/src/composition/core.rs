@@ -14,7 +14,7 @@ use doorstep_adapters::sse::{self, SseParts};
 use doorstep_adapters::websocket::{self, WebSocketParts};
 use doorstep_application::delivery::{Builder, Delivery, Limits, Rules, SharedLog};
 use doorstep_application::inbox::InboxViews;
-use doorstep_application::{Authenticator, OutcomeAnnouncer};
+use doorstep_application::{Authenticator, OutcomeAnnouncer, StopSignal};
 use doorstep_domain::ports::{
     Chronicle, Clock, ConnectionControl, EventPublisher, Handover, Ids, Inbox, Outcomes, Readiness,
 };
@@ -76,6 +76,8 @@ pub struct Core {
     pub metrics: Arc<Metrics>,
     /// Cancelled when the node begins to stop.
     pub stopping: CancellationToken,
+    /// Given when `stopping` is cancelled: the same for the use cases.
+    pub stop: StopSignal,
     /// The store of the inbox, if there is one.
     pub inbox: Option<Arc<dyn Inbox>>,
     probes: HealthProbes,
@@ -117,13 +119,19 @@ impl Core {
             observers.chain([Arc::new(OutcomeAnnouncer::new(events.clone())) as Arc<_>]);
         let delivery = observers.fold(delivery, Builder::outcomes);
         let delivery = Arc::new(delivery.start()?);
-        let stopping = CancellationToken::new();
+        let (stopping, stop) = (CancellationToken::new(), StopSignal::new());
+        let (begun, give) = (stopping.clone(), stop.clone());
+        tokio::spawn(async move {
+            begun.cancelled().await;
+            give.give();
+        });
         let readiness =
             Arc::new(NodeReadiness { store: parts.readiness, delivery: delivery.clone() });
         let core = Self {
             delivery,
             probes: HealthProbes::new(readiness, stopping.clone()),
             stopping,
+            stop,
             websocket: Arc::new(parts.websocket),
             allowed_origins: parts.allowed_origins,
             clock,

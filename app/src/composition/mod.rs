@@ -32,11 +32,12 @@ use std::sync::Arc;
 
 use doorstep_adapters::http::{self, Listener};
 use doorstep_adapters::sql::{self, Sharing, Tables};
-use doorstep_adapters::system::{NothingKept, SystemClock, V7Ids};
+use doorstep_adapters::system::NothingKept;
 use doorstep_adapters::tls::ServerCertificate;
 use doorstep_adapters::{api, bus};
 use doorstep_application::inbox::ReadItems;
 use doorstep_domain::ports::{Clock, Handover, Inbox, Readiness};
+use doorstep_domain::{SystemClock, V7Ids};
 
 use crate::config::{Config, ConfigError};
 use crate::{housekeeping, page};

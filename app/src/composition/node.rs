@@ -7,8 +7,8 @@ use doorstep_adapters::bus::Bus;
 use doorstep_adapters::http::Address;
 use doorstep_adapters::sql;
 use doorstep_adapters::tls::ServerCertificate;
+use doorstep_application::StopSignal;
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
 use super::Core;
 use super::backends::Backends;
@@ -40,7 +40,7 @@ pub(crate) struct RunningNode {
 /// The task that takes prices and settles the positions whose triggers they cross.
 pub(super) struct RunningMarket {
     pub(super) prices: JoinHandle<()>,
-    pub(super) closing: CancellationToken,
+    pub(super) closing: StopSignal,
 }
 
 impl RunningNode {

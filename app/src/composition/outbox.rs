@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use doorstep_adapters::metrics::MetricsError;
 use doorstep_adapters::outbox::PostgresOutbox;
+use doorstep_application::StopSignal;
 use doorstep_application::outbox::{Consumer, ConsumerParts, InTransit, Unended, Withdrawals};
 use doorstep_application::publishing::{DraftBounds, Publishing};
 use doorstep_domain::ports::{Outcomes, SourceError};
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
 use super::Core;
 use crate::config::{Config, ConfigError};
@@ -24,7 +24,7 @@ pub(super) struct ConfiguredOutbox {
 /// The consumer at work.
 pub(crate) struct RunningOutbox {
     consumer: JoinHandle<()>,
-    stopped: CancellationToken,
+    stopped: StopSignal,
 }
 
 impl ConfiguredOutbox {
@@ -63,7 +63,7 @@ impl ConfiguredOutbox {
         publishing: Publishing,
         bounds: DraftBounds,
     ) -> Result<RunningOutbox, MetricsError> {
-        let stopped = CancellationToken::new();
+        let stopped = StopSignal::new();
         let unended = self.unended.clone();
         // What waits at a stop is not handed over: the next consumer finds it in the outbox.
         core.delivery.keep_elsewhere(move |id| unended.contains(id));
@@ -73,7 +73,7 @@ impl ConfiguredOutbox {
             unended: self.unended,
             in_transit: self.in_transit,
             bounds,
-            stopping: core.stopping.clone(),
+            stopping: core.stop.clone(),
             stopped: stopped.clone(),
         });
         core.metrics.outbox(&consumer.state())?;
@@ -84,7 +84,7 @@ impl ConfiguredOutbox {
 impl RunningOutbox {
     /// Forgets what has ended and gives the lease back. Call it when delivery has stopped.
     pub(super) async fn stop(self, within: Duration) {
-        self.stopped.cancel();
+        self.stopped.give();
         let mut consumer = self.consumer;
         if tokio::time::timeout(within, &mut consumer).await.is_err() {
             consumer.abort();

@@ -8,7 +8,6 @@ use doorstep_adapters::http::openapi::OpenApi as _;
 use doorstep_adapters::market;
 use doorstep_adapters::security::{Argon2Passwords, HashingLimits, RandomTokens};
 use doorstep_adapters::sql;
-use doorstep_application::Authenticator;
 use doorstep_application::accounts::AccountViews;
 use doorstep_application::demo::Demo;
 use doorstep_application::events_to_notifications::Notifier;
@@ -16,8 +15,8 @@ use doorstep_application::registration::{Registration, RegistrationParts};
 use doorstep_application::rewards::{RewardParts, Rewards};
 use doorstep_application::sign_ins::{SignInParts, SignIns};
 use doorstep_application::trading::{Market, Trading, TradingParts, Watcher};
+use doorstep_application::{Authenticator, StopSignal};
 use doorstep_domain::ports::{Clock, EventHandler, PriceFeed};
-use tokio_util::sync::CancellationToken;
 
 use super::node::RunningMarket;
 use super::{Core, Options, Routes};
@@ -143,8 +142,8 @@ impl TradingSimulation {
         core: &Core,
         routes: Routes,
     ) -> (Routes, Option<RunningMarket>) {
-        // A token of its own, because it is cancelled later: triggers that a price has crossed are settled at that price.
-        let closing = CancellationToken::new();
+        // A signal of its own, because it is given later: triggers that a price has crossed are settled at that price.
+        let closing = StopSignal::new();
         let prices = tokio::spawn(self.watcher.run(self.prices, closing.clone()));
         let sign_ins = self.sign_ins;
         let (stopping, limits) = (&core.stopping, &config.limits);

@@ -27,7 +27,7 @@ impl RunningNode {
             tracing::warn!("requests were cut short");
         }
         if let Some(RunningMarket { prices, closing }) = self.market {
-            closing.cancel();
+            closing.give();
             if timeout_at(begun + share * 5, prices).await.is_err() {
                 tracing::warn!(
                     "positions that the price had crossed were left open; the next start closes them"

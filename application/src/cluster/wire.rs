@@ -113,7 +113,7 @@ struct WireRetract {
 }
 
 /// The numbers of outcomes. They never change.
-const OUTCOMES: [(u32, Outcome); 7] = [
+const OUTCOMES: &[(u32, Outcome)] = &[
     (1, Outcome::Delivered),
     (2, Outcome::Expired),
     (3, Outcome::Promoted),
@@ -124,7 +124,7 @@ const OUTCOMES: [(u32, Outcome); 7] = [
 ];
 
 /// The numbers of reasons. They never change.
-const REASONS: [(u32, RetractReason); 3] = [
+const REASONS: &[(u32, RetractReason)] = &[
     (1, RetractReason::Recalled),
     (2, RetractReason::AcknowledgedElsewhere),
     (3, RetractReason::DismissedElsewhere),
@@ -153,7 +153,7 @@ pub(super) fn encode(entry: &ClusterEntry) -> Arc<[u8]> {
         ClusterEntry::Ended { outcome, by, user, kind, created_at, trace } => {
             WireKind::Ended(WireEnded {
                 by: by.0.to_vec(),
-                outcome: number(&OUTCOMES, outcome.as_ref()),
+                outcome: number(OUTCOMES, outcome.as_ref()),
                 user: user.to_string(),
                 kind: kind.to_string(),
                 created_micros: created_at.as_micros(),
@@ -171,7 +171,7 @@ pub(super) fn encode(entry: &ClusterEntry) -> Arc<[u8]> {
         ClusterEntry::Retract { user, id, reason } => WireKind::Retract(WireRetract {
             user: user.to_string(),
             id: id.to_string(),
-            reason: number(&REASONS, reason.as_ref()),
+            reason: number(REASONS, reason.as_ref()),
         }),
     };
     let wire = WireEntry { kind: Some(kind) };
@@ -223,7 +223,7 @@ pub(super) fn decode(key: LogKey, bytes: &[u8]) -> Result<ClusterEntry, Unreadab
         WireKind::Ended(wire) => {
             of_notification(key)?;
             ClusterEntry::Ended {
-                outcome: value(&OUTCOMES, wire.outcome),
+                outcome: value(OUTCOMES, wire.outcome),
                 by: node(&wire.by)?,
                 user: parse(&wire.user, "its user")?,
                 kind: parse(&wire.kind, "its kind")?,
@@ -244,7 +244,7 @@ pub(super) fn decode(key: LogKey, bytes: &[u8]) -> Result<ClusterEntry, Unreadab
         WireKind::Retract(wire) => ClusterEntry::Retract {
             user: parse(&wire.user, "its user")?,
             id: parse(&wire.id, "its id")?,
-            reason: value(&REASONS, wire.reason),
+            reason: value(REASONS, wire.reason),
         },
     })
 }

@@ -35,8 +35,11 @@ pub struct Builder {
     hash_seed: Option<u64>,
 }
 
+opaque!(Builder);
+
 /// Why a delivery cannot start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum StartError {
     /// A rule writes to the inbox, by its policy or when a TTL ends, and no inbox was given: notifications that
     /// should be kept would be dropped.
@@ -138,6 +141,7 @@ impl Builder {
 
     /// Fixes how users are spread over the shards, so that a simulation repeats the same schedule. Not for a
     /// service: with a known seed, user ids can be chosen that all fall into one shard.
+    #[cfg(feature = "simulation")]
     #[must_use]
     pub fn hash_seed(self, seed: u64) -> Self {
         Self { hash_seed: Some(seed), ..self }

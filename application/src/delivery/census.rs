@@ -38,6 +38,7 @@ pub(super) struct CensusPlace {
 
 /// What waits of one kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct WaitingOfKind<'a> {
     /// The kind, or `other` for all kinds beyond [`Kinds::MOST`].
     pub kind: &'a str,

@@ -11,6 +11,7 @@ use super::{Delivery, refusals};
 
 /// How much of a node's limits is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Usage {
     /// Notifications that are counted against the limit: waiting, in flight, or on their way to the inbox.
     pub pending: usize,

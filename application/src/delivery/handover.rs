@@ -16,6 +16,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 
 /// What became of the notifications that waited when the node stopped.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Stopped {
     /// Left in the store for the next node.
     pub handed_over: usize,

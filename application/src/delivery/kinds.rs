@@ -17,6 +17,8 @@ pub struct Kinds {
     taken: Mutex<usize>,
 }
 
+opaque!(Kinds);
+
 /// The place of a kind in figures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KindSlot(u8);

@@ -86,11 +86,14 @@ pub struct Delivery {
     kept_elsewhere: OnceLock<Arc<KeptElsewhere>>,
 }
 
+opaque!(Delivery);
+
 /// Tells of a notification whether another store keeps it until it ends.
 type KeptElsewhere = dyn Fn(NotificationId) -> bool + Send + Sync;
 
 /// Why a notification was not accepted.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Refused {
     /// The user's mailbox is full, and the rule of the kind is to refuse. The outcome is `rejected`.
     #[error("the user's mailbox is full")]

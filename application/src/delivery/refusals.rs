@@ -22,33 +22,34 @@ impl RefusedCounts {
 impl Default for RefusedCounts {
     /// Every reason is there from the beginning: an increase from nothing is not seen as one.
     fn default() -> Self {
-        let known = [INVALID].into_iter().chain(Refused::REASONS);
-        Self(Mutex::new(known.map(|reason| (reason, 0)).collect()))
+        let known = [INVALID].iter().chain(Refused::REASONS);
+        Self(Mutex::new(known.map(|reason| (*reason, 0)).collect()))
     }
 }
 
-impl Refused {
-    /// The words of [`as_str`](Self::as_str).
-    const REASONS: [&'static str; 7] = [
-        "mailbox_full",
-        "node_full",
-        "no_inbox",
-        "inbox_away",
-        "stopping",
-        "cluster_away",
-        "too_large",
-    ];
+/// The word of each refusal. A refusal without one does not compile.
+macro_rules! words_of_refusals {
+    ($($refusal:pat => $word:literal,)+) => {
+        impl Refused {
+            /// The words of [`as_str`](Self::as_str).
+            const REASONS: &[&str] = &[$($word,)+];
 
-    /// The word for it on the wire and in metrics.
-    pub const fn as_str(&self) -> &'static str {
-        match self {
-            Self::MailboxFull => "mailbox_full",
-            Self::NodeFull => "node_full",
-            Self::NoInbox => "no_inbox",
-            Self::Store(_) => "inbox_away",
-            Self::Stopping => "stopping",
-            Self::LogAway => "cluster_away",
-            Self::TooLarge => "too_large",
+            /// The word for it on the wire and in metrics.
+            pub const fn as_str(&self) -> &'static str {
+                match self {
+                    $($refusal => $word,)+
+                }
+            }
         }
-    }
+    };
+}
+
+words_of_refusals! {
+    Self::MailboxFull => "mailbox_full",
+    Self::NodeFull => "node_full",
+    Self::NoInbox => "no_inbox",
+    Self::Store(_) => "inbox_away",
+    Self::Stopping => "stopping",
+    Self::LogAway => "cluster_away",
+    Self::TooLarge => "too_large",
 }

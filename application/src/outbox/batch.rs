@@ -129,7 +129,7 @@ impl Consumer {
             tokio::select! {
                 () = tokio::time::sleep(PAUSE) => {}
                 // The rest stays where the next consumer looks first.
-                () = self.parts.stopping.cancelled() => return Ok(()),
+                () = self.parts.stopping.given() => return Ok(()),
             }
         }
     }

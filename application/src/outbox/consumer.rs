@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use doorstep_domain::ports::{Backlog, Fence, NotificationSource, SourceError};
 use tokio::time::{Instant, MissedTickBehavior};
-use tokio_util::sync::CancellationToken;
 
 use super::Unended;
 use super::in_transit::{InTransit, Transit};
+use crate::StopSignal;
 use crate::publishing::{DraftBounds, Publishing};
 
 /// The largest batch.
@@ -34,6 +34,8 @@ pub struct Consumer {
     held: Mutex<Option<Instant>>,
 }
 
+opaque!(Consumer);
+
 /// The parts of a consumer.
 pub struct ConsumerParts {
     /// Where notifications come from.
@@ -46,11 +48,13 @@ pub struct ConsumerParts {
     pub in_transit: Arc<InTransit>,
     /// The limits that drafts must respect.
     pub bounds: DraftBounds,
-    /// Cancelled when the node stops: nothing more is taken then.
-    pub stopping: CancellationToken,
-    /// Cancelled when delivery has stopped: what has ended is forgotten, and the lease is given back.
-    pub stopped: CancellationToken,
+    /// Given when the node stops: nothing more is taken then.
+    pub stopping: StopSignal,
+    /// Given when delivery has stopped: what has ended is forgotten, and the lease is given back.
+    pub stopped: StopSignal,
 }
+
+opaque!(ConsumerParts);
 
 /// Figures of a consumer, for metrics.
 #[derive(Debug, Default)]
@@ -101,7 +105,7 @@ impl Consumer {
     /// Consumes until the node has stopped.
     pub async fn run(self) {
         let mut complaint = String::new();
-        while !self.parts.stopping.is_cancelled() {
+        while !self.parts.stopping.is_given() {
             match self.parts.source.lease().await {
                 Ok(Some(fence)) => {
                     complaint.clear();
@@ -127,7 +131,7 @@ impl Consumer {
             }
             tokio::select! {
                 () = tokio::time::sleep(TRY_EVERY) => {}
-                () = self.parts.stopping.cancelled() => {}
+                () = self.parts.stopping.given() => {}
             }
         }
     }
@@ -180,7 +184,7 @@ impl Consumer {
     async fn consume(&self, fence: Fence) -> Result<(), SourceError> {
         self.take_up_accepted(fence).await?;
         let mut forgotten = Instant::now();
-        while !self.parts.stopping.is_cancelled() {
+        while !self.parts.stopping.is_given() {
             self.still_mine()?;
             if forgotten.elapsed() >= LINGER || self.parts.unended.ended() >= BATCH {
                 self.forget(fence).await?;
@@ -213,7 +217,7 @@ impl Consumer {
     /// First of all, what an earlier consumer had accepted.
     async fn take_up_accepted(&self, fence: Fence) -> Result<(), SourceError> {
         let (mut after, mut count) = (0, 0);
-        while !self.parts.stopping.is_cancelled() {
+        while !self.parts.stopping.is_given() {
             let Some((some, last)) = self.take_up(fence, after).await? else { break };
             (after, count) = (last, count + some);
         }
@@ -230,12 +234,12 @@ impl Consumer {
         loop {
             tokio::select! {
                 () = &mut written => return Ok(()),
-                () = self.parts.stopping.cancelled() => return Ok(()),
+                () = self.parts.stopping.given() => return Ok(()),
                 () = self.parts.unended.some_ended() => {}
             }
             tokio::select! {
                 () = &mut written => return Ok(()),
-                () = self.parts.stopping.cancelled() => return Ok(()),
+                () = self.parts.stopping.given() => return Ok(()),
                 () = tokio::time::sleep(LINGER) => {}
             }
             self.forget(fence).await?;
@@ -258,9 +262,9 @@ impl Consumer {
     /// The node is stopping: rows that end before delivery has
     /// stopped are deleted. The rest stays accepted, for the next consumer.
     async fn wind_up(&self, fence: Fence) -> Result<(), SourceError> {
-        while !self.parts.stopped.is_cancelled() {
+        while !self.parts.stopped.is_given() {
             tokio::select! {
-                () = self.parts.stopped.cancelled() => {}
+                () = self.parts.stopped.given() => {}
                 () = self.parts.unended.some_ended() => self.forget(fence).await?,
             }
         }

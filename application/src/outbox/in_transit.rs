@@ -15,6 +15,8 @@ use super::batch::Good;
 #[derive(Default)]
 pub struct InTransit(Mutex<Transit>);
 
+opaque!(InTransit);
+
 #[derive(Default)]
 pub(super) struct Transit {
     pub(super) stage: Stage,

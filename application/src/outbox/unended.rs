@@ -15,6 +15,8 @@ pub struct Unended {
     bell: Notify,
 }
 
+opaque!(Unended);
+
 #[derive(Default)]
 struct Rows {
     /// By notification. An id that was used twice has several rows.

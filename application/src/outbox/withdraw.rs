@@ -22,6 +22,8 @@ pub struct Withdrawals {
     pub unended: Arc<Unended>,
 }
 
+opaque!(Withdrawals);
+
 /// Some rows that were taken back.
 pub(crate) struct Withdrawn {
     pub(crate) rows: Vec<Unsent>,

@@ -14,6 +14,8 @@ pub struct ServiceKeys {
     ring: RwLock<KeyRing>,
 }
 
+opaque!(ServiceKeys);
+
 impl ServiceKeys {
     /// The prefix of every key. It tells a key from a user's token, and secret scanners can search for it.
     pub const PREFIX: &str = "dsk_";

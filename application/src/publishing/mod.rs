@@ -22,8 +22,8 @@ use doorstep_domain::ports::{Clock, ConnectionControl, Ids, Presence, StoreError
 use doorstep_domain::{Notification, NotificationId, Outcome, Ttl, UserId};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use tokio_util::sync::CancellationToken;
 
+use crate::StopSignal;
 use crate::delivery::{Acceptance, ClusterRecord, Delivery, Policy, Refused, Strategy};
 
 pub use self::draft::{Draft, WantedPolicy};
@@ -39,6 +39,8 @@ pub struct Publishing {
     parts: Arc<PublishingParts>,
 }
 
+opaque!(Publishing);
+
 /// The parts of [`Publishing`].
 pub struct PublishingParts {
     /// Delivers the notifications.
@@ -53,9 +55,11 @@ pub struct PublishingParts {
     pub clock: Arc<dyn Clock>,
     /// Makes ids for drafts without one.
     pub ids: Arc<dyn Ids>,
-    /// Cancelled when the node stops; ends every wait for outcomes.
-    pub stopping: CancellationToken,
+    /// Given when the node stops; ends every wait for outcomes.
+    pub stopping: StopSignal,
 }
+
+opaque!(PublishingParts);
 
 /// What a node knows of one user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -259,7 +263,7 @@ impl Publishing {
         tokio::select! {
             biased;
             () = ended.for_each(async |()| {}) => {}
-            () = self.parts.stopping.cancelled() => {}
+            () = self.parts.stopping.given() => {}
             () = tokio::time::sleep(at_most.min(Self::MAX_WAIT)) => {}
         }
     }

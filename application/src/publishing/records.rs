@@ -19,6 +19,8 @@ pub struct PublishedRecords {
     clock: Arc<dyn Clock>,
 }
 
+opaque!(PublishedRecords);
+
 /// What is known about one published notification.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublishedRecord {

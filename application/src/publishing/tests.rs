@@ -5,6 +5,7 @@ use doorstep_domain::ports::{
 use uuid::Uuid;
 
 use super::*;
+use crate::StopSignal;
 use crate::delivery::{Limits, Overflow, Rule, Rules};
 
 /// Publishing to a node where nobody is online, or (`here`) everybody; pushes are written at once.
@@ -38,7 +39,7 @@ fn publishing(here: bool, limits: Limits, rule: Rule) -> Publishing {
         records,
         clock: clock(),
         ids: Arc::new(ids),
-        stopping: CancellationToken::new(),
+        stopping: StopSignal::new(),
     })
 }
 
@@ -127,7 +128,7 @@ async fn waiting_ends_with_the_outcome_the_time_or_the_node() {
     assert_eq!(begun.elapsed(), Duration::from_secs(5), "the outcome");
     publishing.wait_for([id], Duration::from_secs(5)).await;
     let Published { id, .. } = publishing.publish(draft(2)).await;
-    publishing.parts.stopping.cancel();
+    publishing.parts.stopping.give();
     publishing.wait_for([id], Duration::from_secs(5)).await;
     assert_eq!(begun.elapsed(), Duration::from_secs(5), "the node");
 }

@@ -51,6 +51,8 @@ pub struct Stories {
     clock: Arc<dyn Clock>,
 }
 
+opaque!(Stories);
+
 /// Users are spread over as many rings, so that threads seldom wait for each other. A limit applies to each ring's share.
 const RINGS: usize = 16;
 

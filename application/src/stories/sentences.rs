@@ -102,6 +102,7 @@ const fn meaning(outcome: Outcome) -> &'static str {
         Outcome::Dropped => "dropped: the mailbox was full, or the node stopped",
         Outcome::Rejected => "rejected",
         Outcome::Recalled => "recalled: its sender took it back",
+        _ => outcome.as_str(),
     }
 }
 

@@ -41,6 +41,8 @@ pub struct Trading {
     max_open: NonZeroUsize,
 }
 
+opaque!(Trading);
+
 /// The parts of [`Trading`].
 #[derive(Clone)]
 pub struct TradingParts {
@@ -57,6 +59,8 @@ pub struct TradingParts {
     /// How many positions a user may have open.
     pub max_open: NonZeroUsize,
 }
+
+opaque!(TradingParts);
 
 /// Why an order was not filled. Nothing changed, except perhaps after a store error.
 #[derive(Debug, thiserror::Error)]

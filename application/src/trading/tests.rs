@@ -4,10 +4,10 @@ use std::sync::Mutex;
 use doorstep_domain::ports::{MockEventPublisher, MockPositions, MockPriceFeed};
 use doorstep_domain::{Quote, Side, Timestamp};
 use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::*;
+use crate::StopSignal;
 
 /// A clock and ids that count up by one.
 #[derive(Default)]
@@ -177,10 +177,10 @@ async fn the_watcher_closes_at_the_price_that_crossed_even_after_the_store_was_u
     let mut feed = MockPriceFeed::new();
     let mut prices = [95, 80, 100].into_iter();
     feed.expect_next().returning(move || prices.next().map(quote));
-    let stop = CancellationToken::new();
+    let stop = StopSignal::new();
     let running = tokio::spawn(Arc::clone(&watcher).run(Box::new(feed), stop.clone()));
     closed.notified().await;
-    stop.cancel();
+    stop.give();
     running.await.unwrap();
     assert_eq!(announced.lock().unwrap().len(), 1);
     assert_eq!(watcher.watched(), 0);

@@ -6,11 +6,11 @@ use async_trait::async_trait;
 use doorstep_domain::ports::{EventHandler, HandlerError, PriceFeed, StoreError};
 use doorstep_domain::{DomainEvent, Position, PositionId, Quote, Symbol};
 use tokio::sync::{Semaphore, mpsc};
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Trading;
 use super::trigger_index::{Crossed, TriggerIndex};
+use crate::StopSignal;
 
 /// Watches the prices, and closes each position at the price that crosses its stop-loss or take-profit, or at
 /// which its loss reaches its cost.
@@ -25,6 +25,8 @@ pub struct Watcher {
     crossed: mpsc::UnboundedSender<Crossed>,
     to_settle: Mutex<Option<mpsc::UnboundedReceiver<Crossed>>>,
 }
+
+opaque!(Watcher);
 
 /// How many closings run concurrently.
 const AT_ONCE: u32 = 8;
@@ -56,13 +58,13 @@ impl Watcher {
         }
     }
 
-    /// Follows the prices until the feed ends or `stop` is cancelled. Returns when every crossed position is
+    /// Follows the prices until the feed ends or `stop` is given. Returns when every crossed position is
     /// settled.
-    pub async fn run(self: Arc<Self>, mut feed: Box<dyn PriceFeed>, stop: CancellationToken) {
+    pub async fn run(self: Arc<Self>, mut feed: Box<dyn PriceFeed>, stop: StopSignal) {
         let to_settle = self.to_settle.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(to_settle) = to_settle else { return };
         let settling = tokio::spawn(self.clone().settle_all(to_settle, stop.clone()));
-        while let Some(Some(quote)) = stop.run_until_cancelled(feed.next()).await {
+        while let Some(Some(quote)) = stop.unless_given(feed.next()).await {
             self.price(quote);
         }
         if let Err(error) = settling.await {
@@ -113,13 +115,13 @@ impl Watcher {
     async fn settle_all(
         self: Arc<Self>,
         mut to_settle: mpsc::UnboundedReceiver<Crossed>,
-        stop: CancellationToken,
+        stop: StopSignal,
     ) {
         let (tasks, places) = (TaskTracker::new(), Arc::new(Semaphore::new(AT_ONCE as usize)));
         loop {
             let crossed = tokio::select! {
                 crossed = to_settle.recv() => crossed,
-                () = stop.cancelled(), if !to_settle.is_closed() => {
+                () = stop.given(), if !to_settle.is_closed() => {
                     // Positions crossed before the stop are settled at the price that crossed them.
                     to_settle.close();
                     continue;
@@ -142,8 +144,8 @@ impl Watcher {
     }
 }
 
-/// Settles a position; retries until the store answers or `stop` is cancelled.
-async fn settle(trading: &Trading, crossed: Crossed, stop: &CancellationToken) {
+/// Settles a position; retries until the store answers or `stop` is given.
+async fn settle(trading: &Trading, crossed: Crossed, stop: &StopSignal) {
     let Crossed { position, price, reason } = crossed;
     let id = position.id;
     loop {
@@ -153,7 +155,7 @@ async fn settle(trading: &Trading, crossed: Crossed, stop: &CancellationToken) {
             Err(error @ StoreError::Unavailable(_)) => {
                 tracing::warn!(position = %id, %error, "could not close a position; trying again");
                 let wait = tokio::time::sleep(RETRY);
-                if stop.run_until_cancelled(wait).await.is_none() {
+                if stop.unless_given(wait).await.is_none() {
                     return;
                 }
             }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::support::{Door, VirtualClock, ada, pass, popup, virtual_clock};
 use async_trait::async_trait;
+use doorstep_application::StopSignal;
 use doorstep_application::delivery::{Delivery, Rule, Rules};
 use doorstep_application::publishing::{
     Draft, Progress, PublishedRecords, Publishing, PublishingParts,
@@ -15,7 +16,6 @@ use doorstep_domain::ports::{
     Clock, Handover, Left, MockConnectionControl, MockIds, MockPusher, Pushed, StoreError,
 };
 use doorstep_domain::{Notification, NotificationId, Outcome, Payload, Timestamp, UserId};
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 const HOUR: i64 = 3_600_000_000;
@@ -175,7 +175,7 @@ async fn a_step_removes_no_record_and_records_show_the_time_of_day() {
         records,
         clock: clock.clone(),
         ids: Arc::new(ids),
-        stopping: CancellationToken::new(),
+        stopping: StopSignal::new(),
     });
     let id = NotificationId::new(Uuid::from_u128(7));
     let draft = || Draft {

@@ -30,26 +30,15 @@ pub trait Pusher: Send + Sync {
     }
 }
 
-/// Why connections take a notification away.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum RetractReason {
+words! {
+    /// Why connections take a notification away.
+    RetractReason,
     /// Its sender took it back.
-    Recalled,
+    Recalled = "recalled",
     /// Another connection acknowledged it.
-    AcknowledgedElsewhere,
+    AcknowledgedElsewhere = "acknowledged_elsewhere",
     /// Its user closed it at another connection.
-    DismissedElsewhere,
-}
-
-impl RetractReason {
-    /// The word on the wire.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Recalled => "recalled",
-            Self::AcknowledgedElsewhere => "acknowledged_elsewhere",
-            Self::DismissedElsewhere => "dismissed_elsewhere",
-        }
-    }
+    DismissedElsewhere = "dismissed_elsewhere",
 }
 
 /// One plus the number of times that a notification's acknowledgement timed out.

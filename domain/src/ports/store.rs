@@ -4,6 +4,7 @@ use crate::RewardRules;
 
 /// Why a call of a store failed.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum StoreError {
     /// It cannot be reached, or did not respond in time. The same call may succeed later. Whether a write took
     /// effect is unknown.

@@ -4,7 +4,7 @@ use std::str::FromStr;
 use uuid::Uuid;
 
 use super::{Price, Quantity, Symbol};
-use crate::{EntryId, EntryKind, LedgerEntry, Money, Timestamp, UserId};
+use crate::{EntryId, EntryKind, IdError, LedgerEntry, Money, Timestamp, UserId};
 
 /// A bet on a price, open from its fill until the user or the price closes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,39 +79,11 @@ impl fmt::Display for PositionId {
 }
 
 impl FromStr for PositionId {
-    type Err = uuid::Error;
+    type Err = IdError;
 
-    fn from_str(text: &str) -> Result<Self, uuid::Error> {
-        Uuid::try_parse(text).map(Self)
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        Uuid::try_parse(text).map(Self).map_err(|_| IdError)
     }
-}
-
-/// An enum whose variants have words for the store and the wire.
-macro_rules! words {
-    ($(#[$doc:meta])* $name:ident, $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        pub enum $name {
-            $($(#[$variant_doc])* $variant,)+
-        }
-
-        impl $name {
-            /// All of them.
-            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
-
-            /// The word used in the store and on the wire.
-            pub const fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $word,)+
-                }
-            }
-
-            /// The variant with this word.
-            pub fn from_word(word: &str) -> Option<Self> {
-                Self::ALL.iter().copied().find(|one| one.as_str() == word)
-            }
-        }
-    };
 }
 
 words! {

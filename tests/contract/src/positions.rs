@@ -120,7 +120,7 @@ impl Both {
         for position in [bare, full] {
             self.store.open(&opening(&position)).await.expect("opens");
             assert_eq!(self.find(&position).await, Some(position.clone()));
-            for &reason in CloseReason::ALL {
+            for reason in CloseReason::ALL {
                 let at = Timestamp::from_micros(1_750_000_009_999_999);
                 let closed = position.clone().closed_at(price("0.000001"), reason, at);
                 match self.close(&closed).await {

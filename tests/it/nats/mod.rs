@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use doorstep_adapters::nats::{NatsError, NatsLog, NatsSettings};
-use doorstep_adapters::system::SystemClock;
+use doorstep_domain::SystemClock;
 
 /// How long a cluster may take until it has a leader.
 const READY_WITHIN: Duration = Duration::from_mins(1);

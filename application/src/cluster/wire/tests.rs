@@ -55,7 +55,7 @@ fn samples() -> Vec<ClusterEntry> {
         ClusterEntry::Look { user: user() },
     ];
     all.extend(Outcome::ALL.map(Some).into_iter().chain([None]).map(end));
-    for (_, reason) in REASONS {
+    for reason in RetractReason::ALL {
         all.push(ClusterEntry::Retract { user: user(), id: id(), reason: Some(reason) });
     }
     all

@@ -77,6 +77,8 @@ pub struct SharedLog {
     pub elsewhere: Option<Arc<dyn Presence>>,
 }
 
+opaque!(SharedLog);
+
 /// How a node stands to the log of its cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Standing {
@@ -106,6 +108,7 @@ struct Counts {
 
 /// What a node of a cluster has done since its start, and what it holds.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ClusterCounts {
     /// Entries read.
     pub entries: u64,

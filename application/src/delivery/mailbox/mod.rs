@@ -139,6 +139,7 @@ pub(super) struct Due {
 
 /// How much a mailroom holds.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Held {
     /// Notifications that wait or are being pushed.
     pub waiting: usize,

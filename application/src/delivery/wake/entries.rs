@@ -142,7 +142,7 @@ impl Wake {
             }
             Err(error) if notifications.len() == 1 => vec![failed(&notifications[0], error)],
             // What is wrong with one must not fail the others.
-            Err(StoreError::Corrupt(_)) => {
+            Err(_) => {
                 let mut results = Vec::new();
                 for n in notifications {
                     let alone = write(std::slice::from_ref(n)).await;
