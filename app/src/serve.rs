@@ -9,7 +9,7 @@ use doorstep_adapters::tls::ServerCertificate;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::composition::{self, Options, RunningNode};
+use crate::composition::{self, Options, RunningNode, Stores};
 use crate::config::{Config, Listen, Loaded, LogFormat, SettingChange, Sources};
 use crate::output;
 use crate::service_manager::ServiceManager;
@@ -28,14 +28,14 @@ pub(crate) async fn run(
     let manager = ServiceManager::of_this_process()?;
     let certificate = composition::certificate(config)?;
     let listener = bind(&config.listen, certificate.as_deref()).await?;
-    let store = tokio::select! {
-        store = composition::open_store(config) => store?,
+    let stores = tokio::select! {
+        store = composition::open_store(config) => Stores::all_in(store?),
         // Ctrl-C must work while a store does not respond.
         () = stop.cancelled() => return Ok(()),
     };
     // From here on the node holds what an earlier process left, so a start is always completed, and then stopped.
     let node =
-        composition::start_with(config, store, listener, certificate, Options::default()).await?;
+        composition::start_with(config, stores, listener, certificate, Options::default()).await?;
     let announced = announce(node.address(), config).context("standard output is closed");
     if announced.is_ok() {
         manager.ready(&node.address().to_string());

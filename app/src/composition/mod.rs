@@ -13,6 +13,7 @@
 //! | `cluster` | several nodes: the log that they share, and each other |
 //! | `certificate` | the certificate of the listener |
 //! | `metrics_endpoint` | where `/metrics` is served |
+//! | `stores` | what keeps the state, each part behind its port |
 //! | `node`, `stop` | a running service, and the order in which it stops |
 
 mod backends;
@@ -25,6 +26,7 @@ mod outbox;
 mod routes;
 mod simulation;
 mod stop;
+mod stores;
 #[cfg(test)]
 mod tests;
 
@@ -32,11 +34,10 @@ use std::sync::Arc;
 
 use doorstep_adapters::http::{self, Listener};
 use doorstep_adapters::sql::{self, Sharing, Tables};
-use doorstep_adapters::system::NothingKept;
 use doorstep_adapters::tls::ServerCertificate;
 use doorstep_adapters::{api, bus};
 use doorstep_application::inbox::ReadItems;
-use doorstep_domain::ports::{Clock, Handover, Inbox, Readiness};
+use doorstep_domain::ports::Clock;
 use doorstep_domain::{SystemClock, V7Ids};
 
 use crate::config::{Config, ConfigError};
@@ -51,6 +52,7 @@ pub(crate) use self::node::RunningNode;
 use self::outbox::ConfiguredOutbox;
 pub use self::routes::Routes;
 use self::simulation::TradingSimulation;
+pub(crate) use self::stores::Stores;
 
 /// Parts that can be left out, because nothing depends on them.
 #[derive(Debug, Clone, Copy, Default)]
@@ -75,7 +77,8 @@ pub(crate) async fn start(
     listener: impl Into<Listener> + Send,
     options: Options,
 ) -> anyhow::Result<RunningNode> {
-    start_with(config, open_store(config).await?, listener, None, options).await
+    let stores = Stores::all_in(open_store(config).await?);
+    start_with(config, stores, listener, None, options).await
 }
 
 /// The tables that the configured parts need. `None` if they need no store.
@@ -96,7 +99,7 @@ pub(crate) async fn open_store(config: &Config) -> anyhow::Result<Option<Arc<sql
 /// up is in memory only.
 pub(crate) async fn start_with(
     config: &Config,
-    store: Option<Arc<sql::Store>>,
+    stores: Stores,
     listener: impl Into<Listener> + Send,
     certificate: Option<Arc<ServerCertificate>>,
     options: Options,
@@ -109,21 +112,21 @@ pub(crate) async fn start_with(
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     let backends = Backends::start(config, &clock)?;
     let outbox = ConfiguredOutbox::open(config).await?;
-    let mut parts = core_parts(config, store.as_ref(), clock, &backends)?;
+    let mut parts = core_parts(config, &stores, clock, &backends)?;
     let cluster = cluster::join(config, &parts.clock, &address.to_string()).await?;
     parts.shared = cluster.as_ref().map(ClusterNode::shared);
     parts.observers.extend(outbox.as_ref().map(ConfiguredOutbox::observer));
     let (core, wiring) = Core::new(parts)?;
-    let mut simulation = match &store {
-        Some(store) if config.trading.enabled => {
-            Some(TradingSimulation::new(config, &core, store, options)?)
+    let mut simulation = match &stores.bank {
+        Some(bank) if config.trading.enabled => {
+            Some(TradingSimulation::new(config, &core, bank, options)?)
         }
         _ => None,
     };
     let bus = start_bus(wiring, simulation.as_ref());
     core.measure(&bus)?;
     backends.measure(&core.metrics)?;
-    if let Some(store) = store.clone() {
+    if let Some(store) = stores.databases.first().cloned() {
         core.metrics.store(move || store.figures())?;
     }
     if let Some(cluster) = &cluster {
@@ -145,7 +148,7 @@ pub(crate) async fn start_with(
             }
         });
     }
-    let read_items = read_items(config, &core, store.as_ref())?;
+    let read_items = read_items(config, &core, &stores)?;
 
     // Finish the work of an earlier process before anybody can connect.
     if let Err(error) = take_up(&core, simulation.as_mut()).await {
@@ -187,7 +190,7 @@ pub(crate) async fn start_with(
     Ok(RunningNode {
         address,
         certificate,
-        store,
+        stores,
         bus,
         backends,
         outbox,
@@ -203,20 +206,16 @@ pub(crate) async fn start_with(
 /// The parts of the core, as configured.
 fn core_parts(
     config: &Config,
-    store: Option<&Arc<sql::Store>>,
+    stores: &Stores,
     clock: Arc<dyn Clock>,
     backends: &Backends,
 ) -> anyhow::Result<CoreParts> {
-    let kept = |wanted: bool| store.filter(|_| wanted).cloned();
     Ok(CoreParts {
         clock,
         ids: Arc::new(V7Ids),
-        inbox: kept(config.inbox.enabled).map(|store| store as Arc<dyn Inbox>),
-        handover: kept(config.handover.enabled).map(|store| store as Arc<dyn Handover>),
-        readiness: match store {
-            Some(store) => store.clone() as Arc<dyn Readiness>,
-            None => Arc::new(NothingKept),
-        },
+        inbox: stores.inbox.clone().filter(|_| config.inbox.enabled),
+        handover: stores.handover.clone().filter(|_| config.handover.enabled),
+        readiness: stores.readiness(),
         observers: backends.observers(),
         witnesses: vec![backends.witness()],
         chronicle: backends.chronicle(),
@@ -233,11 +232,11 @@ fn core_parts(
 fn read_items(
     config: &Config,
     core: &Core,
-    store: Option<&Arc<sql::Store>>,
+    stores: &Stores,
 ) -> anyhow::Result<Option<Arc<ReadItems>>> {
-    let store = store.filter(|_| config.inbox.enabled);
-    let (Some(store), Some(kept)) = (store, config.inbox.keep_read.0) else { return Ok(None) };
-    let items = Arc::new(ReadItems::new(store.clone(), core.clock.clone(), kept));
+    let retention = stores.retention.clone().filter(|_| config.inbox.enabled);
+    let (Some(store), Some(kept)) = (retention, config.inbox.keep_read.0) else { return Ok(None) };
+    let items = Arc::new(ReadItems::new(store, core.clock.clone(), kept));
     let counted = items.clone();
     core.metrics.inbox_removed(move || counted.removed())?;
     Ok(Some(items))

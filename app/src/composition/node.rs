@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use doorstep_adapters::bus::Bus;
 use doorstep_adapters::http::Address;
-use doorstep_adapters::sql;
 use doorstep_adapters::tls::ServerCertificate;
 use doorstep_application::StopSignal;
 use tokio::task::JoinHandle;
@@ -14,6 +13,7 @@ use super::Core;
 use super::backends::Backends;
 use super::cluster::ClusterNode;
 use super::outbox::RunningOutbox;
+use super::stores::Stores;
 use crate::config::Config;
 
 /// A running service. [`stop`](Self::stop) ends it in order.
@@ -21,8 +21,7 @@ pub(crate) struct RunningNode {
     pub(super) address: Address,
     /// `None` without TLS.
     pub(super) certificate: Option<Arc<ServerCertificate>>,
-    /// `None` when no part needs a store.
-    pub(super) store: Option<Arc<sql::Store>>,
+    pub(super) stores: Stores,
     pub(super) core: Core,
     pub(super) bus: Bus,
     pub(super) backends: Backends,

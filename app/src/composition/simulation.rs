@@ -7,7 +7,6 @@ use doorstep_adapters::api;
 use doorstep_adapters::http::openapi::OpenApi as _;
 use doorstep_adapters::market;
 use doorstep_adapters::security::{Argon2Passwords, HashingLimits, RandomTokens};
-use doorstep_adapters::sql;
 use doorstep_application::accounts::AccountViews;
 use doorstep_application::demo::Demo;
 use doorstep_application::events_to_notifications::Notifier;
@@ -19,6 +18,7 @@ use doorstep_application::{Authenticator, StopSignal};
 use doorstep_domain::ports::{Clock, EventHandler, PriceFeed};
 
 use super::node::RunningMarket;
+use super::stores::Bank;
 use super::{Core, Options, Routes};
 use crate::config::{self, Config, PriceSource};
 use crate::{housekeeping, page};
@@ -41,7 +41,7 @@ impl TradingSimulation {
     pub(super) fn new(
         config: &Config,
         core: &Core,
-        store: &Arc<sql::Store>,
+        bank: &Bank,
         options: Options,
     ) -> anyhow::Result<Self> {
         let Core { clock, ids, delivery, events, .. } = core;
@@ -50,7 +50,7 @@ impl TradingSimulation {
         let prices = price_feed(&config.market, clock)?;
         let market = Arc::new(Market::opening_with(prices.instruments()));
         let trading = Trading::new(TradingParts {
-            positions: store.clone(),
+            positions: bank.positions.clone(),
             market: market.clone(),
             events: events.clone(),
             clock: clock.clone(),
@@ -61,8 +61,8 @@ impl TradingSimulation {
         // The handlers of events. None of them knows another.
         let watcher = Arc::new(Watcher::new(trading.clone()));
         let rewards = Rewards::new(RewardParts {
-            accounts: store.clone(),
-            positions: store.clone(),
+            accounts: bank.accounts.clone(),
+            positions: bank.positions.clone(),
             events: events.clone(),
             clock: clock.clone(),
             ids: ids.clone(),
@@ -79,7 +79,7 @@ impl TradingSimulation {
         let passwords = Arc::new(Argon2Passwords::new(HashingLimits::default())?);
         let tokens = Arc::new(RandomTokens);
         let registration = Registration::new(RegistrationParts {
-            accounts: store.clone(),
+            accounts: bank.accounts.clone(),
             passwords: passwords.clone(),
             tokens: tokens.clone(),
             clock: clock.clone(),
@@ -88,15 +88,15 @@ impl TradingSimulation {
             session_ttl: config.sessions.ttl.0,
         });
         let sign_ins = SignIns::new(SignInParts {
-            accounts: store.clone(),
-            sessions: store.clone(),
+            accounts: bank.accounts.clone(),
+            sessions: bank.sessions.clone(),
             passwords,
             tokens,
             clock: clock.clone(),
             session_end: core.connections.clone(),
             session_ttl: config.sessions.ttl.0,
         });
-        let views = AccountViews::new(store.clone(), core.inbox.clone());
+        let views = AccountViews::new(bank.accounts.clone(), core.inbox.clone());
         Ok(Self {
             prices,
             market,

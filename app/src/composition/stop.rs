@@ -52,10 +52,8 @@ impl RunningNode {
         if events.is_err() {
             tracing::warn!("handlers were still busy");
         }
-        if let Some(store) = self.store
-            && timeout_at(end, store.disconnect()).await.is_err()
-        {
-            tracing::debug!("the store was still busy");
+        if timeout_at(end, self.stores.disconnect()).await.is_err() {
+            tracing::debug!("a store was still busy");
         }
         tracing::info!(handed_over = stopped.handed_over, took = ?stop_begun.elapsed(), "stopped");
         stopped.dropped

@@ -1,0 +1,92 @@
+//! What keeps the state of a node, each part behind its port: the parts may be in different databases.
+//!
+//! Accounts, sessions and positions belong together, because transactions span them: registering makes a user with a
+//! session, and a position reserves its cost on the ledger. Everything else stands alone. The binary keeps all of it in
+//! one database; a composition of your own need not.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use doorstep_adapters::sql;
+use doorstep_adapters::system::NothingKept;
+use doorstep_domain::ports::{
+    Accounts, Handover, Inbox, Positions, Readiness, Ready, Retention, Sessions, StoreError,
+};
+
+/// Where the parts of a node keep their state. What is `None` is kept nowhere.
+#[derive(Default)]
+pub(crate) struct Stores {
+    /// What is kept until it is read.
+    pub(crate) inbox: Option<Arc<dyn Inbox>>,
+    /// Removes read items of the inbox: of the same database.
+    pub(crate) retention: Option<Arc<dyn Retention>>,
+    /// What waits when a node stops.
+    pub(crate) handover: Option<Arc<dyn Handover>>,
+    /// Users and their money.
+    pub(crate) bank: Option<Bank>,
+    /// The databases behind all of these: the node is ready when each answers, and disconnects each when it has stopped.
+    pub(crate) databases: Vec<Arc<sql::Store>>,
+}
+
+/// Users and their money, in one database.
+#[derive(Clone)]
+pub(crate) struct Bank {
+    pub(crate) accounts: Arc<dyn Accounts>,
+    pub(crate) sessions: Arc<dyn Sessions>,
+    pub(crate) positions: Arc<dyn Positions>,
+}
+
+impl Stores {
+    /// All in one database; nothing, if there is none.
+    pub(crate) fn all_in(database: Option<Arc<sql::Store>>) -> Self {
+        let Some(store) = database else { return Self::default() };
+        Self {
+            inbox: Some(store.clone()),
+            retention: Some(store.clone()),
+            handover: Some(store.clone()),
+            bank: Some(Bank {
+                accounts: store.clone(),
+                sessions: store.clone(),
+                positions: store.clone(),
+            }),
+            databases: vec![store],
+        }
+    }
+
+    /// Whether every database can serve.
+    pub(super) fn readiness(&self) -> Arc<dyn Readiness> {
+        match &self.databases[..] {
+            [] => Arc::new(NothingKept),
+            [one] => one.clone(),
+            all => Arc::new(AllReady(all.to_vec())),
+        }
+    }
+
+    /// Closes the connections to all of them.
+    pub(super) async fn disconnect(&self) {
+        for database in &self.databases {
+            database.disconnect().await;
+        }
+    }
+}
+
+/// As ready as the least ready of several databases.
+struct AllReady(Vec<Arc<sql::Store>>);
+
+#[async_trait]
+impl Readiness for AllReady {
+    async fn check(&self) -> Result<Ready, StoreError> {
+        let mut worst = Ready::Fully;
+        for database in &self.0 {
+            match database.check().await? {
+                Ready::Fully => {}
+                Ready::Degraded(why) if matches!(worst, Ready::Fully) => {
+                    worst = Ready::Degraded(why)
+                }
+                Ready::Degraded(_) => {}
+                not_yet => return Ok(not_yet),
+            }
+        }
+        Ok(worst)
+    }
+}
