@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 
 /// Notifications in a file, one per line. One process uses the file at a time.
 ///
-/// Every change writes the file anew, because a stop and a start make few. It blocks the thread meanwhile.
+/// Every change writes the whole file, and blocks the thread while it does: a stop and a start make few changes.
 pub(crate) struct HandoverFile {
     path: PathBuf,
     lines: Mutex<Lines>,

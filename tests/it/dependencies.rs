@@ -145,7 +145,7 @@ fn the_oldest_compiler_is_said_once() {
 const LIBRARIES: [&str; 4] =
     ["doorstep-adapters", "doorstep-application", "doorstep-contract", "doorstep-domain"];
 
-/// Whoever embeds delivery compiles fewer crates than this, ours included: alone, and with the machine's ids and clock.
+/// An embedder compiles fewer crates than this, ours included: without features, and with the machine's ids and clock.
 const FEWER_THAN: [(&str, usize); 2] =
     [("", 40), ("doorstep-domain/ids,doorstep-domain/std-clock", 43)];
 
