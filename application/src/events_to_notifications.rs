@@ -1,5 +1,6 @@
 //! Makes notifications from domain events.
 
+use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -12,7 +13,6 @@ use doorstep_domain::{
     Timestamp, UserId,
 };
 use futures_util::FutureExt as _;
-use futures_util::future::BoxFuture;
 use serde::Serialize;
 
 use crate::delivery::{Delivery, Policy};
@@ -117,52 +117,70 @@ impl EventHandler for Notifier {
     /// slowly than its positions are closed.
     async fn handle_together(&self, events: &[Arc<DomainEvent>]) -> Vec<Result<(), HandlerError>> {
         let mut results: Vec<_> = events.iter().map(|_| Ok(())).collect();
-        let mut writing: Vec<Writing<'_>> = Vec::new();
+        let mut left = VecDeque::new();
         for (index, event) in events.iter().enumerate() {
-            let (policy, notification) = match self.notification(event) {
-                Ok(Some(found)) => found,
-                Ok(None) => continue,
-                Err(error) => {
-                    results[index] = Err(error);
-                    continue;
+            match self.notification(event) {
+                Ok(Some((policy, notification))) => {
+                    left.push_back(Unsent { index, policy, notification });
                 }
-            };
-            let user = notification.user_id.clone();
-            let mut sending = self.send(policy, notification).boxed();
-            if policy == Policy::Inbox {
-                // The first poll takes its place among the writes.
-                match poll_fn(|cx| Poll::Ready(sending.as_mut().poll(cx))).await {
-                    Poll::Ready(result) => results[index] = result,
-                    Poll::Pending => writing.push(Writing { index, user, sending }),
+                Ok(None) => {}
+                Err(error) => results[index] = Err(error),
+            }
+        }
+        while !left.is_empty() {
+            left = self.send_together(left, &mut results).await;
+        }
+        results
+    }
+}
+
+impl Notifier {
+    /// Sends these, with one write to the inbox, and returns those that come after it: **a user's notifications are sent in
+    /// order**, so what is not for the inbox waits for what is on its way there, and so does all that follows it.
+    async fn send_together(
+        &self,
+        unsent: VecDeque<Unsent>,
+        results: &mut [Result<(), HandlerError>],
+    ) -> VecDeque<Unsent> {
+        let (mut writing, mut later) = (Vec::new(), VecDeque::new());
+        // Users with something on its way to the inbox; `true` if something waits behind it.
+        let mut users: HashMap<UserId, bool> = HashMap::new();
+        for one in unsent {
+            let user = one.notification.user_id.clone();
+            let kept = one.policy == Policy::Inbox;
+            match users.get_mut(&user) {
+                Some(waits) if *waits || !kept => {
+                    *waits = true;
+                    later.push_back(one);
                 }
-                continue;
+                _ if kept => {
+                    users.insert(user, false);
+                    let mut sending = self.send(one.policy, one.notification).boxed();
+                    // The first poll takes its place among the writes.
+                    match poll_fn(|cx| Poll::Ready(sending.as_mut().poll(cx))).await {
+                        Poll::Ready(result) => results[one.index] = result,
+                        Poll::Pending => writing.push((one.index, sending)),
+                    }
+                }
+                _ => results[one.index] = self.send(one.policy, one.notification).await,
             }
-            // A user's notifications are sent in order.
-            if writing.iter().any(|earlier| earlier.user == user) {
-                finish(&mut writing, &mut results).await;
-            }
+        }
+        for (index, sending) in writing {
             results[index] = sending.await;
         }
-        finish(&mut writing, &mut results).await;
-        results
+        later
     }
 }
 
 /// How many events become notifications together.
 const AT_A_TIME: NonZeroUsize = NonZeroUsize::new(256).unwrap();
 
-/// A notification that is being written to the inbox.
-struct Writing<'a> {
+/// A notification that is to be sent.
+struct Unsent {
     /// Of its event.
     index: usize,
-    user: UserId,
-    sending: BoxFuture<'a, Result<(), HandlerError>>,
-}
-
-async fn finish(writing: &mut Vec<Writing<'_>>, results: &mut [Result<(), HandlerError>]) {
-    for one in writing.drain(..) {
-        results[one.index] = one.sending.await;
-    }
+    policy: Policy,
+    notification: Notification,
 }
 
 /// What the client shows, one variant per kind. Serialised, it is the payload.

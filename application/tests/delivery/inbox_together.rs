@@ -123,10 +123,11 @@ fn closed(user: &str, n: u128, reason: CloseReason) -> Arc<DomainEvent> {
 async fn popups_of_a_busy_market_share_a_write_and_each_user_gets_theirs_in_order() {
     let clock = virtual_clock();
     let (mut inbox, writes) = inbox(|_| Ok(()));
-    inbox.expect_undelivered().returning(|user, _| {
+    inbox.expect_undelivered().times(1).returning(|user, _| {
         let notification = Notification { user_id: user.clone(), ..popup(1, &virtual_clock()) };
         Ok(vec![InboxItem { notification, by: EnteredBy::Policy, read_at: None }])
     });
+    inbox.expect_undelivered().returning(|_, _| Ok(Vec::new()));
     inbox.expect_mark_delivered().returning(|_, _| Ok(Vec::new()));
     let shown = Writes::default();
     let (mut presence, mut pusher) = (MockPresence::new(), MockPusher::new());
@@ -156,10 +157,14 @@ async fn popups_of_a_busy_market_share_a_write_and_each_user_gets_theirs_in_orde
             closed("cleo", 4, CloseReason::StopLoss),
             // Deferred, after one that is on the way to the inbox: that one first.
             closed("ada", 5, CloseReason::User),
+            // Of another user: it need not wait for that.
             closed("ben", 6, CloseReason::Liquidated),
+            // After one that waits, so not before it.
+            closed("ada", 7, CloseReason::StopLoss),
+            closed("ben", 8, CloseReason::StopLoss),
         ])
         .await;
-    assert!(results.len() == 6 && results.iter().all(Result::is_ok), "{results:?}");
-    assert_eq!(*writes.lock().unwrap(), [vec![1, 2, 4], vec![6]]);
+    assert!(results.len() == 8 && results.iter().all(Result::is_ok), "{results:?}");
+    assert_eq!(*writes.lock().unwrap(), [vec![1, 2, 4, 6, 8], vec![7]]);
     assert_eq!(*shown.lock().unwrap(), [[1], [5]]);
 }
