@@ -62,9 +62,11 @@ pub mod memory_door;
 pub mod memory_log;
 pub mod memory_source;
 mod positions;
+mod reopens;
 mod retention;
 mod sample;
 mod sessions;
+mod shown;
 pub mod source;
 pub mod wrong;
 
@@ -77,9 +79,17 @@ pub use accounts::accounts;
 pub use audit::audit;
 pub use clause::Clause;
 pub use door::{CLAUSES as DOOR_CLAUSES, DoorUnderTest, presence_and_pusher};
-pub use handover::handover;
-pub use inbox::inbox;
+pub use handover::{CLAUSES as HANDOVER_CLAUSES, durable_handover, handover};
+pub use inbox::{CLAUSES as INBOX_CLAUSES, durable_inbox, inbox};
 pub use ledger::ledger;
 pub use positions::positions;
-pub use retention::retention;
+pub use reopens::Reopens;
+pub use retention::{CLAUSES as RETENTION_CLAUSES, retention};
 pub use sessions::sessions;
+
+/// The promises of all suites.
+pub fn all_clauses() -> impl Iterator<Item = Clause> {
+    let suites: [&[Clause]; 4] =
+        [&DOOR_CLAUSES, INBOX_CLAUSES, RETENTION_CLAUSES, HANDOVER_CLAUSES];
+    suites.into_iter().flatten().copied()
+}

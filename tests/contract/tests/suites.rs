@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use doorstep_contract::memory_door::MemoryDoor;
-use doorstep_contract::{DOOR_CLAUSES, presence_and_pusher, wrong};
+use doorstep_contract::{all_clauses, memory, presence_and_pusher, wrong};
 
 #[tokio::test(start_paused = true)]
 async fn the_registry_in_memory_keeps_every_promise() {
@@ -16,22 +16,46 @@ async fn it_does_so_on_several_threads() {
     presence_and_pusher(Arc::new(MemoryDoor::open())).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_store_in_memory_keeps_every_promise() {
+    let store = Arc::new(memory::Memory::default());
+    doorstep_contract::inbox(store.clone()).await;
+    doorstep_contract::handover(store).await;
+    let store = Arc::new(memory::Memory::default());
+    doorstep_contract::retention(store.clone(), store).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn each_wrong_adapter_is_caught_by_the_promise_that_it_breaks() {
+    let mut otherwise = Vec::new();
     for wrong in wrong::adapters() {
         let said = wrong.caught().await;
-        let said = said.unwrap_or_else(|| panic!("not noticed: {}", wrong.does));
-        let named = format!("[{}]", wrong.breaks);
-        assert!(said.starts_with(&named), "{}: {said}", wrong.does);
+        let said = said.unwrap_or_else(|| "not noticed".to_owned());
+        if !said.starts_with(&format!("[{}]", wrong.breaks)) {
+            otherwise.push(format!("{} (should break [{}]): {said}", wrong.does, wrong.breaks));
+        }
         let lines = said.lines().count();
         assert!(lines <= 20 && said.len() < 1500, "{lines} lines, {} bytes", said.len());
+        assert!(!said.contains("xxxxx"), "a payload is printed: {said}");
     }
+    assert!(otherwise.is_empty(), "{}", otherwise.join("\n"));
 }
 
 #[test]
-fn every_promise_of_the_ports_of_pushing_has_an_adapter_that_breaks_it() {
+fn every_promise_has_an_adapter_that_breaks_it() {
     let broken: BTreeSet<_> = wrong::adapters().iter().map(|wrong| wrong.breaks).collect();
     let missing: Vec<_> =
-        DOOR_CLAUSES.iter().filter(|clause| !broken.contains(clause.name)).collect();
+        all_clauses().filter(|clause| !broken.contains(clause.name)).map(|c| c.name).collect();
     assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
+fn the_name_of_a_promise_is_unique() {
+    let mut names = BTreeSet::new();
+    for clause in all_clauses() {
+        assert!(names.insert(clause.name), "{}", clause.name);
+        assert!(!clause.promise.contains('\n') && !clause.promise.ends_with('.'));
+    }
+    let known = |wrong: &wrong::WrongAdapter| names.contains(wrong.breaks);
+    assert!(wrong::adapters().iter().all(known));
 }
