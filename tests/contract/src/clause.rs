@@ -82,7 +82,10 @@ impl Clause {
     #[track_caller]
     pub(crate) fn broken(self, what: impl Display) -> ! {
         let Self { name, promise } = self;
-        let what: String = what.to_string().chars().take(MOST_CHARS).collect();
+        // Ids of the suites have control characters on purpose, which a terminal must not get.
+        let shown =
+            |c: char| if c.is_control() && c != '\n' { char::REPLACEMENT_CHARACTER } else { c };
+        let what: String = what.to_string().chars().take(MOST_CHARS).map(shown).collect();
         let what: Vec<_> = what.lines().take(MOST_LINES).collect();
         panic!("[{name}] {}\n  The promise: {promise}.", what.join("\n"));
     }

@@ -58,6 +58,7 @@ mod inbox;
 mod ledger;
 pub mod log;
 pub mod memory;
+pub mod memory_bank;
 pub mod memory_door;
 pub mod memory_log;
 pub mod memory_source;
@@ -75,21 +76,30 @@ pub mod wrong;
 #[doc = include_str!("../../../docs/adapters.md")]
 mod guide {}
 
-pub use accounts::accounts;
-pub use audit::audit;
+pub use accounts::{CLAUSES as ACCOUNTS_CLAUSES, accounts, durable_accounts};
+pub use audit::{CLAUSES as AUDIT_CLAUSES, audit};
 pub use clause::Clause;
 pub use door::{CLAUSES as DOOR_CLAUSES, DoorUnderTest, presence_and_pusher};
 pub use handover::{CLAUSES as HANDOVER_CLAUSES, durable_handover, handover};
 pub use inbox::{CLAUSES as INBOX_CLAUSES, durable_inbox, inbox};
-pub use ledger::ledger;
-pub use positions::positions;
+pub use ledger::{CLAUSES as LEDGER_CLAUSES, durable_ledger, ledger};
+pub use positions::{CLAUSES as POSITIONS_CLAUSES, durable_positions, positions};
 pub use reopens::Reopens;
 pub use retention::{CLAUSES as RETENTION_CLAUSES, retention};
-pub use sessions::sessions;
+pub use sessions::{CLAUSES as SESSIONS_CLAUSES, durable_sessions, sessions};
 
 /// The promises of all suites.
 pub fn all_clauses() -> impl Iterator<Item = Clause> {
-    let suites: [&[Clause]; 4] =
-        [&DOOR_CLAUSES, INBOX_CLAUSES, RETENTION_CLAUSES, HANDOVER_CLAUSES];
+    let suites: [&[Clause]; 9] = [
+        &DOOR_CLAUSES,
+        INBOX_CLAUSES,
+        RETENTION_CLAUSES,
+        HANDOVER_CLAUSES,
+        ACCOUNTS_CLAUSES,
+        LEDGER_CLAUSES,
+        SESSIONS_CLAUSES,
+        POSITIONS_CLAUSES,
+        AUDIT_CLAUSES,
+    ];
     suites.into_iter().flatten().copied()
 }

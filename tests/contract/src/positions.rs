@@ -1,3 +1,5 @@
+//! The suite of [`Positions`].
+
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,23 +13,69 @@ use doorstep_domain::{
 };
 use uuid::Uuid;
 
-use super::sample::{NOW, at_once, entry, registered, stranger};
+use crate::clause::clauses;
+use crate::sample::{NOW, at_once, entry, registered, stranger};
+use crate::{Clause, Reopens};
+
+clauses! {
+    /// The promises of [`Positions`] that the suite checks.
+    WHOLE = "position whole": "a position is read back with everything that was stored, open and closed";
+    RESERVED = "position reserved": "opening takes the cost from the balance, with an entry for it";
+    SETTLED = "position settled": "closing adds the cost and the gain to the balance, with an entry for it, also one of zero";
+    CLOSED_ONCE = "position closed once": "a position that is closed is not closed again, and nothing changes";
+    NOT_ENOUGH = "position not enough": "a cost above the balance is NotEnough, and changes nothing";
+    TOO_MANY = "position too many": "one more open position than `max_open` is TooMany, and changes nothing";
+    NOBODY = "position of nobody": "a position of an unknown user is Corrupt, and not stored";
+    OTHERS = "position others": "nobody closes or finds a position of another user";
+    KEY_ONCE = "position key once": "of any number of concurrent openings with one key, one opens, and the others return that position";
+    KEY_OWN = "position key own": "a key is its user's: another user can use the same one";
+    KEY_CLOSED = "position key closed": "a key also finds a position that is closed by now";
+    KEY_KEPT = "position key kept": "a key is kept for 24 hours, and is free from then on";
+    KEY_REFUSED = "position key refused": "an opening that was refused does not use its key";
+    ONE_CLOSES = "position one closer": "of any number of concurrent closes, one closes and is settled, as it says";
+    NOT_NEGATIVE = "position never below zero": "concurrent openings never take more than the balance";
+    EXACT = "position exact": "after concurrent openings and closes the balance is the sum of its entries";
+    PAGES = "position pages": "pages go back from the newest of the user, of one status if it is given, without a gap; before an unknown position there is nothing";
+    ALL_OPEN = "position all open": "`all_open` returns the open positions in the order of their ids, behind one, at most `limit`";
+    NUMBERED = "position numbered": "a close returns how many the user has closed";
+    OWED = "position reward owed": "`closed_without` returns those that earned a reward and have no entry for it, oldest first, at most `limit`";
+    DURABLE = "position durable": "what was opened or closed is so after the store was closed and opened again";
+}
 
 const PLENTY: NonZeroUsize = NonZeroUsize::new(1000).unwrap();
 
-/// [`Positions`]; `accounts` is the same store.
+/// [`Positions`]; `accounts` is the same store. Checks every promise of [`CLAUSES`] but the durability, for which see
+/// [`durable_positions`].
 pub async fn positions(accounts: Arc<dyn Accounts>, store: Arc<dyn Positions>) {
     let both = Both { accounts, store };
     both.stored_positions_are_read_back().await;
     both.opening_reserves_and_closing_settles().await;
     both.a_refused_opening_changes_nothing().await;
-    both.a_key_opens_one_position_a_day().await;
+    both.another_users_position_stays().await;
+    both.a_key_opens_one_position().await;
+    both.a_key_is_kept_for_a_day().await;
     both.one_of_many_closers_closes().await;
     both.no_balance_falls_below_zero_however_many_open_at_once().await;
     both.opening_and_closing_at_once_keeps_the_balance_exact().await;
     both.pages_show_a_users_own().await;
     both.open_ones_are_taken_up().await;
     both.closes_are_numbered_and_what_they_earn_is_found().await;
+}
+
+/// What [`Positions`] promises to keep, in a store that can be closed and opened again.
+pub async fn durable_positions<R: Reopens<Store: Accounts + Positions>>(place: &mut R) {
+    let store = place.reopen().await;
+    let both = Both { accounts: store.clone(), store };
+    let user = both.somebody(5000, DURABLE).await;
+    let [open, other] = [both.opened(&user, DURABLE).await, both.opened(&user, DURABLE).await];
+    let closed = gained(&other);
+    both.close(&closed, DURABLE).await;
+    drop(both);
+    let store = place.reopen().await;
+    let both = Both { accounts: store.clone(), store };
+    both.is(&open, DURABLE).await;
+    both.is(&closed, DURABLE).await;
+    both.has_exactly(&user, 4100, DURABLE).await;
 }
 
 struct Both {
@@ -62,48 +110,87 @@ pub(super) fn gained(position: &Position) -> Position {
     position.clone().closed_at(price("110"), CloseReason::User, NOW + Duration::from_secs(1))
 }
 
+/// How an opening ended, in a word: the position is not printed.
+fn ended(result: &Result<Open, OpenError>) -> &'static str {
+    match result {
+        Ok(Open::Opened) => "Opened",
+        Ok(Open::Before(_)) => "Before",
+        Err(OpenError::NotEnough) => "NotEnough",
+        Err(OpenError::TooMany) => "TooMany",
+        Err(OpenError::Store(StoreError::Corrupt(_))) => "Corrupt",
+        Err(OpenError::Store(StoreError::Unavailable(_))) => "Unavailable",
+    }
+}
+
 impl Both {
     /// A user with this much money, in minor units.
-    async fn somebody(&self, minor: i64) -> UserId {
+    async fn somebody(&self, minor: i64, clause: Clause) -> UserId {
         let user = registered(&*self.accounts).await.id;
-        self.accounts.grant(&entry(&user, minor, &user.to_string())).await.expect("grants");
+        let grant = self.accounts.grant(&entry(&user, minor, &user.to_string())).await;
+        clause.done("grant", grant);
         user
     }
 
-    async fn opened(&self, user: &UserId) -> Position {
+    async fn opened(&self, user: &UserId, clause: Clause) -> Position {
         let position = position(user);
-        let open = self.store.open(&opening(&position)).await.expect("opens");
-        assert_eq!(open, Open::Opened);
+        self.opens(&opening(&position), "Opened", clause).await;
         position
     }
 
-    async fn close(&self, closed: &Position) -> Close {
-        self.store.close(closed, EntryId::new(Uuid::now_v7())).await.expect("closes")
+    /// Fails unless the opening ends with this word.
+    async fn opens(&self, opening: &Opening, expected: &str, clause: Clause) {
+        let came = ended(&self.store.open(opening).await);
+        clause.same(format_args!("the opening of {}", opening.position.id), &came, &expected);
     }
 
-    async fn find(&self, position: &Position) -> Option<Position> {
-        self.store.find(&position.user_id, position.id).await.expect("finds")
+    async fn close(&self, closed: &Position, clause: Clause) -> Close {
+        clause.done("close", self.store.close(closed, EntryId::new(Uuid::now_v7())).await)
     }
 
-    async fn balance(&self, user: &UserId) -> i64 {
-        let balance = self.accounts.balance(user).await.expect("a balance");
-        balance.expect("a user").minor_units()
+    async fn closes(&self, closed: &Position, expected: Close, clause: Clause) {
+        let came = self.close(closed, clause).await;
+        clause.same(format_args!("the close of {}", closed.id), &came, &expected);
     }
 
-    async fn entries(&self, user: &UserId) -> Vec<LedgerEntry> {
-        self.accounts.entries(user, None, 1000).await.expect("entries")
+    /// Fails unless the user's position is this one.
+    async fn is(&self, expected: &Position, clause: Clause) {
+        let came = self.store.find(&expected.user_id, expected.id).await;
+        clause.same_one("the position", clause.done("find", came).as_ref(), Some(expected));
     }
 
-    /// The balance, which must be the sum of the entries.
-    async fn exact_balance(&self, user: &UserId) -> i64 {
-        let entries = self.entries(user).await;
+    async fn is_unknown(&self, position: &Position, clause: Clause) {
+        let came = self.store.find(&position.user_id, position.id).await;
+        let what = "a position that was not opened";
+        clause.same_one(what, clause.done("find", came).as_ref(), None);
+    }
+
+    async fn entries(&self, user: &UserId, clause: Clause) -> Vec<LedgerEntry> {
+        clause.done("entries", self.accounts.entries(user, None, 1000).await)
+    }
+
+    /// Fails unless the balance and the sum of the entries are this.
+    async fn has_exactly(&self, user: &UserId, minor: i64, clause: Clause) {
+        let entries = self.entries(user, clause).await;
         let sum: i64 = entries.iter().map(|entry| entry.amount.minor_units()).sum();
-        assert_eq!(self.balance(user).await, sum, "the balance is the sum of its entries");
-        sum
+        clause.same("the sum of the entries", &sum, &minor);
+        let balance = clause.done("balance", self.accounts.balance(user).await);
+        clause.same("the balance", &balance.map(Money::minor_units), &Some(minor));
+    }
+
+    async fn keyed(
+        &self,
+        user: &UserId,
+        key: &IdempotencyKey,
+        now: Timestamp,
+        expected: Option<&Position>,
+        clause: Clause,
+    ) {
+        let came = clause.done("opened_with", self.store.opened_with(user, key, now).await);
+        clause.same_one("`opened_with`", came.as_ref(), expected);
     }
 
     async fn stored_positions_are_read_back(&self) {
-        let user = self.somebody(1_000_000_000_000).await;
+        let user = self.somebody(1_000_000_000_000, WHOLE).await;
         let bare = position(&user);
         let mut full = Position {
             order: Order {
@@ -117,185 +204,217 @@ impl Both {
             ..position(&user)
         };
         full.cost = Money::from_minor(100_000);
-        for position in [bare, full] {
-            self.store.open(&opening(&position)).await.expect("opens");
-            assert_eq!(self.find(&position).await, Some(position.clone()));
+        for like in [bare, full] {
             for &reason in CloseReason::ALL {
+                let position = Position { id: PositionId::new(Uuid::now_v7()), ..like.clone() };
+                self.opens(&opening(&position), "Opened", WHOLE).await;
+                self.is(&position, WHOLE).await;
                 let at = Timestamp::from_micros(1_750_000_009_999_999);
-                let closed = position.clone().closed_at(price("0.000001"), reason, at);
-                match self.close(&closed).await {
-                    Close::Closed(_) => assert_eq!(self.find(&position).await, Some(closed)),
-                    Close::AlreadyClosed => assert_ne!(reason, CloseReason::User, "the first"),
-                }
+                let closed = position.closed_at(price("0.000001"), reason, at);
+                self.close(&closed, WHOLE).await;
+                self.is(&closed, WHOLE).await;
             }
         }
     }
 
     async fn opening_reserves_and_closing_settles(&self) {
-        let user = self.somebody(5000).await;
-        let position = self.opened(&user).await;
-        assert_eq!(self.exact_balance(&user).await, 4000);
+        let user = self.somebody(5000, RESERVED).await;
+        let position = self.opened(&user, RESERVED).await;
+        self.has_exactly(&user, 4000, RESERVED).await;
+        self.newest_entry(EntryKind::PositionOpened, -1000, &position, RESERVED).await;
         let closed = gained(&position);
-        assert_eq!(self.close(&closed).await, Close::Closed(NonZeroU64::MIN));
-        assert_eq!(self.exact_balance(&user).await, 5100);
-        assert_eq!(self.close(&closed).await, Close::AlreadyClosed);
-        assert_eq!(self.exact_balance(&user).await, 5100);
+        self.closes(&closed, Close::Closed(NonZeroU64::MIN), SETTLED).await;
+        self.has_exactly(&user, 5100, SETTLED).await;
+        self.newest_entry(EntryKind::PositionClosed, 1100, &position, SETTLED).await;
+        self.closes(&closed, Close::AlreadyClosed, CLOSED_ONCE).await;
+        self.has_exactly(&user, 5100, CLOSED_ONCE).await;
 
         // A total loss is settled too, with an amount of zero.
-        let position = self.opened(&user).await;
+        let position = self.opened(&user, SETTLED).await;
         let ruined = position.closed_at(price("0.000001"), CloseReason::Liquidated, NOW);
-        self.close(&ruined).await;
-        assert_eq!(self.exact_balance(&user).await, 4100);
-        let newest = self.entries(&user).await.remove(0);
-        let expected = (EntryKind::PositionClosed, Money::ZERO, ruined.id.to_string());
-        assert_eq!((newest.kind, newest.amount, newest.reference), expected);
+        self.close(&ruined, SETTLED).await;
+        self.has_exactly(&user, 4100, SETTLED).await;
+        self.newest_entry(EntryKind::PositionClosed, 0, &ruined, SETTLED).await;
+    }
+
+    async fn newest_entry(&self, kind: EntryKind, minor: i64, about: &Position, clause: Clause) {
+        let newest = self.entries(&about.user_id, clause).await.into_iter().next();
+        let came = newest.map(|entry| (entry.kind, entry.amount, entry.reference));
+        let expected = (kind, Money::from_minor(minor), about.id.to_string());
+        clause.same("the newest entry", &came, &Some(expected));
     }
 
     async fn a_refused_opening_changes_nothing(&self) {
-        let user = self.somebody(1999).await;
-        self.opened(&user).await;
-        let error = self.store.open(&opening(&position(&user))).await;
-        assert!(matches!(error, Err(OpenError::NotEnough)), "{error:?}");
-        assert_eq!(self.exact_balance(&user).await, 999);
+        let user = self.somebody(1999, NOT_ENOUGH).await;
+        self.opened(&user, NOT_ENOUGH).await;
+        let second = opening(&position(&user));
+        self.opens(&second, "NotEnough", NOT_ENOUGH).await;
+        self.is_unknown(&second.position, NOT_ENOUGH).await;
+        self.has_exactly(&user, 999, NOT_ENOUGH).await;
 
-        let rich = self.somebody(10_000).await;
+        let rich = self.somebody(10_000, TOO_MANY).await;
         let two = NonZeroUsize::new(2).expect("above zero");
+        let of_two = || Opening { max_open: two, ..opening(&position(&rich)) };
         for _ in 0..2 {
-            let opening = Opening { max_open: two, ..opening(&position(&rich)) };
-            self.store.open(&opening).await.expect("opens");
+            self.opens(&of_two(), "Opened", TOO_MANY).await;
         }
-        let third = Opening { max_open: two, ..opening(&position(&rich)) };
-        let error = self.store.open(&third).await;
-        assert!(matches!(error, Err(OpenError::TooMany)), "{error:?}");
-        assert_eq!(self.find(&third.position).await, None);
-        assert_eq!(self.exact_balance(&rich).await, 8000);
+        let third = of_two();
+        self.opens(&third, "TooMany", TOO_MANY).await;
+        self.is_unknown(&third.position, TOO_MANY).await;
+        self.has_exactly(&rich, 8000, TOO_MANY).await;
 
         let nobody = position(&stranger());
-        let error = self.store.open(&opening(&nobody)).await;
-        assert!(matches!(error, Err(OpenError::Store(StoreError::Corrupt(_)))), "{error:?}");
-        assert_eq!(self.find(&nobody).await, None);
-
-        // A position of another user, or one that does not exist, cannot be closed.
-        let ada = self.opened(&rich).await;
-        let stolen = Position { user_id: user.clone(), ..gained(&ada) };
-        assert_eq!(self.close(&stolen).await, Close::AlreadyClosed);
-        assert_eq!(self.find(&ada).await, Some(ada));
-        assert_eq!(self.close(&gained(&position(&user))).await, Close::AlreadyClosed);
-        assert_eq!(self.exact_balance(&user).await, 999);
+        self.opens(&opening(&nobody), "Corrupt", NOBODY).await;
+        self.is_unknown(&nobody, NOBODY).await;
     }
 
-    async fn a_key_opens_one_position_a_day(&self) {
-        let [ada, ben] = [self.somebody(100_000).await, self.somebody(100_000).await];
-        let key: IdempotencyKey = format!("order '{}'", Uuid::now_v7()).parse().expect("a key");
+    /// A position of another user, or one that does not exist, cannot be closed.
+    async fn another_users_position_stays(&self) {
+        let [user, rich] = [self.somebody(999, OTHERS).await, self.somebody(9000, OTHERS).await];
+        let ada = self.opened(&rich, OTHERS).await;
+        let stolen = Position { user_id: user.clone(), ..gained(&ada) };
+        self.closes(&stolen, Close::AlreadyClosed, OTHERS).await;
+        self.is(&ada, OTHERS).await;
+        self.is_unknown(&stolen, OTHERS).await;
+        self.closes(&gained(&position(&user)), Close::AlreadyClosed, OTHERS).await;
+        self.has_exactly(&user, 999, OTHERS).await;
+    }
+
+    async fn a_key_opens_one_position(&self) {
+        let ada = self.somebody(100_000, KEY_ONCE).await;
+        let ben = self.somebody(100_000, KEY_ONCE).await;
+        let key = key();
         let with_key = |position| Opening { key: Some(key.clone()), ..opening(&position) };
 
         // Many at once: one opens a position, all others get that position.
         let openings: Vec<_> = (0..16).map(|_| with_key(position(&ada))).collect();
         let store = &self.store;
-        let answers = at_once(openings.into_iter().map(|opening| {
+        let results = at_once(openings.into_iter().map(|opening| {
             let store = Arc::clone(store);
-            async move { (opening.position.clone(), store.open(&opening).await.expect("opens")) }
+            async move { (opening.position.clone(), store.open(&opening).await) }
         }))
         .await;
-        let mut opened = answers.iter().filter(|(_, open)| *open == Open::Opened);
-        let (first, _) = opened.next().expect("one opens");
-        assert!(opened.next().is_none(), "two opened with one key");
-        for (_, open) in &answers {
-            if let Open::Before(before) = open {
-                assert_eq!(**before, *first);
+        let (mut opened, mut before) = (Vec::new(), Vec::new());
+        for (position, result) in results {
+            match KEY_ONCE.done("open", result) {
+                Open::Opened => opened.push(position),
+                Open::Before(other) => before.push(*other),
             }
         }
-        assert_eq!(self.exact_balance(&ada).await, 99_000);
-        assert_eq!(store.opened_with(&ada, &key, NOW).await.expect("looks"), Some(first.clone()));
+        KEY_ONCE.same("how many of 16 with one key opened", &opened.len(), &1);
+        let first = opened.remove(0);
+        for before in before {
+            KEY_ONCE.same_one("what the others return", Some(&before), Some(&first));
+        }
+        self.has_exactly(&ada, 99_000, KEY_ONCE).await;
+        self.keyed(&ada, &key, NOW, Some(&first), KEY_ONCE).await;
 
-        // The key also finds a closed position, and only for this user.
-        let closed = gained(first);
-        self.close(&closed).await;
-        let again = store.open(&with_key(position(&ada))).await.expect("opens");
-        assert_eq!(again, Open::Before(Box::new(closed)));
-        assert_eq!(store.opened_with(&ben, &key, NOW).await.expect("looks"), None);
-        assert_eq!(store.open(&with_key(position(&ben))).await.expect("opens"), Open::Opened);
+        self.keyed(&ben, &key, NOW, None, KEY_OWN).await;
+        self.opens(&with_key(position(&ben)), "Opened", KEY_OWN).await;
 
-        // After a day the key is free again.
-        let just = NOW + IdempotencyKey::KEPT - Duration::from_micros(1);
-        assert!(store.opened_with(&ada, &key, just).await.expect("looks").is_some());
+        let closed = gained(&first);
+        self.close(&closed, KEY_CLOSED).await;
+        match KEY_CLOSED.done("open", store.open(&with_key(position(&ada))).await) {
+            Open::Before(before) => {
+                KEY_CLOSED.same_one("what the key finds", Some(&*before), Some(&closed));
+            }
+            Open::Opened => KEY_CLOSED.broken("expected the position of before, and got Opened"),
+        }
+
+        let poor = self.somebody(0, KEY_REFUSED).await;
+        self.opens(&with_key(position(&poor)), "NotEnough", KEY_REFUSED).await;
+        self.keyed(&poor, &key, NOW, None, KEY_REFUSED).await;
+        let grant = self.accounts.grant(&entry(&poor, 9000, "enough")).await;
+        KEY_REFUSED.done("grant", grant);
+        self.opens(&with_key(position(&poor)), "Opened", KEY_REFUSED).await;
+    }
+
+    async fn a_key_is_kept_for_a_day(&self) {
+        let ada = self.somebody(100_000, KEY_KEPT).await;
+        let key = key();
+        let with_key = |position| Opening { key: Some(key.clone()), ..opening(&position) };
+        let first = position(&ada);
+        self.opens(&with_key(first.clone()), "Opened", KEY_KEPT).await;
         let tomorrow = NOW + IdempotencyKey::KEPT;
-        assert_eq!(store.opened_with(&ada, &key, tomorrow).await.expect("looks"), None);
-        let new = Position { opened_at: tomorrow, ..position(&ada) };
-        assert_eq!(store.open(&with_key(new.clone())).await.expect("opens"), Open::Opened);
-        assert_eq!(store.opened_with(&ada, &key, tomorrow).await.expect("looks"), Some(new));
-
-        // An order that was refused does not use its key.
-        let poor = self.somebody(0).await;
-        assert!(store.open(&with_key(position(&poor))).await.is_err());
-        assert_eq!(store.opened_with(&poor, &key, NOW).await.expect("looks"), None);
+        let just = tomorrow - Duration::from_micros(1);
+        self.keyed(&ada, &key, just, Some(&first), KEY_KEPT).await;
+        self.keyed(&ada, &key, tomorrow, None, KEY_KEPT).await;
+        let new = |opened_at| Position { opened_at, ..position(&ada) };
+        self.opens(&with_key(new(just)), "Before", KEY_KEPT).await;
+        let second = new(tomorrow);
+        self.opens(&with_key(second.clone()), "Opened", KEY_KEPT).await;
+        self.keyed(&ada, &key, tomorrow, Some(&second), KEY_KEPT).await;
     }
 
     async fn one_of_many_closers_closes(&self) {
-        let user = self.somebody(5000).await;
-        let position = self.opened(&user).await;
+        let user = self.somebody(5000, ONE_CLOSES).await;
+        let position = self.opened(&user, ONE_CLOSES).await;
         let reasons = CloseReason::ALL.iter().cycle().take(32);
         let closers = reasons.zip(1..).map(|(&reason, cents)| {
             let price = Price::from_micros((100 + cents) * Price::SCALE).expect("a price");
             let closed = position.clone().closed_at(price, reason, NOW);
             let store = Arc::clone(&self.store);
-            async move {
-                let entry = EntryId::new(Uuid::now_v7());
-                (store.close(&closed, entry).await.expect("closes"), closed)
-            }
+            async move { (store.close(&closed, EntryId::new(Uuid::now_v7())).await, closed) }
         });
-        let answers = at_once(closers.collect::<Vec<_>>()).await;
-        let winners: Vec<_> =
-            answers.iter().filter(|(close, _)| matches!(close, Close::Closed(_))).collect();
-        let [(_, winner)] = winners[..] else { panic!("{} closed it", winners.len()) };
-        assert_eq!(self.find(&position).await.as_ref(), Some(winner));
-        let pnl = winner.closed.expect("closed").realised_pnl.minor_units();
-        assert_eq!(self.exact_balance(&user).await, 5000 + pnl);
-        let settled = self.entries(&user).await;
+        let mut winners = Vec::new();
+        for (result, closed) in at_once(closers.collect::<Vec<_>>()).await {
+            if let Close::Closed(_) = ONE_CLOSES.done("close", result) {
+                winners.push(closed);
+            }
+        }
+        ONE_CLOSES.same("how many of 32 at once closed it", &winners.len(), &1);
+        let winner = winners.remove(0);
+        self.is(&winner, ONE_CLOSES).await;
+        let pnl = winner.closed.map_or(0, |closed| closed.realised_pnl.minor_units());
+        self.has_exactly(&user, 5000 + pnl, ONE_CLOSES).await;
+        let settled = self.entries(&user, ONE_CLOSES).await;
         let settled = settled.iter().filter(|entry| entry.kind == EntryKind::PositionClosed);
-        assert_eq!(settled.count(), 1);
+        ONE_CLOSES.same("how many settlements there are", &settled.count(), &1);
     }
 
     async fn no_balance_falls_below_zero_however_many_open_at_once(&self) {
-        let user = self.somebody(10_500).await;
-        let answers = at_once((0..32).map(|_| {
+        let user = self.somebody(10_500, NOT_NEGATIVE).await;
+        let results = at_once((0..32).map(|_| {
             let (store, opening) = (Arc::clone(&self.store), opening(&position(&user)));
             async move { store.open(&opening).await }
         }))
         .await;
-        let opened = answers.iter().filter(|answer| answer.is_ok()).count();
-        let refused = answers.iter().filter(|a| matches!(a, Err(OpenError::NotEnough))).count();
-        assert_eq!((opened, refused), (10, 22));
-        assert_eq!(self.exact_balance(&user).await, 500);
+        let count = |word| results.iter().filter(|result| ended(result) == word).count();
+        let came = (count("Opened"), count("NotEnough"));
+        NOT_NEGATIVE.same("how many of 32 opened, and how many were NotEnough", &came, &(10, 22));
+        self.has_exactly(&user, 500, NOT_NEGATIVE).await;
     }
 
     async fn opening_and_closing_at_once_keeps_the_balance_exact(&self) {
-        let user = self.somebody(100_000).await;
+        let user = self.somebody(100_000, EXACT).await;
         let rounds = at_once((0..32).map(|_| {
             let (store, user) = (Arc::clone(&self.store), user.clone());
             async move {
                 for _ in 0..3 {
                     let position = position(&user);
-                    store.open(&opening(&position)).await.expect("opens");
+                    store.open(&opening(&position)).await?;
                     let entry = EntryId::new(Uuid::now_v7());
-                    store.close(&gained(&position), entry).await.expect("closes");
+                    store.close(&gained(&position), entry).await?;
                 }
+                Ok::<_, OpenError>(())
             }
         }));
-        rounds.await;
-        assert_eq!(self.exact_balance(&user).await, 100_000 + 96 * 100);
+        for round in rounds.await {
+            EXACT.done("open and close", round);
+        }
+        self.has_exactly(&user, 100_000 + 96 * 100, EXACT).await;
     }
 
     async fn pages_show_a_users_own(&self) {
-        let [ada, ben] = [self.somebody(100_000).await, self.somebody(100_000).await];
+        let [ada, ben] = [self.somebody(100_000, PAGES).await, self.somebody(100_000, PAGES).await];
         let mut all = Vec::new();
         for number in 0..7 {
-            let mut position = self.opened(&ada).await;
+            let mut position = self.opened(&ada, PAGES).await;
             if number % 3 == 0 {
                 position = gained(&position);
-                self.close(&position).await;
+                self.close(&position, PAGES).await;
             }
-            self.opened(&ben).await;
+            self.opened(&ben, PAGES).await;
             all.insert(0, position);
         }
         for status in [None, Some(Status::Open), Some(Status::Closed)] {
@@ -305,52 +424,60 @@ impl Both {
                 .cloned()
                 .collect();
             let (mut seen, mut before) = (Vec::new(), None);
-            loop {
-                let page = self.store.page(&ada, status, before, 2).await.expect("a page");
+            // One page more than are needed, so that a store that repeats itself comes to an end.
+            for _ in 0..5 {
+                let page = PAGES.done("page", self.store.page(&ada, status, before, 2).await);
                 let Some(last) = page.last() else { break };
-                assert!(page.len() <= 2);
+                let came = page.len();
+                PAGES
+                    .holds(came <= 2, format_args!("expected at most 2 in a page, and got {came}"));
                 before = Some(last.id);
                 seen.extend(page);
             }
-            assert_eq!(seen, expected, "{status:?}");
+            PAGES.same_all(format_args!("the pages of the status {status:?}"), &seen, &expected);
         }
-        let unknown = Some(PositionId::new(Uuid::now_v7()));
-        assert_eq!(self.store.page(&ada, None, unknown, 9).await.expect("a page"), []);
-        let others = self.store.page(&ben, None, None, 1).await.expect("a page").remove(0);
-        let page = self.store.page(&ada, None, Some(others.id), 9).await;
-        assert_eq!(page.expect("a page"), [], "another user's position is no place to begin");
-        assert_eq!(self.store.find(&ada, others.id).await.expect("finds"), None);
+        let others = PAGES.done("page", self.store.page(&ben, None, None, 1).await).remove(0);
+        for before in [PositionId::new(Uuid::now_v7()), others.id] {
+            let came = PAGES.done("page", self.store.page(&ada, None, Some(before), 9).await);
+            PAGES.same_all("the page before a position that is not the user's", &came, &[]);
+        }
+        let came = OTHERS.done("find", self.store.find(&ada, others.id).await);
+        OTHERS.same_one("another user's position", came.as_ref(), None);
     }
 
     async fn open_ones_are_taken_up(&self) {
-        let user = self.somebody(100_000).await;
+        let user = self.somebody(100_000, ALL_OPEN).await;
         let mut open = Vec::new();
         for number in 0..5 {
-            let position = self.opened(&user).await;
+            let position = self.opened(&user, ALL_OPEN).await;
             if number % 2 == 0 {
                 open.push(position);
             } else {
-                self.close(&gained(&position)).await;
+                self.close(&gained(&position), ALL_OPEN).await;
             }
         }
         let (mut seen, mut after) = (Vec::new(), None);
         loop {
-            let some = self.store.all_open(after, 2).await.expect("open ones");
+            let some = ALL_OPEN.done("all_open", self.store.all_open(after, 2).await);
             let Some(last) = some.last() else { break };
+            let came = some.len();
+            ALL_OPEN.holds(came <= 2, format_args!("expected at most 2 at a time, and got {came}"));
+            let grows = after.is_none_or(|after| last.id > after);
+            ALL_OPEN
+                .holds(grows, format_args!("expected ids behind {after:?}, and got {}", last.id));
             after = Some(last.id);
-            assert!(some.iter().all(|position| position.closed.is_none()));
             seen.extend(some.into_iter().filter(|position| position.user_id == user));
         }
-        assert_eq!(seen, open);
+        ALL_OPEN.same_all("the open positions of one user", &seen, &open);
     }
 
     async fn closes_are_numbered_and_what_they_earn_is_found(&self) {
-        let user = self.somebody(100_000).await;
+        let user = self.somebody(100_000, NUMBERED).await;
         let mut closed = Vec::new();
         for number in 1..=6 {
-            let position = self.opened(&user).await;
+            let position = self.opened(&user, NUMBERED).await;
             let expected = NonZeroU64::new(number).expect("above zero");
-            assert_eq!(self.close(&gained(&position)).await, Close::Closed(expected));
+            self.closes(&gained(&position), Close::Closed(expected), NUMBERED).await;
             closed.push(position.id);
         }
         let three = EarnedBy::EveryClose(NonZeroU64::new(3).expect("above zero"));
@@ -359,21 +486,31 @@ impl Both {
             (EntryKind::CloseMilestone, three, vec![closed[2], closed[5]]),
         ];
         for (kind, by, mut expected) in cases {
+            let limited = self.store.closed_without(kind, by, 1).await;
+            let limited = OWED.done("closed_without", limited).len();
+            OWED.same("how many there are with a limit of 1", &limited, &1);
             while let Some(&id) = expected.first() {
-                assert_eq!(self.owed(kind, by, &user).await, expected);
+                self.owes(kind, by, &user, &expected).await;
                 let reward = LedgerEntry { kind, ..entry(&user, 1, &id.to_string()) };
-                self.accounts.grant(&reward).await.expect("grants");
+                OWED.done("grant", self.accounts.grant(&reward).await);
                 expected.remove(0);
             }
-            assert_eq!(self.owed(kind, by, &user).await, []);
+            self.owes(kind, by, &user, &[]).await;
         }
-        let none =
-            self.store.closed_without(EntryKind::WelcomeGift, EarnedBy::Registering, 9).await;
-        assert_eq!(none.expect("looks"), []);
+        let by = EarnedBy::Registering;
+        let none = self.store.closed_without(EntryKind::WelcomeGift, by, 9).await;
+        let none = OWED.done("closed_without", none).len();
+        OWED.same("how many closes earn what a registration earns", &none, &0);
     }
 
-    async fn owed(&self, kind: EntryKind, by: EarnedBy, user: &UserId) -> Vec<PositionId> {
-        let owed = self.store.closed_without(kind, by, 100_000).await.expect("looks");
-        owed.into_iter().filter(|(whose, _)| whose == user).map(|(_, id)| id).collect()
+    async fn owes(&self, kind: EntryKind, by: EarnedBy, user: &UserId, expected: &[PositionId]) {
+        let owed = OWED.done("closed_without", self.store.closed_without(kind, by, 100_000).await);
+        let owed: Vec<_> =
+            owed.into_iter().filter(|(whose, _)| whose == user).map(|(_, id)| id).collect();
+        OWED.same("the closes that earned it and lack it", &owed, &expected.to_vec());
     }
+}
+
+fn key() -> IdempotencyKey {
+    format!("order '{}'", Uuid::now_v7()).parse().expect("a key")
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use doorstep_contract::memory_bank::MemoryBank;
 use doorstep_contract::memory_door::MemoryDoor;
 use doorstep_contract::{all_clauses, memory, presence_and_pusher, wrong};
 
@@ -23,6 +24,13 @@ async fn the_store_in_memory_keeps_every_promise() {
     doorstep_contract::handover(store).await;
     let store = Arc::new(memory::Memory::default());
     doorstep_contract::retention(store.clone(), store).await;
+    let bank = Arc::new(MemoryBank::default());
+    doorstep_contract::audit(bank.clone(), bank.clone(), bank).await;
+    let bank = Arc::new(MemoryBank::default());
+    doorstep_contract::accounts(bank.clone()).await;
+    doorstep_contract::ledger(bank.clone()).await;
+    doorstep_contract::sessions(bank.clone(), bank.clone()).await;
+    doorstep_contract::positions(bank.clone(), bank).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,6 +2,7 @@
 //!
 //! Each file has the wrong adapters of some ports: the one in memory behind a flaw, and a table of the flaws.
 
+mod banks;
 mod doors;
 mod handovers;
 mod inboxes;
@@ -51,7 +52,7 @@ where
 
 /// All of them.
 pub fn adapters() -> Vec<WrongAdapter> {
-    [doors::all(), inboxes::all(), handovers::all(), retentions::all()]
+    [doors::all(), inboxes::all(), handovers::all(), retentions::all(), banks::all()]
         .into_iter()
         .flatten()
         .collect()
