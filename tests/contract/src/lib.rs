@@ -90,7 +90,7 @@ pub use sessions::{CLAUSES as SESSIONS_CLAUSES, durable_sessions, sessions};
 
 /// The promises of all suites.
 pub fn all_clauses() -> impl Iterator<Item = Clause> {
-    let suites: [&[Clause]; 9] = [
+    let suites: [&[Clause]; 10] = [
         &DOOR_CLAUSES,
         INBOX_CLAUSES,
         RETENTION_CLAUSES,
@@ -100,6 +100,7 @@ pub fn all_clauses() -> impl Iterator<Item = Clause> {
         SESSIONS_CLAUSES,
         POSITIONS_CLAUSES,
         AUDIT_CLAUSES,
+        source::CLAUSES,
     ];
     suites.into_iter().flatten().copied()
 }

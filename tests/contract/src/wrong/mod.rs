@@ -7,6 +7,7 @@ mod doors;
 mod handovers;
 mod inboxes;
 mod retentions;
+mod sources;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -52,8 +53,15 @@ where
 
 /// All of them.
 pub fn adapters() -> Vec<WrongAdapter> {
-    [doors::all(), inboxes::all(), handovers::all(), retentions::all(), banks::all()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        doors::all(),
+        inboxes::all(),
+        handovers::all(),
+        retentions::all(),
+        banks::all(),
+        sources::all(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
