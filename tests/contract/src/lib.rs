@@ -51,17 +51,22 @@
 
 mod accounts;
 mod audit;
+mod authenticator;
 mod clause;
+mod clock;
 mod door;
 mod handover;
+mod ids;
 mod inbox;
 mod ledger;
 pub mod log;
 pub mod memory;
 pub mod memory_bank;
 pub mod memory_door;
+pub mod memory_identity;
 pub mod memory_log;
 pub mod memory_source;
+mod passwords;
 mod positions;
 mod reopens;
 mod retention;
@@ -69,6 +74,7 @@ mod sample;
 mod sessions;
 mod shown;
 pub mod source;
+mod tokens;
 pub mod wrong;
 
 /// The guide compiles and runs.
@@ -78,19 +84,24 @@ mod guide {}
 
 pub use accounts::{CLAUSES as ACCOUNTS_CLAUSES, accounts, durable_accounts};
 pub use audit::{CLAUSES as AUDIT_CLAUSES, audit};
+pub use authenticator::{AuthenticatorUnderTest, CLAUSES as AUTHENTICATOR_CLAUSES, authenticator};
 pub use clause::Clause;
+pub use clock::{CLAUSES as CLOCK_CLAUSES, clock};
 pub use door::{CLAUSES as DOOR_CLAUSES, DoorUnderTest, presence_and_pusher};
 pub use handover::{CLAUSES as HANDOVER_CLAUSES, durable_handover, handover};
+pub use ids::{CLAUSES as IDS_CLAUSES, ids};
 pub use inbox::{CLAUSES as INBOX_CLAUSES, durable_inbox, inbox};
 pub use ledger::{CLAUSES as LEDGER_CLAUSES, durable_ledger, ledger};
+pub use passwords::{CLAUSES as PASSWORDS_CLAUSES, passwords};
 pub use positions::{CLAUSES as POSITIONS_CLAUSES, durable_positions, positions};
 pub use reopens::Reopens;
 pub use retention::{CLAUSES as RETENTION_CLAUSES, retention};
 pub use sessions::{CLAUSES as SESSIONS_CLAUSES, durable_sessions, sessions};
+pub use tokens::{CLAUSES as TOKENS_CLAUSES, tokens};
 
 /// The promises of all suites.
 pub fn all_clauses() -> impl Iterator<Item = Clause> {
-    let suites: [&[Clause]; 10] = [
+    let suites: [&[Clause]; 16] = [
         &DOOR_CLAUSES,
         INBOX_CLAUSES,
         RETENTION_CLAUSES,
@@ -101,6 +112,12 @@ pub fn all_clauses() -> impl Iterator<Item = Clause> {
         POSITIONS_CLAUSES,
         AUDIT_CLAUSES,
         source::CLAUSES,
+        log::CLAUSES,
+        CLOCK_CLAUSES,
+        IDS_CLAUSES,
+        PASSWORDS_CLAUSES,
+        TOKENS_CLAUSES,
+        AUTHENTICATOR_CLAUSES,
     ];
     suites.into_iter().flatten().copied()
 }

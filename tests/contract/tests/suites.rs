@@ -4,8 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use doorstep_contract::memory_bank::MemoryBank;
-use doorstep_contract::memory_door::MemoryDoor;
+use doorstep_contract::memory_door::{MemoryClock, MemoryDoor};
+use doorstep_contract::memory_identity::{
+    MemoryAuthenticator, MemoryIds, MemoryPasswords, MemoryTokens,
+};
 use doorstep_contract::{all_clauses, memory, presence_and_pusher, wrong};
+use doorstep_domain::ports::{Ids, Tokens};
 
 #[tokio::test(start_paused = true)]
 async fn the_registry_in_memory_keeps_every_promise() {
@@ -31,6 +35,17 @@ async fn the_store_in_memory_keeps_every_promise() {
     doorstep_contract::ledger(bank.clone()).await;
     doorstep_contract::sessions(bank.clone(), bank.clone()).await;
     doorstep_contract::positions(bank.clone(), bank).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn clock_ids_passwords_tokens_and_authenticator_in_memory_keep_every_promise() {
+    doorstep_contract::clock(Arc::new(MemoryClock::default())).await;
+    doorstep_contract::passwords(Arc::new(MemoryPasswords::default())).await;
+    let ids: Arc<dyn Ids> = Arc::new(MemoryIds::default());
+    doorstep_contract::ids(&ids);
+    let tokens: Arc<dyn Tokens> = Arc::new(MemoryTokens::default());
+    doorstep_contract::tokens(&tokens);
+    doorstep_contract::authenticator(&Arc::new(MemoryAuthenticator::default())).await;
 }
 
 #[tokio::test(start_paused = true)]

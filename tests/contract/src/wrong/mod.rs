@@ -5,7 +5,9 @@
 mod banks;
 mod doors;
 mod handovers;
+mod identity;
 mod inboxes;
+mod logs;
 mod retentions;
 mod sources;
 
@@ -53,15 +55,15 @@ where
 
 /// All of them.
 pub fn adapters() -> Vec<WrongAdapter> {
-    [
+    let ports = [
         doors::all(),
         inboxes::all(),
         handovers::all(),
         retentions::all(),
         banks::all(),
         sources::all(),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+        logs::all(),
+        identity::all(),
+    ];
+    ports.into_iter().flatten().collect()
 }
