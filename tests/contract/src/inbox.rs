@@ -224,6 +224,8 @@ async fn reading_all_returns_what_was_undelivered(store: &dyn Inbox) {
         let what = format_args!("what call {} returns", call + 1);
         READ_ALL.same_all(what, &notifications_of(came), expected);
     }
+    let none = known(read(store, &stranger(), Which::All, NOW, READ_ALL).await, READ_ALL);
+    READ_ALL.same_all("what a user without items reads", &none, &[]);
     is_unread(store, &user, 0, READ_ALL).await;
     let came = undelivered(store, &user, READ_ALL).await;
     READ_ALL.same_all("what is undelivered after all was read", &came, &[]);

@@ -8,8 +8,11 @@
 //! | --- | --- | --- |
 //! | live connections: a registry and a transport | [`presence_and_pusher`] | a [`DoorUnderTest`] that opens and closes clients |
 //! | a store | [`inbox()`], [`retention()`], [`handover()`], [`accounts()`], [`ledger()`], [`positions()`], [`sessions()`], [`audit()`] | the store behind its port |
+//! | the same, which is durable | [`durable_inbox`], [`durable_handover`], [`durable_accounts`], [`durable_ledger`], [`durable_positions`], [`durable_sessions`] | a place that [`Reopens`] it |
 //! | the outbox of a backend | [`source::check_source`] | a [`source::SourceUnderTest`] |
 //! | a log between nodes | [`log::check_log`] | a [`log::LogUnderTest`] |
+//! | who gets in | [`authenticator()`] | an [`AuthenticatorUnderTest`] that issues tokens |
+//! | a clock, ids, passwords, tokens | [`clock()`], [`ids()`], [`passwords()`], [`tokens()`] | the adapter behind its port |
 //!
 //! For a registry of your own:
 //!
@@ -43,10 +46,11 @@
 //! ```
 //!
 //! Users and notifications are new in every run, so several suites can use one store. Only [`handover()`],
-//! [`retention()`] and [`audit()`] need a store that holds nothing else.
+//! [`retention()`] and [`audit()`] need a store that holds nothing of their kind.
 //!
-//! [`wrong`] has adapters that each break one promise, and a test shows that the suites notice. Run
-//! `cargo run -p doorstep-contract --example wrong_adapters` for the table.
+//! Each promise is a [`Clause`], and [`all_clauses`] has all of them. [`wrong`] has adapters that each break one promise,
+//! and a test shows that the suites notice. Run `cargo run -p doorstep-contract --example wrong_adapters` for the table,
+//! and `--example promises` for the promises.
 #![allow(clippy::missing_panics_doc, reason = "to panic is how these say that a promise is broken")]
 
 mod accounts;

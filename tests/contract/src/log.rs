@@ -232,6 +232,8 @@ async fn of_two_hundred_ends_one_wins(log: &impl LogUnderTest) {
         .collect();
     let expected = vec![(key, *sequence, number.to_string().into())];
     ONE_WINS.same("what is read of 200 appends", &came, &expected);
+    // What a node reads once is not older than what its tails have read.
+    holds(&*nodes[0], key, *sequence, &number.to_string()).await;
 }
 
 async fn what_is_kept_for_a_while_goes(log: &impl LogUnderTest) {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use doorstep_domain::NotificationId;
 use doorstep_domain::ports::{
-    Bad, Fence, NotificationSource, SourceError, Withdrawal, Written, WrittenPayload,
+    Backlog, Bad, Fence, NotificationSource, SourceError, Withdrawal, Written, WrittenPayload,
 };
 
 use crate::Clause;
@@ -15,7 +15,7 @@ clauses! {
     WHOLE = "source whole": "a row is taken with what the backend wrote, and nothing that it did not write";
     ORDER = "source order": "what waits is taken in the order in which it was written, at most `limit`";
     LOOK = "source take": "to take changes nothing: what waits is taken again until it is accepted";
-    BACKLOG = "source backlog": "the backlog counts what waits";
+    BACKLOG = "source backlog": "the backlog counts what waits, and is zero if nothing does";
     ACCEPTED = "source accept": "what waits is moved to what is accepted, and only what was moved is returned";
     REJECTED = "source reject": "what is rejected is put aside, whether it waits or was accepted";
     FORGOTTEN = "source forget": "what is forgotten is not accepted any more; places that are not known change nothing";
@@ -93,14 +93,15 @@ async fn accepts(
 
 async fn rows_go_from_waiting_to_accepted_to_forgotten(source: &impl SourceUnderTest) {
     let node = source.node();
-    let backlog = async || BACKLOG.done("backlog", node.backlog().await).waiting;
-    BACKLOG.same("the backlog of an empty source", &backlog().await, &0);
+    let empty = BACKLOG.done("backlog", node.backlog().await);
+    BACKLOG.same("the backlog of an empty source", &empty, &Backlog::default());
     let mut ids = Vec::new();
     for number in 0..5 {
         ids.push(source.publish(number).await);
     }
     let fence = leased(&*node, LEASE).await;
-    BACKLOG.same("the backlog of five", &backlog().await, &5);
+    let five = BACKLOG.done("backlog", node.backlog().await).waiting;
+    BACKLOG.same("the backlog of five", &five, &5);
     let rows = ORDER.done("take", node.take(10).await);
     ORDER.same("how many rows wait of five", &rows.len(), &5);
     for (id, number) in ids.iter().zip(0..) {

@@ -8,7 +8,7 @@ use doorstep_contract::memory_door::{MemoryClock, MemoryDoor};
 use doorstep_contract::memory_identity::{
     MemoryAuthenticator, MemoryIds, MemoryPasswords, MemoryTokens,
 };
-use doorstep_contract::{all_clauses, memory, presence_and_pusher, wrong};
+use doorstep_contract::{Reopens, all_clauses, memory, presence_and_pusher, wrong};
 use doorstep_domain::ports::{Ids, Tokens};
 
 #[tokio::test(start_paused = true)]
@@ -35,6 +35,30 @@ async fn the_store_in_memory_keeps_every_promise() {
     doorstep_contract::ledger(bank.clone()).await;
     doorstep_contract::sessions(bank.clone(), bank.clone()).await;
     doorstep_contract::positions(bank.clone(), bank).await;
+}
+
+/// A store in memory keeps everything for as long as somebody holds it.
+struct Kept<S>(Arc<S>);
+
+#[async_trait::async_trait]
+impl<S: Send + Sync + 'static> Reopens for Kept<S> {
+    type Store = S;
+
+    async fn reopen(&mut self) -> Arc<S> {
+        self.0.clone()
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_is_held_is_durable() {
+    let mut memory = Kept(Arc::new(memory::Memory::default()));
+    doorstep_contract::durable_inbox(&mut memory).await;
+    doorstep_contract::durable_handover(&mut memory).await;
+    let mut bank = Kept(Arc::new(MemoryBank::default()));
+    doorstep_contract::durable_accounts(&mut bank).await;
+    doorstep_contract::durable_ledger(&mut bank).await;
+    doorstep_contract::durable_sessions(&mut bank).await;
+    doorstep_contract::durable_positions(&mut bank).await;
 }
 
 #[tokio::test(start_paused = true)]
