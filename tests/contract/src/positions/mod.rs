@@ -1,11 +1,13 @@
 //! The suite of [`Positions`].
 
+mod keys;
+
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::sync::Arc;
 use std::time::Duration;
 
 use doorstep_domain::ports::{
-    Accounts, Close, IdempotencyKey, Open, OpenError, Opening, Positions, Status, StoreError,
+    Accounts, Close, Open, OpenError, Opening, Positions, Status, StoreError,
 };
 use doorstep_domain::{
     CloseReason, EarnedBy, EntryId, EntryKind, LedgerEntry, Money, Order, Position, PositionId,
@@ -177,18 +179,6 @@ impl Both {
         clause.same("the balance", &balance.map(Money::minor_units), &Some(minor));
     }
 
-    async fn keyed(
-        &self,
-        user: &UserId,
-        key: &IdempotencyKey,
-        now: Timestamp,
-        expected: Option<&Position>,
-        clause: Clause,
-    ) {
-        let came = clause.done("opened_with", self.store.opened_with(user, key, now).await);
-        clause.same_one("`opened_with`", came.as_ref(), expected);
-    }
-
     async fn stored_positions_are_read_back(&self) {
         let user = self.somebody(1_000_000_000_000, WHOLE).await;
         let bare = position(&user);
@@ -278,72 +268,6 @@ impl Both {
         self.is_unknown(&stolen, OTHERS).await;
         self.closes(&gained(&position(&user)), Close::AlreadyClosed, OTHERS).await;
         self.has_exactly(&user, 999, OTHERS).await;
-    }
-
-    async fn a_key_opens_one_position(&self) {
-        let ada = self.somebody(100_000, KEY_ONCE).await;
-        let ben = self.somebody(100_000, KEY_ONCE).await;
-        let key = key();
-        let with_key = |position| Opening { key: Some(key.clone()), ..opening(&position) };
-
-        // Many at once: one opens a position, all others get that position.
-        let openings: Vec<_> = (0..16).map(|_| with_key(position(&ada))).collect();
-        let store = &self.store;
-        let results = at_once(openings.into_iter().map(|opening| {
-            let store = Arc::clone(store);
-            async move { (opening.position.clone(), store.open(&opening).await) }
-        }))
-        .await;
-        let (mut opened, mut before) = (Vec::new(), Vec::new());
-        for (position, result) in results {
-            match KEY_ONCE.done("open", result) {
-                Open::Opened => opened.push(position),
-                Open::Before(other) => before.push(*other),
-            }
-        }
-        KEY_ONCE.same("how many of 16 with one key opened", &opened.len(), &1);
-        let first = opened.remove(0);
-        for before in before {
-            KEY_ONCE.same_one("what the others return", Some(&before), Some(&first));
-        }
-        self.has_exactly(&ada, 99_000, KEY_ONCE).await;
-        self.keyed(&ada, &key, NOW, Some(&first), KEY_ONCE).await;
-
-        self.keyed(&ben, &key, NOW, None, KEY_OWN).await;
-        self.opens(&with_key(position(&ben)), "Opened", KEY_OWN).await;
-
-        let closed = gained(&first);
-        self.close(&closed, KEY_CLOSED).await;
-        match KEY_CLOSED.done("open", store.open(&with_key(position(&ada))).await) {
-            Open::Before(before) => {
-                KEY_CLOSED.same_one("what the key finds", Some(&*before), Some(&closed));
-            }
-            Open::Opened => KEY_CLOSED.broken("expected the position of before, and got Opened"),
-        }
-
-        let poor = self.somebody(0, KEY_REFUSED).await;
-        self.opens(&with_key(position(&poor)), "NotEnough", KEY_REFUSED).await;
-        self.keyed(&poor, &key, NOW, None, KEY_REFUSED).await;
-        let grant = self.accounts.grant(&entry(&poor, 9000, "enough")).await;
-        KEY_REFUSED.done("grant", grant);
-        self.opens(&with_key(position(&poor)), "Opened", KEY_REFUSED).await;
-    }
-
-    async fn a_key_is_kept_for_a_day(&self) {
-        let ada = self.somebody(100_000, KEY_KEPT).await;
-        let key = key();
-        let with_key = |position| Opening { key: Some(key.clone()), ..opening(&position) };
-        let first = position(&ada);
-        self.opens(&with_key(first.clone()), "Opened", KEY_KEPT).await;
-        let tomorrow = NOW + IdempotencyKey::KEPT;
-        let just = tomorrow - Duration::from_micros(1);
-        self.keyed(&ada, &key, just, Some(&first), KEY_KEPT).await;
-        self.keyed(&ada, &key, tomorrow, None, KEY_KEPT).await;
-        let new = |opened_at| Position { opened_at, ..position(&ada) };
-        self.opens(&with_key(new(just)), "Before", KEY_KEPT).await;
-        let second = new(tomorrow);
-        self.opens(&with_key(second.clone()), "Opened", KEY_KEPT).await;
-        self.keyed(&ada, &key, tomorrow, Some(&second), KEY_KEPT).await;
     }
 
     async fn one_of_many_closers_closes(&self) {
@@ -509,8 +433,4 @@ impl Both {
             owed.into_iter().filter(|(whose, _)| whose == user).map(|(_, id)| id).collect();
         OWED.same("the closes that earned it and lack it", &owed, &expected.to_vec());
     }
-}
-
-fn key() -> IdempotencyKey {
-    format!("order '{}'", Uuid::now_v7()).parse().expect("a key")
 }
