@@ -15,6 +15,7 @@ mod heads;
 mod hostile;
 mod http;
 mod https;
+mod identity;
 mod inbox;
 mod javascript;
 mod kill;

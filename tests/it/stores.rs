@@ -6,11 +6,13 @@ mod trouble;
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use doorstep_adapters::sql::{Store, connect};
 use doorstep_domain::{
     EntryId, EntryKind, LedgerEntry, Money, NewUser, Notification, NotificationId, PasswordHash,
     Payload, Session, Timestamp, TokenHash, Ttl, User, UserId,
 };
+use doorstep_tests::contract::Reopens;
 use doorstep_tests::postgres::Postgres;
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -49,6 +51,18 @@ impl Fresh {
     /// The URL for connections that bypass the store.
     fn raw_url(&self) -> String {
         self.url.replace(' ', "%20")
+    }
+}
+
+#[async_trait]
+impl Reopens for Fresh {
+    type Store = Store;
+
+    async fn reopen(&mut self) -> Arc<Store> {
+        // All calls have returned, so closing writes nothing more. A process that is killed is in `kill.rs`.
+        self.store.disconnect().await;
+        self.store = Arc::new(connect(&self.url).await.unwrap());
+        self.store()
     }
 }
 
@@ -169,25 +183,28 @@ keeps_the_contracts!(sqlite_file, Fresh::sqlite_file);
 keeps_the_contracts!(sqlite_memory, Fresh::sqlite_memory);
 keeps_the_contracts!(postgres, Fresh::postgres);
 
-/// The in-memory store of other tests keeps the same promises.
-mod memory {
-    use doorstep_tests::{contract, memory::Memory};
+/// What is written is there after the store was closed and opened again. A database in memory cannot promise that.
+mod durable {
+    use doorstep_tests::contract;
 
     use super::*;
 
-    #[tokio::test]
-    async fn inbox() {
-        contract::inbox(Arc::new(Memory::default())).await;
+    async fn keeps_everything(mut fresh: Fresh) {
+        contract::durable_inbox(&mut fresh).await;
+        contract::durable_handover(&mut fresh).await;
+        contract::durable_accounts(&mut fresh).await;
+        contract::durable_ledger(&mut fresh).await;
+        contract::durable_sessions(&mut fresh).await;
+        contract::durable_positions(&mut fresh).await;
     }
 
-    #[tokio::test]
-    async fn retention() {
-        let memory = Arc::new(Memory::default());
-        contract::retention(memory.clone(), memory).await;
+    #[tokio::test(flavor = "multi_thread")]
+    async fn sqlite_file() {
+        keeps_everything(Fresh::sqlite_file().await).await;
     }
 
-    #[tokio::test]
-    async fn handover() {
-        contract::handover(Arc::new(Memory::default())).await;
+    #[tokio::test(flavor = "multi_thread")]
+    async fn postgres() {
+        keeps_everything(Fresh::postgres().await).await;
     }
 }

@@ -3,11 +3,12 @@ use async_trait::async_trait;
 use super::StoreError;
 use crate::{EntryId, EntryKind, LedgerEntry, Money, NewUser, Session, User, UserId, Username};
 
-/// Users, their balances and the append-only ledger behind them.
+/// Users, their balances and the append-only ledger behind them. **Every write is durable when its call returns.**
 #[cfg_attr(feature = "mocks", mockall::automock)]
 #[async_trait]
 pub trait Accounts: Send + Sync {
-    /// Creates the user, with a balance of zero, and their first session: both or neither.
+    /// Creates the user, with a balance of zero, and their first session: both or neither. An id or a token that exists
+    /// already is [`StoreError::Corrupt`]. **Of any number of concurrent calls with one name, one succeeds.**
     async fn register(&self, user: &NewUser, session: &Session) -> Result<(), RegisterError>;
 
     /// Returns the user with this id.
@@ -16,8 +17,9 @@ pub trait Accounts: Send + Sync {
     /// Returns the user with this name, without regard to case, and their password's hash.
     async fn by_username(&self, name: &Username) -> Result<Option<NewUser>, StoreError>;
 
-    /// Writes the entry and changes the balance: both or neither, and at most once per user, kind and reference.
-    /// If the user does not exist, returns [`StoreError::Corrupt`].
+    /// Writes the entry and changes the balance: both or neither, and at most once per user, kind and reference,
+    /// whatever the amount. If the user does not exist, or if the balance would fall below zero or be out of range,
+    /// returns [`StoreError::Corrupt`] and changes nothing.
     async fn grant(&self, entry: &LedgerEntry) -> Result<Grant, StoreError>;
 
     /// Writes several entries, in this order: all of them or none. Returns what [`grant`](Self::grant) would return for

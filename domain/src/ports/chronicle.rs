@@ -2,7 +2,8 @@ use crate::{NotificationId, Step, UserId};
 
 /// Is told each step of what happens to notifications, so that somebody can ask later whether one arrived.
 ///
-/// It is optional, and what it does never changes a delivery.
+/// It is optional, and what it does never changes a delivery. It has no contract suite, because nothing is read
+/// through this port.
 #[cfg_attr(feature = "mocks", mockall::automock)]
 pub trait Chronicle: Send + Sync {
     /// Notes a step that happens now.

@@ -10,8 +10,8 @@ use crate::Timestamp;
 /// The two differ only by the steps of the machine's clock since the start. A clock without steps implements only
 /// `now`.
 pub trait Clock: Send + Sync {
-    /// Returns the current time on the node's timeline. **Never earlier than a time that it returned before**: a
-    /// step of the machine's clock neither ends nor revives a notification that waits.
+    /// Returns the current time on the node's timeline. **Never earlier than a time that it returned before**, on any
+    /// thread: a step of the machine's clock neither ends nor revives a notification that waits.
     fn now(&self) -> Timestamp;
 
     /// Converts a time of the timeline to the time of day, by the machine's clock as it is now.

@@ -6,12 +6,14 @@ use crate::{Notification, NotificationId, Timestamp, UserId};
 /// Notifications that a stopping node leaves for the next node, or for other running nodes.
 ///
 /// Taking removes: **two nodes that take at once never take the same notification**. A taken notification is in the
-/// memory of the node that took it, as if it had been accepted there.
+/// memory of the node that took it, as if it had been accepted there. It may be left again.
+///
+/// **What was left and what was taken is durable when the call returns.**
 #[cfg_attr(feature = "mocks", mockall::automock)]
 #[async_trait]
 pub trait Handover: Send + Sync {
-    /// Leaves these notifications, in this order, all or none. An id that is there already is not changed. At most
-    /// 1,000 at a time. Each has its `ttl` set.
+    /// Leaves these notifications, in this order, all or none, also for whoever looks at the same time. An id that is
+    /// there already is not changed and keeps its place. At most 1,000 at a time. Each has its `ttl` set.
     async fn leave(&self, waiting: &[Notification]) -> Result<(), StoreError>;
 
     /// Takes at most `limit` notifications, in the order in which they were left.
@@ -24,7 +26,8 @@ pub trait Handover: Send + Sync {
     /// Takes the one with this id, if it was left.
     async fn take_one(&self, id: NotificationId) -> Result<Option<Notification>, StoreError>;
 
-    /// Takes at most `limit` notifications whose TTL has ended by `now`. One without a `ttl` never ends.
+    /// Takes at most `limit` notifications whose TTL has ended by `now`, in the order in which they were left. At its
+    /// deadline a notification has ended; one without a `ttl` never ends.
     async fn take_expired(
         &self,
         now: Timestamp,

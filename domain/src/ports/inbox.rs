@@ -6,13 +6,13 @@ use crate::{Notification, NotificationId, Timestamp, Topic, UserId};
 /// The durable inbox: notifications that are kept until the user reads them.
 ///
 /// An item is *undelivered* until a client acknowledges it (or it is written to a client that does not acknowledge)
-/// or the user reads it; it is *unread* until the user reads it. The store keeps items in the order in which they
-/// were added.
+/// or the user reads it; it is *unread* until the user reads it. The store keeps items exactly as they are, in the
+/// order in which they were added. **Every write is durable when its call returns.**
 #[cfg_attr(feature = "mocks", mockall::automock)]
 #[async_trait]
 pub trait Inbox: Send + Sync {
-    /// Adds notifications, all or none. An id that is there already is not changed. Durable when it returns. At
-    /// most 1,000 at a time.
+    /// Adds notifications, all or none, also for whoever looks at the same time. An id that is there already is not
+    /// changed. At most 1,000 at a time.
     async fn add(&self, notifications: &[Notification], by: EnteredBy) -> Result<(), StoreError>;
 
     /// Returns the user's undelivered items, oldest first: at most `limit`.
@@ -29,7 +29,7 @@ pub trait Inbox: Send + Sync {
     ) -> Result<Vec<NotificationId>, StoreError>;
 
     /// Returns the user's items, newest first: at most `limit`, only unread ones if `unread_only`, and only those
-    /// added before the item `before`, if it is given. Returns nothing for an unknown `before`.
+    /// added before the item `before`, if it is given. Returns nothing if `before` is unknown or another user's.
     async fn page(
         &self,
         user: &UserId,
@@ -38,9 +38,9 @@ pub trait Inbox: Send + Sync {
         limit: usize,
     ) -> Result<Vec<InboxItem>, StoreError>;
 
-    /// Marks items as read and delivered; repeating it changes nothing. Returns the items that were undelivered
-    /// until now (at most 1,000; call again while it returns that many), or `None` if [`Which::One`] names no item
-    /// of this user.
+    /// Marks items as read and delivered; repeating it changes nothing, not even the time. Returns the items that were
+    /// undelivered until now, oldest first (at most 1,000; call again while it returns that many), or `None` if
+    /// [`Which::One`] names no item of this user. **Of any number of concurrent calls, one returns an item.**
     async fn mark_read(
         &self,
         user: &UserId,
@@ -51,11 +51,12 @@ pub trait Inbox: Send + Sync {
     /// Returns how many unread items the user has.
     async fn unread(&self, user: &UserId) -> Result<u64, StoreError>;
 
-    /// Removes an item of any user, read or not. Returns it, or `None` if there is none with this id.
+    /// Removes an item of any user, read or not. Returns it, or `None` if there is none with this id. The id may be
+    /// added again.
     async fn remove(&self, id: NotificationId) -> Result<Option<Removed>, StoreError>;
 
-    /// Removes the user's undelivered items that entered by policy, or those of them with one topic: at most 1,000;
-    /// call again while it returns that many. Items that entered by expiry have had their outcome.
+    /// Removes the user's undelivered items that entered by policy, or those of them with one topic, and returns them:
+    /// at most 1,000; call again while it returns that many. Items that entered by expiry have had their outcome.
     async fn remove_undelivered(
         &self,
         user: &UserId,

@@ -15,7 +15,8 @@ use crate::{Append, Appended, LogEntry, LogEvent, LogKey, LogTime, ReadFrom};
 #[cfg_attr(feature = "mocks", mockall::automock)]
 #[async_trait]
 pub trait Log: Send + Sync {
-    /// Appends an entry if its condition holds. Returns within a time that the adapter documents.
+    /// Appends an entry if its condition holds. Returns within a time that the adapter documents. An entry of 40 KiB,
+    /// with the largest notification, is never too large.
     ///
     /// When the future is dropped, the result is as if it were [`Appended::Unknown`].
     async fn append(&self, entry: Append) -> Appended;

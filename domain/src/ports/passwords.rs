@@ -6,7 +6,7 @@ use crate::PasswordHash;
 #[cfg_attr(feature = "mocks", mockall::automock)]
 #[async_trait]
 pub trait PasswordHasher: Send + Sync {
-    /// Hashes a password with a fresh salt.
+    /// Hashes a password with a fresh salt. Every character of it counts, and its case.
     async fn hash(&self, password: &str) -> Result<PasswordHash, HasherError>;
 
     /// Whether the password matches the hash. Without a hash (no such user) it takes the same time and returns

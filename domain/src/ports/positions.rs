@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use super::StoreError;
 use crate::{EarnedBy, EntryId, EntryKind, Position, PositionId, Timestamp, UserId};
 
-/// Positions, with the ledger entries that reserve and settle them.
+/// Positions, with the ledger entries that reserve and settle them. **Every write is durable when its call returns.**
 #[cfg_attr(feature = "mocks", mockall::automock)]
 #[async_trait]
 pub trait Positions: Send + Sync {
@@ -15,7 +15,8 @@ pub trait Positions: Send + Sync {
     /// not exist, returns [`StoreError::Corrupt`].
     ///
     /// If this user used the key within the last [`IdempotencyKey::KEPT`], changes nothing and returns the position
-    /// of that time. **Of any number of concurrent calls with one key, one opens.**
+    /// of that time, open or closed. An opening that was refused does not use its key. **Of any number of concurrent
+    /// calls with one key, one opens.**
     async fn open(&self, opening: &Opening) -> Result<Open, OpenError>;
 
     /// Returns the position that this user opened with this key within the last [`IdempotencyKey::KEPT`].
@@ -34,7 +35,7 @@ pub trait Positions: Send + Sync {
     async fn find(&self, user: &UserId, id: PositionId) -> Result<Option<Position>, StoreError>;
 
     /// Returns the user's positions, newest first: at most `limit`, of this status if one is given, and only those
-    /// opened before the position `before`, if it is given. Returns nothing for an unknown `before`.
+    /// opened before the position `before`, if it is given. Returns nothing if `before` is unknown or another user's.
     async fn page(
         &self,
         user: &UserId,
@@ -50,8 +51,8 @@ pub trait Positions: Send + Sync {
         limit: usize,
     ) -> Result<Vec<Position>, StoreError>;
 
-    /// Returns at most `limit` closed positions that earned a reward and have no ledger entry of this kind: those
-    /// whose reward a crash prevented.
+    /// Returns at most `limit` closed positions that earned a reward and have no ledger entry of this kind, oldest
+    /// first: those whose reward a crash prevented. A registration is earned by no position.
     async fn closed_without(
         &self,
         reward: EntryKind,
@@ -110,7 +111,7 @@ pub enum OpenError {
 pub enum Close {
     /// It is closed and settled now. The number of positions that its user has closed, including this one.
     Closed(NonZeroU64),
-    /// It was closed already; nothing changed.
+    /// It was closed already, or its user has no such position; nothing changed.
     AlreadyClosed,
 }
 

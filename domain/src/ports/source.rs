@@ -20,10 +20,12 @@ pub trait NotificationSource: Send + Sync {
     /// Extends the lease. To be called every second; the lease ends 5 s after the last time.
     async fn renew(&self, fence: Fence) -> Result<(), SourceError>;
 
-    /// Gives the lease back, so that another node need not wait for its end.
+    /// Gives the lease back, so that another node need not wait for its end. A lease that was lost cannot be given
+    /// back: that of the other node goes on.
     async fn release(&self, fence: Fence) -> Result<(), SourceError>;
 
-    /// What was accepted and has not ended: at most `limit`, in order, those behind the place `after`.
+    /// What was accepted and has not ended: at most `limit`, in order, those behind the place `after`. Any node may read
+    /// it.
     async fn accepted(&self, after: u64, limit: usize) -> Result<Vec<Written>, SourceError>;
 
     /// What waits: at most `limit`, in the order in which it was written, as far as it is committed. Changes
@@ -35,10 +37,11 @@ pub trait NotificationSource: Send + Sync {
     async fn accept(&self, fence: Fence, places: &[u64]) -> Result<Vec<u64>, SourceError>;
 
     /// Puts these aside with what is wrong with them, whether they wait or were accepted. The source keeps a bounded
-    /// number.
+    /// number. A place that is not known changes nothing.
     async fn reject(&self, fence: Fence, bad: &[Bad]) -> Result<(), SourceError>;
 
-    /// Removes these from those that are accepted: they have ended, or are in the inbox.
+    /// Removes these from those that are accepted: they have ended, or are in the inbox. A place that is not known
+    /// changes nothing.
     async fn forget(&self, fence: Fence, places: &[u64]) -> Result<(), SourceError>;
 
     /// Removes what matches from those that wait, at most `limit` and in any order, and returns it: it must not be

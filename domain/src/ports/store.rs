@@ -55,7 +55,8 @@ pub struct AuditReport {
     pub entries: u64,
     /// The number of positions checked, open and closed.
     pub positions: u64,
-    /// The violations, one sentence each; empty if there are none. At most [`AuditReport::MAX_FINDINGS`].
+    /// The violations, one sentence each, which names the user, position or entry; empty if there are none. At most
+    /// [`AuditReport::MAX_FINDINGS`].
     pub findings: Vec<String>,
 }
 

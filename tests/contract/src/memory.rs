@@ -48,6 +48,16 @@ impl Memory {
         taken
     }
 
+    /// All items of all users.
+    pub(crate) fn items(&self) -> Vec<InboxItem> {
+        self.rows().iter().map(|row| row.item.clone()).collect()
+    }
+
+    /// All that was left, in order.
+    pub(crate) fn waiting(&self) -> Vec<Notification> {
+        self.left().iter().map(|(_, n)| n.clone()).collect()
+    }
+
     /// Whether this item is in the inbox and has not been delivered yet.
     pub fn has_undelivered(&self, id: NotificationId) -> bool {
         self.rows().iter().any(|row| row.item.notification.id == id && !row.delivered)

@@ -1,14 +1,31 @@
+//! The suite of [`Sessions`].
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use doorstep_domain::Timestamp;
-use doorstep_domain::UserId;
 use doorstep_domain::ports::{Accounts, Sessions};
+use doorstep_domain::{Session, Timestamp, TokenHash, UserId};
 use uuid::Uuid;
 
-use super::sample::{NOW, name, registered, session, user};
+use crate::clause::clauses;
+use crate::sample::{NOW, name, registered, session, stranger, user};
+use crate::{Clause, Reopens};
 
-/// [`Sessions`]; `accounts` is the same store, for the users of the sessions.
+clauses! {
+    /// The promises of [`Sessions`] that the suite checks.
+    FIRST = "session of a registration": "the session that a user registered with is found";
+    FOUND = "session found": "a session is found by its token, with everything that was stored, and no other session is";
+    EXPIRED = "session expired": "a session is found until, and not at, the time when it expires";
+    UNKNOWN = "session unknown": "an unknown token finds no session";
+    CLOSED = "session closed": "a closed session is not found; other sessions are, and to close it again is no error";
+    PURGED = "session purge": "a purge deletes what has expired by then, and nothing else";
+    PURGE_COUNT = "session purge count": "a purge returns how many it deleted";
+    NOBODY = "session of nobody": "a session of an unknown user is not stored";
+    DURABLE = "session durable": "what was opened or closed is so after the store was closed and opened again";
+}
+
+/// [`Sessions`]; `accounts` is the same store, for the users of the sessions. Checks every promise of [`CLAUSES`] but the
+/// durability, for which see [`durable_sessions`].
 pub async fn sessions(accounts: Arc<dyn Accounts>, store: Arc<dyn Sessions>) {
     a_registration_opens_the_first(&*accounts, &*store).await;
     a_session_is_found_until_it_expires(&*accounts, &*store).await;
@@ -17,60 +34,94 @@ pub async fn sessions(accounts: Arc<dyn Accounts>, store: Arc<dyn Sessions>) {
     an_unknown_user_gets_no_session(&*store).await;
 }
 
+/// What [`Sessions`] promises to keep, in a store that can be closed and opened again.
+pub async fn durable_sessions<R: Reopens<Store: Accounts + Sessions>>(place: &mut R) {
+    let store = place.reopen().await;
+    let ada = registered(&*store).await.id;
+    let [closed, other] = [session(&ada, Timestamp::MAX), session(&ada, Timestamp::MAX)];
+    for session in [&closed, &other] {
+        DURABLE.done("open", store.open(session).await);
+    }
+    DURABLE.done("close", Sessions::close(&*store, &closed.token).await);
+    drop(store);
+    let store = place.reopen().await;
+    finds(&*store, "what was opened", &other.token, NOW, Some(&other), DURABLE).await;
+    finds(&*store, "what was closed", &closed.token, NOW, None, DURABLE).await;
+}
+
 /// The resolution of timestamps.
 const TICK: Duration = Duration::from_micros(1);
+
+async fn finds(
+    store: &dyn Sessions,
+    what: &str,
+    token: &TokenHash,
+    now: Timestamp,
+    expected: Option<&Session>,
+    clause: Clause,
+) {
+    let came = clause.done("find", store.find(token, now).await);
+    clause.same_one(what, came.as_ref(), expected);
+}
 
 async fn a_registration_opens_the_first(accounts: &dyn Accounts, store: &dyn Sessions) {
     let user = user(name());
     let session = session(&user.user.id, NOW);
-    accounts.register(&user, &session).await.expect("a new user registers");
-    let found = store.find(&session.token, NOW - TICK).await.expect("answers");
-    assert_eq!(found, Some(session));
+    FIRST.done("register", accounts.register(&user, &session).await);
+    let what = "the session of a registration";
+    finds(store, what, &session.token, NOW - TICK, Some(&session), FIRST).await;
 }
 
 async fn a_session_is_found_until_it_expires(accounts: &dyn Accounts, store: &dyn Sessions) {
     let ada = registered(accounts).await.id;
     let [one, two] = [session(&ada, NOW), session(&ada, Timestamp::MAX)];
     for session in [&one, &two] {
-        store.open(session).await.expect("a session opens");
+        FOUND.done("open", store.open(session).await);
     }
-    assert_eq!(store.find(&one.token, NOW - TICK).await.expect("answers"), Some(one.clone()));
-    assert_eq!(store.find(&one.token, NOW).await.expect("answers"), None, "dead from then on");
-    assert_eq!(store.find(&two.token, NOW).await.expect("answers"), Some(two));
+    let before = NOW - TICK;
+    finds(store, "just before it expires", &one.token, before, Some(&one), FOUND).await;
+    finds(store, "the one that does not expire", &two.token, NOW, Some(&two), FOUND).await;
+    finds(store, "at the time when it expires", &one.token, NOW, None, EXPIRED).await;
     let unknown = session(&ada, Timestamp::MAX).token;
-    assert_eq!(store.find(&unknown, NOW).await.expect("answers"), None);
+    finds(store, "by an unknown token", &unknown, NOW, None, UNKNOWN).await;
 }
 
 async fn a_closed_session_is_gone(accounts: &dyn Accounts, store: &dyn Sessions) {
     let ada = registered(accounts).await.id;
     let [closed, other] = [session(&ada, Timestamp::MAX), session(&ada, Timestamp::MAX)];
     for session in [&closed, &other] {
-        store.open(session).await.expect("a session opens");
+        CLOSED.done("open", store.open(session).await);
     }
     for _ in 0..2 {
-        store.close(&closed.token).await.expect("closes, also what is not there");
+        CLOSED.done("close", store.close(&closed.token).await);
     }
-    assert_eq!(store.find(&closed.token, NOW).await.expect("answers"), None);
-    assert_eq!(store.find(&other.token, NOW).await.expect("answers"), Some(other));
+    finds(store, "what was closed", &closed.token, NOW, None, CLOSED).await;
+    finds(store, "another of the same user", &other.token, NOW, Some(&other), CLOSED).await;
 }
 
 async fn expired_sessions_are_purged(accounts: &dyn Accounts, store: &dyn Sessions) {
     let ada = registered(accounts).await.id;
-    store.purge(NOW).await.expect("answers");
+    PURGED.done("purge", store.purge(NOW).await);
     let earlier = NOW - Duration::from_hours(1);
     let [gone, last, stays] = [earlier, NOW, NOW + TICK].map(|at| session(&ada, at));
     for session in [&gone, &last, &stays] {
-        store.open(session).await.expect("a session opens");
+        PURGED.done("open", store.open(session).await);
     }
-    assert_eq!(store.purge(NOW).await.expect("answers"), 2);
-    assert_eq!(store.find(&gone.token, Timestamp::default()).await.expect("answers"), None);
-    assert_eq!(store.find(&last.token, Timestamp::default()).await.expect("answers"), None);
-    assert_eq!(store.find(&stays.token, NOW).await.expect("answers"), Some(stays));
-    assert_eq!(store.purge(NOW).await.expect("answers"), 0);
+    let count = PURGED.done("purge", store.purge(NOW).await);
+    let before_all = Timestamp::default();
+    finds(store, "what expired an hour ago", &gone.token, before_all, None, PURGED).await;
+    finds(store, "what expires at that time", &last.token, before_all, None, PURGED).await;
+    finds(store, "what expires later", &stays.token, NOW, Some(&stays), PURGED).await;
+    PURGE_COUNT.same("what a purge of two returns", &count, &2);
+    let again = PURGE_COUNT.done("purge", store.purge(NOW).await);
+    PURGE_COUNT.same("what a purge of nothing returns", &again, &0);
 }
 
 async fn an_unknown_user_gets_no_session(store: &dyn Sessions) {
-    let session = session(&UserId::from(Uuid::now_v7()), Timestamp::MAX);
-    assert!(store.open(&session).await.is_err(), "its user must exist");
-    assert_eq!(store.find(&session.token, NOW).await.expect("answers"), None);
+    for nobody in [UserId::from(Uuid::now_v7()), stranger()] {
+        let session = session(&nobody, Timestamp::MAX);
+        let came = store.open(&session).await;
+        NOBODY.holds(came.is_err(), "expected an error for a session of nobody, and got success");
+        finds(store, "the session of nobody", &session.token, NOW, None, NOBODY).await;
+    }
 }

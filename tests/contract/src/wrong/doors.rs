@@ -10,7 +10,7 @@ use doorstep_domain::ports::{Attempt, Clock, Presence, PushError, Pushed, Pusher
 use doorstep_domain::{Notification, NotificationId, Timestamp, UserId};
 use tokio::task::yield_now;
 
-use super::WrongAdapter;
+use super::{WrongAdapter, with_flaws};
 use crate::memory_door::{MemoryClient, MemoryDoor, QUEUE};
 use crate::{DoorUnderTest, presence_and_pusher};
 
@@ -77,12 +77,9 @@ const ALL: [(Flaw, &str, &str); 25] = [
 ];
 
 pub(super) fn all() -> Vec<WrongAdapter> {
-    let wrong = |(flaw, does, breaks)| WrongAdapter {
-        does,
-        breaks,
-        run: Box::new(move || Box::pin(presence_and_pusher(Arc::new(WrongDoor::with(flaw))))),
-    };
-    ALL.into_iter().map(wrong).collect()
+    with_flaws(&ALL, |flaw| async move {
+        presence_and_pusher(Arc::new(WrongDoor::with(flaw))).await;
+    })
 }
 
 /// The registry in memory behind a flaw.
