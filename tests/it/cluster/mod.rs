@@ -1,16 +1,25 @@
 //! Several nodes: real processes, a real NATS server, real sockets.
 
 mod away;
+mod cut_off;
+mod database;
+mod kills;
+mod late;
+mod load;
+mod nats_restarts;
 mod outcomes;
+mod paused;
 mod peers;
 mod refusals;
 mod restarts;
+mod rolling;
+mod slow;
 
 use std::time::Duration;
 
 use doorstep_tests::client::User;
 use doorstep_tests::nats::NatsServer;
-use doorstep_tests::server::{Doorstep, Server};
+use doorstep_tests::server::{Doorstep, Finished, Server};
 use serde_json::{Value, json};
 
 use crate::backends::{BARE, Backend, Door, token};
@@ -31,7 +40,13 @@ impl Nodes {
     /// Starts this many, with more settings, each ready.
     async fn with(count: usize, more: &str) -> Self {
         let nats = NatsServer::start();
-        let config = format!("{BARE}\n{more}[cluster]\nnats = \"{}\"\n", nats.url());
+        let url = nats.url();
+        Self::through(nats, &url, count, &format!("{BARE}\n{more}")).await
+    }
+
+    /// Starts this many with these settings, each ready. They reach NATS at this address.
+    async fn through(nats: NatsServer, url: &str, count: usize, settings: &str) -> Self {
+        let config = format!("{settings}\n[cluster]\nnats = \"{url}\"\n");
         let first = Door::with(&config).await;
         let mut nodes = Self { nats, doors: vec![first], config };
         while nodes.doors.len() < count {
@@ -45,14 +60,38 @@ impl Nodes {
 
     /// Starts one more, with the keys of the first.
     async fn add(&mut self) {
+        self.add_with(Doorstep::new(&["--listen", "127.0.0.1:0"])).await;
+    }
+
+    /// The same, with a prepared call.
+    async fn add_with(&mut self, call: Doorstep) {
         let first = &self.doors[0];
-        let call = Doorstep::new(&["--listen", "127.0.0.1:0"]);
         let text = std::fs::read_to_string(first.call.dir().join("doorstep.toml")).unwrap();
         assert!(text.contains(&self.config));
         let call = call.file("doorstep.toml", &text);
         let server = call.start().await;
         let backend = first.backend.at(server.url());
         self.doors.push(Door { call, server, backend });
+    }
+
+    /// Ends this node with `end`, and starts another in its place. Returns what the old one
+    /// said. The new one has another address, and may not be ready.
+    async fn replace(
+        &mut self,
+        node: usize,
+        end: impl AsyncFnOnce(Server) -> Finished,
+    ) -> Finished {
+        let Door { call, server, backend } = self.doors.remove(node);
+        let finished = end(server).await;
+        let server = call.start().await;
+        let backend = backend.at(server.url());
+        self.doors.insert(node, Door { call, server, backend });
+        finished
+    }
+
+    /// The addresses of all nodes.
+    fn urls(&self) -> Vec<String> {
+        self.doors.iter().map(|door| door.server.url().to_owned()).collect()
     }
 
     fn server(&self, node: usize) -> &Server {
