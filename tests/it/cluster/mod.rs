@@ -3,6 +3,7 @@
 mod away;
 mod cut_off;
 mod database;
+mod kept;
 mod kills;
 mod late;
 mod load;
@@ -15,14 +16,13 @@ mod restarts;
 mod rolling;
 mod slow;
 
-use std::time::Duration;
-
 use doorstep_tests::client::User;
 use doorstep_tests::nats::NatsServer;
 use doorstep_tests::server::{Doorstep, Finished, Server};
 use serde_json::{Value, json};
 
 use crate::backends::{BARE, Backend, Door, token};
+use crate::node::eventually;
 
 /// Nodes that share a log. They keep nothing.
 struct Nodes {
@@ -121,23 +121,21 @@ impl Nodes {
     /// Waits until the readiness of the node is this.
     async fn says(&self, node: usize, expected: (u16, &str)) {
         let url = format!("{}/health/ready", self.server(node).url());
-        loop {
+        eventually(&format!("node {node} is {expected:?}"), async || {
             let answer = reqwest::get(&url).await.unwrap();
             let status = answer.status().as_u16();
             let body: Value = answer.json().await.unwrap();
-            let said = body["status"].as_str().unwrap_or_default().to_owned();
-            if (status, &*said) == expected {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+            (status, body["status"].as_str().unwrap_or_default()) == expected
+        })
+        .await;
     }
 
     /// Waits until the state of a notification, asked of this node, is this.
     async fn becomes(&self, node: usize, id: &str, state: &str) {
-        while self.backend(node).state(id).await["state"] != state {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        eventually(&format!("{id} is {state} at node {node}"), async || {
+            self.backend(node).state(id).await["state"] == state
+        })
+        .await;
     }
 }
 
