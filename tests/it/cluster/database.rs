@@ -23,7 +23,7 @@ async fn a_restart_of_postgresql_loses_nothing_that_was_accepted() {
     let users = [("ada", "inbox"), ("bob", "inbox"), ("cy", "deferred")];
     let load = Load::start(&nodes, receiver, &users).await;
     postgres.stop();
-    load.is_refused(4).await;
+    load.is_refused(2).await;
     postgres.start_again();
     for node in 0..2 {
         nodes.is_ready(node).await;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use doorstep_tests::scrape::Scrape;
-use futures_util::future::try_join_all;
+use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
 
 use super::Nodes;
@@ -13,21 +13,26 @@ use crate::backends::Backend;
 const USERS: usize = 400;
 const EACH: usize = 50;
 /// How many users are published to in one request.
-const TOGETHER: usize = 20;
+const TOGETHER: usize = 4;
+/// How many requests are under way.
+const AT_ONCE: usize = 16;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_starts_late_serves_nobody_before_it_knows_what_waits() {
-    let mut nodes = Nodes::with(3, "[delivery]\nttl = \"10m\"\n").await;
-    let publishers = (0..3).map(|node| {
-        let backend = nodes.backend(node).clone();
-        tokio::spawn(async move { publish(&backend, node).await })
+    let mut nodes = Nodes::with(1, "[delivery]\nttl = \"10m\"\n").await;
+    let users: Vec<usize> = (0..USERS).collect();
+    let publishes = users.chunks(TOGETHER).map(|some| {
+        let drafts = some.iter().flat_map(|user| {
+            (0..EACH).map(|n| json!({"user_id": name(*user), "kind": "news", "payload": {"n": n}}))
+        });
+        publish(nodes.backend(0), drafts.collect())
     });
-    try_join_all(publishers.collect::<Vec<_>>()).await.unwrap();
+    stream::iter(publishes).buffer_unordered(AT_ONCE).collect::<()>().await;
     nodes.add().await;
     // Users who arrive before it is ready are sent away, and served when they come again.
     let mut sockets = Vec::new();
     for user in [0, USERS / 2, USERS - 1] {
-        let user = nodes.user(3, &name(user));
+        let user = nodes.user(1, &name(user));
         let socket = loop {
             match user.try_connect("doorstep.v1").await {
                 Ok(socket) => break socket,
@@ -37,8 +42,8 @@ async fn a_node_that_starts_late_serves_nobody_before_it_knows_what_waits() {
         };
         sockets.push(socket);
     }
-    nodes.is_ready(3).await;
-    let scrape = Scrape::of(nodes.server(3).url()).await;
+    nodes.is_ready(1).await;
+    let scrape = Scrape::of(nodes.server(1).url()).await;
     let open = scrape.sum("doorstep_cluster_open_notifications", &[]);
     assert_eq!(open.to_string(), (USERS * EACH).to_string(), "it knows of all");
     for mut socket in sockets {
@@ -53,14 +58,9 @@ fn name(user: usize) -> String {
     format!("user-{user}")
 }
 
-/// Publishes a third of all.
-async fn publish(backend: &Backend, third: usize) {
-    let users: Vec<usize> = (0..USERS).collect();
-    for some in users.chunks(TOGETHER).skip(third).step_by(3) {
-        let drafts = some.iter().flat_map(|user| {
-            (0..EACH).map(|n| json!({"user_id": name(*user), "kind": "news", "payload": {"n": n}}))
-        });
-        let answers = backend.publish(&drafts.collect::<Value>()).await;
-        assert!(answers.iter().all(|answer| answer["state"] == "waiting"));
+/// Publishes these; all of them wait.
+async fn publish(backend: &Backend, drafts: Value) {
+    for answer in backend.publish(&drafts).await {
+        assert_eq!(answer["state"], "waiting", "{answer}");
     }
 }

@@ -128,6 +128,13 @@ impl Load {
         load
     }
 
+    /// From now on every user reads at two nodes, and acknowledges at both.
+    pub(super) fn read_twice(&mut self) {
+        for (number, user) in self.users.iter().enumerate() {
+            self.readers.spawn(read(self.shared.clone(), user.clone(), number + 1));
+        }
+    }
+
     /// Nodes listen here from now on.
     pub(super) fn moved(&self, nodes: &Nodes) {
         self.shared.seen().urls = nodes.urls();

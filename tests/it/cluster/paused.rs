@@ -1,5 +1,7 @@
 //! A node stands still for longer than a notification's TTL and its users' patience, and goes on.
 
+use std::time::Duration;
+
 use doorstep_tests::scrape::Scrape;
 use serde_json::json;
 
@@ -79,4 +81,23 @@ async fn a_node_that_stood_still_pushes_nothing_late_and_ends_nothing_twice() {
     };
     eventually("all are told", async || told().await >= 6.0).await;
     assert!((told().await - 6.0).abs() < 0.5, "an outcome was told twice");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_stood_still_and_is_alone_ends_what_is_too_late() {
+    let mut nodes = Nodes::start(2).await;
+    let mut ada = nodes.user(0, "ada").connect("doorstep.v1").await;
+    nodes.server(0).pause();
+    let mut late = draft("ada", 1);
+    late["ttl"] = json!(1);
+    let (late, _) = nodes.publish(1, late).await;
+    // Nobody is left who could end it.
+    nodes.doors.pop().unwrap().server.kill().await;
+    // This sleep waits for no condition: the TTL ends.
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    nodes.server(0).resume();
+    nodes.is_ready(0).await;
+    let (next, _) = nodes.publish(0, draft("ada", 2)).await;
+    assert_eq!(ada.notification().await["id"], *next);
+    nodes.becomes(0, &late, "expired").await;
 }

@@ -17,10 +17,13 @@ async fn nodes_work_with_a_slow_nats() {
     proxy.slow_down(100..200);
     let users: Vec<String> = (0..8).map(|n| format!("user-{n}")).collect();
     let users: Vec<_> = users.iter().map(|user| (&**user, "deferred")).collect();
-    let load = Load::start(&nodes, receiver, &users).await;
+    let mut load = Load::start(&nodes, receiver, &users).await;
+    // Two nodes want to end each, for as long as they do not hear of each other.
+    load.read_twice();
+    load.goes_on().await;
     for node in 0..2 {
         nodes.is_ready(node).await;
     }
-    assert_eq!(load.connections(), users.len(), "all connections have stayed");
+    assert_eq!(load.connections(), 2 * users.len(), "all connections have stayed");
     load.end().await.all_once().await;
 }
