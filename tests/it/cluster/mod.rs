@@ -3,7 +3,7 @@
 mod away;
 mod cut_off;
 mod database;
-mod kept;
+mod hints;
 mod kills;
 mod late;
 mod load;

@@ -20,9 +20,17 @@ async fn what_is_kept_reaches_a_user_at_another_node_although_its_node_dies() {
     nodes.add_with(call.env("DOORSTEP_CLUSTER__NATS", &direct)).await;
     nodes.is_ready(1).await;
     let mut ada = nodes.user(1, "ada").connect("doorstep.v1").await;
-    let mut kept = draft("ada", 1);
-    kept["policy"] = json!("inbox");
-    kept["id"] = json!("0190b5a0-0000-7000-8000-000000000001");
+    let kept = |n: usize| {
+        let mut kept = draft("ada", n);
+        kept["policy"] = json!("inbox");
+        kept["id"] = json!(format!("0190b5a0-0000-7000-8000-00000000000{n}"));
+        kept
+    };
+    // What a node looks for when a user arrives is over.
+    nodes.publish(1, kept(1)).await;
+    let shown = ada.notification().await;
+    ada.acknowledge(&shown).await;
+    let kept = kept(2);
     // The database has it, and the other node does not hear of it.
     proxy.freeze(true);
     let (status, answer) = nodes.backend(0).post("/v1/notifications", kept.to_string()).await;
@@ -35,6 +43,6 @@ async fn what_is_kept_reaches_a_user_at_another_node_although_its_node_dies() {
     let shown: Value = ada.notification().await;
     assert_eq!(shown["id"], kept["id"]);
     ada.acknowledge(&shown).await;
-    let (next, _) = nodes.publish(0, draft("ada", 2)).await;
+    let (next, _) = nodes.publish(0, draft("ada", 3)).await;
     assert_eq!(ada.notification().await["id"], *next, "it is shown once");
 }
