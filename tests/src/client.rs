@@ -161,6 +161,9 @@ impl User {
     ///
     /// # Errors
     /// The status with which the server refuses, or none if no response comes.
+    ///
+    /// # Panics
+    /// When the server's address is no URL.
     pub async fn try_connect(&self, subprotocol: &str) -> Result<Socket, Option<u16>> {
         let url = format!("{}/v1/ws", self.server.replacen("http", "ws", 1));
         let request = ClientRequestBuilder::new(url.parse().expect("a URL"))

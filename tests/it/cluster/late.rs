@@ -14,24 +14,17 @@ use crate::node::eventually;
 /// So many users, and so many notifications for each.
 const USERS: usize = 400;
 const EACH: usize = 50;
-/// How many users are published to in one request.
-const TOGETHER: usize = 4;
 /// How many requests are under way.
 const AT_ONCE: usize = 16;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_starts_late_serves_nobody_before_it_knows_what_waits() {
     let mut nodes = Nodes::with(1, "[delivery]\nttl = \"10m\"\n").await;
-    let users: Vec<usize> = (0..USERS).collect();
-    let publishes = users.chunks(TOGETHER).map(|some| {
-        let drafts = some.iter().flat_map(|user| {
-            (0..EACH).map(|n| {
-                json!({
-                    "id": Uuid::now_v7(), "user_id": name(*user), "kind": "news", "payload": {"n": n}
-                })
-            })
-        });
-        publish(nodes.backend(0), drafts.collect())
+    let publishes = (0..USERS).map(|user| {
+        let draft = |n| {
+            json!({"id": Uuid::now_v7(), "user_id": name(user), "kind": "news", "payload": {"n": n}})
+        };
+        publish(nodes.backend(0), (0..EACH).map(draft).collect())
     });
     stream::iter(publishes).buffer_unordered(AT_ONCE).collect::<()>().await;
     nodes.add().await;
