@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
-use tokio_tungstenite::tungstenite::{ClientRequestBuilder, Message};
+use tokio_tungstenite::tungstenite::{ClientRequestBuilder, Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 /// How long a test waits for anything: generous, and no statement about how long it should take.
@@ -154,12 +154,26 @@ impl User {
     /// # Panics
     /// When it does not open.
     pub async fn connect(&self, subprotocol: &str) -> Socket {
+        self.try_connect(subprotocol).await.expect("the WebSocket opens")
+    }
+
+    /// Opens a WebSocket, offering this subprotocol.
+    ///
+    /// # Errors
+    /// The status with which the server refuses, or none if no response comes.
+    ///
+    /// # Panics
+    /// When the server's address is no URL.
+    pub async fn try_connect(&self, subprotocol: &str) -> Result<Socket, Option<u16>> {
         let url = format!("{}/v1/ws", self.server.replacen("http", "ws", 1));
         let request = ClientRequestBuilder::new(url.parse().expect("a URL"))
             .with_header("authorization", format!("Bearer {}", self.token))
             .with_sub_protocol(subprotocol);
-        let (stream, _) = connect_async(request).await.expect("the WebSocket opens");
-        Socket(stream)
+        match connect_async(request).await {
+            Ok((stream, _)) => Ok(Socket(stream)),
+            Err(Error::Http(response)) => Err(Some(response.status().as_u16())),
+            Err(_) => Err(None),
+        }
     }
 
     /// Opens a WebSocket as a browser does. It cannot set headers, so the token is an additional subprotocol.

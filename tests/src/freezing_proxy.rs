@@ -1,15 +1,22 @@
-//! A network before a database or a node that can hang: nothing is closed, and nothing comes through.
+//! A network before a database, a node or NATS that can hang: nothing is closed, and nothing comes through. It can also
+//! be slow.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::str::FromStr as _;
+use std::time::Duration;
 
 use sqlx::postgres::PgConnectOptions;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+/// How many pieces may be on their way in one direction of a connection.
+const ON_THEIR_WAY: usize = 1024;
 
 /// One proxy; gone when dropped.
 #[derive(Debug)]
@@ -24,6 +31,8 @@ struct State {
     frozen: bool,
     /// The connections through which nothing comes any more, by the port that the server sees.
     hung: BTreeSet<u16>,
+    /// How long each piece is on its way: this many milliseconds.
+    slow_ms: Option<Range<u64>>,
 }
 
 impl FreezingProxy {
@@ -85,6 +94,12 @@ impl FreezingProxy {
         self.state.send_modify(|state| state.frozen = frozen);
     }
 
+    /// From now on each piece is this many milliseconds on its way, in each direction. The order stays, and many can be on
+    /// their way.
+    pub fn slow_down(&self, milliseconds: Range<u64>) {
+        self.state.send_modify(|state| state.slow_ms = Some(milliseconds));
+    }
+
     /// Nothing comes through one connection any more. `port` is the port from which the server sees it come.
     pub fn hang(&self, port: u16) {
         self.state.send_modify(|state| {
@@ -101,15 +116,36 @@ impl Drop for FreezingProxy {
 
 async fn carry(
     mut from: OwnedReadHalf,
+    to: OwnedWriteHalf,
+    port: u16,
+    state: watch::Receiver<State>,
+) {
+    let (sender, pieces) = mpsc::channel(ON_THEIR_WAY);
+    tokio::spawn(hand_over(pieces, to, port, state.clone()));
+    let (mut buffer, mut count) = (vec![0; 16 * 1024], 0);
+    while let Ok(length @ 1..) = from.read(&mut buffer).await {
+        count += 1;
+        let slow_ms = state.borrow().slow_ms.clone();
+        // They differ, and are the same in every run.
+        let delay = slow_ms.map_or(0, |ms| ms.start + count * 37 % (ms.end - ms.start));
+        let piece = (Instant::now() + Duration::from_millis(delay), buffer[..length].to_vec());
+        if sender.send(piece).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn hand_over(
+    mut pieces: mpsc::Receiver<(Instant, Vec<u8>)>,
     mut to: OwnedWriteHalf,
     port: u16,
     mut state: watch::Receiver<State>,
 ) {
-    let mut buffer = vec![0; 16 * 1024];
-    while let Ok(count @ 1..) = from.read(&mut buffer).await {
+    while let Some((due, piece)) = pieces.recv().await {
+        tokio::time::sleep_until(due).await;
         let open =
             state.wait_for(|state| !state.frozen && !state.hung.contains(&port)).await.is_ok();
-        if !open || to.write_all(&buffer[..count]).await.is_err() {
+        if !open || to.write_all(&piece).await.is_err() {
             return;
         }
     }

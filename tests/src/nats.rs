@@ -2,7 +2,7 @@
 //! Those of distributions may be too old for the log.
 
 use std::fmt::Write as _;
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -14,12 +14,12 @@ use tempfile::TempDir;
 /// How long a server may take to start.
 const START_WITHIN: Duration = Duration::from_mins(1);
 
-/// Kills the server when the pipe closes: with us, or before.
+/// Ends the server with the signal that it reads, or with SIGKILL when the pipe closes: with us, or before.
 const WATCHDOG: &str = r#"
 "$1" -c "$2" </dev/null >>"$3" 2>&1 &
 server=$!
-read -r _
-kill -KILL "$server" 2>/dev/null
+read -r signal
+kill "-${signal:-KILL}" "$server" 2>/dev/null
 wait "$server" 2>/dev/null
 "#;
 
@@ -90,8 +90,19 @@ impl NatsServer {
 
     /// Ends it with SIGKILL.
     pub fn kill(&mut self) {
+        self.end("KILL");
+    }
+
+    /// Ends it with SIGTERM, as an operator does, and waits until it is gone.
+    pub fn stop(&mut self) {
+        self.end("TERM");
+    }
+
+    fn end(&mut self, signal: &str) {
         if let Some(mut watchdog) = self.running.take() {
-            drop(watchdog.stdin.take());
+            if let Some(mut pipe) = watchdog.stdin.take() {
+                pipe.write_all(format!("{signal}\n").as_bytes()).ok();
+            }
             watchdog.wait().ok();
         }
     }

@@ -6,7 +6,7 @@
 
 use std::{
     env, fs,
-    io::Read,
+    io::{Read, Write as _},
     net::{Ipv4Addr, TcpListener},
     os::unix::{fs::chown, process::CommandExt},
     path::{Path, PathBuf},
@@ -31,14 +31,19 @@ const LEFT_BEHIND_AFTER: Duration = Duration::from_hours(1);
 /// The prefix of every database created here.
 const NAME_PREFIX: &str = "doorstep_test_";
 
-/// Starts the postmaster, waits for the pipe to close, and leaves nothing behind.
+/// Starts the postmaster, stops and starts it again when told to, and leaves nothing behind when the pipe closes.
 ///
 /// `$1` is the `postgres` binary, `$2` the directory, `$3` the port; the rest goes to PostgreSQL.
 const WATCHDOG: &str = r#"
 postgres=$1 dir=$2 port=$3; shift 3
-"$postgres" -D "$dir/data" -p "$port" "$@" </dev/null >"$dir/log" 2>&1 &
-postmaster=$!
-read -r _
+start() { "$postgres" -D "$dir/data" -p "$port" "$@" </dev/null >"$dir/log" 2>&1 & postmaster=$!; }
+start "$@"
+while read -r order; do
+    case $order in
+        stop) kill -INT "$postmaster"; wait "$postmaster" ;;
+        start) start "$@" ;;
+    esac
+done
 kill -QUIT "$postmaster" 2>/dev/null
 wait "$postmaster" 2>/dev/null
 rm -rf "$dir"
@@ -58,8 +63,16 @@ pub enum Durability {
 pub struct Postgres {
     /// The server's own database, from which others are created.
     maintenance_url: String,
-    /// Closing it ends the cluster. `None` for a server that is not ours.
-    _lifeline: Option<ChildStdin>,
+    /// `None` for a server that is not ours.
+    cluster: Option<Cluster>,
+}
+
+/// A cluster of our own.
+#[derive(Debug)]
+struct Cluster {
+    dir: PathBuf,
+    /// Closing it ends the cluster.
+    lifeline: ChildStdin,
 }
 
 impl Postgres {
@@ -85,7 +98,7 @@ impl Postgres {
     /// As [`shared`](Self::shared).
     pub async fn start(durability: Durability) -> Self {
         if let Ok(url) = env::var("TEST_DATABASE_URL") {
-            let server = Self { maintenance_url: url, _lifeline: None };
+            let server = Self { maintenance_url: url, cluster: None };
             server.sweep().await;
             return server;
         }
@@ -109,6 +122,38 @@ impl Postgres {
             .unwrap_or_else(|error| panic!("creating the database {name}: {error}"));
         connection.close().await.ok();
         with_database(&self.maintenance_url, &name)
+    }
+
+    /// Stops it as `pg_ctl stop` does: connections end at once, what was committed is kept. Returns when it is gone.
+    ///
+    /// # Panics
+    /// When it is not a cluster of our own, or does not stop.
+    pub fn stop(&mut self) {
+        let lock_file = self.order("stop").join("data/postmaster.pid");
+        let deadline = Instant::now() + START_WITHIN;
+        while lock_file.exists() {
+            assert!(Instant::now() < deadline, "PostgreSQL does not stop");
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Starts it after a [`stop`](Self::stop), at the same address.
+    ///
+    /// # Panics
+    /// When it is not a cluster of our own, or does not start.
+    pub fn start_again(&mut self) {
+        // What is in the log of the earlier one says nothing about this one.
+        let cluster = self.cluster.as_ref().expect("a cluster of our own");
+        fs::remove_file(cluster.dir.join("log")).expect("there is a log");
+        let dir = self.order("start");
+        wait_until_ready(&dir).unwrap_or_else(|reason| panic!("{reason}"));
+    }
+
+    /// Tells the watchdog what to do. Returns the cluster's directory.
+    fn order(&mut self, order: &str) -> PathBuf {
+        let cluster = self.cluster.as_mut().expect("a cluster of our own");
+        cluster.lifeline.write_all(format!("{order}\n").as_bytes()).expect("the watchdog is there");
+        cluster.dir.clone()
     }
 
     async fn connect(&self) -> PgConnection {
@@ -191,11 +236,11 @@ fn try_to_start(
     let mut watchdog = spawn(binaries, dir.path(), owner, port, durability)?;
     // From here on the watchdog removes the directory.
     let dir = dir.keep();
-    let lifeline = watchdog.stdin.take();
+    let lifeline = watchdog.stdin.take().ok_or("the watchdog has no pipe")?;
     // Nobody waits for the watchdog: it outlives this process by design.
     wait_until_ready(&dir)?;
     let maintenance_url = format!("postgres://postgres@127.0.0.1:{port}/postgres");
-    Ok(Postgres { maintenance_url, _lifeline: lifeline })
+    Ok(Postgres { maintenance_url, cluster: Some(Cluster { dir, lifeline }) })
 }
 
 /// Runs `initdb`. Nothing is synced: the cluster does not outlive this process.

@@ -229,6 +229,16 @@ impl Server {
         self.process.signal(Signal::SIGQUIT);
     }
 
+    /// `kill -STOP`: it does nothing until [`resume`](Self::resume). Its connections stay open.
+    pub fn pause(&self) {
+        self.process.signal(Signal::SIGSTOP);
+    }
+
+    /// `kill -CONT`: it goes on after a [`pause`](Self::pause).
+    pub fn resume(&self) {
+        self.process.signal(Signal::SIGCONT);
+    }
+
     /// `kill -HUP`: asks it to reload its keys.
     pub fn hang_up(&self) {
         self.process.signal(Signal::SIGHUP);

@@ -277,7 +277,7 @@ pub(crate) enum ConfigError {
 }
 
 impl Config {
-    /// Whether there is a demonstration. Without an inbox there is nothing to compare.
+    /// Whether there is a demonstration. It is a part of the simulation; without an inbox there is nothing to compare.
     pub(crate) fn has_demo(&self) -> bool {
         let wanted = match self.demo.enabled {
             // Behind a proxy, every client seems to be on this machine.
@@ -288,7 +288,7 @@ impl Config {
             DemoEnabled::Always => true,
             DemoEnabled::Never => false,
         };
-        wanted && self.inbox.enabled
+        wanted && self.inbox.enabled && self.trading.enabled
     }
 
     /// Whether users may see the demonstration.

@@ -268,6 +268,8 @@ fn the_demonstration_is_off_by_itself_where_others_may_come() {
     assert!(!has_demo("listen = \"unix:/run/doorstep.sock\""));
     assert!(!has_demo("[server]\ntrusted_proxies = [\"127.0.0.1\"]"));
     assert!(has_demo("[server]\ntrusted_proxies = [\"127.0.0.1\"]\n[demo]\nenabled = true"));
+    // One of its rules is `poll`, which a cluster refuses.
+    assert!(!has_demo("[trading]\nenabled = false"));
 }
 
 #[test]

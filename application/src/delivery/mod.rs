@@ -208,8 +208,13 @@ impl Delivery {
             Policy::Immediate | Policy::Deferred(_) => self.cx.taken_in(notification),
         };
         let no_time = notification.ttl.unwrap_or(rule.ttl).is_zero();
-        if let (Some(cluster), Policy::Immediate | Policy::Deferred(_)) = (&self.cluster, policy) {
-            return cluster.accept(notification, rule, policy == Policy::Immediate).await;
+        if let Some(cluster) = &self.cluster {
+            return match policy {
+                Policy::Inbox => cluster.accept_kept(notification).await,
+                Policy::Immediate | Policy::Deferred(_) => {
+                    cluster.accept(notification, rule, policy == Policy::Immediate).await
+                }
+            };
         }
         match policy {
             Policy::Inbox => self.wake.write_to_inbox(notification).await,

@@ -1,20 +1,29 @@
 //! Several nodes: real processes, a real NATS server, real sockets.
 
 mod away;
+mod cut_off;
+mod database;
+mod hints;
 mod kept;
+mod kills;
+mod late;
+mod load;
+mod nats_restarts;
 mod outcomes;
+mod paused;
 mod peers;
 mod refusals;
 mod restarts;
-
-use std::time::Duration;
+mod rolling;
+mod slow;
 
 use doorstep_tests::client::User;
 use doorstep_tests::nats::NatsServer;
-use doorstep_tests::server::{Doorstep, Server};
+use doorstep_tests::server::{Doorstep, Finished, Server};
 use serde_json::{Value, json};
 
 use crate::backends::{BARE, Backend, Door, token};
+use crate::node::eventually;
 
 /// Nodes that share a log. They keep nothing.
 pub(crate) struct Nodes {
@@ -32,7 +41,13 @@ impl Nodes {
     /// Starts this many, with more settings, each ready.
     pub(crate) async fn with(count: usize, more: &str) -> Self {
         let nats = NatsServer::start();
-        let config = format!("{BARE}\n{more}[cluster]\nnats = \"{}\"\n", nats.url());
+        let url = nats.url();
+        Self::through(nats, &url, count, &format!("{BARE}\n{more}")).await
+    }
+
+    /// Starts this many with these settings, each ready. They reach NATS at this address.
+    async fn through(nats: NatsServer, url: &str, count: usize, settings: &str) -> Self {
+        let config = format!("{settings}\n[cluster]\nnats = \"{url}\"\n");
         let first = Door::with(&config).await;
         let mut nodes = Self { nats, doors: vec![first], config };
         while nodes.doors.len() < count {
@@ -46,14 +61,38 @@ impl Nodes {
 
     /// Starts one more, with the keys of the first.
     async fn add(&mut self) {
+        self.add_with(Doorstep::new(&["--listen", "127.0.0.1:0"])).await;
+    }
+
+    /// The same, with a prepared call.
+    async fn add_with(&mut self, call: Doorstep) {
         let first = &self.doors[0];
-        let call = Doorstep::new(&["--listen", "127.0.0.1:0"]);
         let text = std::fs::read_to_string(first.call.dir().join("doorstep.toml")).unwrap();
         assert!(text.contains(&self.config));
         let call = call.file("doorstep.toml", &text);
         let server = call.start().await;
         let backend = first.backend.at(server.url());
         self.doors.push(Door { call, server, backend });
+    }
+
+    /// Ends this node with `end`, and starts another in its place. Returns what the old one
+    /// said. The new one has another address, and may not be ready.
+    async fn replace(
+        &mut self,
+        node: usize,
+        end: impl AsyncFnOnce(Server) -> Finished,
+    ) -> Finished {
+        let Door { call, server, backend } = self.doors.remove(node);
+        let finished = end(server).await;
+        let server = call.start().await;
+        let backend = backend.at(server.url());
+        self.doors.insert(node, Door { call, server, backend });
+        finished
+    }
+
+    /// The addresses of all nodes.
+    fn urls(&self) -> Vec<String> {
+        self.doors.iter().map(|door| door.server.url().to_owned()).collect()
     }
 
     pub(crate) fn server(&self, node: usize) -> &Server {
@@ -83,23 +122,21 @@ impl Nodes {
     /// Waits until the readiness of the node is this.
     async fn says(&self, node: usize, expected: (u16, &str)) {
         let url = format!("{}/health/ready", self.server(node).url());
-        loop {
+        eventually(&format!("node {node} is {expected:?}"), async || {
             let answer = reqwest::get(&url).await.unwrap();
             let status = answer.status().as_u16();
             let body: Value = answer.json().await.unwrap();
-            let said = body["status"].as_str().unwrap_or_default().to_owned();
-            if (status, &*said) == expected {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+            (status, body["status"].as_str().unwrap_or_default()) == expected
+        })
+        .await;
     }
 
     /// Waits until the state of a notification, asked of this node, is this.
     async fn becomes(&self, node: usize, id: &str, state: &str) {
-        while self.backend(node).state(id).await["state"] != state {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        eventually(&format!("{id} is {state} at node {node}"), async || {
+            self.backend(node).state(id).await["state"] == state
+        })
+        .await;
     }
 }
 

@@ -96,6 +96,28 @@ impl Cluster {
         Ok(accepted)
     }
 
+    /// Writes a notification to the inbox, and tells all nodes to look there. It is accepted when both are done: if this
+    /// node dies in between, the sender sends it again to another node, which tells them.
+    pub(in crate::delivery) async fn accept_kept(
+        &self,
+        n: Notification,
+    ) -> Result<Acceptance, Refused> {
+        if *self.standing.borrow() != Standing::UpToDate {
+            return Err(Refused::LogAway);
+        }
+        let (user, deadline) = (n.user_id.clone(), Instant::now() + PATIENCE);
+        let accepted = self.wake.write_to_inbox(n).await?;
+        let mut pause = PAUSE;
+        while self.tell_to_look(user.clone()).await.is_err() {
+            if Instant::now() + pause >= deadline {
+                return Err(Refused::LogAway);
+            }
+            tokio::time::sleep(pause).await;
+            pause *= 2;
+        }
+        Ok(accepted)
+    }
+
     /// Appends until it is known that the log has it. If it is refused, no outcome is told: the caller may try again.
     pub(super) async fn put_into_log(
         &self,

@@ -28,11 +28,6 @@ pub(in crate::delivery) struct Hints {
 }
 
 impl Hints {
-    /// There is something new in the user's inbox, for nodes where the user is.
-    pub(in crate::delivery) fn hint_at_inbox(&self, user: UserId) {
-        self.hint(ClusterEntry::Look { user });
-    }
-
     /// Other nodes close the connections of this user.
     pub(in crate::delivery) fn hint_to_disconnect(&self, user: UserId) {
         self.hint(ClusterEntry::Disconnect { user });
@@ -95,7 +90,16 @@ impl Cluster {
 
     /// Appends a barrier, or says why that failed, as far as is known.
     pub(super) async fn append_barrier(&self, key: LogKey) -> Result<Sequence, String> {
-        match self.append(passing(key, &ClusterEntry::Barrier { by: self.me })).await {
+        self.pass(key, &ClusterEntry::Barrier { by: self.me }).await
+    }
+
+    /// Tells nodes where this user is that there is something new in the user's inbox.
+    pub(super) async fn tell_to_look(&self, user: UserId) -> Result<(), String> {
+        self.pass(self.new_key(), &ClusterEntry::Look { user }).await.map(drop)
+    }
+
+    async fn pass(&self, key: LogKey, entry: &ClusterEntry) -> Result<Sequence, String> {
+        match self.append(passing(key, entry)).await {
             Appended::Won(sequence) => Ok(sequence),
             Appended::Lost => Err("its key is taken".into()),
             Appended::Unknown => Err("there was no answer in time".into()),

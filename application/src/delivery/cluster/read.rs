@@ -249,6 +249,10 @@ impl Cluster {
             }
         }
         let Some(outcome) = outcome else { return };
+        if outcome == Outcome::Promoted && by != self.me {
+            // The node that has written it to the inbox may be gone.
+            self.wake.look_if_online(&user);
+        }
         let ending = Ending { id, user_id: user, kind, created_at, trace };
         // A proposal stays until its end is read. So without one, this end was told before the log was read again.
         let ours = by == self.me && was.is_some();

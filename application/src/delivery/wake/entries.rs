@@ -107,11 +107,9 @@ impl Wake {
                 .collect();
             users.sort_unstable();
             users.dedup();
+            // The other nodes of a cluster are told by whoever waits for this.
             for user in users {
                 self.look_if_online(user);
-                if let Some(others) = self.cx.others.get() {
-                    others.hint_at_inbox(user.clone());
-                }
             }
             for (sender, result) in senders.into_iter().zip(results) {
                 // A sender that has gone does not want to know.

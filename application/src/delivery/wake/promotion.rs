@@ -83,11 +83,9 @@ impl Wake {
         let mut users: Vec<_> = batch.iter().map(|n| n.user_id.clone()).collect();
         users.sort_unstable();
         users.dedup();
+        // The other nodes of a cluster look when they read that it was promoted.
         for user in &users {
             self.look_if_online(user);
-            if let Some(others) = self.cx.others.get() {
-                others.hint_at_inbox(user.clone());
-            }
         }
         self.cx.tell(ended);
     }
