@@ -23,6 +23,7 @@ clauses! {
     LIMIT = "inbox limit": "`undelivered` returns the oldest, at most `limit`";
     ENTERED = "inbox entered by": "each query returns with an item how it entered the inbox";
     DELIVERED = "inbox delivered": "what was delivered is not undelivered, and is still unread";
+    FIRST_MARK = "inbox first mark": "marking returns what was undelivered until then, and the same again when it is repeated with the same time";
     READ = "inbox read": "an item that is read is delivered as well, and is returned only if it was undelivered until then";
     FIRST_READING = "inbox first reading": "an item that is read again keeps the time of the first reading";
     UNKNOWN = "inbox unknown": "to read an item that the user does not have returns None";
@@ -46,6 +47,7 @@ pub async fn inbox(store: Arc<dyn Inbox>) {
     the_undelivered_come_oldest_first(&*store).await;
     how_it_came_in_is_remembered(&*store).await;
     delivered_items_are_not_undelivered(&*store).await;
+    the_first_to_mark_is_told(&*store).await;
     reading_one_delivers_it(&*store).await;
     reading_all_returns_what_was_undelivered(&*store).await;
     pages_go_back_from_the_newest(&*store).await;
@@ -83,6 +85,26 @@ pub async fn durable_inbox<R: Reopens<Store: Inbox>>(place: &mut R) {
 }
 
 const LATER: Timestamp = Timestamp::from_micros(NOW.as_micros() + 1);
+
+async fn the_first_to_mark_is_told(store: &dyn Inbox) {
+    let user = stranger();
+    let added = notifications(&user, 3);
+    add(store, &added, FIRST_MARK).await;
+    let [first, second, third] = [0, 1, 2].map(|place| (user.clone(), added[place].id));
+    let marked = async |items: &[(UserId, NotificationId)], at| {
+        let mut marked = FIRST_MARK.done("mark_delivered", store.mark_delivered(items, at).await);
+        marked.sort_unstable();
+        marked
+    };
+    let both = [first.clone(), second.clone()];
+    let expected = [first.1, second.1].into_iter().collect::<BTreeSet<_>>();
+    let expected: Vec<_> = expected.into_iter().collect();
+    FIRST_MARK.same("the first marks", &marked(&both, NOW).await, &expected);
+    FIRST_MARK.same("the same call again", &marked(&both, NOW).await, &expected);
+    let of_another = marked(&[second, third.clone()], LATER).await;
+    FIRST_MARK.same("marks of another time, one of them the first", &of_another, &vec![third.1]);
+    read(store, &user, Which::One(first.1), LATER, FIRST_MARK).await;
+}
 
 async fn added_items_are_read_back(store: &dyn Inbox) {
     for user in [stranger(), UserId::from(Uuid::now_v7())] {

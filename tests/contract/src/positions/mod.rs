@@ -121,6 +121,7 @@ fn ended(result: &Result<Open, OpenError>) -> &'static str {
         Err(OpenError::TooMany) => "TooMany",
         Err(OpenError::Store(StoreError::Corrupt(_))) => "Corrupt",
         Err(OpenError::Store(StoreError::Unavailable(_))) => "Unavailable",
+        Err(OpenError::Store(_)) => "another error of the store",
     }
 }
 

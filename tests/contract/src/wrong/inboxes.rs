@@ -24,6 +24,8 @@ enum Flaw {
     ForgetsHowItEntered,
     DeliversTheFirstOnly,
     DeliveredIsRead,
+    ClaimsAllMarks,
+    ForgetsItsMarks,
     CountsUndelivered,
     ReadStaysUndelivered,
     ReturnsDelivered,
@@ -46,7 +48,7 @@ enum Flaw {
 }
 
 /// What each does, and the promise that it breaks.
-const ALL: [(Flaw, &str, &str); 29] = [
+const ALL: [(Flaw, &str, &str); 31] = [
     (Flaw::LosesTopics, "does not store topics", "inbox whole"),
     (Flaw::RoundsTimes, "rounds times to milliseconds", "inbox whole"),
     (Flaw::ShowsEverybodys, "shows all items to a user who has none", "inbox own"),
@@ -57,6 +59,8 @@ const ALL: [(Flaw, &str, &str); 29] = [
     (Flaw::ForgetsHowItEntered, "takes all items for those of a policy", "inbox entered by"),
     (Flaw::DeliversTheFirstOnly, "marks the first of several as delivered", "inbox delivered"),
     (Flaw::DeliveredIsRead, "takes what was delivered for read", "inbox delivered"),
+    (Flaw::ClaimsAllMarks, "says of all that it has marked them", "inbox first mark"),
+    (Flaw::ForgetsItsMarks, "does not repeat an answer that was lost", "inbox first mark"),
     (Flaw::CountsUndelivered, "counts the undelivered as the unread", "inbox delivered"),
     (Flaw::ReadStaysUndelivered, "returns what was read as undelivered", "inbox read"),
     (Flaw::ReturnsDelivered, "returns from a reading what was delivered before", "inbox read"),
@@ -202,16 +206,29 @@ impl Inbox for Wrong {
         &self,
         items: &[(UserId, NotificationId)],
         at: Timestamp,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Vec<NotificationId>, StoreError> {
         match self.flaw {
+            Flaw::ClaimsAllMarks => {
+                self.inner.mark_delivered(items, at).await?;
+                Ok(items.iter().map(|(_, id)| *id).collect())
+            }
+            Flaw::ForgetsItsMarks => {
+                let Some((user, _)) = items.first() else { return Ok(Vec::new()) };
+                let before = self.inner.undelivered(user, usize::MAX).await?;
+                let mut marked = self.inner.mark_delivered(items, at).await?;
+                marked.retain(|id| before.iter().any(|item| item.notification.id == *id));
+                Ok(marked)
+            }
             Flaw::DeliversTheFirstOnly => {
                 self.inner.mark_delivered(&items[..items.len().min(1)], at).await
             }
             Flaw::DeliveredIsRead => {
+                let mut marked = Vec::new();
                 for (user, id) in items {
-                    self.inner.mark_read(user, Which::One(*id), at).await?;
+                    let fresh = self.inner.mark_read(user, Which::One(*id), at).await?;
+                    marked.extend(fresh.into_iter().flatten().map(|item| item.notification.id));
                 }
-                Ok(())
+                Ok(marked)
             }
             Flaw::MarksForAnybody => {
                 let owners = self.state().owners.clone();

@@ -120,7 +120,7 @@ impl Inbox for Wrong {
         &self,
         items: &[(UserId, NotificationId)],
         at: Timestamp,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Vec<NotificationId>, StoreError> {
         self.inner.mark_delivered(items, at).await
     }
 
