@@ -107,7 +107,7 @@ fn in_a_folder(file: &str) -> String {
     let (before, http) = file.split_once("http {").expect("the block `http`");
     let mut own =
         String::from("daemon off; master_process off; pid nginx.pid; error_log stderr warn;\n");
-    write!(own, "{before}http {{\n").expect("a string takes all");
+    writeln!(own, "{before}http {{").expect("a string takes all");
     for name in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"] {
         writeln!(own, "{name}_temp_path {name};").expect("a string takes all");
     }

@@ -130,6 +130,14 @@ impl Connections {
         self.ends[reason as usize].load(Ordering::Relaxed)
     }
 
+    /// The users who have a connection now.
+    pub fn users(&self) -> Vec<UserId> {
+        self.shards
+            .iter()
+            .flat_map(|shard| locked(shard).keys().cloned().collect::<Vec<_>>())
+            .collect()
+    }
+
     /// Closes every connection with 1012 (service restart) and refuses new ones.
     pub fn close_all(&self) {
         for connection in self.refuse_new() {

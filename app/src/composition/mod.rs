@@ -137,7 +137,7 @@ pub(crate) async fn start_with(
     }
 
     if core.delivery.standing().is_some() {
-        tokio::spawn(cluster::watch(core.delivery.clone()));
+        tokio::spawn(cluster::watch(core.delivery.clone(), core.connections.clone()));
         // In a cluster this waits for the log, and users wait for that too: the node is not ready.
         let delivery = core.delivery.clone();
         tokio::spawn(async move {

@@ -78,13 +78,10 @@ impl Readiness for AllReady {
     async fn check(&self) -> Result<Ready, StoreError> {
         let mut worst = Ready::Fully;
         for database in &self.0 {
-            match database.check().await? {
-                Ready::Fully => {}
-                Ready::Degraded(why) if matches!(worst, Ready::Fully) => {
-                    worst = Ready::Degraded(why)
-                }
-                Ready::Degraded(_) => {}
-                not_yet => return Ok(not_yet),
+            match (database.check().await?, &worst) {
+                (not_yet @ Ready::NotYet(_), _) => return Ok(not_yet),
+                (degraded @ Ready::Degraded(_), Ready::Fully) => worst = degraded,
+                _ => {}
             }
         }
         Ok(worst)

@@ -315,6 +315,14 @@ impl Delivery {
         }
     }
 
+    /// Looks for what the user's inbox has and this node may not have heard of, if the user is there.
+    ///
+    /// Only in a cluster, for each user who is connected here, after this node was cut off: what other nodes write to the
+    /// inbox is told for a minute only.
+    pub fn look_into_inbox(&self, user: &UserId) {
+        self.wake.look_if_online(user);
+    }
+
     /// How this node stands to the log of its cluster, and when that changes; `None` for a node alone.
     pub fn standing(&self) -> Option<watch::Receiver<Standing>> {
         self.cluster.as_ref().map(|cluster| cluster.standing())

@@ -1,4 +1,4 @@
-//! A node writes to the inbox, and dies before the other nodes know.
+//! A node writes to the inbox, and the other nodes have to hear of it.
 
 use doorstep_tests::freezing_proxy::FreezingProxy;
 use doorstep_tests::nats::NatsServer;
@@ -45,4 +45,36 @@ async fn what_is_kept_reaches_a_user_at_another_node_although_its_node_dies() {
     ada.acknowledge(&shown).await;
     let (next, _) = nodes.publish(0, draft("ada", 3)).await;
     assert_eq!(ada.notification().await["id"], *next, "it is shown once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_kept_while_a_node_was_cut_off_for_long_reaches_who_stayed_connected_to_it() {
+    let nats = NatsServer::start();
+    let direct = nats.url();
+    let proxy = FreezingProxy::before_nats(&direct).await;
+    let database = Postgres::shared().await.database().await;
+    let settings = format!("database = \"{database}\"\n[trading]\nenabled = false\n");
+    let mut nodes = Nodes::through(nats, proxy.url(), 1, &settings).await;
+    let call = Doorstep::new(&["--listen", "127.0.0.1:0"]);
+    nodes.add_with(call.env("DOORSTEP_CLUSTER__NATS", &direct)).await;
+    nodes.is_ready(1).await;
+    let mut ada = nodes.user(0, "ada").connect("doorstep.v1").await;
+    // What a node looks for when a user arrives is over.
+    let (first, _) = nodes.publish(0, draft("ada", 1)).await;
+    let shown = ada.notification().await;
+    assert_eq!(shown["id"], *first);
+    ada.acknowledge(&shown).await;
+    nodes.becomes(0, &first, "delivered").await;
+    proxy.freeze(true);
+    nodes.says(0, (200, "degraded")).await;
+    let mut kept = draft("ada", 2);
+    kept["policy"] = json!("inbox");
+    let (kept, _) = nodes.publish(1, kept).await;
+    // The log forgets after a minute what was written to an inbox. Here, at once.
+    let log = async_nats::jetstream::new(async_nats::connect(&direct).await.unwrap());
+    let stream = log.get_stream("DOORSTEP_doorstep").await.unwrap();
+    stream.purge().filter("doorstep.doorstep.p.*").await.unwrap();
+    proxy.freeze(false);
+    let shown: Value = ada.notification().await;
+    assert_eq!(shown["id"], *kept);
 }

@@ -186,7 +186,7 @@ impl Two {
     async fn told(self) -> [Vec<Outcome>; 2] {
         self.inbox.marks.store(true, SeqCst);
         // The time of the test is virtual.
-        tokio::time::sleep(Duration::from_secs(60)).await;
+        tokio::time::sleep(Duration::from_mins(1)).await;
         self.nodes.map(|(node, _)| std::mem::take(&mut *node.told.lock().unwrap()))
     }
 }

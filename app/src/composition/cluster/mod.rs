@@ -7,7 +7,9 @@ mod joined;
 mod joined;
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use doorstep_adapters::connections::Connections;
 use doorstep_application::delivery::{Delivery, Standing};
 use doorstep_domain::UserId;
 use doorstep_domain::ports::{Presence, Readiness, Ready, StoreError};
@@ -56,17 +58,27 @@ impl Presence for Anywhere {
     }
 }
 
-/// Tells in the log when this node is cut off, and when it is up to date.
-pub(super) async fn watch(delivery: Arc<Delivery>) {
+/// How many users are looked for at a time, and the pause after them: an inbox is asked for each.
+const LOOKED_FOR: (usize, Duration) = (100, Duration::from_millis(50));
+
+/// Tells in the log when this node is up to date, and then looks for what those who stayed connected may have missed.
+pub(super) async fn watch(delivery: Arc<Delivery>, connections: Arc<Connections>) {
     let Some(mut standing) = delivery.standing() else { return };
     while standing.changed().await.is_ok() {
-        if *standing.borrow_and_update() == Standing::UpToDate {
+        let up_to_date = *standing.borrow_and_update() == Standing::UpToDate;
+        if up_to_date {
             let counts = delivery.cluster_counts().unwrap_or_default();
             tracing::info!(
                 entries = counts.entries,
                 open = counts.open,
                 "up to date with the log of the cluster"
             );
+            for some in connections.users().chunks(LOOKED_FOR.0) {
+                for user in some {
+                    delivery.look_into_inbox(user);
+                }
+                tokio::time::sleep(LOOKED_FOR.1).await;
+            }
         }
     }
 }

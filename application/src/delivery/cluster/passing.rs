@@ -13,7 +13,8 @@ use super::{Cluster, PATIENCE, PAUSE};
 use crate::cluster::ClusterEntry;
 use crate::delivery::sync::Mutex;
 
-/// How long the log keeps a passing entry: a reader that is further behind reads everything from the inbox anyway.
+/// How long the log keeps a passing entry: whoever was cut off for longer looks into the inbox for all who are connected
+/// ([`Delivery::look_into_inbox`](crate::delivery::Delivery::look_into_inbox)).
 const KEPT: Duration = Duration::from_mins(1);
 /// How many hints may wait to be appended. Beyond it the oldest are dropped: they make things sooner, not right.
 const MOST_HINTS: usize = 10_000;
