@@ -135,6 +135,10 @@ enum Scenario {
         rounds: u64,
     },
     /// One node without a cluster, one with it, and three: one table. NATS is started for it, with its streams on disk.
+    ///
+    /// Measures publish to receipt for users at the publisher's node and at another, the round trip of NATS, what the stream
+    /// gets while users are idle or arrive, how many publishes are accepted, their CPU time, what waiting takes, and how soon
+    /// a node that joins is ready. It takes some three minutes with these sizes; docs/benchmarks.md explains each row.
     Cluster(Sizes),
     /// Doorstep beside Nchan and Socket.IO: one table.
     Compare {
