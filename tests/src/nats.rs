@@ -120,6 +120,11 @@ impl NatsServer {
         self.folder.path().join("log")
     }
 
+    /// The id of the process whose only child is the server; `None` if it does not run.
+    pub fn watchdog(&self) -> Option<u32> {
+        self.running.as_ref().map(Child::id)
+    }
+
     /// Its address.
     pub fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)

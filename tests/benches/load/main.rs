@@ -26,7 +26,8 @@ use tokio::task::LocalSet;
 
 use crate::figures::Figures;
 use crate::scenarios::{
-    Idle, absent, arrivals, churn, connected, everybody, hostile, idle, mixed, steady,
+    Idle, Sizes, absent, arrivals, churn, cluster, connected, everybody, hostile, idle, mixed,
+    steady,
 };
 use crate::servers::Contestant;
 
@@ -133,6 +134,12 @@ enum Scenario {
         #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
         rounds: u64,
     },
+    /// One node without a cluster, one with it, and three: one table. NATS is started for it, with its streams on disk.
+    ///
+    /// Measures publish to receipt for users at the publisher's node and at another, the round trip of NATS, what the stream
+    /// gets while users are idle or arrive, how many publishes are accepted, their CPU time, what waiting takes, and how soon
+    /// a node that joins is ready. It takes some three minutes with these sizes; docs/benchmarks.md explains each row.
+    Cluster(Sizes),
     /// Doorstep beside Nchan and Socket.IO: one table.
     Compare {
         /// How often everything is measured. The table has the medians.
@@ -160,6 +167,9 @@ async fn run(cli: Cli) {
     if let Scenario::Compare { rounds, servers } = &cli.scenario {
         return compare::compare(servers, *rounds).await;
     }
+    if let Scenario::Cluster(sizes) = &cli.scenario {
+        return cluster(sizes).await;
+    }
     let server = Rc::new(cli.server.start().await);
     measure(&server, cli.scenario).await.print();
 }
@@ -183,6 +193,8 @@ async fn measure(server: &Rc<servers::Running>, scenario: Scenario) -> Figures {
         Scenario::Connected { users, messages } => connected(server, users, messages).await,
         Scenario::Churn { connections } => churn(server, connections).await,
         Scenario::Hostile { seconds, rounds } => hostile(server, seconds, rounds).await,
-        Scenario::Compare { .. } => unreachable!("it starts servers of its own"),
+        Scenario::Cluster(_) | Scenario::Compare { .. } => {
+            unreachable!("it starts servers of its own")
+        }
     }
 }

@@ -3,6 +3,7 @@
 mod absent;
 mod arrivals;
 mod churn;
+mod cluster;
 mod connected;
 mod everybody;
 mod hostile;
@@ -21,6 +22,7 @@ use tokio::task::JoinSet;
 pub(crate) use absent::absent;
 pub(crate) use arrivals::arrivals;
 pub(crate) use churn::churn;
+pub(crate) use cluster::{Sizes, cluster};
 pub(crate) use connected::connected;
 pub(crate) use everybody::everybody;
 pub(crate) use hostile::hostile;

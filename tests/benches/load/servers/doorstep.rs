@@ -1,4 +1,4 @@
-use doorstep_tests::server::Doorstep as Command;
+use doorstep_tests::server::{Doorstep as Command, Server};
 use doorstep_tests::tls::{self, TlsClient};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::json;
@@ -39,32 +39,80 @@ pub(super) struct Door {
     tokens: EncodingKey,
 }
 
-pub(super) async fn start(contestant: Contestant) -> Running {
-    let is_tls = contestant == Contestant::DoorstepTls;
-    let made = Command::new(&["key", "new", "load"]).run().await;
-    let (key, line) = made.stdout.split_once('\n').expect("a key and its line");
-    let mut file = format!("{FILE}[jwt.keys.shop]\nkey = {SECRET:?}\n[keys]\n{line}\n");
-    if is_tls {
-        let path = |name| tls::fixture(name).display().to_string();
-        file += &tls::section(&path("server.pem"), &path("server.key"));
+/// What servers share that take the same keys.
+struct Keys {
+    /// A service key.
+    key: String,
+    /// A configuration with its line.
+    file: String,
+}
+
+impl Keys {
+    async fn new() -> Self {
+        let made = Command::new(&["key", "new", "load"]).run().await;
+        let (key, line) = made.stdout.split_once('\n').expect("a key and its line");
+        let file = format!("{FILE}[jwt.keys.shop]\nkey = {SECRET:?}\n[keys]\n{line}\n");
+        Self { key: key.to_owned(), file }
     }
-    let mut command = Command::new(&["--listen", "127.0.0.1:0"])
-        .file("doorstep.toml", &file)
-        .env("DOORSTEP_LOG", "warn");
-    if contestant == Contestant::DoorstepOneWorker {
-        command = command.env("TOKIO_WORKER_THREADS", "1");
+
+    fn door(&self) -> Door {
+        Door { key: self.key.clone(), tokens: EncodingKey::from_secret(SECRET.as_bytes()) }
     }
-    let server = command.start().await;
+}
+
+fn command(file: &str) -> Command {
+    Command::new(&["--listen", "127.0.0.1:0"])
+        .file("doorstep.toml", file)
+        .env("DOORSTEP_LOG", "warn")
+}
+
+fn running(contestant: Contestant, server: Server, door: Door) -> Running {
     Running {
         contestant,
         address: server.address(),
         processes: Processes::of(server.pid().expect("it runs")),
-        tls: is_tls.then(TlsClient::new),
-        protocol: Protocol::Doorstep(Door {
-            key: key.to_owned(),
-            tokens: EncodingKey::from_secret(SECRET.as_bytes()),
-        }),
+        tls: None,
+        protocol: Protocol::Doorstep(door),
         process: Guard::Doorstep(server),
+    }
+}
+
+pub(super) async fn start(contestant: Contestant) -> Running {
+    let keys = Keys::new().await;
+    let is_tls = contestant == Contestant::DoorstepTls;
+    let mut file = keys.file.clone();
+    if is_tls {
+        let path = |name| tls::fixture(name).display().to_string();
+        file += &tls::section(&path("server.pem"), &path("server.key"));
+    }
+    let mut command = command(&file);
+    if contestant == Contestant::DoorstepOneWorker {
+        command = command.env("TOKIO_WORKER_THREADS", "1");
+    }
+    let server = command.start().await;
+    Running { tls: is_tls.then(TlsClient::new), ..running(contestant, server, keys.door()) }
+}
+
+/// Nodes with the same configuration, which share a log if there is one.
+pub(crate) struct Nodes {
+    keys: Keys,
+    nats: Option<String>,
+}
+
+impl Nodes {
+    /// Prepares nodes whose log is at this address of NATS; `None` for a node alone.
+    pub(crate) async fn new(nats: Option<String>) -> Self {
+        Self { keys: Keys::new().await, nats }
+    }
+
+    /// Starts one more. It may not be ready yet.
+    pub(crate) async fn start(&self) -> Running {
+        // Nothing expires while a million of notifications is published.
+        let mut command = command(&self.keys.file).env("DOORSTEP_DELIVERY__TTL", "1h");
+        if let Some(nats) = &self.nats {
+            command = command.env("DOORSTEP_CLUSTER__NATS", nats);
+        }
+        running(Contestant::Doorstep, command.start().await, self.keys.door())
     }
 }
 

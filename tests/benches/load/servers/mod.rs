@@ -14,6 +14,7 @@ use tokio_tungstenite::tungstenite::ClientRequestBuilder;
 
 use crate::process::Processes;
 use doorstep::Door;
+pub(crate) use doorstep::Nodes;
 
 /// Which server is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, clap::ValueEnum)]
