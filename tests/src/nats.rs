@@ -174,7 +174,6 @@ fn free_port() -> u16 {
     listener.and_then(|listener| listener.local_addr()).expect("a free port").port()
 }
 
-/// The server that `tests/run.sh` has installed.
 /// What the server says of a configuration without starting with it.
 ///
 /// # Panics
@@ -188,6 +187,7 @@ pub fn check(configuration: &str) -> String {
     String::from_utf8_lossy(&[checked.stdout, checked.stderr].concat()).into_owned()
 }
 
+/// The server that `tests/run.sh` has installed.
 fn binary() -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"), PathBuf::from);
