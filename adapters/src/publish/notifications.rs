@@ -127,24 +127,29 @@ pub(super) async fn publish(
     drop(bytes);
     let publishing = api.publishing.clone();
     let sending = async move {
-        let mut items = Vec::with_capacity(judged.len());
+        let mut drafts = Vec::with_capacity(judged.len());
+        let mut items: Vec<Option<PublishedItemBody>> = Vec::with_capacity(judged.len());
         for one in judged {
-            // In sequence, because a user's notifications are pushed in this order.
             items.push(match one {
                 Ok(draft) => {
-                    let sent_by = sent_by.clone();
-                    publishing.publish(Draft { trace, sent_by, ..draft }).await.into()
+                    drafts.push(Draft { trace, sent_by: sent_by.clone(), ..draft });
+                    None
                 }
                 Err(invalid) => {
                     publishing.count_invalid();
-                    invalid
+                    Some(invalid)
                 }
             });
         }
+        let mut published = publishing.publish_all(drafts).await.into_iter();
         drop(place);
         items
+            .into_iter()
+            .filter_map(|item| item.or_else(|| Some(published.next()?.into())))
+            .collect()
     };
-    let mut items = super::to_its_end(sending).await.map_err(|_| Problem::internal())?;
+    let mut items: Vec<PublishedItemBody> =
+        super::to_its_end(sending).await.map_err(|_| Problem::internal())?;
     if !wait.is_zero() {
         wait_for(&api, &mut items, wait).await;
     }

@@ -7,6 +7,7 @@
 //! | `judge` | what the fields of a draft must be |
 //! | `recall` | takes back what was published |
 //! | `records` | what was published and what became of it |
+//! | `together` | the drafts of one request |
 //! | `keys` | the service keys, which may publish |
 
 mod draft;
@@ -14,6 +15,7 @@ mod judge;
 mod keys;
 mod recall;
 mod records;
+mod together;
 
 use std::sync::Arc;
 use std::time::Duration;

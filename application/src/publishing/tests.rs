@@ -1,6 +1,6 @@
 use doorstep_domain::Timestamp;
 use doorstep_domain::ports::{
-    MockClock, MockConnectionControl, MockIds, MockPresence, MockPusher, Pushed,
+    Inbox, MockClock, MockConnectionControl, MockIds, MockInbox, MockPresence, MockPusher, Pushed,
 };
 use uuid::Uuid;
 
@@ -10,6 +10,10 @@ use crate::delivery::{Limits, Overflow, Rule, Rules};
 
 /// Publishing to a node where nobody is online, or (`here`) everybody; pushes are written at once.
 fn publishing(here: bool, limits: Limits, rule: Rule) -> Publishing {
+    keeping_in(None, here, limits, rule)
+}
+
+fn keeping_in(inbox: Option<Arc<dyn Inbox>>, here: bool, limits: Limits, rule: Rule) -> Publishing {
     let clock = || {
         let mut clock = MockClock::new();
         clock.expect_now().return_const(Timestamp::from_micros(7));
@@ -22,12 +26,14 @@ fn publishing(here: bool, limits: Limits, rule: Rule) -> Publishing {
     let mut pusher = MockPusher::new();
     pusher.expect_push().times(0..=1).returning(|_, _, _| Ok(Pushed::Written));
     let records = Arc::new(PublishedRecords::new(PublishedRecords::KEEP, 1000, clock()));
-    let delivery = Delivery::builder(presence.clone(), Arc::new(pusher), clock())
+    let mut delivery = Delivery::builder(presence.clone(), Arc::new(pusher), clock())
         .rules(Rules { default: rule, ..Rules::default() })
         .limits(limits)
-        .outcomes(records.clone())
-        .start()
-        .unwrap();
+        .outcomes(records.clone());
+    if let Some(inbox) = inbox {
+        delivery = delivery.inbox(inbox);
+    }
+    let delivery = delivery.start().unwrap();
     let mut ids = MockIds::new();
     ids.expect_next().returning(Uuid::now_v7);
     let mut control = MockConnectionControl::new();
@@ -151,4 +157,31 @@ async fn a_notification_that_waits_here_without_a_record_is_recognised() {
     let theirs = Draft { user_id: "bob".parse().unwrap(), ..draft(2) };
     assert!(publishing.publish(theirs).await.state.is_ok());
     assert_eq!(publishing.parts.delivery.held().waiting, 2);
+}
+
+#[tokio::test]
+async fn drafts_of_several_users_share_a_write_and_those_of_one_user_keep_their_order() {
+    let writes = Arc::new(std::sync::Mutex::new(Vec::<Vec<u128>>::new()));
+    let mut inbox = MockInbox::new();
+    let noted = writes.clone();
+    inbox.expect_add().returning(move |some, _| {
+        noted.lock().unwrap().push(some.iter().map(|n| n.id.as_uuid().as_u128()).collect());
+        Ok(())
+    });
+    let publishing = keeping_in(Some(Arc::new(inbox)), false, Limits::default(), Rule::default());
+    let kept = |id: u128, user: &str| {
+        let user_id = user.parse().unwrap();
+        Draft { policy: Some(WantedPolicy::Inbox), user_id, ..draft(id) }
+    };
+    // The deferred one of Ada comes after her first item. Eve's repeats an id that is on its way.
+    let waits = Draft { user_id: "ada".parse().unwrap(), ..draft(3) };
+    let repeated = Draft { user_id: "eve".parse().unwrap(), ..draft(2) };
+    let drafts =
+        vec![kept(1, "ada"), kept(2, "ben"), waits, kept(4, "ada"), kept(5, "cyd"), repeated];
+    let results = publishing.publish_all(drafts).await;
+    let ids: Vec<u128> = results.iter().map(|one| one.id.as_uuid().as_u128()).collect();
+    assert_eq!(ids, [1, 2, 3, 4, 5, 2]);
+    assert!(results.iter().all(|one| one.state == Ok(Acceptance::Waiting)), "{results:?}");
+    assert_eq!(*writes.lock().unwrap(), [vec![1, 2, 5], vec![4]]);
+    assert_eq!(publishing.publish_all(Vec::new()).await, []);
 }
