@@ -1,6 +1,6 @@
 //! The drafts of one request.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::future::poll_fn;
 use std::task::Poll;
 
@@ -17,9 +17,9 @@ const AT_A_TIME: usize = 256;
 impl Publishing {
     /// Sends several drafts, and returns the result of each, in their order.
     ///
-    /// **A user's drafts are sent in order**: the next one when the result of the one before is known. Those of different
-    /// users share their wait for the inbox or for the log of a cluster, which else would be as long as all of them
-    /// together.
+    /// **A user's drafts are sent in order**: the next one when the result of the one before is known, except that items of
+    /// the inbox follow each other in one write. Drafts of different users share their wait for the inbox or for the log
+    /// of a cluster, which else would be as long as all of them together.
     pub async fn publish_all(&self, drafts: Vec<Draft>) -> Vec<Published> {
         let mut results: Vec<Option<Published>> = drafts.iter().map(|_| None).collect();
         let mut left: Vec<(usize, Draft)> = drafts.into_iter().enumerate().collect();
@@ -36,10 +36,13 @@ impl Publishing {
         results: &mut [Option<Published>],
     ) -> Vec<(usize, Draft)> {
         let (mut waiting, mut later) = (Vec::new(), Vec::new());
-        let mut users: HashSet<UserId> = HashSet::new();
+        // Of the users for whom something waits: whether that is for the inbox only.
+        let mut users: HashMap<UserId, bool> = HashMap::new();
         for (place, draft) in drafts {
-            if waiting.len() >= AT_A_TIME || users.contains(&draft.user_id) {
-                users.insert(draft.user_id.clone());
+            let kept = self.policy_of(&draft) == Policy::Inbox;
+            let follows = users.get(&draft.user_id).is_none_or(|only_kept| *only_kept && kept);
+            if waiting.len() >= AT_A_TIME || !follows {
+                users.insert(draft.user_id.clone(), false);
                 later.push((place, draft));
                 continue;
             }
@@ -53,7 +56,7 @@ impl Publishing {
             match poll_fn(|cx| Poll::Ready(sending.as_mut().poll(cx))).await {
                 Poll::Ready(published) => results[place] = Some(published),
                 Poll::Pending => {
-                    users.insert(user);
+                    users.insert(user, kept);
                     waiting.push(sending.map(move |published| (place, published)));
                 }
             }
