@@ -4,6 +4,9 @@ use super::StoreError;
 use crate::{EntryId, EntryKind, LedgerEntry, Money, NewUser, Session, User, UserId, Username};
 
 /// Users, their balances and the append-only ledger behind them. **Every write is durable when its call returns.**
+///
+/// Their [`Sessions`](super::Sessions) are in the same database: registering writes both in one transaction, because a user
+/// without a session would not know that the name is theirs.
 #[cfg_attr(feature = "mocks", mockall::automock)]
 #[async_trait]
 pub trait Accounts: Send + Sync {

@@ -8,6 +8,9 @@ use super::StoreError;
 use crate::{EarnedBy, EntryId, EntryKind, Position, PositionId, Timestamp, UserId};
 
 /// Positions, with the ledger entries that reserve and settle them. **Every write is durable when its call returns.**
+///
+/// They are in the database of [`Accounts`](super::Accounts): opening and closing write both in one transaction, because
+/// money must not be reserved without a position, nor a position be settled twice.
 #[cfg_attr(feature = "mocks", mockall::automock)]
 #[async_trait]
 pub trait Positions: Send + Sync {
