@@ -7,6 +7,7 @@ use doorstep_adapters::bus::Bus;
 use doorstep_adapters::http::Address;
 use doorstep_adapters::tls::ServerCertificate;
 use doorstep_application::StopSignal;
+use doorstep_application::trading::Watcher;
 use tokio::task::JoinHandle;
 
 use super::Core;
@@ -40,6 +41,7 @@ pub(crate) struct RunningNode {
 pub(super) struct RunningMarket {
     pub(super) prices: JoinHandle<()>,
     pub(super) closing: StopSignal,
+    pub(super) watcher: Arc<Watcher>,
 }
 
 impl RunningNode {

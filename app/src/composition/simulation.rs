@@ -144,7 +144,8 @@ impl TradingSimulation {
     ) -> (Routes, Option<RunningMarket>) {
         // A signal of its own, because it is given later: triggers that a price has crossed are settled at that price.
         let closing = StopSignal::new();
-        let prices = tokio::spawn(self.watcher.run(self.prices, closing.clone()));
+        let watcher = self.watcher;
+        let prices = tokio::spawn(watcher.clone().run(self.prices, closing.clone()));
         let sign_ins = self.sign_ins;
         let (stopping, limits) = (&core.stopping, &config.limits);
         tokio::spawn(housekeeping::forget_dead_sessions(sign_ins.clone(), stopping.clone()));
@@ -165,7 +166,7 @@ impl TradingSimulation {
             let demo = api::demo::router(demo, sign_ins, limit, reach);
             routes = routes.merge(Routes::described(demo, api::demo::Description::openapi()));
         }
-        (routes, Some(RunningMarket { prices, closing }))
+        (routes, Some(RunningMarket { prices, closing, watcher }))
     }
 }
 

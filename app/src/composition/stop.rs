@@ -26,15 +26,17 @@ impl RunningNode {
         if timeout_at(begun + share * 4, self.http).await.is_err() {
             tracing::warn!("requests were cut short");
         }
-        if let Some(RunningMarket { prices, closing }) = self.market {
+        if let Some(RunningMarket { mut prices, closing, watcher }) = self.market {
             closing.give();
-            if timeout_at(begun + share * 5, prices).await.is_err() {
-                tracing::warn!(
-                    "positions that the price had crossed were left open; the next start closes them"
-                );
+            if timeout_at(begun + share * 5, &mut prices).await.is_err() {
+                // What has begun is done before the handlers of its events stop.
+                watcher.leave_the_rest();
+                if timeout_at(begun + share * 6, &mut prices).await.is_err() {
+                    tracing::warn!("positions are still being closed");
+                }
             }
         }
-        if timeout_at(begun + share * 6, self.bus.quiet()).await.is_err() {
+        if timeout_at(begun + share * 7, self.bus.quiet()).await.is_err() {
             tracing::warn!(
                 "events were not handled in time; the next start reconciles their rewards"
             );

@@ -1,5 +1,5 @@
 use std::num::NonZeroU64;
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 
 use doorstep_domain::ports::{MockEventPublisher, MockPositions, MockPriceFeed};
 use doorstep_domain::{Quote, Side, Timestamp};
@@ -185,4 +185,37 @@ async fn the_watcher_closes_at_the_price_that_crossed_even_after_the_store_was_u
     assert_eq!(announced.lock().unwrap().len(), 1);
     assert_eq!(watcher.watched(), 0);
     assert_eq!(market.quote(&"X".parse().unwrap()).unwrap().price, price(100));
+}
+
+/// Many positions are crossed at once. Those whose closing has begun are closed, and the others are left.
+#[tokio::test(start_paused = true)]
+async fn no_closing_begins_once_the_rest_is_to_be_left() {
+    let now = Timestamp::default();
+    let open = |n: u128| {
+        let id = PositionId::new(Uuid::from_u128(n));
+        Position::open(id, ada(), order("X", Some(90)), price(100), now).unwrap()
+    };
+    let all: Vec<_> = (1..=20).map(open).collect();
+    let mut positions = MockPositions::new();
+    positions
+        .expect_all_open()
+        .returning(move |after, _| Ok(if after.is_some() { vec![] } else { all.clone() }));
+    let watching: Arc<OnceLock<Arc<Watcher>>> = Arc::default();
+    let (closed, watched) = (Arc::new(Mutex::new(0)), watching.clone());
+    let count = closed.clone();
+    positions.expect_close().returning(move |_, _| {
+        watched.get().unwrap().leave_the_rest();
+        *count.lock().unwrap() += 1;
+        Ok(Close::Closed(NonZeroU64::MIN))
+    });
+    let (trading, announced) = trading(positions);
+    let watcher = Arc::new(Watcher::new(trading));
+    watching.set(watcher.clone()).ok();
+    watcher.take_up().await.unwrap();
+    let mut feed = MockPriceFeed::new();
+    let mut prices = [80].into_iter();
+    feed.expect_next().returning(move || prices.next().map(quote));
+    watcher.run(Box::new(feed), StopSignal::new()).await;
+    assert_eq!(*closed.lock().unwrap(), 8, "as many as are closed at once");
+    assert_eq!(announced.lock().unwrap().len(), 8);
 }

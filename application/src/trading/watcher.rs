@@ -24,6 +24,8 @@ pub struct Watcher {
     /// Bounded by the number of open positions: an entry here has left its index.
     crossed: mpsc::UnboundedSender<Crossed>,
     to_settle: Mutex<Option<mpsc::UnboundedReceiver<Crossed>>>,
+    /// Given when no closing may begin any more.
+    enough: StopSignal,
 }
 
 opaque!(Watcher);
@@ -40,7 +42,8 @@ impl Watcher {
     pub fn new(trading: Trading) -> Self {
         let (crossed, to_settle) = mpsc::unbounded_channel();
         let to_settle = Mutex::new(Some(to_settle));
-        Self { trading, indexes: Mutex::default(), crossed, to_settle }
+        let enough = StopSignal::new();
+        Self { trading, indexes: Mutex::default(), crossed, to_settle, enough }
     }
 
     /// Takes up the positions that an earlier process left open, and returns how many. Call it before
@@ -58,8 +61,15 @@ impl Watcher {
         }
     }
 
+    /// Leaves the positions open whose closing has not begun; the next start takes them up. [`run`](Self::run) returns once
+    /// those that have begun are done. **A closing whose popup nobody takes any more must not begin**, and so a stop
+    /// calls this before it stops the handlers of events.
+    pub fn leave_the_rest(&self) {
+        self.enough.give();
+    }
+
     /// Follows the prices until the feed ends or `stop` is given. Returns when every crossed position is
-    /// settled.
+    /// settled, or left by [`leave_the_rest`](Self::leave_the_rest).
     pub async fn run(self: Arc<Self>, mut feed: Box<dyn PriceFeed>, stop: StopSignal) {
         let to_settle = self.to_settle.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(to_settle) = to_settle else { return };
@@ -120,6 +130,8 @@ impl Watcher {
         let (tasks, places) = (TaskTracker::new(), Arc::new(Semaphore::new(AT_ONCE as usize)));
         loop {
             let crossed = tokio::select! {
+                biased;
+                () = self.enough.given() => break,
                 crossed = to_settle.recv() => crossed,
                 () = stop.given(), if !to_settle.is_closed() => {
                     // Positions crossed before the stop are settled at the price that crossed them.
@@ -129,11 +141,21 @@ impl Watcher {
             };
             let Some(crossed) = crossed else { break };
             let Ok(place) = places.clone().acquire_owned().await else { break };
+            if self.enough.is_given() {
+                break;
+            }
             let (trading, stop) = (self.trading.clone(), stop.clone());
             tasks.spawn(async move {
                 settle(&trading, crossed, &stop).await;
                 drop(place);
             });
+        }
+        if self.enough.is_given() {
+            let left = to_settle.len();
+            tracing::warn!(
+                left,
+                "positions that the price had crossed stay open; the next start closes them"
+            );
         }
         tasks.close();
         tasks.wait().await;
