@@ -125,6 +125,18 @@ macro_rules! keeps_the_contracts {
             }
 
             #[tokio::test(flavor = "multi_thread")]
+            async fn lease() {
+                let fresh = $fresh().await;
+                contract::lease(fresh.store()).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn closing_under_a_lease() {
+                let fresh = $fresh().await;
+                contract::closing_under_a_lease(fresh.store(), fresh.store(), fresh.store()).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
             async fn sessions() {
                 let fresh = $fresh().await;
                 contract::sessions(fresh.store(), fresh.store()).await;

@@ -126,6 +126,7 @@ impl Both {
                 match self.close(&closed).await {
                     Close::Closed(_) => assert_eq!(self.find(&position).await, Some(closed)),
                     Close::AlreadyClosed => assert_ne!(reason, CloseReason::User, "the first"),
+                    Close::LeaseLost => panic!("it was not closed under a lease"),
                 }
             }
         }
