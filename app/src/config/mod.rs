@@ -319,7 +319,7 @@ impl Config {
         }
         let sqlite = config.needs_store() && config.database.as_str().starts_with("sqlite:");
         let poll = config.delivery.rules().poll();
-        for problem in config.cluster.problems(sqlite, config.trading.enabled, poll) {
+        for problem in config.cluster.problems(sqlite, poll) {
             reader.refuse(problem);
         }
         if !config.needs_store() {

@@ -1,14 +1,15 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use doorstep_domain::ports::{EventHandler, HandlerError, PriceFeed, StoreError};
-use doorstep_domain::{DomainEvent, Position, PositionId, Quote, Symbol};
+use doorstep_domain::{DomainEvent, Position, PositionId, Price, Quote, Symbol, Timestamp};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::task::TaskTracker;
 
 use super::Trading;
+use super::maker::SharedPrices;
 use super::trigger_index::{Crossed, TriggerIndex};
 use crate::StopSignal;
 
@@ -19,11 +20,13 @@ use crate::StopSignal;
 /// ones. **Prices never wait for closings**: a position that a price crosses leaves the index at once, and a
 /// separate task settles it.
 pub struct Watcher {
-    trading: Trading,
+    pub(super) trading: Trading,
     indexes: Mutex<HashMap<Symbol, TriggerIndex>>,
     /// Bounded by the number of open positions: an entry here has left its index.
     crossed: mpsc::UnboundedSender<Crossed>,
     to_settle: Mutex<Option<mpsc::UnboundedReceiver<Crossed>>>,
+    /// In a cluster.
+    pub(super) shared: Option<Arc<SharedPrices>>,
 }
 
 opaque!(Watcher);
@@ -40,12 +43,21 @@ impl Watcher {
     pub fn new(trading: Trading) -> Self {
         let (crossed, to_settle) = mpsc::unbounded_channel();
         let to_settle = Mutex::new(Some(to_settle));
-        Self { trading, indexes: Mutex::default(), crossed, to_settle }
+        Self { trading, indexes: Mutex::default(), crossed, to_settle, shared: None }
+    }
+
+    /// Other nodes trade too: this one watches positions only while it makes the prices.
+    #[must_use]
+    pub fn shared(self, shared: Arc<SharedPrices>) -> Self {
+        Self { shared: Some(shared), ..self }
     }
 
     /// Takes up the positions that an earlier process left open, and returns how many. Call it before
-    /// [`run`](Self::run).
+    /// [`run`](Self::run). In a cluster it does nothing: the node that makes the prices takes up all.
     pub async fn take_up(&self) -> Result<u64, StoreError> {
+        if self.shared.is_some() {
+            return Ok(0);
+        }
         let (mut after, mut taken_up) = (None, 0);
         loop {
             let open = self.trading.positions.all_open(after, BATCH).await?;
@@ -64,11 +76,19 @@ impl Watcher {
         let to_settle = self.to_settle.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(to_settle) = to_settle else { return };
         let settling = tokio::spawn(self.clone().settle_all(to_settle, stop.clone()));
-        while let Some(Some(quote)) = stop.unless_given(feed.next()).await {
-            self.price(quote);
+        match &self.shared {
+            Some(shared) => shared.run(&self, feed, &stop).await,
+            None => {
+                while let Some(Some(quote)) = stop.unless_given(feed.next()).await {
+                    self.price(quote);
+                }
+            }
         }
         if let Err(error) = settling.await {
             tracing::error!(%error, "the task that settles crossed positions failed");
+        }
+        if let Some(shared) = &self.shared {
+            shared.release(&self).await;
         }
     }
 
@@ -78,6 +98,11 @@ impl Watcher {
         // The market first, then the time, then the index: an order that still fills at the old price read the
         // clock before this time, so when it is added, the index knows that this price came afterwards.
         self.trading.market.set(quote);
+        self.cross(symbol, price);
+    }
+
+    /// Hands over what this price crosses.
+    pub(super) fn cross(&self, symbol: Symbol, price: Price) {
         let at = self.trading.clock.now();
         let crossed = self.indexes().entry(symbol).or_default().price(price, at);
         for crossed in crossed {
@@ -91,15 +116,20 @@ impl Watcher {
     }
 
     fn watch(&self, position: Position) {
-        let (symbol, opened) = (position.order.symbol.clone(), position.opened_at);
-        let opened = self.trading.clock.moment_of(opened);
+        let opened = self.trading.clock.moment_of(position.opened_at);
+        self.watch_since(position, opened);
+    }
+
+    /// Watches a position that prices since this moment of the timeline concern.
+    pub(super) fn watch_since(&self, position: Position, opened: Timestamp) {
+        let symbol = position.order.symbol.clone();
         let crossed = self.indexes().entry(symbol).or_default().add(position, opened);
         if let Some(crossed) = crossed {
             self.hand_over(crossed);
         }
     }
 
-    fn forget(&self, symbol: &Symbol, id: PositionId) {
+    pub(super) fn forget(&self, symbol: &Symbol, id: PositionId) {
         if let Some(index) = self.indexes().get_mut(symbol) {
             index.remove(id);
         }
@@ -129,14 +159,45 @@ impl Watcher {
             };
             let Some(crossed) = crossed else { break };
             let Ok(place) = places.clone().acquire_owned().await else { break };
-            let (trading, stop) = (self.trading.clone(), stop.clone());
+            let (this, stop) = (self.clone(), stop.clone());
             tasks.spawn(async move {
-                settle(&trading, crossed, &stop).await;
+                settle(&this, crossed, &stop).await;
                 drop(place);
             });
         }
         tasks.close();
         tasks.wait().await;
+    }
+
+    /// Watches nothing any more, and forgets the prices.
+    pub(super) fn forget_all(&self) {
+        self.indexes().clear();
+    }
+
+    /// Watches exactly the open positions in the store, apart from what changes while it reads them. Prices from now on
+    /// concern those that it did not know.
+    pub(super) async fn look_into_the_store(&self) -> Result<(), StoreError> {
+        let mut known: HashSet<PositionId> =
+            self.indexes().values().flat_map(TriggerIndex::ids).collect();
+        let mut after = None;
+        loop {
+            let open = self.trading.positions.all_open(after, BATCH).await?;
+            let Some(last) = open.last() else { break };
+            after = Some(last.id);
+            for position in open {
+                if !known.remove(&position.id) {
+                    let now = self.trading.clock.now();
+                    self.watch_since(position, now);
+                }
+            }
+        }
+        // What is left was closed, and nobody said so.
+        for index in self.indexes().values_mut() {
+            for id in &known {
+                index.remove(*id);
+            }
+        }
+        Ok(())
     }
 
     fn indexes(&self) -> MutexGuard<'_, HashMap<Symbol, TriggerIndex>> {
@@ -145,11 +206,19 @@ impl Watcher {
 }
 
 /// Settles a position; retries until the store answers or `stop` is given.
-async fn settle(trading: &Trading, crossed: Crossed, stop: &StopSignal) {
+async fn settle(watcher: &Watcher, crossed: Crossed, stop: &StopSignal) {
     let Crossed { position, price, reason } = crossed;
     let id = position.id;
     loop {
-        match trading.settle(position.clone(), price, reason).await {
+        let fence = match &watcher.shared {
+            None => None,
+            Some(shared) => match shared.tenure.fence() {
+                Some(fence) => Some(fence),
+                // Another node makes the prices by now, and it closes the position when one of them crosses it.
+                None => return,
+            },
+        };
+        match watcher.trading.settle(position.clone(), price, reason, fence).await {
             // Closed here, or by its user a moment before.
             Ok(_) => return,
             Err(error @ StoreError::Unavailable(_)) => {
@@ -178,6 +247,12 @@ impl EventHandler for Watcher {
     }
 
     async fn handle(&self, event: &DomainEvent) -> Result<(), HandlerError> {
+        if let Some(shared) = &self.shared
+            && shared.tenure.fence().is_none()
+        {
+            shared.tell_the_maker(&self.trading, event).await;
+            return Ok(());
+        }
         match event {
             DomainEvent::PositionOpened { position } => self.watch(Position::clone(position)),
             DomainEvent::PositionClosed { position, .. } => {

@@ -4,8 +4,10 @@ mod away;
 mod kept;
 mod outcomes;
 mod peers;
+mod prices;
 mod refusals;
 mod restarts;
+mod sign_out;
 
 use std::time::Duration;
 
