@@ -48,6 +48,7 @@ impl SharedPrices {
         holder: String,
         interval: Duration,
     ) -> Self {
+        let interval = interval.max(Duration::from_millis(1));
         Self { lease, line, holder, interval, tenure: Tenure::default() }
     }
 

@@ -2,6 +2,7 @@
 
 mod away;
 mod kept;
+mod makers;
 mod outcomes;
 mod peers;
 mod prices;
