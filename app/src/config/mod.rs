@@ -277,7 +277,7 @@ pub(crate) enum ConfigError {
 }
 
 impl Config {
-    /// Whether there is a demonstration. Without an inbox there is nothing to compare.
+    /// Whether there is a demonstration. Without an inbox there is nothing to compare, and in a cluster there is no `poll`.
     pub(crate) fn has_demo(&self) -> bool {
         let wanted = match self.demo.enabled {
             // Behind a proxy, every client seems to be on this machine.
@@ -288,7 +288,7 @@ impl Config {
             DemoEnabled::Always => true,
             DemoEnabled::Never => false,
         };
-        wanted && self.inbox.enabled
+        wanted && self.inbox.enabled && !self.cluster.is_on()
     }
 
     /// Whether users may see the demonstration.
