@@ -201,10 +201,10 @@ async fn no_closing_begins_once_the_rest_is_to_be_left() {
         .expect_all_open()
         .returning(move |after, _| Ok(if after.is_some() { vec![] } else { all.clone() }));
     let watching: Arc<OnceLock<Arc<Watcher>>> = Arc::default();
-    let (closed, watched) = (Arc::new(Mutex::new(0)), watching.clone());
+    let (closed, in_the_store) = (Arc::new(Mutex::new(0)), watching.clone());
     let count = closed.clone();
     positions.expect_close().returning(move |_, _| {
-        watched.get().unwrap().leave_the_rest();
+        in_the_store.get().unwrap().leave_the_rest();
         *count.lock().unwrap() += 1;
         Ok(Close::Closed(NonZeroU64::MIN))
     });
