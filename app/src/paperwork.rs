@@ -1,5 +1,5 @@
-//! `doorstep completions` and `doorstep man`: what packages install beside the binary, made from the command line's own
-//! definition.
+//! `doorstep completions` and `doorstep man`: the files that packages install beside the binary, made from the definition of
+//! the command line.
 
 use std::path::Path;
 

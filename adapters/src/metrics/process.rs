@@ -20,7 +20,7 @@ pub(super) struct ProcessFigures {
 const TICKS_PER_SECOND: f64 = 100.0;
 
 impl ProcessFigures {
-    /// Those of this process. `None` where they cannot be read.
+    /// Reads the figures of this process; `None` on a system without `/proc`.
     pub(super) fn read() -> Option<Self> {
         Self::read_from(Path::new("/proc"))
     }

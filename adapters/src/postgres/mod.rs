@@ -75,7 +75,7 @@ pub(crate) async fn open(url: &str, tables: Tables) -> Result<Store, ConnectErro
     })
 }
 
-/// Says which migrations [`open`] would run. The server itself refuses writes meanwhile.
+/// Returns the migrations that [`open`] would run. The session is read-only, so that the server refuses every write.
 pub(crate) async fn plan(url: &str, tables: Tables) -> Result<MigrationPlan, ConnectError> {
     sqlx::any::install_default_drivers();
     let place = DatabaseAddress::read(url)?;

@@ -26,7 +26,7 @@ pub fn with_key(routes: Router, keys: Arc<ServiceKeys>) -> Router {
 #[derive(Clone)]
 pub(super) struct KeyName(Arc<str>);
 
-/// Who sends what this request publishes.
+/// Returns the sender of a publish request: its service key, by name.
 pub(super) fn sender_of(request: &Request) -> SentBy {
     let name = request.extensions().get::<KeyName>();
     name.map_or(SentBy::Program, |KeyName(name)| SentBy::Key(Arc::clone(name)))

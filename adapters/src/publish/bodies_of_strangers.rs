@@ -259,6 +259,9 @@ fn an_array_with_more_than_the_most_is_refused_whatever_is_in_it() {
             assert_eq!(refused, status, "{count} of {item}");
         }
     }
+    let unread = format!("[{}, and no JSON", vec!["7"; MAX_BATCH + 1].join(","));
+    let refused = judge(unread.as_bytes(), BOUNDS).map(|_| "taken").map_err(|it| answer(it).0);
+    assert_eq!(refused, Err(422), "what follows one too many is not read");
 }
 
 #[test]

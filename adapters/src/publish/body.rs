@@ -5,7 +5,7 @@ use std::fmt;
 
 use doorstep_application::publishing::{Draft, DraftBounds};
 use doorstep_domain::{NotificationId, SentBy, Ttl};
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::MAX_BATCH;
@@ -22,43 +22,44 @@ pub(super) enum Body<'a> {
 impl<'a> Body<'a> {
     pub(super) fn read(text: &'a [u8]) -> Result<Self, serde_json::Error> {
         let begins = text.iter().find(|byte| !byte.is_ascii_whitespace());
-        if begins == Some(&b'[') {
-            let Batch { items, over } = serde_json::from_slice(text)?;
-            return Ok(if over { Self::TooMany } else { Self::Many(items) });
+        if begins != Some(&b'[') {
+            return serde_json::from_slice(text).map(Self::One);
         }
-        serde_json::from_slice(text).map(Self::One)
+        let mut over = false;
+        let mut reader = serde_json::Deserializer::from_slice(text);
+        let items = reader.deserialize_seq(Items { over: &mut over });
+        // What follows one too many is not read: it may be millions.
+        if over {
+            return Ok(Self::TooMany);
+        }
+        let items = items?;
+        reader.end()?;
+        Ok(Self::Many(items))
     }
 }
 
-/// An array, of which at most [`MAX_BATCH`] elements are kept.
-struct Batch<'a> {
-    items: Vec<&'a RawValue>,
-    over: bool,
+/// Reads an array until its end, or until it has more than [`MAX_BATCH`] elements.
+struct Items<'over> {
+    over: &'over mut bool,
 }
 
-impl<'de> Deserialize<'de> for Batch<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Items;
-        impl<'de> Visitor<'de> for Items {
-            type Value = Batch<'de>;
+impl<'de> Visitor<'de> for Items<'_> {
+    type Value = Vec<&'de RawValue>;
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an array")
-            }
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
+    }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Batch<'de>, A::Error> {
-                let mut items = Vec::new();
-                while let Some(item) = seq.next_element()? {
-                    if items.len() == MAX_BATCH {
-                        while seq.next_element::<IgnoredAny>()?.is_some() {}
-                        return Ok(Batch { items: Vec::new(), over: true });
-                    }
-                    items.push(item);
-                }
-                Ok(Batch { items, over: false })
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = seq.next_element()? {
+            if items.len() == MAX_BATCH {
+                *self.over = true;
+                break;
             }
+            items.push(item);
         }
-        deserializer.deserialize_seq(Items)
+        Ok(items)
     }
 }
 
@@ -89,7 +90,7 @@ pub(super) fn draft(
     faults.extend(reader.members.faults);
     match (user_id, kind, payload) {
         (Some(user_id), Some(kind), Some(payload)) if faults.is_empty() => {
-            // Who sends it, and for which trace, is not in the body.
+            // The sender and the trace come from the request's headers.
             let (trace, sent_by) = (None, SentBy::Program);
             Ok(Draft { user_id, kind, payload, topic, ttl, policy, id, trace, sent_by })
         }

@@ -1,4 +1,4 @@
-//! What keeps the state of a node, each part behind its port: the parts may be in different databases.
+//! The stores of a node, each part behind its port: the parts may be in different databases.
 //!
 //! Accounts, sessions and positions belong together, because transactions span them: registering makes a user with a
 //! session, and a position reserves its cost on the ledger. Everything else stands alone. The binary keeps all of it in
@@ -13,14 +13,14 @@ use doorstep_domain::ports::{
     Accounts, Handover, Inbox, Positions, Readiness, Ready, Retention, Sessions, StoreError,
 };
 
-/// Where the parts of a node keep their state. What is `None` is kept nowhere.
+/// The store of each part of a node. A part whose store is `None` keeps nothing.
 #[derive(Default)]
 pub(crate) struct Stores {
-    /// What is kept until it is read.
+    /// Keeps notifications until they are read.
     pub(crate) inbox: Option<Arc<dyn Inbox>>,
     /// Removes read items of the inbox: of the same database.
     pub(crate) retention: Option<Arc<dyn Retention>>,
-    /// What waits when a node stops.
+    /// Keeps the notifications that wait when a node stops.
     pub(crate) handover: Option<Arc<dyn Handover>>,
     /// Users and their money.
     pub(crate) bank: Option<Bank>,

@@ -52,7 +52,7 @@ impl Publishing {
             }
             let user = draft.user_id.clone();
             let mut sending = self.publish(draft).boxed();
-            // What waits is polled again together with the others.
+            // A draft that has to wait is polled again with the others.
             match poll_fn(|cx| Poll::Ready(sending.as_mut().poll(cx))).await {
                 Poll::Ready(published) => results[place] = Some(published),
                 Poll::Pending => {

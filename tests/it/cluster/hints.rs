@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use super::{Nodes, draft};
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_kept_reaches_a_user_at_another_node_although_its_node_dies() {
+/// Two nodes with one inbox. The first reaches NATS through this proxy, the second at this address.
+async fn two_nodes() -> (Nodes, FreezingProxy, String) {
     let nats = NatsServer::start();
     let direct = nats.url();
     let proxy = FreezingProxy::before_nats(&direct).await;
@@ -19,6 +19,12 @@ async fn what_is_kept_reaches_a_user_at_another_node_although_its_node_dies() {
     let call = Doorstep::new(&["--listen", "127.0.0.1:0"]);
     nodes.add_with(call.env("DOORSTEP_CLUSTER__NATS", &direct)).await;
     nodes.is_ready(1).await;
+    (nodes, proxy, direct)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_kept_reaches_a_user_at_another_node_although_its_node_dies() {
+    let (mut nodes, proxy, _) = two_nodes().await;
     let mut ada = nodes.user(1, "ada").connect("doorstep.v1").await;
     let kept = |n: usize| {
         let mut kept = draft("ada", n);
@@ -49,15 +55,7 @@ async fn what_is_kept_reaches_a_user_at_another_node_although_its_node_dies() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_kept_while_a_node_was_cut_off_for_long_reaches_who_stayed_connected_to_it() {
-    let nats = NatsServer::start();
-    let direct = nats.url();
-    let proxy = FreezingProxy::before_nats(&direct).await;
-    let database = Postgres::shared().await.database().await;
-    let settings = format!("database = \"{database}\"\n[trading]\nenabled = false\n");
-    let mut nodes = Nodes::through(nats, proxy.url(), 1, &settings).await;
-    let call = Doorstep::new(&["--listen", "127.0.0.1:0"]);
-    nodes.add_with(call.env("DOORSTEP_CLUSTER__NATS", &direct)).await;
-    nodes.is_ready(1).await;
+    let (nodes, proxy, direct) = two_nodes().await;
     let mut ada = nodes.user(0, "ada").connect("doorstep.v1").await;
     // What a node looks for when a user arrives is over.
     let (first, _) = nodes.publish(0, draft("ada", 1)).await;

@@ -188,7 +188,7 @@ impl Wake {
     }
 }
 
-/// What the store is asked to record.
+/// The users and ids of a batch, as the store takes them.
 fn items_of(batch: &[ToMark]) -> Vec<(UserId, NotificationId)> {
     batch.iter().map(|one| (one.user.clone(), one.id)).collect()
 }
