@@ -33,7 +33,7 @@ mod endings;
 mod figures;
 mod handover;
 mod immediate;
-#[cfg(all(test, feature = "shuttle"))]
+#[cfg(all(test, shuttle))]
 mod interleavings;
 mod kinds;
 mod mailbox;

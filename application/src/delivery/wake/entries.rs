@@ -152,7 +152,7 @@ impl Wake {
     }
 }
 
-#[cfg(all(test, not(feature = "shuttle")))]
+#[cfg(all(test, not(shuttle)))]
 mod tests {
     use doorstep_domain::{NotificationId, Payload, Timestamp};
     use uuid::Uuid;
