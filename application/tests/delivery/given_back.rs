@@ -41,7 +41,7 @@ fn builder(clock: &Arc<VirtualClock>, rule: Rule) -> Builder {
 fn full(n: u128, clock: &VirtualClock) -> Notification {
     let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     Notification {
-        topic: Some("a topic".parse().unwrap()),
+        topic: Some("a.topic".parse().unwrap()),
         trace: Some(trace.parse().unwrap()),
         created_at: clock.now() + Duration::from_hours(1),
         ..popup(n, clock)
@@ -78,7 +78,8 @@ async fn by_a_mailbox_that_is_full() {
     let rule = Rule { max_per_user: 1, overflow: Overflow::Reject, ..Rule::default() };
     for policy in &WAYS[1..] {
         let delivery = builder(&clock, rule).start().unwrap();
-        drop(delivery.send_by(*policy, popup(1, &clock)).await.unwrap());
+        let first = Notification { topic: None, ..full(1, &clock) };
+        drop(delivery.send_by(*policy, first).await.unwrap());
         let why = refuses(&delivery, *policy, full(2, &clock)).await;
         assert!(matches!(why, Refused::MailboxFull), "{why}");
         assert_eq!(delivery.held_for(&ada()), (1, 0));

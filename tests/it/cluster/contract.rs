@@ -100,6 +100,9 @@ impl Chronicle for Steps {
 impl Steps {
     /// Waits until this many connections have it, or had no room for it.
     async fn pushed(&self, id: NotificationId, connections: usize) -> Pushed {
+        if connections == 0 {
+            return Pushed::Nobody;
+        }
         loop {
             let changed = self.changed.notified();
             if let Some(latest) = self.of.lock().unwrap().get(&id) {
@@ -160,7 +163,7 @@ impl Pusher for ThroughTheLog {
         let ttl = Ttl::new(age + deadline.since(self.clock.now()));
         let created_at = self.clock.wall() - age;
         let sent = Notification { created_at, ttl, ..n.clone() };
-        self.sender.send(sent).await.map_err(|refused| PushError(Box::new(refused)))?;
+        drop(self.sender.send(sent).await.map_err(|refused| PushError(Box::new(refused)))?);
         if !self.presence.is_online(&n.user_id).await {
             // A pusher keeps nothing.
             self.sender.recall(n.id).await.map_err(|error| PushError(Box::new(error)))?;
@@ -168,8 +171,13 @@ impl Pusher for ThroughTheLog {
         }
         for (door, steps) in &self.doors {
             let connections = door.connections.count_of(&n.user_id);
-            if connections > 0 && steps.pushed(n.id, connections).await == Pushed::Full {
-                return Ok(Pushed::Full);
+            let left = deadline.since(self.clock.now());
+            let pushed = tokio::time::timeout(left, steps.pushed(n.id, connections));
+            match pushed.await {
+                Ok(Pushed::Full) => return Ok(Pushed::Full),
+                Ok(_) => {}
+                // Nobody is handed what is over.
+                Err(over) => return Err(PushError(Box::new(over))),
             }
         }
         Ok(Pushed::InFlight)

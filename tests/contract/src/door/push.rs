@@ -3,10 +3,11 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use doorstep_domain::ports::Attempt;
+use tokio::time::timeout;
 
 use super::{
     AGAIN, ALL_CONNECTIONS, DEADLINE, DROPPED, DoorUnderTest, LATECOMER, ONCE, ONLY_ITS_USER,
-    SHOWN, asks, popup, push_on, shows, shows_nothing_more, somebody,
+    PATIENCE, SHOWN, asks, popup, push_on, shows, shows_nothing_more, somebody,
 };
 
 /// One push: who gets it, and how often.
@@ -51,7 +52,9 @@ pub(super) async fn check<D: DoorUnderTest>(door: &D) {
     if asks(door, DEADLINE) {
         let n = popup(&user);
         let over = door.clock().now();
-        let _ = door.pusher().push(&n, Attempt::FIRST, over).await;
+        if timeout(PATIENCE, door.pusher().push(&n, Attempt::FIRST, over)).await.is_err() {
+            DEADLINE.broken("a push whose deadline has passed did not return within 5 s");
+        }
         shows_nothing_more(door, &user, &mut first, DEADLINE).await;
     }
 
