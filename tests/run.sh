@@ -147,8 +147,7 @@ say "running the tests"
 # Most tests wait for processes and clocks, so a test more than there are cores costs little and saves minutes.
 export RUST_TEST_THREADS="${RUST_TEST_THREADS:-$(($(getconf _NPROCESSORS_ONLN) + 1))}"
 cargo test --workspace --no-fail-fast "$@"
-# A separate build: the model checker's lock replaces the standard library's.
 say "checking the interleavings with the model checker"
-cargo test -p doorstep-application --features shuttle --lib interleavings
+tests/interleavings.sh
 
 say "all tests passed"

@@ -70,7 +70,7 @@ pub(crate) async fn main() -> Result<(), Box<dyn Error>> {
     let tasks = [of_kind("task", "sweep")?, of_kind("task", "mop")?, of_kind("task", "dust")?];
     let [sweep, mop, dust] = tasks.map(|task| delivery.send(task));
     let (sweep, mop, dust) = (sweep.await?, mop.await?, dust.await);
-    assert!(matches!(dust, Err(Refused::MailboxFull)));
+    assert!(dust.is_err_and(|refused| matches!(refused.why, Refused::MailboxFull)));
     println!("the third task: refused, and its sender knows it");
 
     let here = delivery.send(of_kind("here", "Bob is typing")?).await?;

@@ -130,7 +130,7 @@ impl Demo {
             ttl: None,
             trace: None,
         };
-        let receipt = self.delivery.send(notification).await?;
+        let receipt = self.delivery.send(notification).await.map_err(|refused| refused.why)?;
         let detail = match receipt.state() {
             Acceptance::Waiting => "waiting",
             Acceptance::InFlight => "in_flight",

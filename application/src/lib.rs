@@ -76,8 +76,8 @@
 //! # 3. Bounds
 //!
 //! Everything has a limit. A mailbox that is full drops its oldest or refuses the newest, as the rule of the kind
-//! says ([`Overflow`]); a node that is full refuses ([`Limits`]). A refused notification is not delivered later, so
-//! keep a clone if you want to try again: a clone counts references and copies nothing.
+//! says ([`Overflow`]); a node that is full refuses ([`Limits`]). A refused notification is not delivered later: you get
+//! it back with the reason ([`NotAccepted`]), and may try again or keep it.
 //!
 //! ```
 //! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/sockets.rs"));
@@ -102,9 +102,11 @@
 //! // `to` makes a notification for a user.
 //! delivery.send(to("ada")?).await?;
 //! delivery.send(to("ada")?).await?;
-//! assert!(matches!(delivery.send(to("ada")?).await, Err(Refused::MailboxFull)));
+//! let refused = delivery.send(to("ada")?).await.unwrap_err();
+//! assert!(matches!(refused.why, Refused::MailboxFull));
+//! assert_eq!(refused.notification.user_id, "ada".parse()?);
 //! delivery.send(to("bob")?).await?;
-//! assert!(matches!(delivery.send(to("bob")?).await, Err(Refused::NodeFull)));
+//! assert!(matches!(delivery.send(to("bob")?).await.unwrap_err().why, Refused::NodeFull));
 //! assert_eq!(delivery.ended(Outcome::Rejected), 2);
 //! # Ok(())
 //! # }

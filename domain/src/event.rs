@@ -2,6 +2,15 @@ use std::num::NonZeroU64;
 
 use crate::{Ended, EntryKind, Money, Position, Timestamp, User, UserId};
 
+/// What a bus carries: something that has happened and cannot be undone. [`DomainEvent`] is ours; a program of your own has
+/// its own, and the ports and the bus are generic over it.
+pub trait Event: Send + Sync + 'static {
+    /// The event's name, for logs. By default that of its type.
+    fn name(&self) -> &'static str {
+        std::any::type_name::<Self>()
+    }
+}
+
 /// Something that has happened and cannot be undone. Raised after the commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -38,6 +47,12 @@ pub enum DomainEvent {
     },
     /// A notification has ended.
     NotificationEnded(Ended),
+}
+
+impl Event for DomainEvent {
+    fn name(&self) -> &'static str {
+        self.name()
+    }
 }
 
 impl DomainEvent {

@@ -116,7 +116,7 @@ mod user;
 mod v7_ids;
 
 pub use account::{NewUser, PasswordHash, User, Username, UsernameError};
-pub use event::DomainEvent;
+pub use event::{DomainEvent, Event};
 pub use id_error::IdError;
 pub use ledger::{EntryId, EntryKind, LedgerEntry};
 pub use log::{

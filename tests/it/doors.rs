@@ -11,9 +11,9 @@ use doorstep_adapters::http::{self, AllowedOrigins, ServerSettings};
 use doorstep_adapters::system::NothingKept;
 use doorstep_adapters::websocket::WebSocketSettings;
 
-use doorstep_application::delivery::{Delivery, Limits, Rules};
+use doorstep_application::delivery::{Delivery, Limits, Rules, SharedLog};
 use doorstep_application::{Authenticator, Caller, LetInBy, NotAuthenticated};
-use doorstep_domain::ports::{Clock, ConnectionControl, Presence, Pusher, StoreError};
+use doorstep_domain::ports::{Chronicle, Clock, ConnectionControl, Presence, Pusher, StoreError};
 use doorstep_domain::{NotificationId, SystemClock, Timestamp, TokenHash, UserId, V7Ids};
 use doorstep_tests::client::{Socket, User};
 use doorstep_tests::contract::{DoorUnderTest, presence_and_pusher};
@@ -44,26 +44,42 @@ impl Authenticator for Names {
 
 /// By which transport clients come.
 #[derive(Clone, Copy)]
-enum By {
+pub(crate) enum By {
     WebSocket,
     Stream,
     Turns,
 }
 
 /// The door of the service, without a store.
-struct Door {
+pub(crate) struct Door {
     by: By,
     url: String,
     opened: AtomicUsize,
-    connections: Arc<Connections>,
-    delivery: Arc<Delivery>,
+    pub(crate) connections: Arc<Connections>,
+    pub(crate) delivery: Arc<Delivery>,
     clock: Arc<dyn Clock>,
     stopping: CancellationToken,
 }
 
+/// What a door has that belongs to a cluster.
+pub(crate) struct Joined {
+    pub(crate) shared: SharedLog,
+    pub(crate) chronicle: Arc<dyn Chronicle>,
+}
+
 impl Door {
-    async fn open(by: By) -> Arc<Self> {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+    async fn alone(by: By) -> Arc<Self> {
+        Self::start(by, Arc::new(SystemClock::start()), Rules::default(), None).await
+    }
+
+    /// Starts one, alone or as a node of a cluster.
+    pub(crate) async fn start(
+        by: By,
+        clock: Arc<dyn Clock>,
+        rules: Rules,
+        joined: Option<Joined>,
+    ) -> Arc<Self> {
+        let (shared, chronicle) = joined.map(|joined| (joined.shared, joined.chronicle)).unzip();
         let (core, wiring) = Core::new(CoreParts {
             clock: clock.clone(),
             ids: Arc::new(V7Ids),
@@ -72,9 +88,9 @@ impl Door {
             readiness: Arc::new(NothingKept),
             observers: Vec::new(),
             witnesses: Vec::new(),
-            shared: None,
-            chronicle: None,
-            rules: Rules::default(),
+            shared,
+            chronicle,
+            rules,
             limits: Limits::default(),
             connections: ConnectionSettings { outbox_frames: 32, ..ConnectionSettings::default() },
             websocket: WebSocketSettings::default(),
@@ -115,8 +131,8 @@ impl Drop for Door {
     }
 }
 
-struct Client {
-    user: UserId,
+pub(crate) struct Client {
+    pub(crate) user: UserId,
     transport: ClientTransport,
 }
 
@@ -163,10 +179,13 @@ impl DoorUnderTest for Door {
 
     async fn shown(&self, client: &mut Client) -> NotificationId {
         let id = match &mut client.transport {
-            ClientTransport::WebSocket(socket) => {
-                let shown = socket.try_notification().await.expect("it is open");
-                shown["id"].as_str().unwrap().to_owned()
-            }
+            ClientTransport::WebSocket(socket) => loop {
+                let frame = socket.try_notification().await.expect("it is open");
+                // In a cluster, one that another connection acknowledged is taken away.
+                if frame["type"] == "notification" {
+                    break frame["id"].as_str().unwrap().to_owned();
+                }
+            },
             ClientTransport::Stream(stream) => stream.next().await.expect("it is open").id,
         };
         id.parse().unwrap()
@@ -192,15 +211,15 @@ impl DoorUnderTest for Door {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn websockets_keep_the_contract() {
-    presence_and_pusher(Door::open(By::WebSocket).await).await;
+    presence_and_pusher(Door::alone(By::WebSocket).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn streams_keep_the_contract() {
-    presence_and_pusher(Door::open(By::Stream).await).await;
+    presence_and_pusher(Door::alone(By::Stream).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn both_together_keep_the_contract() {
-    presence_and_pusher(Door::open(By::Turns).await).await;
+    presence_and_pusher(Door::alone(By::Turns).await).await;
 }

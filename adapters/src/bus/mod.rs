@@ -35,6 +35,66 @@
 //! bus.stop().await;
 //! # }
 //! ```
+//!
+//! # Events of your own
+//! The bus carries any [`Event`]; [`DomainEvent`] is only the default. A program that embeds delivery has its own, and a
+//! handler that turns them into notifications:
+//!
+//! ```
+//! use std::sync::{Arc, Mutex};
+//!
+//! use async_trait::async_trait;
+//! use doorstep_adapters::bus::Bus;
+//! use doorstep_domain::Event;
+//! use doorstep_domain::ports::{EventHandler, HandlerError};
+//!
+//! enum ShopEvent {
+//!     OrderShipped { order: u64 },
+//!     CartEmptied,
+//! }
+//!
+//! impl Event for ShopEvent {
+//!     fn name(&self) -> &'static str {
+//!         match self {
+//!             Self::OrderShipped { .. } => "OrderShipped",
+//!             Self::CartEmptied => "CartEmptied",
+//!         }
+//!     }
+//! }
+//!
+//! /// Yours calls `Delivery::send` here.
+//! #[derive(Default)]
+//! struct Shipped(Mutex<Vec<u64>>);
+//!
+//! #[async_trait]
+//! impl EventHandler<ShopEvent> for Shipped {
+//!     fn name(&self) -> &'static str {
+//!         "shipped"
+//!     }
+//!     fn wants(&self, event: &ShopEvent) -> bool {
+//!         matches!(event, ShopEvent::OrderShipped { .. })
+//!     }
+//!     async fn handle(&self, event: &ShopEvent) -> Result<(), HandlerError> {
+//!         if let ShopEvent::OrderShipped { order } = event {
+//!             self.0.lock().unwrap().push(*order);
+//!         }
+//!         Ok(())
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let shipped = Arc::new(Shipped::default());
+//! let wiring = Bus::wire().handler(shipped.clone());
+//! let events = wiring.publisher();
+//! let bus = wiring.start();
+//! events.publish(ShopEvent::OrderShipped { order: 7 }).await?;
+//! events.publish(ShopEvent::CartEmptied).await?;
+//! bus.stop().await;
+//! assert_eq!(*shipped.0.lock().unwrap(), [7]);
+//! # Ok(())
+//! # }
+//! ```
 
 mod queues;
 mod stats;
@@ -49,7 +109,7 @@ use std::{
 
 use async_trait::async_trait;
 use doorstep_domain::{
-    DomainEvent,
+    DomainEvent, Event,
     ports::{EventHandler, EventPublisher, PublishError},
 };
 use tokio::task::coop;
@@ -75,13 +135,13 @@ tokio::task_local! {
 type BusId = usize;
 
 /// A bus under construction: hands out publishers and takes handlers.
-pub struct Wiring {
-    queues: Arc<Queues>,
+pub struct Wiring<E: Event = DomainEvent> {
+    queues: Arc<Queues<E>>,
     capacity: NonZeroUsize,
-    handlers: Vec<Arc<dyn EventHandler>>,
+    handlers: Vec<Arc<dyn EventHandler<E>>>,
 }
 
-impl Wiring {
+impl<E: Event> Wiring<E> {
     /// Sets how many events each handler's queue holds; [`DEFAULT_QUEUE_EVENTS`] if never called.
     pub fn queue(mut self, events: NonZeroUsize) -> Self {
         self.capacity = events;
@@ -89,7 +149,7 @@ impl Wiring {
     }
 
     /// A publisher, for handlers and all other code. Until [`start`](Self::start), its events are refused.
-    pub fn publisher(&self) -> Arc<dyn EventPublisher> {
+    pub fn publisher(&self) -> Arc<dyn EventPublisher<E>> {
         Arc::new(Publisher { queues: Arc::downgrade(&self.queues) })
     }
 
@@ -97,7 +157,7 @@ impl Wiring {
     ///
     /// # Panics
     /// When there are [`MAX_HANDLERS`] already.
-    pub fn handler(mut self, handler: Arc<dyn EventHandler>) -> Self {
+    pub fn handler(mut self, handler: Arc<dyn EventHandler<E>>) -> Self {
         assert!(
             self.handlers.len() < MAX_HANDLERS,
             "an event bus has at most {MAX_HANDLERS} handlers"
@@ -110,7 +170,7 @@ impl Wiring {
     ///
     /// # Panics
     /// Outside of a tokio runtime.
-    pub fn start(self) -> Bus {
+    pub fn start(self) -> Bus<E> {
         let Self { queues, capacity, handlers } = self;
         let tasks = TaskTracker::new();
         let count = handlers.len();
@@ -125,15 +185,20 @@ impl Wiring {
 }
 
 /// A running bus. Clones are the same bus; it runs until [`stop`](Self::stop), even after all clones are dropped.
-#[derive(Clone)]
-pub struct Bus {
-    queues: Arc<Queues>,
+pub struct Bus<E: Event = DomainEvent> {
+    queues: Arc<Queues<E>>,
     tasks: TaskTracker,
 }
 
-impl Bus {
+impl<E: Event> Clone for Bus<E> {
+    fn clone(&self) -> Self {
+        Self { queues: self.queues.clone(), tasks: self.tasks.clone() }
+    }
+}
+
+impl<E: Event> Bus<E> {
     /// Begins to build a bus.
-    pub fn wire() -> Wiring {
+    pub fn wire() -> Wiring<E> {
         Wiring {
             queues: Arc::new(Queues::new()),
             capacity: DEFAULT_QUEUE_EVENTS,
@@ -170,13 +235,13 @@ impl Bus {
 }
 
 /// Does not keep the bus alive: handlers own publishers and the bus owns handlers, which would be a cycle.
-struct Publisher {
-    queues: Weak<Queues>,
+struct Publisher<E: Event> {
+    queues: Weak<Queues<E>>,
 }
 
 #[async_trait]
-impl EventPublisher for Publisher {
-    async fn publish(&self, event: DomainEvent) -> Result<(), PublishError> {
+impl<E: Event> EventPublisher<E> for Publisher<E> {
+    async fn publish(&self, event: E) -> Result<(), PublishError> {
         let queues = self.queues.upgrade().ok_or(PublishError::Stopped)?;
         // Yields now and then: a task that only publishes would keep the handlers that it woke from running on its
         // thread.
@@ -200,7 +265,7 @@ impl EventPublisher for Publisher {
 }
 
 /// A handler's task: handles the events in its queue until the bus has stopped.
-async fn run(queues: Arc<Queues>, index: usize) {
+async fn run<E: Event>(queues: Arc<Queues<E>>, index: usize) {
     let mut batch = Vec::new();
     while queues.next_batch(index, &mut batch).await {
         let subscription = queues.subscription(index);

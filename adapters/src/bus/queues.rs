@@ -4,7 +4,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
-use doorstep_domain::{DomainEvent, ports::PublishError};
+use doorstep_domain::{Event, ports::PublishError};
 use tokio::sync::{Notify, futures::Notified};
 
 use super::{BusId, HANDLER_OF, HandlerStats, Subscription};
@@ -17,24 +17,23 @@ const BATCH_EVENTS: usize = 256;
 pub(super) type HandlerSet = u64;
 
 /// The queues of all handlers, behind one lock: its holder decides which event comes next, for all of them.
-pub(super) struct Queues {
+pub(super) struct Queues<E: Event> {
     /// Set once, at the start.
-    subscriptions: OnceLock<Box<[Subscription]>>,
-    state: Mutex<BusState>,
+    subscriptions: OnceLock<Box<[Subscription<E>]>>,
+    state: Mutex<BusState<E>>,
     /// Every handler is at rest.
     quiet: Notify,
 }
 
-struct BusState {
+struct BusState<E> {
     phase: BusPhase,
     capacity: usize,
     /// One per subscription, in the same order.
-    queues: Vec<HandlerQueue>,
+    queues: Vec<HandlerQueue<E>>,
 }
 
-#[derive(Default)]
-struct HandlerQueue {
-    events: VecDeque<Arc<DomainEvent>>,
+struct HandlerQueue<E> {
+    events: VecDeque<Arc<E>>,
     /// The handler has no event in hand and none queued, and sleeps until it is woken.
     at_rest: bool,
 }
@@ -48,14 +47,14 @@ enum BusPhase {
 }
 
 /// The result of offering an event.
-pub(super) enum QueueOffer<'a> {
+pub(super) enum QueueOffer<'a, E: Event> {
     /// It is in the queue of every handler that wants it.
     Taken,
     /// It is in no queue, because this handler's queue is full. Try again when there is `room`.
-    Full { subscription: &'a Subscription, room: Notified<'a> },
+    Full { subscription: &'a Subscription<E>, room: Notified<'a> },
 }
 
-impl Queues {
+impl<E: Event> Queues<E> {
     pub(super) fn new() -> Self {
         let state = BusState { phase: BusPhase::Running, capacity: 0, queues: Vec::new() };
         Self { subscriptions: OnceLock::new(), state: Mutex::new(state), quiet: Notify::new() }
@@ -65,27 +64,30 @@ impl Queues {
         Arc::as_ptr(self).addr()
     }
 
-    pub(super) fn open(&self, subscriptions: Box<[Subscription]>, capacity: NonZeroUsize) {
+    pub(super) fn open(&self, subscriptions: Box<[Subscription<E>]>, capacity: NonZeroUsize) {
         let mut state = self.lock();
-        state.queues.resize_with(subscriptions.len(), HandlerQueue::default);
+        state.queues.resize_with(subscriptions.len(), || HandlerQueue {
+            events: VecDeque::new(),
+            at_rest: false,
+        });
         state.capacity = capacity.get();
         drop(state);
         // From here on the queues can be used. They are opened only once: `Wiring::start` consumes the wiring.
         self.subscriptions.get_or_init(|| subscriptions);
     }
 
-    pub(super) fn subscription(&self, index: usize) -> &Subscription {
+    pub(super) fn subscription(&self, index: usize) -> &Subscription<E> {
         &self.subscriptions()[index]
     }
 
-    fn subscriptions(&self) -> &[Subscription] {
+    fn subscriptions(&self) -> &[Subscription<E>] {
         self.subscriptions.get().map_or(&[], |subscriptions| subscriptions)
     }
 
     /// The handlers that want this event. Called outside the lock, because it runs the handlers' own code.
     ///
     /// Refuses the event before the start, when the handlers are not known yet.
-    pub(super) fn wanted_by(&self, event: &DomainEvent) -> Result<HandlerSet, PublishError> {
+    pub(super) fn wanted_by(&self, event: &E) -> Result<HandlerSet, PublishError> {
         let subscriptions = self.subscriptions.get().ok_or(PublishError::Stopped)?;
         let wants = subscriptions.iter().map(|subscription| subscription.wants(event));
         Ok(wants
@@ -99,9 +101,9 @@ impl Queues {
     /// queue while it waits for another, whose handler could be waiting for that place.
     pub(super) fn offer(
         self: &Arc<Self>,
-        event: &Arc<DomainEvent>,
+        event: &Arc<E>,
         wanted: HandlerSet,
-    ) -> Result<QueueOffer<'_>, PublishError> {
+    ) -> Result<QueueOffer<'_, E>, PublishError> {
         let subscriptions = self.subscriptions();
         let mut to_wake: HandlerSet = 0;
         {
@@ -141,7 +143,7 @@ impl Queues {
     ///
     /// The call means that the handler has finished the events that it took before. Returns `false` once the bus
     /// has stopped.
-    pub(super) async fn next_batch(&self, index: usize, batch: &mut Vec<Arc<DomainEvent>>) -> bool {
+    pub(super) async fn next_batch(&self, index: usize, batch: &mut Vec<Arc<E>>) -> bool {
         let subscription = self.subscription(index);
         loop {
             let stopped = {
@@ -207,12 +209,12 @@ impl Queues {
     }
 
     /// Only our own code runs under this lock, so it cannot be poisoned.
-    fn lock(&self) -> MutexGuard<'_, BusState> {
+    fn lock(&self) -> MutexGuard<'_, BusState<E>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl BusState {
+impl<E> BusState<E> {
     /// Ends the draining when no handler can publish another event. Returns whether the bus has stopped.
     fn settle(&mut self) -> bool {
         if self.phase == BusPhase::Draining && self.quiet() {

@@ -5,15 +5,15 @@ use std::{
     sync::Arc,
 };
 
-use doorstep_domain::{DomainEvent, ports::EventHandler};
+use doorstep_domain::{Event, ports::EventHandler};
 use futures_util::FutureExt;
 use tokio::sync::Notify;
 
 use super::stats::{Counters, HandlerStats};
 
 /// A handler and the bus's state for it.
-pub(super) struct Subscription {
-    handler: Arc<dyn EventHandler>,
+pub(super) struct Subscription<E: Event> {
+    handler: Arc<dyn EventHandler<E>>,
     pub(super) counters: Counters,
     /// Notified when its queue is no longer empty, or the bus drains.
     pub(super) work: Notify,
@@ -21,13 +21,13 @@ pub(super) struct Subscription {
     pub(super) room: Notify,
 }
 
-impl Subscription {
-    pub(super) fn new(handler: Arc<dyn EventHandler>) -> Self {
+impl<E: Event> Subscription<E> {
+    pub(super) fn new(handler: Arc<dyn EventHandler<E>>) -> Self {
         Self { handler, counters: Counters::default(), work: Notify::new(), room: Notify::new() }
     }
 
     /// Whether the handler wants the event. If it panics, it does not get the event, and the publisher goes on.
-    pub(super) fn wants(&self, event: &DomainEvent) -> bool {
+    pub(super) fn wants(&self, event: &E) -> bool {
         catch_unwind(AssertUnwindSafe(|| self.handler.wants(event))).unwrap_or_else(|panic| {
             self.panicked(event, panic.as_ref());
             false
@@ -40,7 +40,7 @@ impl Subscription {
     }
 
     /// Runs the handler with these events and counts the results.
-    pub(super) async fn handle(&self, events: &[Arc<DomainEvent>]) {
+    pub(super) async fn handle(&self, events: &[Arc<E>]) {
         // Inside an async block, so that a panic before the first await is caught as well. Unwind safe, because no
         // state of ours is changed half-way, and the handler is only called again with its next events.
         let handling = AssertUnwindSafe(async {
@@ -64,7 +64,7 @@ impl Subscription {
         }
     }
 
-    fn failed(&self, event: &DomainEvent, error: &(dyn Error + Send + Sync + 'static)) {
+    fn failed(&self, event: &E, error: &(dyn Error + Send + Sync + 'static)) {
         self.counters.failed();
         tracing::error!(
             handler = self.handler.name(),
@@ -74,7 +74,7 @@ impl Subscription {
         );
     }
 
-    fn panicked(&self, event: &DomainEvent, panic: &(dyn Any + Send)) {
+    fn panicked(&self, event: &E, panic: &(dyn Any + Send)) {
         self.counters.panicked();
         tracing::error!(
             handler = self.handler.name(),

@@ -102,9 +102,9 @@ impl Context {
             self.pusher.push(&shown, attempt, deadline).await
         };
         let push = self.unless_panic("pusher", push);
-        #[cfg(not(feature = "shuttle"))]
+        #[cfg(not(shuttle))]
         let push = tokio::time::timeout(self.limits.push_timeout, push);
-        #[cfg(feature = "shuttle")]
+        #[cfg(shuttle)]
         let push = push.map(Ok::<_, tokio::time::error::Elapsed>);
         match push.await {
             Ok(Some(pushed)) => pushed,

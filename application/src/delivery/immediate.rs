@@ -3,14 +3,16 @@ use std::sync::Arc;
 use doorstep_domain::ports::{Attempt, Pushed};
 use doorstep_domain::{Notification, Outcome};
 
-use super::Refused;
+use super::NotAccepted;
 use super::context::Context;
 use super::endings::Acceptance;
 
 /// The policy `immediate`, and every TTL of 0 (RFC 8030 section 5.2): the notification is delivered if a
 /// connection takes it now, and otherwise expires.
-pub(super) fn now_or_never(cx: &Arc<Context>, n: Notification) -> Result<Acceptance, Refused> {
-    cx.admit(&n)?;
+pub(super) fn now_or_never(cx: &Arc<Context>, n: Notification) -> Result<Acceptance, NotAccepted> {
+    if let Err(full) = cx.admit(&n) {
+        return Err(full.of(n));
+    }
     let here = cx.clone();
     cx.tasks.now_or_later(async move {
         let cx = here;

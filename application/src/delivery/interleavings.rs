@@ -1,6 +1,6 @@
 //! Delivery under a model checker: at every lock, another thread may run in between.
 //!
-//! `cargo test -p doorstep-application --features shuttle --lib interleavings`. The pure mailroom has its own
+//! `tests/interleavings.sh`. The pure mailroom has its own
 //! tests; these test the sharded map and the flush around it, in four races, and recall in five more. They find a
 //! recall that is answered before the notification is out of its mailbox, and an item that is pushed from a page of
 //! the inbox after its recall.

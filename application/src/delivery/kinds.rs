@@ -104,7 +104,7 @@ impl Default for Kinds {
     }
 }
 
-#[cfg(all(test, not(feature = "shuttle")))]
+#[cfg(all(test, not(shuttle)))]
 mod tests {
     use std::collections::BTreeSet;
     use std::sync::Arc;

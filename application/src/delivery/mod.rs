@@ -33,7 +33,7 @@ mod endings;
 mod figures;
 mod handover;
 mod immediate;
-#[cfg(all(test, feature = "shuttle"))]
+#[cfg(all(test, shuttle))]
 mod interleavings;
 mod kinds;
 mod mailbox;
@@ -69,6 +69,7 @@ pub use self::kinds::{KindSlot, Kinds};
 pub use self::mailbox::Held;
 pub use self::policy::{Limits, OnExpiry, Overflow, Policy, Rule, Rules, Strategy};
 pub use self::recall::Recall;
+pub use self::refusals::NotAccepted;
 
 /// Delivers notifications to users, now or when they arrive.
 ///
@@ -91,7 +92,7 @@ opaque!(Delivery);
 /// Tells of a notification whether another store keeps it until it ends.
 type KeptElsewhere = dyn Fn(NotificationId) -> bool + Send + Sync;
 
-/// Why a notification was not accepted.
+/// Why a notification was not accepted. [`NotAccepted`] also has the notification.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refused {
@@ -135,7 +136,9 @@ impl Delivery {
     /// The user needs no session, channel or subscription beforehand. The call waits only for the inbox (if the
     /// policy is `inbox`) and, if the user's mailbox is full, for [`Presence::is_reading`]; never for a
     /// connection.
-    pub async fn send(&self, notification: Notification) -> Result<Receipt, Refused> {
+    ///
+    /// A refusal gives the notification back.
+    pub async fn send(&self, notification: Notification) -> Result<Receipt, NotAccepted> {
         let policy = self.rule_of(&notification.kind).policy;
         self.send_by(policy, notification).await
     }
@@ -149,7 +152,7 @@ impl Delivery {
         &self,
         policy: Policy,
         notification: Notification,
-    ) -> Result<Receipt, Refused> {
+    ) -> Result<Receipt, NotAccepted> {
         let receipt = self.cx.endings.receipts.open(notification.id);
         let so_far = self.accept(policy, notification).await?;
         Ok(self.cx.endings.receipts.with_state(receipt, so_far))
@@ -161,7 +164,7 @@ impl Delivery {
         &self,
         policy: Policy,
         notification: Notification,
-    ) -> Result<Acceptance, Refused> {
+    ) -> Result<Acceptance, NotAccepted> {
         self.accept_from(SentBy::Program, policy, notification).await
     }
 
@@ -171,7 +174,7 @@ impl Delivery {
         sent_by: SentBy,
         policy: Policy,
         notification: Notification,
-    ) -> Result<Acceptance, Refused> {
+    ) -> Result<Acceptance, NotAccepted> {
         let noted = self.cx.endings.chronicle().map(|chronicle| {
             let n = &notification;
             let (kind, policy, trace) = (n.kind.clone(), policy.as_str(), n.trace);
@@ -183,11 +186,11 @@ impl Delivery {
             Ok(_) => {
                 self.cx.accepted.fetch_add(1, Relaxed);
             }
-            Err(refused) => {
+            Err(NotAccepted { why, .. }) => {
                 if let Some((user, id)) = noted {
-                    self.cx.endings.note(&user, id, || Step::Refused(refused.as_str()));
+                    self.cx.endings.note(&user, id, || Step::Refused(why.as_str()));
                 }
-                self.cx.refusals.count(refused.as_str());
+                self.cx.refusals.count(why.as_str());
             }
         }
         accepted
@@ -197,32 +200,36 @@ impl Delivery {
         &self,
         policy: Policy,
         notification: Notification,
-    ) -> Result<Acceptance, Refused> {
+    ) -> Result<Acceptance, NotAccepted> {
         if self.cx.tasks.stop().is_cancelled() {
-            return Err(Refused::Stopping);
+            return Err(Refused::Stopping.of(notification));
         }
         let rule = self.rule_of(&notification.kind);
+        let (created_at, ttl) = (notification.created_at, notification.ttl);
         // A notification for the inbox is converted when it is loaded from there.
         let notification = match policy {
             Policy::Inbox => notification,
             Policy::Immediate | Policy::Deferred(_) => self.cx.taken_in(notification),
         };
-        let no_time = notification.ttl.unwrap_or(rule.ttl).is_zero();
-        if let Some(cluster) = &self.cluster {
-            return match policy {
-                Policy::Inbox => cluster.accept_kept(notification).await,
-                Policy::Immediate | Policy::Deferred(_) => {
-                    cluster.accept(notification, rule, policy == Policy::Immediate).await
-                }
-            };
-        }
-        match policy {
-            Policy::Inbox => self.wake.write_to_inbox(notification).await,
-            Policy::Immediate => now_or_never(&self.cx, notification),
-            Policy::Deferred(_) if no_time => now_or_never(&self.cx, notification),
-            Policy::Deferred(Strategy::Wake) => self.wake.accept(notification, rule).await,
-            Policy::Deferred(Strategy::Poll) => self.poll.accept(notification, rule).await,
-        }
+        let no_time = ttl.unwrap_or(rule.ttl).is_zero();
+        let accepted = match (policy, &self.cluster) {
+            (Policy::Inbox, Some(cluster)) => cluster.accept_kept(notification).await,
+            (Policy::Immediate | Policy::Deferred(_), Some(cluster)) => {
+                cluster.accept(notification, rule, policy == Policy::Immediate).await
+            }
+            (Policy::Inbox, None) => {
+                self.wake.write_to_inbox(notification).await.map(|(so_far, _)| so_far)
+            }
+            (Policy::Immediate, None) => now_or_never(&self.cx, notification),
+            (Policy::Deferred(_), None) if no_time => now_or_never(&self.cx, notification),
+            (Policy::Deferred(Strategy::Wake), None) => self.wake.accept(notification, rule).await,
+            (Policy::Deferred(Strategy::Poll), None) => self.poll.accept(notification, rule).await,
+        };
+        accepted.map_err(|mut refused| {
+            // As it came: some of the ways fill in a TTL, and most move the time to their own timeline.
+            (refused.notification.created_at, refused.notification.ttl) = (created_at, ttl);
+            refused
+        })
     }
 
     /// Whether one more notification of this kind, with this many bytes of payload, would be taken now.

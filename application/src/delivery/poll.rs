@@ -4,11 +4,11 @@ use std::sync::Arc;
 use doorstep_domain::ports::{Attempt, Pushed};
 use doorstep_domain::{Notification, NotificationId, Outcome, UserId};
 
-use super::Refused;
 use super::context::Context;
 use super::endings::Acceptance;
 use super::policy::{Overflow, Rule};
 use super::sync::Mutex;
+use super::{NotAccepted, Refused};
 
 /// The strategy `poll`: the original solution. One light task per notification checks at intervals whether the
 /// user is there, pushes if so, and gives up when the TTL ends.
@@ -34,12 +34,14 @@ impl Poll {
         self: &Arc<Self>,
         mut n: Notification,
         rule: &Rule,
-    ) -> Result<Acceptance, Refused> {
+    ) -> Result<Acceptance, NotAccepted> {
         n.ttl.get_or_insert(rule.ttl);
         let is_full = self.waiting_for(&n.user_id) >= rule.max_per_user;
         // Asked before it has a place: the caller may give up.
         let is_open = is_full && self.cx.is_reading(&n.user_id).await;
-        self.cx.admit(&n)?;
+        if let Err(full) = self.cx.admit(&n) {
+            return Err(full.of(n));
+        }
         let n = Arc::new(n);
         let gone = {
             let mut waiting = self.waiting.lock();
@@ -67,7 +69,8 @@ impl Poll {
             self.cx.capacity.leave(&gone.kind, gone.payload.as_str().len());
             self.cx.tell(vec![self.cx.endings.end_here(&gone, outcome)]);
             if outcome == Outcome::Rejected {
-                return Err(Refused::MailboxFull);
+                drop(gone);
+                return Err(Refused::MailboxFull.of(Arc::unwrap_or_clone(n)));
             }
         }
         let (this, rule) = (self.clone(), *rule);

@@ -2,9 +2,9 @@
 
 use std::sync::PoisonError;
 
-#[cfg(feature = "shuttle")]
+#[cfg(shuttle)]
 use shuttle::sync::{Mutex as Inner, MutexGuard};
-#[cfg(not(feature = "shuttle"))]
+#[cfg(not(shuttle))]
 use std::sync::{Mutex as Inner, MutexGuard};
 
 /// A mutex that is held briefly, never across an await.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
-#[cfg(not(feature = "shuttle"))]
+#[cfg(not(shuttle))]
 use tokio_util::task::TaskTracker;
 
 /// The pause before a loop that panicked is restarted: a repeated fault must not take a whole core.
@@ -16,10 +16,10 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// The background work of one delivery: counted, so that a stop can wait for it.
 pub(super) struct Tasks {
-    #[cfg(not(feature = "shuttle"))]
+    #[cfg(not(shuttle))]
     tracker: TaskTracker,
     /// The model checker has no tracker of its own.
-    #[cfg(feature = "shuttle")]
+    #[cfg(shuttle)]
     spawned: std::sync::Mutex<Vec<shuttle::future::JoinHandle<()>>>,
     /// Where the work runs, so that it can be requested from outside a runtime. `None` under the model checker.
     runtime: Option<Handle>,
@@ -30,9 +30,9 @@ pub(super) struct Tasks {
 impl Tasks {
     pub(super) fn new(runtime: Option<Handle>) -> Self {
         Self {
-            #[cfg(not(feature = "shuttle"))]
+            #[cfg(not(shuttle))]
             tracker: TaskTracker::new(),
-            #[cfg(feature = "shuttle")]
+            #[cfg(shuttle)]
             spawned: std::sync::Mutex::default(),
             runtime,
             stop: CancellationToken::new(),
@@ -46,12 +46,12 @@ impl Tasks {
     }
 
     pub(super) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
-        #[cfg(not(feature = "shuttle"))]
+        #[cfg(not(shuttle))]
         match &self.runtime {
             Some(runtime) => drop(self.tracker.spawn_on(work, runtime)),
             None => drop(self.tracker.spawn(work)),
         }
-        #[cfg(feature = "shuttle")]
+        #[cfg(shuttle)]
         {
             // Another thread may run here, so not under the lock.
             let spawned = shuttle::future::spawn(work);
@@ -110,19 +110,19 @@ impl Tasks {
 
     /// Waits until everything that was spawned has ended.
     pub(super) async fn ended(&self) {
-        #[cfg(not(feature = "shuttle"))]
+        #[cfg(not(shuttle))]
         {
             self.tracker.close();
             self.tracker.wait().await;
         }
         // What has ended may have spawned more.
-        #[cfg(feature = "shuttle")]
+        #[cfg(shuttle)]
         while let Some(one) = { self.spawned().pop() } {
             one.await.ok();
         }
     }
 
-    #[cfg(feature = "shuttle")]
+    #[cfg(shuttle)]
     fn spawned(&self) -> std::sync::MutexGuard<'_, Vec<shuttle::future::JoinHandle<()>>> {
         self.spawned.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
@@ -136,7 +136,7 @@ pub(super) fn at_once<F: Future + Unpin>(mut future: F) -> Option<F::Output> {
     }
 }
 
-#[cfg(all(test, not(feature = "shuttle")))]
+#[cfg(all(test, not(shuttle)))]
 mod tests {
     use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 

@@ -26,7 +26,9 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 
 use crate::StopSignal;
-use crate::delivery::{Acceptance, ClusterRecord, Delivery, Policy, Refused, Strategy};
+use crate::delivery::{
+    Acceptance, ClusterRecord, Delivery, NotAccepted, Policy, Refused, Strategy,
+};
 
 pub use self::draft::{Draft, WantedPolicy};
 pub use self::judge::DraftBounds;
@@ -183,12 +185,12 @@ impl Publishing {
             Notification { id, user_id, kind, topic, payload, created_at, ttl, trace };
         let state = match delivery.accept_from(sent_by, policy, notification).await {
             Ok(so_far) => Ok(entry.accepted(so_far, clock.now())),
-            Err(refused) => {
+            Err(NotAccepted { why, .. }) => {
                 // These two are outcomes. After the others, it counts as never sent.
-                if matches!(refused, Refused::MailboxFull | Refused::NodeFull) {
+                if matches!(why, Refused::MailboxFull | Refused::NodeFull) {
                     records.end(id, Outcome::Rejected, clock.now());
                 }
-                Err(refused.into())
+                Err(why.into())
             }
         };
         Published { id, state }

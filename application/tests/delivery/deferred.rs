@@ -224,7 +224,7 @@ async fn a_kind_may_be_bounded_below_the_node() {
         let short = Notification { ttl: Some(Ttl::from_secs(1)), ..rare(2) };
         drop(delivery.send(short).await.unwrap());
         for one_more in [rare(3), now_or_never(4)] {
-            assert!(matches!(delivery.send(one_more).await, Err(Refused::NodeFull)));
+            assert!(matches!(delivery.send(one_more).await.unwrap_err().why, Refused::NodeFull));
         }
         assert_eq!(delivery.ended(Outcome::Rejected), 2);
         drop(delivery.send(popup(5, &clock)).await.unwrap());

@@ -188,7 +188,7 @@ async fn a_user_who_does_not_read_is_bounded_and_entries_in_flight_are_not_evict
         drop(delivery.send(popup(n, &clock)).await.unwrap());
     }
     let refused = delivery.send(popup(14, &clock)).await;
-    assert!(matches!(refused, Err(Refused::MailboxFull)));
+    assert!(matches!(refused.unwrap_err().why, Refused::MailboxFull));
     // A refused notification is not counted against the node.
     assert_eq!(delivery.held().bytes, 14 * "\"hello\"".len());
 }

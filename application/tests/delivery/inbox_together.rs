@@ -3,7 +3,9 @@
 use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex};
 
-use doorstep_application::delivery::{Acceptance, Delivery, Policy, Refused, Rule, Rules};
+use doorstep_application::delivery::{
+    Acceptance, Delivery, NotAccepted, Policy, Refused, Rule, Rules,
+};
 use doorstep_application::events_to_notifications::{Notifier, PositionClosedPolicies};
 use doorstep_domain::ports::{
     EnteredBy, EventHandler, Inbox, InboxItem, MockIds, MockInbox, MockPresence, MockPusher,
@@ -74,7 +76,7 @@ async fn an_inbox_that_is_away_refuses_all_and_one_bad_notification_only_itself(
     let (away, writes) = inbox(|_| Err(StoreError::Unavailable("simulated".into())));
     let (delivery, clock) = keeping_in(away);
     for sent in join_all((1..=3).map(|n| delivery.send(popup(n, &clock)))).await {
-        let Err(Refused::Store(error)) = sent else { panic!("{sent:?}") };
+        let Err(NotAccepted { why: Refused::Store(error), .. }) = sent else { panic!("{sent:?}") };
         assert_eq!(error.to_string(), "the store is unavailable: simulated");
     }
     assert_eq!(*writes.lock().unwrap(), [[1, 2, 3]], "it is not asked for each of them");

@@ -6,6 +6,7 @@ mod clock;
 mod deferred;
 mod embedded;
 mod full;
+mod given_back;
 mod inbox_together;
 mod late_page;
 mod observers;

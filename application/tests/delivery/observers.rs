@@ -111,7 +111,7 @@ async fn what_an_observer_has_not_been_told_keeps_its_place_in_the_node() {
     let delivery = delivery(&clock, [&slow, &prompt], limits);
     expire(&delivery, 1..=3, &clock).await;
     let refused = delivery.send(brief(4, &clock)).await;
-    assert!(matches!(refused, Err(Refused::NodeFull)));
+    assert!(matches!(refused.unwrap_err().why, Refused::NodeFull));
     // Only the prompt one is sure to hear of a refusal, and nothing of what was accepted is lost.
     assert_eq!(prompt.told()[3..], [(popup(4, &clock).id, Outcome::Rejected)]);
     slow.permits.add_permits(Semaphore::MAX_PERMITS / 2);

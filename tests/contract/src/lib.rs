@@ -91,7 +91,9 @@ pub use audit::{CLAUSES as AUDIT_CLAUSES, audit};
 pub use authenticator::{AuthenticatorUnderTest, CLAUSES as AUTHENTICATOR_CLAUSES, authenticator};
 pub use clause::Clause;
 pub use clock::{CLAUSES as CLOCK_CLAUSES, clock};
-pub use door::{CLAUSES as DOOR_CLAUSES, DoorUnderTest, presence_and_pusher};
+pub use door::{
+    CLAUSES as DOOR_CLAUSES, DoorUnderTest, EXEMPTABLE as DOOR_EXEMPTABLE, presence_and_pusher,
+};
 pub use handover::{CLAUSES as HANDOVER_CLAUSES, durable_handover, handover};
 pub use ids::{CLAUSES as IDS_CLAUSES, ids};
 pub use inbox::{CLAUSES as INBOX_CLAUSES, durable_inbox, inbox};

@@ -1,6 +1,7 @@
 //! Several nodes: real processes, a real NATS server, real sockets.
 
 mod away;
+mod contract;
 mod cut_off;
 mod database;
 mod hints;

@@ -15,7 +15,7 @@ use doorstep_domain::SystemClock;
 const READY_WITHIN: Duration = Duration::from_mins(1);
 
 /// Opens a log, as soon as it can be.
-async fn open(settings: &NatsSettings) -> NatsLog {
+pub(crate) async fn open(settings: &NatsSettings) -> NatsLog {
     let opened = async {
         loop {
             match try_to_open(settings).await {

@@ -44,7 +44,7 @@ async fn promise_7_a_mailbox_is_bounded_and_says_so() {
         receipts.push(send(&node, node.notification(&id, 3)).await);
     }
     let refused = node.delivery.send(of_kind("picky", node.notification(&id, 3))).await;
-    assert!(matches!(refused, Err(Refused::MailboxFull)));
+    assert!(matches!(refused.unwrap_err().why, Refused::MailboxFull));
     let newest: Vec<_> = receipts.iter().skip(2).map(Receipt::id).collect();
     for dropped in receipts.drain(..2) {
         assert_eq!(dropped.outcome().await, Some(Outcome::Dropped));
@@ -68,7 +68,7 @@ async fn promise_7_a_node_is_bounded_in_number_and_bytes() {
         }
         assert_eq!(node.delivery.held().bytes, fit * 100);
         let refused = node.delivery.send(node.notification(&id, 98)).await;
-        assert!(matches!(refused, Err(Refused::NodeFull)));
+        assert!(matches!(refused.unwrap_err().why, Refused::NodeFull));
         assert_eq!(node.delivery.ended(Outcome::Rejected), 1);
         // A delivery makes room.
         let mut socket = connected(&node, &ada, PLAIN).await;

@@ -98,7 +98,7 @@ async fn promise_1_each_notification_ends_in_one_outcome_that_can_be_seen() {
     ends.push((oldest, Outcome::Dropped));
     let rejected = of_kind("picky", node.notification(&crowded, 3));
     let rejected_id = rejected.id;
-    assert!(matches!(node.delivery.send(rejected).await, Err(Refused::MailboxFull)));
+    assert!(matches!(node.delivery.send(rejected).await.unwrap_err().why, Refused::MailboxFull));
     ends.push((latest, Outcome::Expired));
 
     let mut expected = vec![(rejected_id, Outcome::Rejected)];

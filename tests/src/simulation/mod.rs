@@ -172,7 +172,7 @@ async fn send(dice: &mut Dice, world: &Arc<World>, node: &Node, user: u64) {
     let id = notification.id;
     match node.delivery.send(notification).await {
         Ok(receipt) => world.accepted(id, receipt),
-        Err(refused) => world.refused(id, &refused),
+        Err(refused) => world.refused(id, &refused.why),
     }
 }
 

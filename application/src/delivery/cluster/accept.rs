@@ -8,10 +8,10 @@ use tokio::time::Instant;
 
 use super::{Cluster, PATIENCE, Standing};
 use crate::cluster::ClusterEntry;
-use crate::delivery::Refused;
 use crate::delivery::capacity::Capacity;
 use crate::delivery::endings::Acceptance;
 use crate::delivery::policy::{Overflow, Rule};
+use crate::delivery::{NotAccepted, Refused};
 
 /// The first pause before an append is repeated; it doubles.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -50,9 +50,9 @@ impl Cluster {
         n: Notification,
         rule: &Rule,
         now_or_never: bool,
-    ) -> Result<Acceptance, Refused> {
+    ) -> Result<Acceptance, NotAccepted> {
         if *self.standing.borrow() != Standing::UpToDate {
-            return Err(Refused::LogAway);
+            return Err(Refused::LogAway.of(n));
         }
         if self.is_open(n.id) {
             return Ok(self.so_far(&n));
@@ -60,7 +60,9 @@ impl Cluster {
         let ttl = n.ttl.unwrap_or(rule.ttl);
         let now_or_never = now_or_never || ttl.is_zero();
         let n = Notification { ttl: Some(if now_or_never { Ttl::ZERO } else { ttl }), ..n };
-        self.cx.admit(&n)?;
+        if let Err(full) = self.cx.admit(&n) {
+            return Err(full.of(n));
+        }
         let _reserved = Reserved {
             capacity: &self.cx.capacity,
             kind: n.kind.clone(),
@@ -77,15 +79,19 @@ impl Cluster {
         {
             if rule.overflow == Overflow::Reject {
                 self.cx.reject(&n);
-                return Err(Refused::MailboxFull);
+                return Err(Refused::MailboxFull.of(n));
             }
             drop_oldest = true;
         }
-        let accepted = self.put_into_log(&n, now_or_never).await;
-        if matches!(accepted, Err(Refused::NodeFull)) {
-            self.cx.reject(&n);
-        }
-        let accepted = accepted?;
+        let accepted = match self.put_into_log(&n, now_or_never).await {
+            Ok(accepted) => accepted,
+            Err(why) => {
+                if matches!(why, Refused::NodeFull) {
+                    self.cx.reject(&n);
+                }
+                return Err(why.of(n));
+            }
+        };
         if drop_oldest {
             let dropped =
                 self.wake.rooms.with(&n.user_id, |room| room.drop_oldest(&n.user_id, bound));
@@ -101,16 +107,16 @@ impl Cluster {
     pub(in crate::delivery) async fn accept_kept(
         &self,
         n: Notification,
-    ) -> Result<Acceptance, Refused> {
+    ) -> Result<Acceptance, NotAccepted> {
         if *self.standing.borrow() != Standing::UpToDate {
-            return Err(Refused::LogAway);
+            return Err(Refused::LogAway.of(n));
         }
         let (user, deadline) = (n.user_id.clone(), Instant::now() + PATIENCE);
-        let accepted = self.wake.write_to_inbox(n).await?;
+        let (accepted, n) = self.wake.write_to_inbox(n).await?;
         let mut pause = PAUSE;
         while self.tell_to_look(user.clone()).await.is_err() {
             if Instant::now() + pause >= deadline {
-                return Err(Refused::LogAway);
+                return Err(Refused::LogAway.of(n));
             }
             tokio::time::sleep(pause).await;
             pause *= 2;

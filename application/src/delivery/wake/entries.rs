@@ -11,19 +11,56 @@ use tokio::sync::oneshot;
 
 use super::Wake;
 use super::queues::{BATCH, INBOX, InboxQueues};
-use crate::delivery::Refused;
 use crate::delivery::endings::Acceptance;
 use crate::delivery::sync::Mutex;
+use crate::delivery::{NotAccepted, Refused};
+
+/// What a sender gets back: its notification, and whether it is written.
+type GivenBack = (Notification, Result<(), StoreError>);
 
 /// A notification that is to be written, and who waits for that.
 struct Entry {
     notification: Notification,
-    sender: oneshot::Sender<Result<(), StoreError>>,
+    sender: oneshot::Sender<GivenBack>,
 }
 
 impl Entry {
     fn is_awaited(&self) -> bool {
         !self.sender.is_closed()
+    }
+}
+
+/// What one write holds. Whatever becomes of the writer, each sender gets its notification back.
+struct Batch {
+    notifications: Vec<Notification>,
+    senders: Vec<oneshot::Sender<GivenBack>>,
+}
+
+impl Batch {
+    fn of(entries: Vec<Entry>) -> Self {
+        let parts = entries.into_iter().map(|entry| (entry.notification, entry.sender));
+        let (notifications, senders) = parts.unzip();
+        Self { notifications, senders }
+    }
+
+    fn tell(mut self, results: Vec<Result<(), StoreError>>) {
+        self.give_back(results.into_iter());
+    }
+
+    /// A sender that has gone does not want to know.
+    fn give_back(&mut self, results: impl Iterator<Item = Result<(), StoreError>>) {
+        let notifications = std::mem::take(&mut self.notifications).into_iter();
+        let senders = std::mem::take(&mut self.senders);
+        for (sender, written) in senders.into_iter().zip(notifications.zip(results)) {
+            let _ = sender.send(written);
+        }
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        let interrupted = || Err(StoreError::Unavailable("the write was interrupted".into()));
+        self.give_back(std::iter::repeat_with(interrupted));
     }
 }
 
@@ -68,11 +105,13 @@ impl Wake {
     ///
     /// Its place among the writes is taken at the first poll. If the caller goes away before the write has begun, it is
     /// not written.
+    ///
+    /// Returns the notification in any case.
     pub(in crate::delivery) async fn write_to_inbox(
         self: &Arc<Self>,
         notification: Notification,
-    ) -> Result<Acceptance, Refused> {
-        let Some(queues) = &self.queues else { return Err(Refused::NoInbox) };
+    ) -> Result<(Acceptance, Notification), NotAccepted> {
+        let Some(queues) = &self.queues else { return Err(Refused::NoInbox.of(notification)) };
         let (sender, written) = oneshot::channel();
         if queues.entries.add(Entry { notification, sender }) {
             let this = self.clone();
@@ -80,10 +119,11 @@ impl Wake {
                 this.cx.tasks.keep_going("writing of the inbox", || this.write_entries()).await;
             });
         }
-        let interrupted = || Err(StoreError::Unavailable("the write was interrupted".into()));
-        match written.await.unwrap_or_else(|_| interrupted()) {
-            Ok(()) => Ok(Acceptance::Waiting),
-            Err(error) => Err(Refused::Store(error)),
+        match written.await {
+            Ok((notification, Ok(()))) => Ok((Acceptance::Waiting, notification)),
+            Ok((notification, Err(error))) => Err(Refused::Store(error).of(notification)),
+            // It is dropped by a `Batch`, which has sent something before, and with what this call has borrowed.
+            Err(_) => unreachable!("an entry is dropped only with its sender's call"),
         }
     }
 
@@ -95,10 +135,10 @@ impl Wake {
             if entries.is_empty() {
                 return;
             }
-            let (notifications, senders): (Vec<_>, Vec<_>) =
-                entries.into_iter().map(|entry| (entry.notification, entry.sender)).unzip();
-            let results = self.write_together(queues, &notifications).await;
-            let written = notifications.iter().zip(&results).filter(|(_, result)| result.is_ok());
+            let batch = Batch::of(entries);
+            let results = self.write_together(queues, &batch.notifications).await;
+            let written =
+                batch.notifications.iter().zip(&results).filter(|(_, result)| result.is_ok());
             let mut users: Vec<&UserId> = written
                 .map(|(n, _)| {
                     self.cx.endings.note(&n.user_id, n.id, || Step::Kept);
@@ -111,10 +151,7 @@ impl Wake {
             for user in users {
                 self.look_if_online(user);
             }
-            for (sender, result) in senders.into_iter().zip(results) {
-                // A sender that has gone does not want to know.
-                let _ = sender.send(result);
-            }
+            batch.tell(results);
         }
     }
 
@@ -152,7 +189,7 @@ impl Wake {
     }
 }
 
-#[cfg(all(test, not(feature = "shuttle")))]
+#[cfg(all(test, not(shuttle)))]
 mod tests {
     use doorstep_domain::{NotificationId, Payload, Timestamp};
     use uuid::Uuid;

@@ -30,11 +30,11 @@ use doorstep_domain::{Ended, Notification, NotificationId, Outcome, SentBy, Step
 use self::alarm::Alarm;
 pub(super) use self::queues::INBOX;
 use self::queues::{InboxQueues, ToMark};
-use super::Refused;
 use super::context::Context;
 use super::endings::{Acceptance, Ending};
 use super::mailbox::{Acked, Admission, Bound, EntryState, Held, Mailrooms};
 use super::policy::Rule;
+use super::{NotAccepted, Refused};
 
 /// The mailboxes, and the flushes that empty them.
 pub(super) struct Wake {
@@ -81,9 +81,11 @@ impl Wake {
         self: &Arc<Self>,
         n: Notification,
         rule: &Rule,
-    ) -> Result<Acceptance, Refused> {
+    ) -> Result<Acceptance, NotAccepted> {
         let (user, id) = (n.user_id.clone(), n.id);
-        self.cx.admit(&n)?;
+        if let Err(full) = self.cx.admit(&n) {
+            return Err(full.of(n));
+        }
         let n = match self.put_in(n, rule, Bound::Ask) {
             Ok(()) => return Ok(self.flush_and_look(&user, id)),
             Err(n) => n,
@@ -91,13 +93,15 @@ impl Wake {
         // Gives its place back while it waits, because the caller may give up.
         self.cx.capacity.leave(&n.kind, n.payload.as_str().len());
         let bound = if self.cx.is_reading(&user).await { Bound::Open } else { Bound::Enforce };
-        self.cx.admit(&n)?;
+        if let Err(full) = self.cx.admit(&n) {
+            return Err(full.of(n));
+        }
         match self.put_in(n, rule, bound) {
             Ok(()) => Ok(self.flush_and_look(&user, id)),
             Err(n) => {
                 self.cx.capacity.leave(&n.kind, n.payload.as_str().len());
                 self.cx.reject(&n);
-                Err(Refused::MailboxFull)
+                Err(Refused::MailboxFull.of(n))
             }
         }
     }

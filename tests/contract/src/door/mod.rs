@@ -140,10 +140,39 @@ pub trait DoorUnderTest: Send + Sync + 'static {
     fn fills_after(&self) -> Option<usize> {
         None
     }
+
+    /// The names of the clauses that cannot be asked of this door, each with the reason. Only those of [`EXEMPTABLE`] can
+    /// be left out, and the suite prints what it does not check.
+    fn not_asked(&self) -> &[(&'static str, &'static str)] {
+        &[]
+    }
 }
 
-/// Checks every promise of [`CLAUSES`].
+/// The clauses that a door may be [exempt](DoorUnderTest::not_asked) from: each is about an argument of a push that whoever
+/// pushes may be unable to choose, and no other clause rests on it.
+pub const EXEMPTABLE: [Clause; 3] = [AGAIN, DEADLINE, DROPPED];
+
+/// Fails for an exemption that does not exist or has no reason, and prints the others.
+fn print_exemptions(not_asked: &[(&'static str, &'static str)]) {
+    for (name, why) in not_asked {
+        let known = EXEMPTABLE.iter().any(|clause| clause.name == *name);
+        assert!(known, "no door is exempt from [{name}]; see DOOR_EXEMPTABLE");
+        assert!(!why.trim().is_empty(), "the exemption from [{name}] needs a reason");
+        println!("[{name}] is not checked: {why}");
+    }
+}
+
+/// Whether the clause is checked with this door.
+fn asks<D: DoorUnderTest>(door: &D, clause: Clause) -> bool {
+    door.not_asked().iter().all(|(name, _)| *name != clause.name)
+}
+
+/// Checks every promise of [`CLAUSES`], except those that the door [names](DoorUnderTest::not_asked).
 pub async fn presence_and_pusher<D: DoorUnderTest>(door: Arc<D>) {
+    print_exemptions(door.not_asked());
+    if door.fills_after().is_none() {
+        println!("[{}] is not checked: `fills_after` returns None", FULL.name);
+    }
     presence::check(&*door).await;
     push::check(&*door).await;
     order::check(&door).await;
@@ -236,4 +265,18 @@ async fn shows_nothing_more<D: DoorUnderTest>(
     push_on(door, &last, Attempt::FIRST, clause).await;
     let came = next(door, client, clause, last.id).await;
     clause.same("nothing more was to be shown before the last", &came, &last.id);
+    door.acknowledge(client, came).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exemption_names_a_clause_that_can_be_left_out_and_a_reason() {
+        print_exemptions(&[("a higher attempt", "nobody can choose one")]);
+        for wrong in [("order", "it is hard"), ("unheard of", "why not"), ("deadline", " ")] {
+            assert!(std::panic::catch_unwind(|| print_exemptions(&[wrong])).is_err(), "{wrong:?}");
+        }
+    }
 }

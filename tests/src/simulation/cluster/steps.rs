@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use doorstep_application::delivery::{Acceptance, Delivery, Refused};
+use doorstep_application::delivery::{Acceptance, Delivery, Policy, Refused};
 use doorstep_domain::ports::Log as _;
 use doorstep_domain::{LogKey, Notification, NotificationId, Outcome};
 use tokio::time::Instant;
@@ -109,7 +109,7 @@ async fn sent(world: &Arc<World>, delivery: &Arc<Delivery>, n: Notification) {
     if let Some(life) = world.state().lives.get_mut(&id) {
         life.sent += 1;
     }
-    let answer = delivery.accept(policy, n).await;
+    let answer = accept(world, delivery, policy, n).await;
     world.tell(|| format!("{}: {answer:?}", short(id)));
     world.look().await;
     let mut state = world.state();
@@ -120,6 +120,21 @@ async fn sent(world: &Arc<World>, delivery: &Arc<Delivery>, n: Notification) {
         Err(Refused::MailboxFull | Refused::NodeFull) => life.refused += 1,
         Err(why) => state.break_promise(format!("{} was refused: {why}", short(id))),
     }
+}
+
+/// Sends it. If it is refused, it must come back as it was.
+async fn accept(
+    world: &World,
+    delivery: &Delivery,
+    policy: Policy,
+    n: Notification,
+) -> Result<Acceptance, Refused> {
+    delivery.accept(policy, n.clone()).await.map_err(|refused| {
+        if *refused.notification != n {
+            world.state().break_promise(format!("{} came back as another", short(n.id)));
+        }
+        refused.why
+    })
 }
 
 /// A sender repeats an id, at whatever node.
@@ -143,7 +158,7 @@ async fn send_again(dice: &mut Dice, world: &Arc<World>, node: &Node) {
     if let Some(life) = world.state().lives.get_mut(&id) {
         life.sent += 1;
     }
-    let answer = up.delivery.accept(policy, n).await;
+    let answer = accept(world, &up.delivery, policy, n).await;
     world.tell(|| format!("{} again: {answer:?}", short(id)));
     world.look().await;
     let mut state = world.state();
