@@ -169,7 +169,7 @@ impl SharedPrices {
 
     /// Gives the lease back, if this node holds it: what its prices have crossed is settled.
     pub(super) async fn release(&self, watcher: &Watcher) {
-        if let (Some(fence), Some(text)) = (self.tenure.fence(), self.noted(watcher)) {
+        if let (Some(fence), Some(text)) = (self.tenure.fence(), noted(watcher)) {
             self.tenure.over();
             if let Err(error) = self.lease.release(LEASE, fence, &text).await {
                 tracing::debug!(%error, "the lease of who makes the prices ends by itself");
@@ -185,7 +185,7 @@ impl SharedPrices {
         loop {
             turns.tick().await;
             let Some(fence) = self.tenure.fence() else { return };
-            let Some(text) = self.noted(watcher) else { continue };
+            let Some(text) = noted(watcher) else { continue };
             let asked = Instant::now();
             match self.lease.renew(LEASE, fence, &text, LASTS).await {
                 Ok(true) => self.tenure.held(fence, asked, LASTS),
@@ -212,14 +212,6 @@ impl SharedPrices {
             };
             sleep(again).await;
         }
-    }
-
-    /// The last tick, for the next holder.
-    fn noted(&self, watcher: &Watcher) -> Option<String> {
-        let market = &watcher.trading.market;
-        let last = market.last_tick()?;
-        let (fence, number, place, at) = (last.fence, last.number, last.place, last.at);
-        Some(note::write(&Tick { fence, number, place, at, quotes: market.quotes() }))
     }
 
     async fn heard(&self, watcher: &Watcher, news: MarketNews) {
@@ -258,4 +250,12 @@ impl SharedPrices {
         };
         self.line.tell(news).await;
     }
+}
+
+/// The last tick, for the next holder.
+fn noted(watcher: &Watcher) -> Option<String> {
+    let market = &watcher.trading.market;
+    let last = market.last_tick()?;
+    let (fence, number, place, at) = (last.fence, last.number, last.place, last.at);
+    Some(note::write(&Tick { fence, number, place, at, quotes: market.quotes() }))
 }
