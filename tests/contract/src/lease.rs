@@ -30,7 +30,7 @@ clauses! {
 }
 
 /// Longer than the suite takes.
-const LONG: Duration = Duration::from_secs(3600);
+const LONG: Duration = Duration::from_hours(1);
 const SHORT: Duration = Duration::from_millis(200);
 /// More than a clock of milliseconds rounds away.
 const A_MOMENT: Duration = Duration::from_millis(10);

@@ -220,10 +220,10 @@ async fn a_position_of_any_node_is_closed_by_the_maker_and_its_popup_arrives_at_
     let mut socket = ada.clone().at(nodes.url(shows)).connect("doorstep.v1").await;
     let take_profit = nodes.opened(opens, &ada, 8.0).await;
     let popup = loop {
-        let shown = socket.notification().await;
-        socket.acknowledge(&shown).await;
-        if shown["kind"] == "position.closed" {
-            break shown;
+        let frame = socket.notification().await;
+        socket.acknowledge(&frame).await;
+        if frame["kind"] == "position.closed" {
+            break frame;
         }
     };
     assert_eq!(popup["payload"]["reason"], "take_profit");
