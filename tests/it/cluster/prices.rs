@@ -197,9 +197,13 @@ async fn prices_are_the_same_at_all_nodes_and_go_on_when_their_maker_is_killed()
     let mut nodes = Traders::start(3).await;
     let before = nodes.agree(&[0, 1, 2]).await;
     let maker = nodes.maker().await;
+    let ada = ada(nodes.url(maker)).await;
+    let take_profit = nodes.opened(maker, &ada, 8.0).await;
     nodes.doors.remove(maker).server.kill().await;
     // Two are left, which have other numbers now.
     nodes.rises(0, before, before + 4.0).await;
+    let (_, price) = closed(&ada.at(nodes.url(0))).await;
+    assert!(price >= take_profit, "{price}");
     let before = nodes.agree(&[0, 1]).await;
     // A planned stop hands it over too.
     let maker = nodes.maker().await;
