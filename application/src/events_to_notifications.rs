@@ -16,6 +16,7 @@ use futures_util::FutureExt as _;
 use serde::Serialize;
 
 use crate::delivery::{Delivery, Policy};
+use crate::waiting_news::WaitingNews;
 
 /// Turns domain events into notifications and passes them to delivery. The source of the event does not learn
 /// what becomes of them.
@@ -25,6 +26,7 @@ pub struct Notifier {
     clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,
     position_closed: PositionClosedPolicies,
+    waiting: Arc<WaitingNews>,
 }
 
 opaque!(Notifier);
@@ -63,7 +65,8 @@ impl PositionClosedPolicies {
 impl Notifier {
     /// Creates a notifier that sends through this delivery.
     pub fn new(delivery: Arc<Delivery>, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Self {
-        Self { delivery, clock, ids, position_closed: PositionClosedPolicies::default() }
+        let position_closed = PositionClosedPolicies::default();
+        Self { delivery, clock, ids, position_closed, waiting: Arc::default() }
     }
 
     /// Sets the policies for closed positions.
@@ -87,8 +90,7 @@ impl Notifier {
 
     async fn send(&self, policy: Policy, notification: Notification) -> Result<(), HandlerError> {
         // Without a receipt: delivery counts and logs the outcome.
-        self.delivery.accept(policy, notification).await?;
-        Ok(())
+        Ok(self.waiting.send(&self.delivery, policy, notification).await?)
     }
 }
 

@@ -318,6 +318,7 @@ pub mod sign_ins;
 mod stop_signal;
 pub mod stories;
 pub mod trading;
+mod waiting_news;
 
 pub use authenticator::{AnyOf, Authenticator, NotAuthenticated};
 pub use credentials::{Caller, Credentials, FieldFault, LetInBy, SignedIn};

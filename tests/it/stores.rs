@@ -139,6 +139,18 @@ macro_rules! keeps_the_contracts {
             }
 
             #[tokio::test(flavor = "multi_thread")]
+            async fn lease() {
+                let fresh = $fresh().await;
+                contract::lease(fresh.store()).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn closing_under_a_lease() {
+                let fresh = $fresh().await;
+                contract::closing_under_a_lease(fresh.store(), fresh.store(), fresh.store()).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
             async fn sessions() {
                 let fresh = $fresh().await;
                 contract::sessions(fresh.store(), fresh.store()).await;
@@ -196,6 +208,7 @@ mod durable {
         contract::durable_ledger(&mut fresh).await;
         contract::durable_sessions(&mut fresh).await;
         contract::durable_positions(&mut fresh).await;
+        contract::durable_lease(&mut fresh).await;
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -306,6 +306,20 @@ impl Socket {
         }
     }
 
+    /// The close code of the server, which closes the connection after any number of frames.
+    ///
+    /// # Panics
+    /// When it ends in another way.
+    pub async fn close_code_at_last(&mut self) -> u16 {
+        loop {
+            match self.next().await {
+                Some(Message::Text(_)) => {}
+                Some(Message::Close(Some(frame))) => return frame.code.into(),
+                other => panic!("expected a close frame, got {other:?}"),
+            }
+        }
+    }
+
     /// The next message that is no ping, pong or heartbeat; `None` at the end.
     async fn next(&mut self) -> Option<Message> {
         // One timeout for the whole loop: the server's pings must not extend it.

@@ -283,6 +283,7 @@ impl From<OrderError> for Problem {
         let said = error.to_string();
         let field = match error {
             OrderError::Store(error) => return error.into(),
+            OrderError::OldPrice => return Self::try_later(&said),
             OrderError::KeyReused => return key_fault("was used for another order"),
             OrderError::TooMany => return Self::new(StatusCode::UNPROCESSABLE_ENTITY, said),
             OrderError::UnknownSymbol => "symbol",
@@ -300,7 +301,9 @@ impl From<CloseError> for Problem {
         let status = match error {
             CloseError::NoSuchPosition => StatusCode::NOT_FOUND,
             CloseError::AlreadyClosed => StatusCode::CONFLICT,
-            CloseError::NotTraded => return Self::try_later(&error.to_string()),
+            CloseError::NotTraded | CloseError::OldPrice => {
+                return Self::try_later(&error.to_string());
+            }
             CloseError::Store(error) => return error.into(),
         };
         Self::new(status, error.to_string())

@@ -295,4 +295,8 @@ impl ConnectionControl for Connections {
             open.map(|connection| connection.close(DisconnectReason::Disconnected)).count()
         })
     }
+
+    fn end_session(&self, user: &UserId, session: &TokenHash) {
+        SessionEnd::ended(self, user, session);
+    }
 }

@@ -138,6 +138,19 @@ impl PriceFeed for Replay {
         let at = self.clock.wall();
         Some(Quote { symbol: row.symbol.clone(), price: row.price, at })
     }
+
+    fn place(&self) -> u64 {
+        u64::try_from(self.next).unwrap_or(u64::MAX)
+    }
+
+    fn go_on_from(&mut self, place: u64, _: &[Quote]) {
+        self.next = usize::try_from(place).unwrap_or(usize::MAX).min(self.rows.len());
+        // The pause since then is not made up for.
+        let replayed = self.next.checked_sub(1).and_then(|last| self.rows.get(last));
+        let replayed = replayed.map_or(Duration::ZERO, |row| row.after / self.speed);
+        let now = Instant::now();
+        self.began = Some(now.checked_sub(replayed).unwrap_or(now));
+    }
 }
 
 #[cfg(test)]

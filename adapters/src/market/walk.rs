@@ -58,6 +58,11 @@ impl Walk {
         self.shown()
     }
 
+    /// Goes on from this price.
+    pub fn go_on_from(&mut self, price: Price) {
+        self.price = to_float(price.as_micros());
+    }
+
     fn shown(&self) -> Price {
         #[expect(clippy::cast_possible_truncation, reason = "clamped to what a price can be")]
         let steps = (self.price / to_float(self.step)).round() as i64;

@@ -12,6 +12,7 @@
 mod append;
 mod connect;
 mod error;
+mod market;
 mod peers;
 mod place;
 mod settings;
@@ -36,7 +37,8 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
 pub use self::error::NatsError;
-pub use self::peers::{NatsPeers, NodeReport};
+pub use self::market::NatsMarketLine;
+pub use self::peers::{NatsPeers, NodeReport, NodeStatus};
 pub use self::settings::{LogStorage, NatsCredentials, NatsSettings, NatsTls};
 
 use crate::figures::{Latencies, LogFigures};

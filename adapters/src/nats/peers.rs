@@ -22,7 +22,7 @@ use super::NatsLog;
 use super::connect::Link;
 
 /// How often a node says that it is there.
-const BEAT: Duration = Duration::from_secs(1);
+pub(super) const BEAT: Duration = Duration::from_secs(1);
 /// A node that has said nothing for this long is gone.
 const GONE_AFTER: Duration = Duration::from_millis(3500);
 /// How long an answer is waited for.
@@ -51,9 +51,23 @@ pub struct NodeReport {
     /// Entries of the log that it has still to read.
     #[serde(default)]
     pub lag_entries: u64,
+    /// It makes the prices of the simulation.
+    #[serde(default)]
+    pub makes_prices: bool,
     /// It stops.
     #[serde(default)]
     pub leaving: bool,
+}
+
+/// How this node is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NodeStatus {
+    /// `up_to_date`, `catching_up` or `cut_off`.
+    pub word: &'static str,
+    /// Entries of the log that it has still to read.
+    pub lag_entries: u64,
+    /// It makes the prices of the simulation.
+    pub makes_prices: bool,
 }
 
 /// What is asked of a user.
@@ -107,6 +121,7 @@ impl NatsPeers {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 status: String::new(),
                 lag_entries: 0,
+                makes_prices: false,
                 leaving: false,
             },
             others: Mutex::default(),
@@ -121,7 +136,7 @@ impl NatsPeers {
     pub fn begin(
         self: &Arc<Self>,
         here: Arc<dyn Presence>,
-        status: impl Fn() -> (&'static str, u64) + Send + Sync + 'static,
+        status: impl Fn() -> NodeStatus + Send + Sync + 'static,
     ) {
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         // They end with it, and must not keep it.
@@ -145,8 +160,13 @@ impl NatsPeers {
         }));
         tasks.spawn(async move {
             while let Some(this) = beats.upgrade() {
-                let (status, lag_entries) = status();
-                let report = NodeReport { status: status.into(), lag_entries, ..this.me.clone() };
+                let NodeStatus { word, lag_entries, makes_prices } = status();
+                let report = NodeReport {
+                    status: word.into(),
+                    lag_entries,
+                    makes_prices,
+                    ..this.me.clone()
+                };
                 this.say(this.beats.clone(), &report).await;
                 this.forget_the_gone();
                 // Longer than a beat only if this node had no time, which the others should notice.
@@ -272,7 +292,7 @@ impl Presence for NatsPeers {
 }
 
 /// Handles the messages of a subject one after the other, for as long as the client lives.
-async fn each_message<F: Future<Output = ()> + Send>(
+pub(super) async fn each_message<F: Future<Output = ()> + Send>(
     client: Client,
     subject: String,
     handle: impl Fn(Message) -> F + Send,
@@ -292,8 +312,16 @@ async fn each_message<F: Future<Output = ()> + Send>(
 
 /// Reads what another node has said, if it is that.
 fn read<T: for<'a> Deserialize<'a>>(message: &Message) -> Option<T> {
+    read_at_most(message, MOST_BYTES)
+}
+
+/// The same, for messages of at most so many bytes.
+pub(super) fn read_at_most<T: for<'a> Deserialize<'a>>(
+    message: &Message,
+    most: usize,
+) -> Option<T> {
     let bytes = &message.payload;
-    if bytes.len() > MOST_BYTES {
+    if bytes.len() > most {
         return None;
     }
     match serde_json::from_slice(bytes) {

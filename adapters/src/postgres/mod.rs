@@ -39,6 +39,7 @@ const MIGRATIONS: MigrationScripts = [
     include_str!("migrations/0005_claims.sql"),
     include_str!("migrations/0006_retention.sql"),
     include_str!("migrations/0007_traces.sql"),
+    include_str!("migrations/0008_leases.sql"),
 ];
 
 const DIALECT: Dialect = Dialect {
@@ -48,6 +49,7 @@ const DIALECT: Dialect = Dialect {
     take_your_time: Some("SET LOCAL statement_timeout = 0"),
     for_update: " FOR UPDATE",
     for_update_of_free_rows: " FOR UPDATE SKIP LOCKED",
+    now_micros: "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)",
 };
 
 /// Connects to the server and migrates the schema.

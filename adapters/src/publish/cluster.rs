@@ -38,6 +38,8 @@ pub struct NodeOverview {
     pub status: String,
     /// Entries of the log that it had still to read when it said so.
     pub lag_entries: u64,
+    /// It makes the prices of the trading simulation, and closes what they cross. One node does.
+    pub makes_prices: bool,
 }
 
 /// The nodes of the cluster

@@ -13,4 +13,6 @@ pub(crate) struct Dialect {
     pub(crate) for_update: &'static str,
     /// The same, but skips rows that are locked already.
     pub(crate) for_update_of_free_rows: &'static str,
+    /// The time of the database, in microseconds since 1970.
+    pub(crate) now_micros: &'static str,
 }

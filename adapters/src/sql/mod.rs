@@ -1,4 +1,4 @@
-//! The stores behind [`Accounts`], [`Positions`], [`Sessions`], [`Inbox`], [`Retention`], [`Handover`], [`Readiness`] and [`Audit`], in SQL.
+//! The stores behind [`Accounts`], [`Positions`], [`Sessions`], [`Inbox`], [`Retention`], [`Handover`], [`Readiness`], [`Lease`] and [`Audit`], in SQL.
 //!
 //! Written once, over `sqlx::Any`: one file per port, in statements that both SQLite and PostgreSQL understand.
 //! Connecting, tuning, migrations and the few statements that differ (a `Dialect`) are in the folder of each
@@ -20,6 +20,7 @@
 //! [`Handover`]: doorstep_domain::ports::Handover
 //! [`Readiness`]: doorstep_domain::ports::Readiness
 //! [`Audit`]: doorstep_domain::ports::Audit
+//! [`Lease`]: doorstep_domain::ports::Lease
 
 mod accounts;
 mod audit;
@@ -30,6 +31,7 @@ mod error;
 mod handover;
 mod health;
 mod inbox;
+mod leases;
 mod migrations;
 mod money;
 mod notification;

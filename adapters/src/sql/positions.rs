@@ -2,7 +2,7 @@ use std::num::NonZeroU64;
 
 use async_trait::async_trait;
 use doorstep_domain::ports::{
-    Close, Grant, IdempotencyKey, Open, OpenError, Opening, Positions, Status, StoreError,
+    Close, Fence, Grant, IdempotencyKey, Open, OpenError, Opening, Positions, Status, StoreError,
 };
 use doorstep_domain::{
     CloseReason, Closed, EarnedBy, EntryId, EntryKind, Money, Order, Position, PositionId, Price,
@@ -72,34 +72,17 @@ impl Positions for Store {
     }
 
     async fn close(&self, position: &Position, entry: EntryId) -> Result<Close, StoreError> {
-        let (Some(closed), Some(settlement)) = (position.closed, position.settlement(entry)) else {
-            return Err(unreadable("positions", format!("{} is to be closed open", position.id)));
-        };
-        let user = text::kept(&position.user_id.to_string());
-        let mut transaction = self.begin().await?;
-        let held = self.hold_balance(&mut transaction, &position.user_id).await?;
-        let sql = "SELECT COALESCE(MAX(close_number), 0) FROM positions WHERE user_id = $1";
-        let row = transaction.one(sqlx::query(sql).bind(&user)).await?;
-        let number = row.try_get::<i64, _>(0).map_err(failed)? + 1;
-        let query = sqlx::query(
-            "UPDATE positions SET exit_price = $1, realised_pnl = $2, close_reason = $3, \
-             closed_at = $4, close_number = $5 WHERE id = $6 AND user_id = $7 AND closed_at IS NULL",
-        )
-        .bind(closed.exit_price.as_micros())
-        .bind(closed.realised_pnl.minor_units())
-        .bind(closed.reason.as_str())
-        .bind(closed.at.as_micros())
-        .bind(number)
-        .bind(position.id.to_string())
-        .bind(&user);
-        if transaction.execute(query).await? == 0 {
-            return Ok(Close::AlreadyClosed);
-        }
-        let grant = money::move_money(&mut transaction, held, &settlement).await?;
-        only_once(grant, position)?;
-        transaction.commit().await?;
-        let number = u64::try_from(number).ok().and_then(NonZeroU64::new);
-        number.map(Close::Closed).ok_or_else(|| unreadable("positions", "a negative close_number"))
+        self.close_if(None, position, entry).await
+    }
+
+    async fn close_under(
+        &self,
+        lease: &str,
+        fence: Fence,
+        position: &Position,
+        entry: EntryId,
+    ) -> Result<Close, StoreError> {
+        self.close_if(Some((lease, fence)), position, entry).await
     }
 
     async fn find(&self, user: &UserId, id: PositionId) -> Result<Option<Position>, StoreError> {
@@ -167,6 +150,50 @@ impl Positions for Store {
         let query =
             || sqlx::query(AssertSqlSafe(sql.as_str())).bind(reward.as_str()).bind(at_most(limit));
         self.rows(query).await?.iter().map(|row| Ok((read_user(row)?, read_id(row)?))).collect()
+    }
+}
+
+impl Store {
+    /// Closes a position, if this lease is still held.
+    async fn close_if(
+        &self,
+        lease: Option<(&str, Fence)>,
+        position: &Position,
+        entry: EntryId,
+    ) -> Result<Close, StoreError> {
+        let (Some(closed), Some(settlement)) = (position.closed, position.settlement(entry)) else {
+            return Err(unreadable("positions", format!("{} is to be closed open", position.id)));
+        };
+        let user = text::kept(&position.user_id.to_string());
+        let mut transaction = self.begin().await?;
+        let held = self.hold_balance(&mut transaction, &position.user_id).await?;
+        if let Some((name, fence)) = lease
+            && !self.holds_lease(&mut transaction, name, fence).await?
+        {
+            return Ok(Close::LeaseLost);
+        }
+        let sql = "SELECT COALESCE(MAX(close_number), 0) FROM positions WHERE user_id = $1";
+        let row = transaction.one(sqlx::query(sql).bind(&user)).await?;
+        let number = row.try_get::<i64, _>(0).map_err(failed)? + 1;
+        let query = sqlx::query(
+            "UPDATE positions SET exit_price = $1, realised_pnl = $2, close_reason = $3, \
+             closed_at = $4, close_number = $5 WHERE id = $6 AND user_id = $7 AND closed_at IS NULL",
+        )
+        .bind(closed.exit_price.as_micros())
+        .bind(closed.realised_pnl.minor_units())
+        .bind(closed.reason.as_str())
+        .bind(closed.at.as_micros())
+        .bind(number)
+        .bind(position.id.to_string())
+        .bind(&user);
+        if transaction.execute(query).await? == 0 {
+            return Ok(Close::AlreadyClosed);
+        }
+        let grant = money::move_money(&mut transaction, held, &settlement).await?;
+        only_once(grant, position)?;
+        transaction.commit().await?;
+        let number = u64::try_from(number).ok().and_then(NonZeroU64::new);
+        number.map(Close::Closed).ok_or_else(|| unreadable("positions", "a negative close_number"))
     }
 }
 

@@ -49,6 +49,7 @@ const MIGRATIONS: MigrationScripts = [
     include_str!("migrations/0005_claims.sql"),
     include_str!("migrations/0006_retention.sql"),
     include_str!("migrations/0007_traces.sql"),
+    include_str!("migrations/0008_leases.sql"),
 ];
 
 const DIALECT: Dialect = Dialect {
@@ -59,6 +60,7 @@ const DIALECT: Dialect = Dialect {
     // There is only one writer.
     for_update: "",
     for_update_of_free_rows: "",
+    now_micros: "CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)",
 };
 
 /// Opens the file, and creates it if it is missing.

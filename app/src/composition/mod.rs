@@ -113,13 +113,15 @@ pub(crate) async fn start_with(
     let backends = Backends::start(config, &clock)?;
     let outbox = ConfiguredOutbox::open(config).await?;
     let mut parts = core_parts(config, &stores, clock, &backends)?;
-    let cluster = cluster::join(config, &parts.clock, &address.to_string()).await?;
+    let mut cluster = cluster::join(config, &parts.clock, &address.to_string()).await?;
     parts.shared = cluster.as_ref().map(ClusterNode::shared);
     parts.observers.extend(outbox.as_ref().map(ConfiguredOutbox::observer));
     let (core, wiring) = Core::new(parts)?;
     let mut simulation = match &stores.bank {
         Some(bank) if config.trading.enabled => {
-            Some(TradingSimulation::new(config, &core, bank, options)?)
+            let interval = config.market.tick_interval.0;
+            let shared = cluster.as_mut().map(|c| c.share_prices(bank.lease.clone(), interval));
+            Some(TradingSimulation::new(config, &core, bank, shared, options)?)
         }
         _ => None,
     };

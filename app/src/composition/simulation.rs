@@ -2,26 +2,47 @@
 //! follow from all of it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use doorstep_adapters::api;
+use doorstep_adapters::connections::Connections;
 use doorstep_adapters::http::openapi::OpenApi as _;
 use doorstep_adapters::market;
 use doorstep_adapters::security::{Argon2Passwords, HashingLimits, RandomTokens};
 use doorstep_application::accounts::AccountViews;
+use doorstep_application::delivery::Delivery;
 use doorstep_application::demo::Demo;
 use doorstep_application::events_to_notifications::Notifier;
 use doorstep_application::registration::{Registration, RegistrationParts};
 use doorstep_application::rewards::{RewardParts, Rewards};
-use doorstep_application::sign_ins::{SignInParts, SignIns};
-use doorstep_application::trading::{Market, Trading, TradingParts, Watcher};
+use doorstep_application::sign_ins::{SessionEnd, SignInParts, SignIns};
+use doorstep_application::trading::{Market, SharedPrices, Trading, TradingParts, Watcher};
 use doorstep_application::{Authenticator, StopSignal};
 use doorstep_domain::ports::{Clock, EventHandler, PriceFeed};
+use doorstep_domain::{TokenHash, UserId};
 
 use super::node::RunningMarket;
 use super::stores::Bank;
 use super::{Core, Options, Routes};
 use crate::config::{self, Config, PriceSource};
 use crate::{housekeeping, page};
+
+/// In a cluster, prices that are not older than this fill orders, however short the interval of ticks is: a machine that is
+/// busy for a moment is not one without prices.
+const LEAST_AGE: Duration = Duration::from_secs(1);
+
+/// Closes the connections of an ended session, at whichever node they are.
+struct EndsAtAllNodes {
+    here: Arc<Connections>,
+    delivery: Arc<Delivery>,
+}
+
+impl SessionEnd for EndsAtAllNodes {
+    fn ended(&self, user: &UserId, session: &TokenHash) {
+        self.here.ended(user, session);
+        self.delivery.end_session_elsewhere(user, session);
+    }
+}
 
 /// The parts of the simulation.
 pub(super) struct TradingSimulation {
@@ -42,13 +63,18 @@ impl TradingSimulation {
         config: &Config,
         core: &Core,
         bank: &Bank,
+        shared: Option<Arc<SharedPrices>>,
         options: Options,
     ) -> anyhow::Result<Self> {
         let Core { clock, ids, delivery, events, .. } = core;
 
         // Prices, and the positions that they close.
         let prices = price_feed(&config.market, clock)?;
-        let market = Arc::new(Market::opening_with(prices.instruments()));
+        let mut market = Market::opening_with(prices.instruments());
+        if shared.is_some() {
+            market = market.in_ticks((config.market.tick_interval.0 * 3).max(LEAST_AGE));
+        }
+        let market = Arc::new(market);
         let trading = Trading::new(TradingParts {
             positions: bank.positions.clone(),
             market: market.clone(),
@@ -59,7 +85,11 @@ impl TradingSimulation {
         });
 
         // The handlers of events. None of them knows another.
-        let watcher = Arc::new(Watcher::new(trading.clone()));
+        let watcher = Watcher::new(trading.clone());
+        let watcher = Arc::new(match shared {
+            Some(shared) => watcher.shared(shared),
+            None => watcher,
+        });
         let rewards = Rewards::new(RewardParts {
             accounts: bank.accounts.clone(),
             positions: bank.positions.clone(),
@@ -93,7 +123,10 @@ impl TradingSimulation {
             passwords,
             tokens,
             clock: clock.clone(),
-            session_end: core.connections.clone(),
+            session_end: Arc::new(EndsAtAllNodes {
+                here: core.connections.clone(),
+                delivery: delivery.clone(),
+            }),
             session_ttl: config.sessions.ttl.0,
         });
         let views = AccountViews::new(bank.accounts.clone(), core.inbox.clone());

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use doorstep_adapters::sql;
 use doorstep_adapters::system::NothingKept;
 use doorstep_domain::ports::{
-    Accounts, Handover, Inbox, Positions, Readiness, Ready, Retention, Sessions, StoreError,
+    Accounts, Handover, Inbox, Lease, Positions, Readiness, Ready, Retention, Sessions, StoreError,
 };
 
 /// The store of each part of a node. A part whose store is `None` keeps nothing.
@@ -34,6 +34,8 @@ pub(crate) struct Bank {
     pub(crate) accounts: Arc<dyn Accounts>,
     pub(crate) sessions: Arc<dyn Sessions>,
     pub(crate) positions: Arc<dyn Positions>,
+    /// Which node settles positions, if there are several.
+    pub(crate) lease: Arc<dyn Lease>,
 }
 
 impl Stores {
@@ -48,6 +50,7 @@ impl Stores {
                 accounts: store.clone(),
                 sessions: store.clone(),
                 positions: store.clone(),
+                lease: store.clone(),
             }),
             databases: vec![store],
         }

@@ -97,7 +97,7 @@ impl ClusterConfig {
     }
 
     /// Returns what is wrong with these settings, together with what the rest of the configuration wants.
-    pub(super) fn problems(&self, needs_sqlite: bool, trading: bool, poll: bool) -> Vec<String> {
+    pub(super) fn problems(&self, needs_sqlite: bool, poll: bool) -> Vec<String> {
         let given = [
             ("credentials", !self.credentials.0.is_empty()),
             ("user", !self.user.0.is_empty()),
@@ -134,11 +134,6 @@ impl ClusterConfig {
             needs_sqlite,
             "nats: several nodes need one PostgreSQL database for what is kept: set `database`, or switch off \
              what needs one (inbox.enabled, handover.enabled, trading.enabled)",
-        );
-        refuse(
-            trading,
-            "nats: the trading simulation does not work with several nodes: each would make its own prices; set \
-             trading.enabled = false",
         );
         refuse(poll, "nats: the strategy poll of [delivery] knows only one node; use wake");
         problems

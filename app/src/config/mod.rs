@@ -277,7 +277,8 @@ pub(crate) enum ConfigError {
 }
 
 impl Config {
-    /// Whether there is a demonstration. It is a part of the simulation; without an inbox there is nothing to compare.
+    /// Whether there is a demonstration. It is a part of the simulation; without an inbox there is nothing to compare, and
+    /// in a cluster there is no `poll`.
     pub(crate) fn has_demo(&self) -> bool {
         let wanted = match self.demo.enabled {
             // Behind a proxy, every client seems to be on this machine.
@@ -288,7 +289,7 @@ impl Config {
             DemoEnabled::Always => true,
             DemoEnabled::Never => false,
         };
-        wanted && self.inbox.enabled && self.trading.enabled
+        wanted && self.inbox.enabled && self.trading.enabled && !self.cluster.is_on()
     }
 
     /// Whether users may see the demonstration.
@@ -319,7 +320,7 @@ impl Config {
         }
         let sqlite = config.needs_store() && config.database.as_str().starts_with("sqlite:");
         let poll = config.delivery.rules().poll();
-        for problem in config.cluster.problems(sqlite, config.trading.enabled, poll) {
+        for problem in config.cluster.problems(sqlite, poll) {
             reader.refuse(problem);
         }
         if !config.needs_store() {

@@ -222,7 +222,7 @@ pub(super) const SECTIONS: &[Section] = &[
         about: "",
         settings: &[(
             "enabled",
-            "Whether users may send notifications to themselves, so that the page can show the policies side by side.",
+            "Whether users may send notifications to themselves, so that the page can show the policies side by side. Not with `[cluster]`.",
         )],
     },
     Section {

@@ -55,6 +55,8 @@ pub enum ClusterEntry {
     },
     /// A session has ended.
     SignedOut {
+        /// Its user.
+        user: UserId,
         /// Its token.
         token: TokenHash,
     },

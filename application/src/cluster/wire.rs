@@ -94,6 +94,8 @@ struct WireBarrier {
 struct WireSignedOut {
     #[prost(bytes = "vec", tag = "1")]
     token: Vec<u8>,
+    #[prost(string, tag = "2")]
+    user: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -161,9 +163,10 @@ pub(super) fn encode(entry: &ClusterEntry) -> Arc<[u8]> {
             })
         }
         ClusterEntry::Barrier { by } => WireKind::Barrier(WireBarrier { by: by.0.to_vec() }),
-        ClusterEntry::SignedOut { token } => {
-            WireKind::SignedOut(WireSignedOut { token: token.as_bytes().to_vec() })
-        }
+        ClusterEntry::SignedOut { user, token } => WireKind::SignedOut(WireSignedOut {
+            token: token.as_bytes().to_vec(),
+            user: user.to_string(),
+        }),
         ClusterEntry::Disconnect { user } => {
             WireKind::Disconnect(WireUser { user: user.to_string() })
         }
@@ -235,7 +238,8 @@ pub(super) fn decode(key: LogKey, bytes: &[u8]) -> Result<ClusterEntry, Unreadab
         WireKind::SignedOut(wire) => {
             let token = wire.token.as_slice().try_into();
             let token = token.map_err(|_| Unreadable::Damaged("its token"))?;
-            ClusterEntry::SignedOut { token: TokenHash::new(token) }
+            let user = parse(&wire.user, "its user")?;
+            ClusterEntry::SignedOut { user, token: TokenHash::new(token) }
         }
         WireKind::Disconnect(wire) => {
             ClusterEntry::Disconnect { user: parse(&wire.user, "its user")? }

@@ -49,7 +49,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, OnceLock};
 
 use doorstep_domain::ports::{Clock, Handover, Presence, Pusher, RetractReason, StoreError, Which};
-use doorstep_domain::{Kind, Notification, NotificationId, SentBy, Step, UserId};
+use doorstep_domain::{Kind, Notification, NotificationId, SentBy, Step, TokenHash, UserId};
 use tokio::sync::watch;
 
 use self::claimer::Claimer;
@@ -299,6 +299,13 @@ impl Delivery {
     pub fn disconnect_elsewhere(&self, user: &UserId) {
         if let Some(others) = self.cx.others.get() {
             others.hint_to_disconnect(user.clone());
+        }
+    }
+
+    /// The connections of this session at other nodes are closed.
+    pub fn end_session_elsewhere(&self, user: &UserId, session: &TokenHash) {
+        if let Some(others) = self.cx.others.get() {
+            others.hint_at_sign_out(user.clone(), *session);
         }
     }
 

@@ -7,11 +7,17 @@
 //! | `market` | the current prices |
 //! | `trigger_index` | the triggers of one instrument, ordered by price; pure |
 //! | `watcher` | takes one price after the other, and closes the positions that each crosses |
+//! | `maker` | in a cluster: one node makes the prices and watches all positions; the others hear of both |
+//! | `tenure` | whether this node is that one |
+//! | `note` | what it leaves for the next one |
 //!
 //! It knows neither rewards nor notifications: it raises `PositionOpened` and `PositionClosed`, and does not know
 //! the handlers of these events.
 
+mod maker;
 mod market;
+mod note;
+mod tenure;
 mod trigger_index;
 mod watcher;
 
@@ -19,13 +25,14 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use doorstep_domain::ports::{
-    Clock, Close, EventPublisher, IdempotencyKey, Ids, Open, OpenError, Opening, Positions, Status,
-    StoreError,
+    Clock, Close, EventPublisher, Fence, IdempotencyKey, Ids, Open, OpenError, Opening, Positions,
+    Status, StoreError,
 };
 use doorstep_domain::{
     CloseReason, DomainEvent, EntryId, Order, OrderFault, Position, PositionId, Price, UserId,
 };
 
+pub use maker::SharedPrices;
 pub use market::Market;
 pub use trigger_index::TriggerIndex;
 pub use watcher::Watcher;
@@ -77,6 +84,9 @@ pub enum OrderError {
     /// The user has the maximum number of open positions.
     #[error("the user has the maximum number of open positions")]
     TooMany,
+    /// No node of the cluster makes prices now. Try again soon.
+    #[error("the last price is too old to fill an order; try again soon")]
+    OldPrice,
     /// The idempotency key was used for another order.
     #[error("the idempotency key was used for another order")]
     KeyReused,
@@ -107,6 +117,9 @@ pub enum CloseError {
     /// Its instrument has no price.
     #[error("the instrument has no price now")]
     NotTraded,
+    /// No node of the cluster makes prices now. Try again soon.
+    #[error("the last price is too old to close a position; try again soon")]
+    OldPrice,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -152,6 +165,10 @@ impl Trading {
             return as_before(before, &order);
         }
         let quote = self.market.quote(&order.symbol).ok_or(OrderError::UnknownSymbol)?;
+        // After the price: it was current when it was read.
+        if !self.market.is_current(self.clock.now()) {
+            return Err(OrderError::OldPrice);
+        }
         let id = PositionId::new(self.ids.next());
         let position = Position::open(id, user, order, quote.price, now)?;
         let entry = EntryId::new(self.ids.next());
@@ -181,9 +198,12 @@ impl Trading {
             return Err(CloseError::AlreadyClosed);
         }
         let quote = self.market.quote(&position.order.symbol).ok_or(CloseError::NotTraded)?;
+        if !self.market.is_current(self.clock.now()) {
+            return Err(CloseError::OldPrice);
+        }
         let trading = self.clone();
         in_one_piece(async move {
-            let settled = trading.settle(position, quote.price, CloseReason::User).await?;
+            let settled = trading.settle(position, quote.price, CloseReason::User, None).await?;
             settled.ok_or(CloseError::AlreadyClosed)
         })
         .await
@@ -207,18 +227,22 @@ impl Trading {
         Ok(PositionPage { positions, next })
     }
 
-    /// Closes an open position at this price and publishes the event. Returns `None` if it was closed already.
+    /// Closes an open position at this price and publishes the event; with a number of the lease, only under it. Returns
+    /// `None` if it was closed already, or somebody else holds the lease.
     async fn settle(
         &self,
         open: Position,
         price: Price,
         reason: CloseReason,
+        fence: Option<Fence>,
     ) -> Result<Option<Position>, StoreError> {
         let closed = open.closed_at(price, reason, self.clock.wall());
         let entry = EntryId::new(self.ids.next());
-        let Close::Closed(number) = self.positions.close(&closed, entry).await? else {
-            return Ok(None);
+        let close = match fence {
+            Some(fence) => self.positions.close_under(maker::LEASE, fence, &closed, entry).await?,
+            None => self.positions.close(&closed, entry).await?,
         };
+        let Close::Closed(number) = close else { return Ok(None) };
         let position = Box::new(closed.clone());
         self.announce(DomainEvent::PositionClosed { position, number }).await;
         Ok(Some(closed))

@@ -1,9 +1,14 @@
 use std::num::NonZeroU64;
 use std::sync::{Mutex, OnceLock};
+use std::time::Duration;
 
-use doorstep_domain::ports::{MockEventPublisher, MockPositions, MockPriceFeed};
+use async_trait::async_trait;
+use doorstep_domain::ports::{
+    MarketLine, MarketNews, MockEventPublisher, MockLease, MockPositions, MockPriceFeed,
+};
 use doorstep_domain::{Quote, Side, Timestamp};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::*;
@@ -218,4 +223,46 @@ async fn no_closing_begins_once_the_rest_is_to_be_left() {
     watcher.run(Box::new(feed), StopSignal::new()).await;
     assert_eq!(*closed.lock().unwrap(), 8, "as many as are closed at once");
     assert_eq!(announced.lock().unwrap().len(), 8);
+}
+
+/// No other node is there.
+struct Silence;
+
+#[async_trait]
+impl MarketLine for Silence {
+    async fn tell(&self, _: MarketNews) {}
+
+    async fn hear(&self) -> MarketNews {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_position_is_closed_only_under_the_lease_of_the_price_that_crossed_it() {
+    // Still the same lease, and one that was lost and taken again in between.
+    for (held, closed) in [(Fence(1), 1), (Fence(2), 0)] {
+        let mut positions = MockPositions::new();
+        positions
+            .expect_close_under()
+            .withf(|_, fence, _, _| *fence == Fence(1))
+            .times(closed)
+            .returning(|_, _, _, _| Ok(Close::Closed(NonZeroU64::MIN)));
+        let (trading, announced) = trading(positions);
+        let (mut lease, second) = (MockLease::new(), Duration::from_secs(1));
+        lease.expect_take().returning(|_, _, _| Ok(None));
+        let shared =
+            Arc::new(SharedPrices::new(Arc::new(lease), Arc::new(Silence), "me".into(), second));
+        let watcher = Arc::new(Watcher::new(trading).shared(shared.clone()));
+        shared.tenure.held(Fence(1), Instant::now(), second);
+        let id = PositionId::new(Uuid::from_u128(5));
+        let now = Timestamp::default();
+        let open = Position::open(id, ada(), order("X", Some(90)), price(100), now).unwrap();
+        watcher.watch_since(open, now);
+        watcher.price(quote(80));
+        shared.tenure.held(held, Instant::now(), second);
+        let stop = StopSignal::new();
+        stop.give();
+        watcher.run(Box::new(MockPriceFeed::new()), stop).await;
+        assert_eq!(announced.lock().unwrap().len(), closed);
+    }
 }

@@ -79,6 +79,11 @@ impl TriggerIndex {
         crossed
     }
 
+    /// The positions that it holds.
+    pub fn ids(&self) -> impl Iterator<Item = PositionId> {
+        self.positions.keys().copied()
+    }
+
     /// How many positions it holds.
     pub fn len(&self) -> usize {
         self.positions.len()

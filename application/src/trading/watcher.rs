@@ -1,14 +1,15 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use doorstep_domain::ports::{EventHandler, HandlerError, PriceFeed, StoreError};
-use doorstep_domain::{DomainEvent, Position, PositionId, Quote, Symbol};
+use doorstep_domain::ports::{EventHandler, Fence, HandlerError, PriceFeed, StoreError};
+use doorstep_domain::{DomainEvent, Position, PositionId, Price, Quote, Symbol, Timestamp};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::task::TaskTracker;
 
 use super::Trading;
+use super::maker::SharedPrices;
 use super::trigger_index::{Crossed, TriggerIndex};
 use crate::StopSignal;
 
@@ -19,16 +20,25 @@ use crate::StopSignal;
 /// ones. **Prices never wait for closings**: a position that a price crosses leaves the index at once, and a
 /// separate task settles it.
 pub struct Watcher {
-    trading: Trading,
+    pub(super) trading: Trading,
     indexes: Mutex<HashMap<Symbol, TriggerIndex>>,
     /// Bounded by the number of open positions: an entry here has left its index.
-    crossed: mpsc::UnboundedSender<Crossed>,
-    to_settle: Mutex<Option<mpsc::UnboundedReceiver<Crossed>>>,
+    crossed: mpsc::UnboundedSender<ToSettle>,
+    to_settle: Mutex<Option<mpsc::UnboundedReceiver<ToSettle>>>,
     /// Given when no closing may begin any more.
     enough: StopSignal,
+    /// In a cluster.
+    pub(super) shared: Option<Arc<SharedPrices>>,
 }
 
 opaque!(Watcher);
+
+/// A position that a price has crossed.
+struct ToSettle {
+    crossed: Crossed,
+    /// In a cluster, the number of the lease under which that price was made. Under a later one it is an old price.
+    fence: Option<Fence>,
+}
 
 /// How many closings run concurrently.
 const AT_ONCE: u32 = 8;
@@ -43,12 +53,21 @@ impl Watcher {
         let (crossed, to_settle) = mpsc::unbounded_channel();
         let to_settle = Mutex::new(Some(to_settle));
         let enough = StopSignal::new();
-        Self { trading, indexes: Mutex::default(), crossed, to_settle, enough }
+        Self { trading, indexes: Mutex::default(), crossed, to_settle, enough, shared: None }
+    }
+
+    /// Other nodes trade too: this one watches positions only while it makes the prices.
+    #[must_use]
+    pub fn shared(self, shared: Arc<SharedPrices>) -> Self {
+        Self { shared: Some(shared), ..self }
     }
 
     /// Takes up the positions that an earlier process left open, and returns how many. Call it before
-    /// [`run`](Self::run).
+    /// [`run`](Self::run). In a cluster it does nothing: the node that makes the prices takes up all.
     pub async fn take_up(&self) -> Result<u64, StoreError> {
+        if self.shared.is_some() {
+            return Ok(0);
+        }
         let (mut after, mut taken_up) = (None, 0);
         loop {
             let open = self.trading.positions.all_open(after, BATCH).await?;
@@ -61,7 +80,7 @@ impl Watcher {
         }
     }
 
-    /// Leaves the positions open whose closing has not begun; the next start takes them up. [`run`](Self::run) returns once
+    /// Leaves the positions open whose closing has not begun; the next start takes them up, or in a cluster another node. [`run`](Self::run) returns once
     /// those that have begun are done. **A closing whose popup nobody takes any more must not begin**, and so a stop
     /// calls this before it stops the handlers of events.
     pub fn leave_the_rest(&self) {
@@ -74,11 +93,19 @@ impl Watcher {
         let to_settle = self.to_settle.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(to_settle) = to_settle else { return };
         let settling = tokio::spawn(self.clone().settle_all(to_settle, stop.clone()));
-        while let Some(Some(quote)) = stop.unless_given(feed.next()).await {
-            self.price(quote);
+        match &self.shared {
+            Some(shared) => shared.run(&self, feed, &stop).await,
+            None => {
+                while let Some(Some(quote)) = stop.unless_given(feed.next()).await {
+                    self.price(quote);
+                }
+            }
         }
         if let Err(error) = settling.await {
             tracing::error!(%error, "the task that settles crossed positions failed");
+        }
+        if let Some(shared) = &self.shared {
+            shared.release(&self).await;
         }
     }
 
@@ -88,6 +115,11 @@ impl Watcher {
         // The market first, then the time, then the index: an order that still fills at the old price read the
         // clock before this time, so when it is added, the index knows that this price came afterwards.
         self.trading.market.set(quote);
+        self.cross(symbol, price);
+    }
+
+    /// Hands over what this price crosses.
+    pub(super) fn cross(&self, symbol: Symbol, price: Price) {
         let at = self.trading.clock.now();
         let crossed = self.indexes().entry(symbol).or_default().price(price, at);
         for crossed in crossed {
@@ -101,30 +133,44 @@ impl Watcher {
     }
 
     fn watch(&self, position: Position) {
-        let (symbol, opened) = (position.order.symbol.clone(), position.opened_at);
-        let opened = self.trading.clock.moment_of(opened);
+        let opened = self.trading.clock.moment_of(position.opened_at);
+        self.watch_since(position, opened);
+    }
+
+    /// Watches a position that prices since this moment of the timeline concern.
+    pub(super) fn watch_since(&self, position: Position, opened: Timestamp) {
+        let symbol = position.order.symbol.clone();
         let crossed = self.indexes().entry(symbol).or_default().add(position, opened);
         if let Some(crossed) = crossed {
             self.hand_over(crossed);
         }
     }
 
-    fn forget(&self, symbol: &Symbol, id: PositionId) {
+    pub(super) fn forget(&self, symbol: &Symbol, id: PositionId) {
         if let Some(index) = self.indexes().get_mut(symbol) {
             index.remove(id);
         }
     }
 
     fn hand_over(&self, crossed: Crossed) {
-        if let Err(crossed) = self.crossed.send(crossed) {
+        let fence = match &self.shared {
+            None => None,
+            Some(shared) => match shared.tenure.fence() {
+                Some(fence) => Some(fence),
+                // Another node makes the prices by now, and it closes the position when one of them crosses it.
+                None => return,
+            },
+        };
+        if let Err(left) = self.crossed.send(ToSettle { crossed, fence }) {
             // Stopping: the position is still open, and the next start takes it up.
-            tracing::debug!(position = %crossed.0.position.id, "crossed during the stop; not settled");
+            let id = left.0.crossed.position.id;
+            tracing::debug!(position = %id, "crossed during the stop; not settled");
         }
     }
 
     async fn settle_all(
         self: Arc<Self>,
-        mut to_settle: mpsc::UnboundedReceiver<Crossed>,
+        mut to_settle: mpsc::UnboundedReceiver<ToSettle>,
         stop: StopSignal,
     ) {
         let (tasks, places) = (TaskTracker::new(), Arc::new(Semaphore::new(AT_ONCE as usize)));
@@ -144,9 +190,9 @@ impl Watcher {
             if self.enough.is_given() {
                 break;
             }
-            let (trading, stop) = (self.trading.clone(), stop.clone());
+            let (this, stop) = (self.clone(), stop.clone());
             tasks.spawn(async move {
-                settle(&trading, crossed, &stop).await;
+                settle(&this, crossed, &stop).await;
                 drop(place);
             });
         }
@@ -154,11 +200,42 @@ impl Watcher {
             let left = to_settle.len();
             tracing::warn!(
                 left,
-                "positions that the price had crossed stay open; the next start closes them"
+                "positions that the price had crossed stay open; whoever makes prices next closes them"
             );
         }
         tasks.close();
         tasks.wait().await;
+    }
+
+    /// Watches nothing any more, and forgets the prices.
+    pub(super) fn forget_all(&self) {
+        self.indexes().clear();
+    }
+
+    /// Watches exactly the open positions in the store, apart from what changes while it reads them. Prices from now on
+    /// concern those that it did not know.
+    pub(super) async fn look_into_the_store(&self) -> Result<(), StoreError> {
+        let mut known: HashSet<PositionId> =
+            self.indexes().values().flat_map(TriggerIndex::ids).collect();
+        let mut after = None;
+        loop {
+            let open = self.trading.positions.all_open(after, BATCH).await?;
+            let Some(last) = open.last() else { break };
+            after = Some(last.id);
+            for position in open {
+                if !known.remove(&position.id) {
+                    let now = self.trading.clock.now();
+                    self.watch_since(position, now);
+                }
+            }
+        }
+        // What is left was closed, and nobody said so.
+        for index in self.indexes().values_mut() {
+            for id in &known {
+                index.remove(*id);
+            }
+        }
+        Ok(())
     }
 
     fn indexes(&self) -> MutexGuard<'_, HashMap<Symbol, TriggerIndex>> {
@@ -166,12 +243,13 @@ impl Watcher {
     }
 }
 
-/// Settles a position; retries until the store answers or `stop` is given.
-async fn settle(trading: &Trading, crossed: Crossed, stop: &StopSignal) {
-    let Crossed { position, price, reason } = crossed;
+/// Settles a position; retries until the store answers, the lease is lost, or `stop` is given.
+async fn settle(watcher: &Watcher, to_settle: ToSettle, stop: &StopSignal) {
+    let ToSettle { crossed: Crossed { position, price, reason }, fence } = to_settle;
     let id = position.id;
-    loop {
-        match trading.settle(position.clone(), price, reason).await {
+    let is_over = || watcher.shared.as_ref().is_some_and(|shared| shared.tenure.fence() != fence);
+    while !is_over() {
+        match watcher.trading.settle(position.clone(), price, reason, fence).await {
             // Closed here, or by its user a moment before.
             Ok(_) => return,
             Err(error @ StoreError::Unavailable(_)) => {
@@ -200,6 +278,12 @@ impl EventHandler for Watcher {
     }
 
     async fn handle(&self, event: &DomainEvent) -> Result<(), HandlerError> {
+        if let Some(shared) = &self.shared
+            && shared.tenure.fence().is_none()
+        {
+            shared.tell_the_maker(&self.trading, event).await;
+            return Ok(());
+        }
         match event {
             DomainEvent::PositionOpened { position } => self.watch(Position::clone(position)),
             DomainEvent::PositionClosed { position, .. } => {

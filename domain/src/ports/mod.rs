@@ -14,7 +14,9 @@ mod events;
 mod handover;
 mod ids;
 mod inbox;
+mod lease;
 mod log;
+mod market_line;
 mod outcomes;
 mod passwords;
 mod positions;
@@ -35,7 +37,9 @@ pub use events::{EventHandler, EventPublisher, HandlerError, PublishError};
 pub use handover::{Handover, Left};
 pub use ids::Ids;
 pub use inbox::{EnteredBy, Inbox, InboxItem, Removed, Which};
+pub use lease::{Lease, TakenLease};
 pub use log::{Log, LogTail, LogUnavailable};
+pub use market_line::{MarketLine, MarketNews, Tick};
 pub use outcomes::Outcomes;
 pub use passwords::{HasherError, PasswordHasher};
 pub use positions::{
@@ -62,6 +66,7 @@ pub use self::{
     handover::MockHandover,
     ids::MockIds,
     inbox::MockInbox,
+    lease::MockLease,
     log::{MockLog, MockLogTail},
     outcomes::MockOutcomes,
     passwords::MockPasswordHasher,

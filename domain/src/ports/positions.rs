@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::StoreError;
+use super::{Fence, StoreError};
 use crate::{EarnedBy, EntryId, EntryKind, Position, PositionId, Timestamp, UserId};
 
 /// Positions, with the ledger entries that reserve and settle them. **Every write is durable when its call returns.**
@@ -33,6 +33,16 @@ pub trait Positions: Send + Sync {
     /// Stores how a position was closed and settles it ([`Position::settlement`], with the given id): both or
     /// neither, and only if it is still open. **Of any number of concurrent calls, one closes it.**
     async fn close(&self, closed: &Position, entry: EntryId) -> Result<Close, StoreError>;
+
+    /// The same, for the holder of a lease in the same store: only while the lease has this number, else nothing changes and
+    /// the result is [`Close::LeaseLost`].
+    async fn close_under(
+        &self,
+        lease: &str,
+        fence: Fence,
+        closed: &Position,
+        entry: EntryId,
+    ) -> Result<Close, StoreError>;
 
     /// Returns the user's position with this id.
     async fn find(&self, user: &UserId, id: PositionId) -> Result<Option<Position>, StoreError>;
@@ -116,6 +126,8 @@ pub enum Close {
     Closed(NonZeroU64),
     /// It was closed already, or its user has no such position; nothing changed.
     AlreadyClosed,
+    /// Somebody else holds the lease by now; nothing changed.
+    LeaseLost,
 }
 
 /// A client's key, with which a repeated order does not open a second position: 1 to 128 printable ASCII

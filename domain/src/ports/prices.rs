@@ -14,4 +14,10 @@ pub trait PriceFeed: Send {
     ///
     /// If the future is dropped before it is done, the next call returns that price.
     async fn next(&mut self) -> Option<Quote>;
+
+    /// How far it is: for [`go_on_from`](Self::go_on_from) on another node.
+    fn place(&self) -> u64;
+
+    /// Goes on from where the same feed was on another node: from its place and its last prices.
+    fn go_on_from(&mut self, place: u64, last: &[Quote]);
 }

@@ -7,8 +7,8 @@
 //! | you bring | run | what it needs |
 //! | --- | --- | --- |
 //! | live connections: a registry and a transport | [`presence_and_pusher`] | a [`DoorUnderTest`] that opens and closes clients |
-//! | a store | [`inbox()`], [`retention()`], [`handover()`], [`accounts()`], [`ledger()`], [`positions()`], [`sessions()`], [`audit()`] | the store behind its port |
-//! | the same, which is durable | [`durable_inbox`], [`durable_handover`], [`durable_accounts`], [`durable_ledger`], [`durable_positions`], [`durable_sessions`] | a place that [`Reopens`] it |
+//! | a store | [`inbox()`], [`retention()`], [`handover()`], [`accounts()`], [`ledger()`], [`positions()`], [`lease()`], [`closing_under_a_lease`], [`sessions()`], [`audit()`] | the store behind its port |
+//! | the same, which is durable | [`durable_inbox`], [`durable_handover`], [`durable_accounts`], [`durable_ledger`], [`durable_positions`], [`durable_lease`], [`durable_sessions`] | a place that [`Reopens`] it |
 //! | the outbox of a backend | [`source::check_source`] | a [`source::SourceUnderTest`] |
 //! | a log between nodes | [`log::check_log`] | a [`log::LogUnderTest`] |
 //! | who gets in | [`authenticator()`] | an [`AuthenticatorUnderTest`] that issues tokens |
@@ -62,6 +62,7 @@ mod door;
 mod handover;
 mod ids;
 mod inbox;
+mod lease;
 mod ledger;
 pub mod log;
 pub mod memory;
@@ -97,6 +98,7 @@ pub use door::{
 pub use handover::{CLAUSES as HANDOVER_CLAUSES, durable_handover, handover};
 pub use ids::{CLAUSES as IDS_CLAUSES, ids};
 pub use inbox::{CLAUSES as INBOX_CLAUSES, durable_inbox, inbox};
+pub use lease::{CLAUSES as LEASE_CLAUSES, closing_under_a_lease, durable_lease, lease};
 pub use ledger::{CLAUSES as LEDGER_CLAUSES, durable_ledger, ledger};
 pub use passwords::{CLAUSES as PASSWORDS_CLAUSES, passwords};
 pub use positions::{CLAUSES as POSITIONS_CLAUSES, durable_positions, positions};
@@ -107,7 +109,7 @@ pub use tokens::{CLAUSES as TOKENS_CLAUSES, tokens};
 
 /// The promises of all suites.
 pub fn all_clauses() -> impl Iterator<Item = Clause> {
-    let suites: [&[Clause]; 16] = [
+    let suites: [&[Clause]; 17] = [
         &DOOR_CLAUSES,
         INBOX_CLAUSES,
         RETENTION_CLAUSES,
@@ -116,6 +118,7 @@ pub fn all_clauses() -> impl Iterator<Item = Clause> {
         LEDGER_CLAUSES,
         SESSIONS_CLAUSES,
         POSITIONS_CLAUSES,
+        LEASE_CLAUSES,
         AUDIT_CLAUSES,
         source::CLAUSES,
         log::CLAUSES,

@@ -34,7 +34,9 @@ async fn the_store_in_memory_keeps_every_promise() {
     doorstep_contract::accounts(bank.clone()).await;
     doorstep_contract::ledger(bank.clone()).await;
     doorstep_contract::sessions(bank.clone(), bank.clone()).await;
-    doorstep_contract::positions(bank.clone(), bank).await;
+    doorstep_contract::positions(bank.clone(), bank.clone()).await;
+    doorstep_contract::lease(bank.clone()).await;
+    doorstep_contract::closing_under_a_lease(bank.clone(), bank.clone(), bank).await;
 }
 
 /// A store in memory keeps everything for as long as somebody holds it.
@@ -59,6 +61,7 @@ async fn a_store_that_is_held_is_durable() {
     doorstep_contract::durable_ledger(&mut bank).await;
     doorstep_contract::durable_sessions(&mut bank).await;
     doorstep_contract::durable_positions(&mut bank).await;
+    doorstep_contract::durable_lease(&mut bank).await;
 }
 
 #[tokio::test(start_paused = true)]

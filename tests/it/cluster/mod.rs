@@ -9,14 +9,17 @@ mod kept;
 mod kills;
 mod late;
 mod load;
+mod makers;
 mod nats_restarts;
 mod outcomes;
 mod paused;
 mod peers;
+mod prices;
 mod refusals;
 mod replicas;
 mod restarts;
 mod rolling;
+mod sign_out;
 mod slow;
 
 use doorstep_tests::client::User;

@@ -19,7 +19,7 @@ async fn what_a_cluster_cannot_work_with_is_refused_at_the_start() {
     let cluster = format!("[cluster]\nnats = \"{}\"\n", nats.url());
     for (config, says) in [
         (format!("{cluster}\n[trading]\nenabled = false"), "need one PostgreSQL database"),
-        (cluster.clone(), "trading.enabled = false"),
+        (cluster.clone(), "trading.enabled"),
         (format!("{BARE}\n{cluster}\n[delivery]\nstrategy = \"poll\""), "use wake"),
         (format!("{BARE}\n{cluster}user = \"ada\""), "give both or none"),
         (format!("{BARE}\n{cluster}name = \"not a name\""), "1 to 32 ASCII letters"),

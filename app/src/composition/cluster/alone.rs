@@ -5,7 +5,8 @@ use std::sync::Arc;
 use doorstep_adapters::metrics::MetricsError;
 use doorstep_adapters::publish::ClusterNodes;
 use doorstep_application::delivery::SharedLog;
-use doorstep_domain::ports::{Clock, Presence};
+use doorstep_application::trading::SharedPrices;
+use doorstep_domain::ports::{Clock, Lease, Presence};
 
 use super::super::Core;
 use crate::config::Config;
@@ -28,6 +29,14 @@ impl ClusterNode {
     }
 
     pub(in super::super) fn elsewhere(&self) -> Arc<dyn Presence> {
+        match *self {}
+    }
+
+    pub(in super::super) fn share_prices(
+        &mut self,
+        _: Arc<dyn Lease>,
+        _: std::time::Duration,
+    ) -> Arc<SharedPrices> {
         match *self {}
     }
 

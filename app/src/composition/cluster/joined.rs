@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use doorstep_adapters::metrics::MetricsError;
 use doorstep_adapters::nats::{
-    LogStorage, NatsCredentials, NatsError, NatsLog, NatsPeers, NatsSettings, NatsTls,
+    LogStorage, NatsCredentials, NatsError, NatsLog, NatsMarketLine, NatsPeers, NatsSettings,
+    NatsTls, NodeStatus,
 };
 use doorstep_adapters::publish::{ClusterNodes, ClusterOverview, NodeOverview};
 use doorstep_application::cluster::NodeId;
 use doorstep_application::delivery::{SharedLog, Standing};
-use doorstep_domain::ports::{Clock, Presence};
+use doorstep_application::trading::SharedPrices;
+use doorstep_domain::ports::{Clock, Lease, Presence};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -23,6 +25,8 @@ pub(in super::super) struct ClusterNode {
     log: Arc<NatsLog>,
     peers: Arc<NatsPeers>,
     node: NodeId,
+    /// With the simulation.
+    prices: Option<Arc<SharedPrices>>,
 }
 
 /// Several servers of NATS that have just started need some seconds until one of them leads.
@@ -65,7 +69,7 @@ pub(in super::super) async fn join(
     let servers = &cluster.nats.0;
     tracing::info!(cluster = name, servers, node = id, "joining the cluster");
     let peers = Arc::new(NatsPeers::of(&log, id, address.to_owned()));
-    Ok(Some(ClusterNode { log, peers, node: NodeId(node) }))
+    Ok(Some(ClusterNode { log, peers, node: NodeId(node), prices: None }))
 }
 
 /// Opens the log. What can pass by itself is no fault of the configuration, so that whoever restarts the node goes on
@@ -105,6 +109,21 @@ impl ClusterNode {
         self.peers.clone()
     }
 
+    /// The simulation of this node shares its prices with the others, which use the same lease. Call it before
+    /// [`begin`](Self::begin).
+    pub(in super::super) fn share_prices(
+        &mut self,
+        lease: Arc<dyn Lease>,
+        tick_interval: Duration,
+    ) -> Arc<SharedPrices> {
+        let (me, _) = self.peers.nodes();
+        let line = Arc::new(NatsMarketLine::of(&self.log, me.id.clone()));
+        let holder = format!("{} {}", me.name, me.id);
+        let shared = Arc::new(SharedPrices::new(lease, line, holder, tick_interval));
+        self.prices = Some(shared.clone());
+        shared
+    }
+
     /// Begins to talk to the other nodes, and adds its figures to the metrics.
     pub(in super::super) fn begin(&self, core: &Core) -> Result<(), MetricsError> {
         let status = self.status(core);
@@ -118,13 +137,14 @@ impl ClusterNode {
         let (peers, status) = (self.peers.clone(), self.status(core));
         Arc::new(move || {
             let (node, others) = peers.nodes();
-            let (status, lag_entries) = status();
+            let NodeStatus { word, lag_entries, makes_prices } = status();
             let this = NodeOverview {
                 id: node.id.clone(),
                 name: node.name.clone(),
                 version: node.version.clone(),
-                status: status.into(),
+                status: word.into(),
                 lag_entries,
+                makes_prices,
             };
             let others = others.into_iter().map(|other| NodeOverview {
                 id: other.id,
@@ -132,6 +152,7 @@ impl ClusterNode {
                 version: other.version,
                 status: other.status,
                 lag_entries: other.lag_entries,
+                makes_prices: other.makes_prices,
             });
             ClusterOverview {
                 node: node.id.clone(),
@@ -145,9 +166,10 @@ impl ClusterNode {
         self.peers.leave().await;
     }
 
-    /// How this node stands to the log, and how many entries it has still to read.
-    fn status(&self, core: &Core) -> impl Fn() -> (&'static str, u64) + Send + Sync + 'static {
+    /// How this node stands to the log, how many entries it has still to read, and whether it makes the prices.
+    fn status(&self, core: &Core) -> impl Fn() -> NodeStatus + Send + Sync + 'static {
         let (log, delivery) = (self.log.clone(), core.delivery.clone());
+        let prices = self.prices.clone();
         move || {
             let standing = delivery.standing().map(|standing| standing.borrow().clone());
             let word = match standing {
@@ -155,7 +177,8 @@ impl ClusterNode {
                 Some(Standing::CutOff(_)) => "cut_off",
                 Some(Standing::CatchingUp) | None => "catching_up",
             };
-            (word, log.figures().lag)
+            let makes_prices = prices.as_ref().is_some_and(|prices| prices.makes_prices());
+            NodeStatus { word, lag_entries: log.figures().lag, makes_prices }
         }
     }
 }

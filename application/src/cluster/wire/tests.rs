@@ -50,7 +50,7 @@ fn samples() -> Vec<ClusterEntry> {
         },
         ClusterEntry::Promoting { notification: notification("x", None, Some(0)), by: NODE },
         ClusterEntry::Barrier { by: NODE },
-        ClusterEntry::SignedOut { token: TokenHash::new([9; 32]) },
+        ClusterEntry::SignedOut { user: user(), token: TokenHash::new([9; 32]) },
         ClusterEntry::Disconnect { user: user() },
         ClusterEntry::Look { user: user() },
     ];

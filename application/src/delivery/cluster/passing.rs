@@ -6,7 +6,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use doorstep_domain::ports::{LogUnavailable, RetractReason};
-use doorstep_domain::{Append, Appended, Expecting, LogKey, NotificationId, Sequence, UserId};
+use doorstep_domain::{
+    Append, Appended, Expecting, LogKey, NotificationId, Sequence, TokenHash, UserId,
+};
 use tokio::sync::Notify;
 
 use super::{Cluster, PATIENCE, PAUSE};
@@ -32,6 +34,11 @@ impl Hints {
     /// Other nodes close the connections of this user.
     pub(in crate::delivery) fn hint_to_disconnect(&self, user: UserId) {
         self.hint(ClusterEntry::Disconnect { user });
+    }
+
+    /// Other nodes close the connections of this session.
+    pub(in crate::delivery) fn hint_at_sign_out(&self, user: UserId, token: TokenHash) {
+        self.hint(ClusterEntry::SignedOut { user, token });
     }
 
     /// Connections at other nodes take away what they may show.

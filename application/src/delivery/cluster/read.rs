@@ -165,6 +165,11 @@ impl Cluster {
                     control.disconnect(&user);
                 }
             }
+            ClusterEntry::SignedOut { user, token } if !self.is_own(entry.key) => {
+                if let Some(control) = &self.control {
+                    control.end_session(&user, &token);
+                }
+            }
             // Whoever waits for a barrier is told by its key.
             ClusterEntry::Barrier { .. }
             | ClusterEntry::Look { .. }

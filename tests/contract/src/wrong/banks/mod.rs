@@ -1,7 +1,8 @@
-//! Stores of users, sessions, money and positions: the one in memory, with a flaw.
+//! Stores of users, sessions, money, positions and leases: the one in memory, with a flaw.
 
 mod accounts;
 mod audits;
+mod leases;
 mod positions;
 mod sessions;
 
@@ -9,7 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use doorstep_domain::ports::{IdempotencyKey, Sessions};
+use doorstep_domain::ports::{Fence, IdempotencyKey, Sessions};
 use doorstep_domain::{EntryKind, Position, PositionId, Session, TokenHash, UserId};
 
 use super::{WrongAdapter, with_flaws};
@@ -17,7 +18,7 @@ use crate::Reopens;
 use crate::memory_bank::MemoryBank;
 
 pub(super) fn all() -> Vec<WrongAdapter> {
-    [accounts::all(), sessions::all(), positions::all(), audits::all()]
+    [accounts::all(), sessions::all(), positions::all(), leases::all(), audits::all()]
         .into_iter()
         .flatten()
         .collect()
@@ -86,6 +87,20 @@ enum Flaw {
     OwesForEver,
     OwesWithoutLimit,
     LosesClosesAtReopening,
+    // Leases.
+    LooksToTake,
+    OneForAllNames,
+    LastsForEver,
+    RenewsNothing,
+    NumbersEachHolderOne,
+    LosesNotes,
+    KeepsWhatIsReleased,
+    RenewsForEarlierHolders,
+    ReleasesForEarlierHolders,
+    ClosesUnderAnyLease,
+    ClosesUnderAnyNumber,
+    ClosesAndSaysLost,
+    ClosesUnderNoLease,
     // Audits.
     CountsNoEntries,
     SuspectsOpenPositions,
@@ -113,6 +128,7 @@ struct State {
     positions: BTreeMap<PositionId, Position>,
     refused: Vec<(IdempotencyKey, Position)>,
     before_closes: Option<MemoryBank>,
+    holders: HashMap<String, Fence>,
 }
 
 impl Wrong {

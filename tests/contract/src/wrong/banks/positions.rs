@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use doorstep_domain::ports::{
-    Accounts, Close, IdempotencyKey, Open, OpenError, Opening, Positions, Status, StoreError,
+    Accounts, Close, Fence, IdempotencyKey, Open, OpenError, Opening, Positions, Status, StoreError,
 };
 use doorstep_domain::{
     EarnedBy, EntryId, EntryKind, Money, Position, PositionId, Timestamp, UserId,
@@ -178,6 +178,16 @@ impl Positions for Wrong {
             _ => {}
         }
         Ok(close)
+    }
+
+    async fn close_under(
+        &self,
+        lease: &str,
+        fence: Fence,
+        closed: &Position,
+        entry: EntryId,
+    ) -> Result<Close, StoreError> {
+        self.closes_under(lease, fence, closed, entry).await
     }
 
     async fn find(&self, user: &UserId, id: PositionId) -> Result<Option<Position>, StoreError> {

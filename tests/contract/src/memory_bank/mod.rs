@@ -1,4 +1,7 @@
-//! Users, sessions, money and positions in memory: for tests, and as the simplest store that keeps the promises.
+//! Users, sessions, money, positions and leases in memory: for tests, and as the simplest store that keeps the promises.
+
+mod audit;
+mod leases;
 
 use std::collections::HashMap;
 use std::num::NonZeroU64;
@@ -6,13 +9,15 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use doorstep_domain::ports::{
-    Accounts, Audit, AuditReport, Close, Grant, IdempotencyKey, Open, OpenError, Opening,
-    Positions, RegisterError, Sessions, Status, StoreError,
+    Accounts, Close, Fence, Grant, IdempotencyKey, Open, OpenError, Opening, Positions,
+    RegisterError, Sessions, Status, StoreError,
 };
 use doorstep_domain::{
-    EarnedBy, EntryId, EntryKind, LedgerEntry, Money, NewUser, Position, PositionId, RewardRules,
-    Session, Timestamp, TokenHash, User, UserId, Username,
+    EarnedBy, EntryId, EntryKind, LedgerEntry, Money, NewUser, Position, PositionId, Session,
+    Timestamp, TokenHash, User, UserId, Username,
 };
+
+use self::leases::Leases;
 
 /// Loses everything when it is dropped.
 #[derive(Default)]
@@ -29,6 +34,7 @@ struct Tables {
     ledger: Vec<LedgerEntry>,
     /// Oldest first.
     positions: Vec<PositionRow>,
+    leases: Leases,
 }
 
 #[derive(Clone)]
@@ -124,71 +130,6 @@ impl Tables {
             row.close_number.is_some_and(|number| by.is_earned_by_close(number))
         };
         self.positions.iter().filter(earned).map(|row| &row.position)
-    }
-
-    /// One sentence for each violation.
-    fn findings(&self, rules: &RewardRules) -> Vec<String> {
-        let mut findings = Vec::new();
-        let mut held = 0_i128;
-        for (NewUser { user, .. }, balance) in &self.users {
-            let theirs = self.ledger.iter().filter(|entry| entry.user_id == user.id);
-            let sum: i128 = theirs.map(|entry| i128::from(entry.amount.minor_units())).sum();
-            held += i128::from(balance.minor_units());
-            if sum != i128::from(balance.minor_units()) {
-                findings.push(format!("user {} has {balance}, and entries of {sum}", user.id));
-            }
-        }
-        let mut given = 0_i128;
-        for row in &self.positions {
-            match row.position.closed {
-                None => held += i128::from(row.position.cost.minor_units()),
-                Some(closed) => given += i128::from(closed.realised_pnl.minor_units()),
-            }
-        }
-        for entry in &self.ledger {
-            if entry.kind.is_reward() {
-                given += i128::from(entry.amount.minor_units());
-            }
-            let about = self.positions.iter().find(|row| {
-                row.position.user_id == entry.user_id
-                    && row.position.id.to_string() == entry.reference
-            });
-            let number = about.and_then(|row| row.close_number);
-            let fits = match entry.kind {
-                EntryKind::WelcomeGift => entry.reference == entry.user_id.to_string(),
-                EntryKind::FirstClose => number == Some(NonZeroU64::MIN),
-                EntryKind::CloseMilestone | EntryKind::PositionClosed => number.is_some(),
-                EntryKind::PositionOpened => about.is_some(),
-            };
-            if !fits {
-                let LedgerEntry { id, user_id, reference, .. } = entry;
-                findings.push(format!("entry {id} of user {user_id} is about {reference}"));
-            }
-        }
-        if held != given {
-            findings.push(format!("all money together is {held}, and {given} was given"));
-        }
-        for rule in rules.iter() {
-            self.check_rule(rule.reward, rule.earned_by, &mut findings);
-        }
-        findings
-    }
-
-    fn check_rule(&self, reward: EntryKind, by: EarnedBy, findings: &mut Vec<String>) {
-        if by == EarnedBy::Registering {
-            for (NewUser { user, .. }, _) in &self.users {
-                let same = |entry: &&LedgerEntry| entry.user_id == user.id && entry.kind == reward;
-                let count = self.ledger.iter().filter(same).count();
-                if count != 1 {
-                    findings.push(format!("user {} has {count} of {}", user.id, reward.as_str()));
-                }
-            }
-        }
-        for position in self.earned(by) {
-            if !self.has_entry(&position.user_id, reward, &position.id.to_string()) {
-                findings.push(format!("position {} earned {}", position.id, reward.as_str()));
-            }
-        }
     }
 }
 
@@ -335,6 +276,20 @@ impl Positions for MemoryBank {
         self.tables().close(closed, entry)
     }
 
+    async fn close_under(
+        &self,
+        lease: &str,
+        fence: Fence,
+        closed: &Position,
+        entry: EntryId,
+    ) -> Result<Close, StoreError> {
+        let mut tables = self.tables();
+        if !tables.leases.are_held_with(lease, fence) {
+            return Ok(Close::LeaseLost);
+        }
+        tables.close(closed, entry)
+    }
+
     async fn find(&self, user: &UserId, id: PositionId) -> Result<Option<Position>, StoreError> {
         let tables = self.tables();
         let mut positions = tables.positions.iter().map(|row| &row.position);
@@ -387,20 +342,5 @@ impl Positions for MemoryBank {
             .earned(earned_by)
             .filter(|p| !tables.has_entry(&p.user_id, reward, &p.id.to_string()));
         Ok(owed.take(limit).map(|p| (p.user_id.clone(), p.id)).collect())
-    }
-}
-
-#[async_trait]
-impl Audit for MemoryBank {
-    async fn audit(&self, rules: &RewardRules) -> Result<AuditReport, StoreError> {
-        let tables = self.tables();
-        let mut findings = tables.findings(rules);
-        findings.truncate(AuditReport::MAX_FINDINGS);
-        Ok(AuditReport {
-            users: tables.users.len() as u64,
-            entries: tables.ledger.len() as u64,
-            positions: tables.positions.len() as u64,
-            findings,
-        })
     }
 }
