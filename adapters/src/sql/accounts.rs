@@ -58,11 +58,12 @@ impl Accounts for Store {
     }
 
     async fn grant_all(&self, entries: &[LedgerEntry]) -> Result<Vec<Grant>, StoreError> {
+        let mut grants = vec![Grant::AlreadyGranted; entries.len()];
         let mut transaction = self.begin().await?;
-        let mut grants = Vec::with_capacity(entries.len());
-        for entry in entries {
+        for place in money::in_order_of_users(entries, |entry| &entry.user_id) {
+            let entry = &entries[place];
             let held = self.hold_balance(&mut transaction, &entry.user_id).await?;
-            grants.push(money::move_money(&mut transaction, held, entry).await?);
+            grants[place] = money::move_money(&mut transaction, held, entry).await?;
         }
         transaction.commit().await?;
         Ok(grants)

@@ -74,6 +74,14 @@ impl Store {
     }
 }
 
+/// The places of these in the order of their users. **A transaction that holds several balances takes them in this order**:
+/// two of them then never wait for each other.
+pub(super) fn in_order_of_users<T>(all: &[T], user: impl Fn(&T) -> &UserId) -> Vec<usize> {
+    let mut places: Vec<_> = (0..all.len()).collect();
+    places.sort_by_key(|place| user(&all[*place]));
+    places
+}
+
 /// Writes the entry and changes the balance, as part of the transaction. Changes nothing if the user already has
 /// an entry of this kind and reference.
 ///

@@ -2,7 +2,8 @@ use std::num::NonZeroU64;
 
 use async_trait::async_trait;
 use doorstep_domain::ports::{
-    Close, Fence, Grant, IdempotencyKey, Open, OpenError, Opening, Positions, Status, StoreError,
+    Close, Closing, Grant, HeldLease, IdempotencyKey, Open, OpenError, Opening, Positions, Status,
+    StoreError,
 };
 use doorstep_domain::{
     CloseReason, Closed, EarnedBy, EntryId, EntryKind, Money, Order, Position, PositionId, Price,
@@ -72,17 +73,33 @@ impl Positions for Store {
     }
 
     async fn close(&self, position: &Position, entry: EntryId) -> Result<Close, StoreError> {
-        self.close_if(None, position, entry).await
+        let mut transaction = self.begin().await?;
+        let close = self.close_in(&mut transaction, position, entry).await?;
+        if let Close::Closed(_) = close {
+            transaction.commit().await?;
+        }
+        Ok(close)
     }
 
-    async fn close_under(
+    async fn close_all(
         &self,
-        lease: &str,
-        fence: Fence,
-        position: &Position,
-        entry: EntryId,
-    ) -> Result<Close, StoreError> {
-        self.close_if(Some((lease, fence)), position, entry).await
+        closings: &[Closing],
+        lease: Option<HeldLease>,
+    ) -> Result<Vec<Close>, StoreError> {
+        let mut closes = vec![Close::AlreadyClosed; closings.len()];
+        let mut transaction = self.begin().await?;
+        for place in money::in_order_of_users(closings, |closing| &closing.position.user_id) {
+            let Closing { position, entry } = &closings[place];
+            closes[place] = self.close_in(&mut transaction, position, *entry).await?;
+        }
+        // At the end, because the transaction may have waited for balances that others held.
+        if let Some(HeldLease { name, fence }) = lease
+            && !self.holds_lease(&mut transaction, &name, fence).await?
+        {
+            return Ok(vec![Close::LeaseLost; closings.len()]);
+        }
+        transaction.commit().await?;
+        Ok(closes)
     }
 
     async fn find(&self, user: &UserId, id: PositionId) -> Result<Option<Position>, StoreError> {
@@ -154,10 +171,10 @@ impl Positions for Store {
 }
 
 impl Store {
-    /// Closes a position, if this lease is still held.
-    async fn close_if(
+    /// Closes a position, if it is open.
+    async fn close_in(
         &self,
-        lease: Option<(&str, Fence)>,
+        transaction: &mut Write,
         position: &Position,
         entry: EntryId,
     ) -> Result<Close, StoreError> {
@@ -165,13 +182,7 @@ impl Store {
             return Err(unreadable("positions", format!("{} is to be closed open", position.id)));
         };
         let user = text::kept(&position.user_id.to_string());
-        let mut transaction = self.begin().await?;
-        let held = self.hold_balance(&mut transaction, &position.user_id).await?;
-        if let Some((name, fence)) = lease
-            && !self.holds_lease(&mut transaction, name, fence).await?
-        {
-            return Ok(Close::LeaseLost);
-        }
+        let held = self.hold_balance(transaction, &position.user_id).await?;
         let sql = "SELECT COALESCE(MAX(close_number), 0) FROM positions WHERE user_id = $1";
         let row = transaction.one(sqlx::query(sql).bind(&user)).await?;
         let number = row.try_get::<i64, _>(0).map_err(failed)? + 1;
@@ -189,9 +200,8 @@ impl Store {
         if transaction.execute(query).await? == 0 {
             return Ok(Close::AlreadyClosed);
         }
-        let grant = money::move_money(&mut transaction, held, &settlement).await?;
+        let grant = money::move_money(transaction, held, &settlement).await?;
         only_once(grant, position)?;
-        transaction.commit().await?;
         let number = u64::try_from(number).ok().and_then(NonZeroU64::new);
         number.map(Close::Closed).ok_or_else(|| unreadable("positions", "a negative close_number"))
     }

@@ -6,7 +6,8 @@
 //! | `mod` | the use cases: opening, closing and listing positions |
 //! | `market` | the current prices |
 //! | `trigger_index` | the triggers of one instrument, ordered by price; pure |
-//! | `watcher` | takes one price after the other, and closes the positions that each crosses |
+//! | `watcher` | takes one price after the other, and hands over the positions that each crosses |
+//! | `settling` | closes these positions, many in one transaction |
 //! | `maker` | in a cluster: one node makes the prices and watches all positions; the others hear of both |
 //! | `tenure` | whether this node is that one |
 //! | `note` | what it leaves for the next one |
@@ -17,6 +18,7 @@
 mod maker;
 mod market;
 mod note;
+mod settling;
 mod tenure;
 mod trigger_index;
 mod watcher;
@@ -25,13 +27,14 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use doorstep_domain::ports::{
-    Clock, Close, EventPublisher, Fence, IdempotencyKey, Ids, Open, OpenError, Opening, Positions,
-    Status, StoreError,
+    Clock, Close, Closing, EventPublisher, HeldLease, IdempotencyKey, Ids, Open, OpenError,
+    Opening, Positions, Status, StoreError,
 };
 use doorstep_domain::{
     CloseReason, DomainEvent, EntryId, Order, OrderFault, Position, PositionId, Price, UserId,
 };
 
+use self::trigger_index::Crossed;
 pub use maker::SharedPrices;
 pub use market::Market;
 pub use trigger_index::TriggerIndex;
@@ -203,7 +206,7 @@ impl Trading {
         }
         let trading = self.clone();
         in_one_piece(async move {
-            let settled = trading.settle(position, quote.price, CloseReason::User, None).await?;
+            let settled = trading.settle(position, quote.price, CloseReason::User).await?;
             settled.ok_or(CloseError::AlreadyClosed)
         })
         .await
@@ -227,25 +230,42 @@ impl Trading {
         Ok(PositionPage { positions, next })
     }
 
-    /// Closes an open position at this price and publishes the event; with a number of the lease, only under it. Returns
-    /// `None` if it was closed already, or somebody else holds the lease.
+    /// Closes an open position at this price and publishes the event. Returns `None` if it was closed already.
     async fn settle(
         &self,
         open: Position,
         price: Price,
         reason: CloseReason,
-        fence: Option<Fence>,
     ) -> Result<Option<Position>, StoreError> {
         let closed = open.closed_at(price, reason, self.clock.wall());
-        let entry = EntryId::new(self.ids.next());
-        let close = match fence {
-            Some(fence) => self.positions.close_under(maker::LEASE, fence, &closed, entry).await?,
-            None => self.positions.close(&closed, entry).await?,
-        };
+        let close = self.positions.close(&closed, EntryId::new(self.ids.next())).await?;
         let Close::Closed(number) = close else { return Ok(None) };
         let position = Box::new(closed.clone());
         self.announce(DomainEvent::PositionClosed { position, number }).await;
         Ok(Some(closed))
+    }
+
+    /// Closes positions that prices have crossed, in one transaction, and publishes the events; with a lease, only under it.
+    /// Those that are closed already stay as they are.
+    async fn settle_all(
+        &self,
+        crossed: &[Crossed],
+        lease: Option<HeldLease>,
+    ) -> Result<(), StoreError> {
+        let now = self.clock.wall();
+        let closing = |Crossed { position, price, reason }: &Crossed| Closing {
+            position: position.clone().closed_at(*price, *reason, now),
+            entry: EntryId::new(self.ids.next()),
+        };
+        let closings: Vec<_> = crossed.iter().map(closing).collect();
+        let closes = self.positions.close_all(&closings, lease).await?;
+        for (Closing { position, .. }, close) in closings.into_iter().zip(closes) {
+            if let Close::Closed(number) = close {
+                let position = Box::new(position);
+                self.announce(DomainEvent::PositionClosed { position, number }).await;
+            }
+        }
+        Ok(())
     }
 
     async fn announce(&self, event: DomainEvent) {

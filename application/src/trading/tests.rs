@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use doorstep_domain::ports::{
-    MarketLine, MarketNews, MockEventPublisher, MockLease, MockPositions, MockPriceFeed,
+    Fence, MarketLine, MarketNews, MockEventPublisher, MockLease, MockPositions, MockPriceFeed,
 };
 use doorstep_domain::{Quote, Side, Timestamp};
 use tokio::sync::Notify;
@@ -162,8 +162,8 @@ async fn the_watcher_closes_at_the_price_that_crossed_even_after_the_store_was_u
         .returning(move |after, _| Ok(if after.is_some() { vec![] } else { vec![open.clone()] }));
     let closed = Arc::new(Notify::new());
     let (tries, told) = (Mutex::new(0), Arc::clone(&closed));
-    positions.expect_close().times(3).returning(move |position, _| {
-        let ended = position.closed.unwrap();
+    positions.expect_close_all().times(3).returning(move |closings, _| {
+        let ended = closings[0].position.closed.unwrap();
         assert_eq!((ended.exit_price, ended.reason), (price(80), CloseReason::StopLoss));
         let mut tries = tries.lock().unwrap();
         *tries += 1;
@@ -171,7 +171,7 @@ async fn the_watcher_closes_at_the_price_that_crossed_even_after_the_store_was_u
             return Err(StoreError::Unavailable("away".into()));
         }
         told.notify_one();
-        Ok(Close::Closed(NonZeroU64::MIN))
+        Ok(vec![Close::Closed(NonZeroU64::MIN)])
     });
     let (trading, announced) = trading(positions);
     let market = Arc::clone(&trading.market);
@@ -192,37 +192,86 @@ async fn the_watcher_closes_at_the_price_that_crossed_even_after_the_store_was_u
     assert_eq!(market.quote(&"X".parse().unwrap()).unwrap().price, price(100));
 }
 
-/// Many positions are crossed at once. Those whose closing has begun are closed, and the others are left.
-#[tokio::test(start_paused = true)]
-async fn no_closing_begins_once_the_rest_is_to_be_left() {
-    let now = Timestamp::default();
+/// The open positions of ada with a stop-loss at 90.
+fn many(count: u128) -> Vec<Position> {
     let open = |n: u128| {
         let id = PositionId::new(Uuid::from_u128(n));
+        let now = Timestamp::default();
         Position::open(id, ada(), order("X", Some(90)), price(100), now).unwrap()
     };
-    let all: Vec<_> = (1..=20).map(open).collect();
-    let mut positions = MockPositions::new();
-    positions
+    (1..=count).map(open).collect()
+}
+
+/// Lets a price of 80 cross them all, and runs until all are settled. Returns how many were announced.
+async fn crossed(
+    positions: Vec<Position>,
+    mut store: MockPositions,
+    know: impl FnOnce(&Arc<Watcher>),
+) -> usize {
+    store
         .expect_all_open()
-        .returning(move |after, _| Ok(if after.is_some() { vec![] } else { all.clone() }));
-    let watching: Arc<OnceLock<Arc<Watcher>>> = Arc::default();
-    let (closed, in_the_store) = (Arc::new(Mutex::new(0)), watching.clone());
-    let count = closed.clone();
-    positions.expect_close().returning(move |_, _| {
-        in_the_store.get().unwrap().leave_the_rest();
-        *count.lock().unwrap() += 1;
-        Ok(Close::Closed(NonZeroU64::MIN))
-    });
-    let (trading, announced) = trading(positions);
+        .returning(move |after, _| Ok(if after.is_some() { vec![] } else { positions.clone() }));
+    let (trading, announced) = trading(store);
     let watcher = Arc::new(Watcher::new(trading));
-    watching.set(watcher.clone()).ok();
+    know(&watcher);
     watcher.take_up().await.unwrap();
     let mut feed = MockPriceFeed::new();
     let mut prices = [80].into_iter();
-    feed.expect_next().returning(move || prices.next().map(quote));
-    watcher.run(Box::new(feed), StopSignal::new()).await;
-    assert_eq!(*closed.lock().unwrap(), 8, "as many as are closed at once");
-    assert_eq!(announced.lock().unwrap().len(), 8);
+    let stop = StopSignal::new();
+    let ended = stop.clone();
+    feed.expect_next().returning(move || {
+        let price = prices.next();
+        if price.is_none() {
+            ended.give();
+        }
+        price.map(quote)
+    });
+    watcher.run(Box::new(feed), stop).await;
+    let announced = announced.lock().unwrap().len();
+    announced
+}
+
+/// Many positions are crossed at once. Those whose closing has begun are closed, and the others are left.
+#[tokio::test(start_paused = true)]
+async fn no_closing_begins_once_the_rest_is_to_be_left() {
+    let watching: Arc<OnceLock<Arc<Watcher>>> = Arc::default();
+    let in_the_store = watching.clone();
+    let mut store = MockPositions::new();
+    store.expect_close_all().returning(move |closings, _| {
+        in_the_store.get().unwrap().leave_the_rest();
+        Ok(vec![Close::Closed(NonZeroU64::MIN); closings.len()])
+    });
+    let announced = crossed(many(1000), store, |watcher| drop(watching.set(watcher.clone()))).await;
+    assert_eq!(announced, 4 * 64, "as many as are closed at once");
+}
+
+/// One at a time, each would wait for all orders of users that are before it at the store.
+#[tokio::test(start_paused = true)]
+async fn what_a_price_crosses_is_closed_in_few_transactions() {
+    let calls = Arc::new(Mutex::new(0));
+    let count = calls.clone();
+    let mut store = MockPositions::new();
+    store.expect_close_all().returning(move |closings, lease| {
+        assert!(lease.is_none() && closings.len() <= 64);
+        *count.lock().unwrap() += 1;
+        Ok(vec![Close::Closed(NonZeroU64::MIN); closings.len()])
+    });
+    assert_eq!(crossed(many(640), store, |_| {}).await, 640);
+    assert_eq!(*calls.lock().unwrap(), 10);
+}
+
+/// The seventh cannot be read.
+#[tokio::test(start_paused = true)]
+async fn one_that_cannot_be_closed_leaves_no_other_open() {
+    let seventh = PositionId::new(Uuid::from_u128(7));
+    let mut store = MockPositions::new();
+    store.expect_close_all().returning(move |closings, _| {
+        if closings.iter().any(|closing| closing.position.id == seventh) {
+            return Err(StoreError::Corrupt("the seventh".into()));
+        }
+        Ok(vec![Close::Closed(NonZeroU64::MIN); closings.len()])
+    });
+    assert_eq!(crossed(many(20), store, |_| {}).await, 19);
 }
 
 /// No other node is there.
@@ -243,10 +292,10 @@ async fn a_position_is_closed_only_under_the_lease_of_the_price_that_crossed_it(
     for (held, closed) in [(Fence(1), 1), (Fence(2), 0)] {
         let mut positions = MockPositions::new();
         positions
-            .expect_close_under()
-            .withf(|_, fence, _, _| *fence == Fence(1))
+            .expect_close_all()
+            .withf(|_, lease| lease.as_ref().is_some_and(|lease| lease.fence == Fence(1)))
             .times(closed)
-            .returning(|_, _, _, _| Ok(Close::Closed(NonZeroU64::MIN)));
+            .returning(|_, _| Ok(vec![Close::Closed(NonZeroU64::MIN)]));
         let (trading, announced) = trading(positions);
         let (mut lease, second) = (MockLease::new(), Duration::from_secs(1));
         lease.expect_take().returning(|_, _, _| Ok(None));

@@ -1,15 +1,14 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use async_trait::async_trait;
-use doorstep_domain::ports::{EventHandler, Fence, HandlerError, PriceFeed, StoreError};
+use doorstep_domain::ports::{EventHandler, HandlerError, PriceFeed, StoreError};
 use doorstep_domain::{DomainEvent, Position, PositionId, Price, Quote, Symbol, Timestamp};
-use tokio::sync::{Semaphore, mpsc};
-use tokio_util::task::TaskTracker;
+use tokio::sync::mpsc;
 
 use super::Trading;
 use super::maker::SharedPrices;
+use super::settling::ToSettle;
 use super::trigger_index::{Crossed, TriggerIndex};
 use crate::StopSignal;
 
@@ -26,24 +25,13 @@ pub struct Watcher {
     crossed: mpsc::UnboundedSender<ToSettle>,
     to_settle: Mutex<Option<mpsc::UnboundedReceiver<ToSettle>>>,
     /// Given when no closing may begin any more.
-    enough: StopSignal,
+    pub(super) enough: StopSignal,
     /// In a cluster.
     pub(super) shared: Option<Arc<SharedPrices>>,
 }
 
 opaque!(Watcher);
 
-/// A position that a price has crossed.
-struct ToSettle {
-    crossed: Crossed,
-    /// In a cluster, the number of the lease under which that price was made. Under a later one it is an old price.
-    fence: Option<Fence>,
-}
-
-/// How many closings run concurrently.
-const AT_ONCE: u32 = 8;
-/// The pause before a closing is repeated while the store is unavailable.
-const RETRY: Duration = Duration::from_millis(500);
 /// How many open positions are taken up at a time.
 const BATCH: usize = 1000;
 
@@ -153,58 +141,16 @@ impl Watcher {
     }
 
     fn hand_over(&self, crossed: Crossed) {
-        let fence = match &self.shared {
-            None => None,
-            Some(shared) => match shared.tenure.fence() {
-                Some(fence) => Some(fence),
-                // Another node makes the prices by now, and it closes the position when one of them crosses it.
-                None => return,
-            },
-        };
+        let fence = self.fence();
+        if self.shared.is_some() && fence.is_none() {
+            // Another node makes the prices by now, and it closes the position when one of them crosses it.
+            return;
+        }
         if let Err(left) = self.crossed.send(ToSettle { crossed, fence }) {
             // Stopping: the position is still open, and the next start takes it up.
             let id = left.0.crossed.position.id;
             tracing::debug!(position = %id, "crossed during the stop; not settled");
         }
-    }
-
-    async fn settle_all(
-        self: Arc<Self>,
-        mut to_settle: mpsc::UnboundedReceiver<ToSettle>,
-        stop: StopSignal,
-    ) {
-        let (tasks, places) = (TaskTracker::new(), Arc::new(Semaphore::new(AT_ONCE as usize)));
-        loop {
-            let crossed = tokio::select! {
-                biased;
-                () = self.enough.given() => break,
-                crossed = to_settle.recv() => crossed,
-                () = stop.given(), if !to_settle.is_closed() => {
-                    // Positions crossed before the stop are settled at the price that crossed them.
-                    to_settle.close();
-                    continue;
-                }
-            };
-            let Some(crossed) = crossed else { break };
-            let Ok(place) = places.clone().acquire_owned().await else { break };
-            if self.enough.is_given() {
-                break;
-            }
-            let (this, stop) = (self.clone(), stop.clone());
-            tasks.spawn(async move {
-                settle(&this, crossed, &stop).await;
-                drop(place);
-            });
-        }
-        if self.enough.is_given() {
-            let left = to_settle.len();
-            tracing::warn!(
-                left,
-                "positions that the price had crossed stay open; whoever makes prices next closes them"
-            );
-        }
-        tasks.close();
-        tasks.wait().await;
     }
 
     /// Watches nothing any more, and forgets the prices.
@@ -240,30 +186,6 @@ impl Watcher {
 
     fn indexes(&self) -> MutexGuard<'_, HashMap<Symbol, TriggerIndex>> {
         self.indexes.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Settles a position; retries until the store answers, the lease is lost, or `stop` is given.
-async fn settle(watcher: &Watcher, to_settle: ToSettle, stop: &StopSignal) {
-    let ToSettle { crossed: Crossed { position, price, reason }, fence } = to_settle;
-    let id = position.id;
-    let is_over = || watcher.shared.as_ref().is_some_and(|shared| shared.tenure.fence() != fence);
-    while !is_over() {
-        match watcher.trading.settle(position.clone(), price, reason, fence).await {
-            // Closed here, or by its user a moment before.
-            Ok(_) => return,
-            Err(error @ StoreError::Unavailable(_)) => {
-                tracing::warn!(position = %id, %error, "could not close a position; trying again");
-                let wait = tokio::time::sleep(RETRY);
-                if stop.unless_given(wait).await.is_none() {
-                    return;
-                }
-            }
-            Err(error) => {
-                tracing::error!(position = %id, %error, "could not close a position at the price that crossed it");
-                return;
-            }
-        }
     }
 }
 

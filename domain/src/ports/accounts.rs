@@ -25,7 +25,7 @@ pub trait Accounts: Send + Sync {
     /// returns [`StoreError::Corrupt`] and changes nothing.
     async fn grant(&self, entry: &LedgerEntry) -> Result<Grant, StoreError>;
 
-    /// Writes several entries, in this order: all of them or none. Returns what [`grant`](Self::grant) would return for
+    /// Writes several entries, those of one user in this order: all of them or none. Returns what [`grant`](Self::grant) would return for
     /// each. At most 1,000 at a time.
     async fn grant_all(&self, entries: &[LedgerEntry]) -> Result<Vec<Grant>, StoreError>;
 

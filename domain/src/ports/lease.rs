@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -32,6 +33,15 @@ pub trait Lease: Send + Sync {
     /// Gives it back with a note, so that another node need not wait for its end. Changes nothing if it is no longer held
     /// with this number.
     async fn release(&self, name: &str, fence: Fence, note: &str) -> Result<(), StoreError>;
+}
+
+/// A lease, as its holder names it to a store that is to write only while it is held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldLease {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its number.
+    pub fence: Fence,
 }
 
 /// A lease that was taken.

@@ -37,13 +37,14 @@ pub use events::{EventHandler, EventPublisher, HandlerError, PublishError};
 pub use handover::{Handover, Left};
 pub use ids::Ids;
 pub use inbox::{EnteredBy, Inbox, InboxItem, Removed, Which};
-pub use lease::{Lease, TakenLease};
+pub use lease::{HeldLease, Lease, TakenLease};
 pub use log::{Log, LogTail, LogUnavailable};
 pub use market_line::{MarketLine, MarketNews, Tick};
 pub use outcomes::Outcomes;
 pub use passwords::{HasherError, PasswordHasher};
 pub use positions::{
-    Close, IdempotencyKey, IdempotencyKeyError, Open, OpenError, Opening, Positions, Status,
+    Close, Closing, IdempotencyKey, IdempotencyKeyError, Open, OpenError, Opening, Positions,
+    Status,
 };
 pub use presence::Presence;
 pub use prices::PriceFeed;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Fence, StoreError};
+use super::{HeldLease, StoreError};
 use crate::{EarnedBy, EntryId, EntryKind, Position, PositionId, Timestamp, UserId};
 
 /// Positions, with the ledger entries that reserve and settle them. **Every write is durable when its call returns.**
@@ -34,15 +34,16 @@ pub trait Positions: Send + Sync {
     /// neither, and only if it is still open. **Of any number of concurrent calls, one closes it.**
     async fn close(&self, closed: &Position, entry: EntryId) -> Result<Close, StoreError>;
 
-    /// The same, for the holder of a lease in the same store: only while the lease has this number, else nothing changes and
-    /// the result is [`Close::LeaseLost`].
-    async fn close_under(
+    /// Closes several, each as [`close`](Self::close) would alone: all of them, or none if this fails. Returns the results
+    /// in the same order. At most 1,000 at a time.
+    ///
+    /// With a lease, which is in the same store: only while it is held, else nothing changes and every result is
+    /// [`Close::LeaseLost`].
+    async fn close_all(
         &self,
-        lease: &str,
-        fence: Fence,
-        closed: &Position,
-        entry: EntryId,
-    ) -> Result<Close, StoreError>;
+        closings: &[Closing],
+        lease: Option<HeldLease>,
+    ) -> Result<Vec<Close>, StoreError>;
 
     /// Returns the user's position with this id.
     async fn find(&self, user: &UserId, id: PositionId) -> Result<Option<Position>, StoreError>;
@@ -87,6 +88,15 @@ pub struct Opening {
     pub max_open: NonZeroUsize,
 }
 
+/// A position to be closed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Closing {
+    /// The position, closed.
+    pub position: Position,
+    /// The id of the ledger entry that settles it.
+    pub entry: EntryId,
+}
+
 /// The status of a position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Status {
@@ -119,7 +129,7 @@ pub enum OpenError {
     Store(#[from] StoreError),
 }
 
-/// The result of [`Positions::close`].
+/// The result of closing a position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Close {
     /// It is closed and settled now. The number of positions that its user has closed, including this one.

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use doorstep_domain::Position;
-use doorstep_domain::ports::{Accounts, Close, Fence, Lease, Positions, TakenLease};
+use doorstep_domain::ports::{
+    Accounts, Close, Closing, Fence, HeldLease, Lease, Positions, TakenLease,
+};
 use tokio::time::sleep;
 use uuid::Uuid;
 
@@ -15,7 +17,7 @@ use crate::sample::{at_once, entry, registered};
 use crate::{Clause, Reopens};
 
 clauses! {
-    /// The promises of [`Lease`], and of [`Positions::close_under`], that the suites check.
+    /// The promises of [`Lease`], and of [`Positions::close_all`], that the suites check.
     ONE = "lease one holder": "of any number of concurrent calls, one takes a lease that nobody holds";
     OWN = "lease own name": "leases of different names have nothing to do with each other";
     ENDS = "lease ends": "a lease that is not renewed ends: another can take it, and its holder cannot renew it";
@@ -188,7 +190,7 @@ async fn an_earlier_holder_changes_nothing(lease: &dyn Lease) {
     LOST.same("the note", &note.as_str(), &"the second");
 }
 
-/// [`Positions::close_under`]; all three are the same store. Checks the promises of [`CLAUSES`] that are about positions.
+/// [`Positions::close_all`]; all three are the same store. Checks the promises of [`CLAUSES`] that are about positions.
 pub async fn closing_under_a_lease(
     accounts: Arc<dyn Accounts>,
     positions: Arc<dyn Positions>,
@@ -198,7 +200,7 @@ pub async fn closing_under_a_lease(
     CLOSES.done("grant", accounts.grant(&entry(&user, 5000, "money")).await);
     let open = position(&user);
     CLOSES.done("open", positions.open(&opening(&open)).await);
-    let closing = Closing { positions: &*positions, lease: Named::of(&*lease), open };
+    let closing = UnderLease { positions: &*positions, lease: Named::of(&*lease), open };
     closing.lost("closing while nobody has taken it", Fence(1)).await;
     let first = closing.lease.taken(SHORT, CLOSES_NOTHING).await.fence;
     sleep(SHORT * 2).await;
@@ -216,17 +218,20 @@ pub async fn closing_under_a_lease(
 }
 
 /// A position that is closed under a lease.
-struct Closing<'a> {
+struct UnderLease<'a> {
     positions: &'a dyn Positions,
     lease: Named<'a>,
     open: Position,
 }
 
-impl Closing<'_> {
+impl UnderLease<'_> {
     async fn close(&self, fence: Fence, clause: Clause) -> Close {
-        let (closed, entry) = (gained(&self.open), opening(&self.open).entry);
-        let close = self.positions.close_under(&self.lease.name, fence, &closed, entry).await;
-        clause.done("close_under", close)
+        let closing = Closing { position: gained(&self.open), entry: opening(&self.open).entry };
+        let lease = HeldLease { name: self.lease.name.as_str().into(), fence };
+        let closes = self.positions.close_all(&[closing], Some(lease)).await;
+        let closes = clause.done("close_all", closes);
+        clause.same("how many results come of one closing", &closes.len(), &1);
+        closes[0]
     }
 
     async fn lost(&self, what: &str, fence: Fence) {

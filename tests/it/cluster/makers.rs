@@ -10,7 +10,7 @@ use doorstep_application::StopSignal;
 use doorstep_application::trading::{Market, SharedPrices, Trading, TradingParts, Watcher};
 use doorstep_contract::memory_bank::MemoryBank;
 use doorstep_domain::ports::{
-    Clock, Close, Fence, Lease, MarketLine, MarketNews, MockEventPublisher, MockPositions,
+    Clock, Close, Closing, Fence, Lease, MarketLine, MarketNews, MockEventPublisher, MockPositions,
     PriceFeed, StoreError, TakenLease,
 };
 use doorstep_domain::{
@@ -159,15 +159,18 @@ fn two() -> ([Node; 2], Arc<Bank>) {
             Ok(if after.is_none() { open } else { Vec::new() })
         });
         let all = bank.clone();
-        positions.expect_close_under().returning(move |_, _, position, _| {
+        positions.expect_close_all().returning(move |closings, _| {
             let mut open = all.open.lock().unwrap();
-            let before = open.len();
-            open.retain(|one| one.id != position.id);
-            if open.len() == before {
-                return Ok(Close::AlreadyClosed);
-            }
-            all.closed.lock().unwrap().push(position.clone());
-            Ok(Close::Closed(NonZeroU64::MIN))
+            let close = |Closing { position, .. }: &Closing| {
+                let before = open.len();
+                open.retain(|one| one.id != position.id);
+                if open.len() == before {
+                    return Close::AlreadyClosed;
+                }
+                all.closed.lock().unwrap().push(position.clone());
+                Close::Closed(NonZeroU64::MIN)
+            };
+            Ok(closings.iter().map(close).collect())
         });
         let market = Arc::new(market);
         let trading = Trading::new(TradingParts {

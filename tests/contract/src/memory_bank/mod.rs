@@ -9,8 +9,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use doorstep_domain::ports::{
-    Accounts, Close, Fence, Grant, IdempotencyKey, Open, OpenError, Opening, Positions,
-    RegisterError, Sessions, Status, StoreError,
+    Accounts, Close, Closing, Grant, HeldLease, IdempotencyKey, Open, OpenError, Opening,
+    Positions, RegisterError, Sessions, Status, StoreError,
 };
 use doorstep_domain::{
     EarnedBy, EntryId, EntryKind, LedgerEntry, Money, NewUser, Position, PositionId, Session,
@@ -276,18 +276,21 @@ impl Positions for MemoryBank {
         self.tables().close(closed, entry)
     }
 
-    async fn close_under(
+    async fn close_all(
         &self,
-        lease: &str,
-        fence: Fence,
-        closed: &Position,
-        entry: EntryId,
-    ) -> Result<Close, StoreError> {
+        closings: &[Closing],
+        lease: Option<HeldLease>,
+    ) -> Result<Vec<Close>, StoreError> {
         let mut tables = self.tables();
-        if !tables.leases.are_held_with(lease, fence) {
-            return Ok(Close::LeaseLost);
+        if lease.is_some_and(|lease| !tables.leases.are_held_with(&lease.name, lease.fence)) {
+            return Ok(vec![Close::LeaseLost; closings.len()]);
         }
-        tables.close(closed, entry)
+        // All or none, as above.
+        let mut all = tables.clone();
+        let closed = closings.iter().map(|closing| all.close(&closing.position, closing.entry));
+        let closes = closed.collect::<Result<_, _>>()?;
+        *tables = all;
+        Ok(closes)
     }
 
     async fn find(&self, user: &UserId, id: PositionId) -> Result<Option<Position>, StoreError> {

@@ -1,6 +1,7 @@
 //! The suite of [`Positions`].
 
 mod keys;
+mod together;
 
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::sync::Arc;
@@ -35,6 +36,8 @@ clauses! {
     KEY_KEPT = "position key kept": "a key is kept for 24 hours, and is free from then on";
     KEY_REFUSED = "position key refused": "an opening that was refused does not use its key";
     ONE_CLOSES = "position one closer": "of any number of concurrent closes, one closes and is settled, as it says";
+    TOGETHER = "position together": "several are closed as each would be alone, and the results come in the same order";
+    ALL_OR_NONE = "position all or none": "if one of several cannot be closed, none is";
     NOT_NEGATIVE = "position never below zero": "concurrent openings never take more than the balance";
     EXACT = "position exact": "after concurrent openings and closes the balance is the sum of its entries";
     PAGES = "position pages": "pages go back from the newest of the user, of one status if it is given, without a gap; before an unknown position there is nothing";
@@ -57,6 +60,8 @@ pub async fn positions(accounts: Arc<dyn Accounts>, store: Arc<dyn Positions>) {
     both.a_key_opens_one_position().await;
     both.a_key_is_kept_for_a_day().await;
     both.one_of_many_closers_closes().await;
+    both.several_are_closed_together().await;
+    both.one_that_cannot_be_closed_keeps_all_open().await;
     both.no_balance_falls_below_zero_however_many_open_at_once().await;
     both.opening_and_closing_at_once_keeps_the_balance_exact().await;
     both.pages_show_a_users_own().await;

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use doorstep_domain::ports::{Close, Fence, Lease, Positions, StoreError, TakenLease};
-use doorstep_domain::{EntryId, Position};
+use doorstep_domain::ports::{
+    Close, Closing, Fence, HeldLease, Lease, Positions, StoreError, TakenLease,
+};
 use tokio::task::yield_now;
 
 use super::{Flaw, Place, Wrong, WrongAdapter, with_flaws};
@@ -56,22 +57,20 @@ impl Wrong {
 
     pub(super) async fn closes_under(
         &self,
-        lease: &str,
-        fence: Fence,
-        closed: &Position,
-        entry: EntryId,
-    ) -> Result<Close, StoreError> {
-        let fence = self.number(lease, fence, Flaw::ClosesUnderAnyNumber);
+        closings: &[Closing],
+        HeldLease { name, fence }: HeldLease,
+    ) -> Result<Vec<Close>, StoreError> {
+        let fence = self.number(&name, fence, Flaw::ClosesUnderAnyNumber);
+        let lease = Some(HeldLease { name, fence });
         match self.flaw {
-            Flaw::ClosesUnderAnyLease => Positions::close(&self.inner, closed, entry).await,
-            Flaw::ClosesUnderNoLease => Ok(Close::LeaseLost),
+            Flaw::ClosesUnderAnyLease => self.inner.close_all(closings, None).await,
+            Flaw::ClosesUnderNoLease => Ok(vec![Close::LeaseLost; closings.len()]),
             Flaw::ClosesAndSaysLost => {
                 let before = self.inner.copy();
-                let close = Positions::close(&self.inner, closed, entry).await?;
-                let lost = before.close_under(lease, fence, closed, entry).await?;
-                Ok(if lost == Close::LeaseLost { lost } else { close })
+                self.inner.close_all(closings, None).await?;
+                before.close_all(closings, lease).await
             }
-            _ => self.inner.close_under(lease, fence, closed, entry).await,
+            _ => self.inner.close_all(closings, lease).await,
         }
     }
 }

@@ -86,6 +86,8 @@ enum Flaw {
     NumbersEachOne,
     OwesForEver,
     OwesWithoutLimit,
+    ClosesOneByOne,
+    MixesCloses,
     LosesClosesAtReopening,
     // Leases.
     LooksToTake,

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use doorstep_domain::ports::{
-    Accounts, Close, Fence, IdempotencyKey, Open, OpenError, Opening, Positions, Status, StoreError,
+    Accounts, Close, Closing, HeldLease, IdempotencyKey, Open, OpenError, Opening, Positions,
+    Status, StoreError,
 };
 use doorstep_domain::{
     EarnedBy, EntryId, EntryKind, Money, Position, PositionId, Timestamp, UserId,
@@ -18,7 +19,7 @@ use crate::sample::entry;
 use crate::{durable_positions, positions};
 
 /// What each does, and the promise that it breaks.
-const ALL: [(Flaw, &str, &str); 26] = [
+const ALL: [(Flaw, &str, &str); 28] = [
     (Flaw::LosesTriggers, "does not store when a position closes itself", "position whole"),
     (Flaw::ReservesNothing, "gives back what it reserves", "position reserved"),
     (Flaw::SettlesTheGainOnly, "settles the gain without the cost", "position settled"),
@@ -34,6 +35,8 @@ const ALL: [(Flaw, &str, &str); 26] = [
     (Flaw::KeepsKeysForTwoDays, "keeps a key for two days", "position key kept"),
     (Flaw::KeepsKeysOfRefused, "keeps the key of a refused opening", "position key refused"),
     (Flaw::CopiesToClose, "looks whether it is open, and then closes", "position one closer"),
+    (Flaw::MixesCloses, "returns what became of several in another order", "position together"),
+    (Flaw::ClosesOneByOne, "closes several one by one", "position all or none"),
     (Flaw::CopiesToOpen, "looks at the balance, and then opens", "position never below zero"),
     (Flaw::SettlesBalanceFromBefore, "reads a balance, and later writes the sum", "position exact"),
     (Flaw::IgnoresStatus, "shows positions of every status", "position pages"),
@@ -60,6 +63,21 @@ impl Wrong {
     async fn slip(&self, user: &UserId, minor: i64) -> Result<(), StoreError> {
         let reference = Uuid::now_v7().to_string();
         self.inner.grant(&entry(user, minor, &reference)).await.map(drop)
+    }
+
+    async fn closes_all(&self, closings: &[Closing]) -> Result<Vec<Close>, StoreError> {
+        let mut closes = Vec::new();
+        if self.is(Flaw::ClosesOneByOne) {
+            for Closing { position, entry } in closings {
+                closes.push(Positions::close(&self.inner, position, *entry).await?);
+            }
+        } else {
+            closes = self.inner.close_all(closings, None).await?;
+        }
+        if self.is(Flaw::MixesCloses) {
+            closes.reverse();
+        }
+        Ok(closes)
     }
 
     /// Opens in a copy, waits, and puts the copy in the place of the original.
@@ -180,14 +198,15 @@ impl Positions for Wrong {
         Ok(close)
     }
 
-    async fn close_under(
+    async fn close_all(
         &self,
-        lease: &str,
-        fence: Fence,
-        closed: &Position,
-        entry: EntryId,
-    ) -> Result<Close, StoreError> {
-        self.closes_under(lease, fence, closed, entry).await
+        closings: &[Closing],
+        lease: Option<HeldLease>,
+    ) -> Result<Vec<Close>, StoreError> {
+        match lease {
+            Some(lease) => self.closes_under(closings, lease).await,
+            None => self.closes_all(closings).await,
+        }
     }
 
     async fn find(&self, user: &UserId, id: PositionId) -> Result<Option<Position>, StoreError> {
