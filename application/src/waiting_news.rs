@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use doorstep_domain::{Notification, UserId};
 
-use crate::delivery::{Delivery, Policy, Refused};
+use crate::delivery::{Delivery, NotAccepted, Policy, Refused};
 
 /// How many may wait. Beyond it new ones are refused.
 const MOST_WAITING: usize = 10_000;
@@ -48,9 +48,11 @@ impl WaitingNews {
         if self.queue().users.contains_key(&n.user_id) {
             return self.wait(delivery, policy, n);
         }
-        match delivery.accept(policy, n.clone()).await {
+        match delivery.accept(policy, n).await {
             Ok(_) => Ok(()),
-            Err(Refused::LogAway) => self.wait(delivery, policy, n),
+            Err(NotAccepted { why: Refused::LogAway, notification }) => {
+                self.wait(delivery, policy, *notification)
+            }
             Err(refused) => Err(refused.into()),
         }
     }
@@ -92,7 +94,7 @@ impl WaitingNews {
             let id = n.id;
             match delivery.accept(policy, n).await {
                 Ok(_) => sent += 1,
-                Err(Refused::LogAway) => {
+                Err(NotAccepted { why: Refused::LogAway, .. }) => {
                     tokio::time::sleep(RETRY).await;
                     continue;
                 }
@@ -127,7 +129,7 @@ impl Queue {
 pub(crate) enum SendError {
     /// Delivery refuses it.
     #[error(transparent)]
-    Refused(#[from] Refused),
+    Refused(#[from] NotAccepted),
     /// There is no room.
     #[error(transparent)]
     TooMany(#[from] TooManyWait),

@@ -227,8 +227,7 @@ async fn crossed(
         price.map(quote)
     });
     watcher.run(Box::new(feed), stop).await;
-    let announced = announced.lock().unwrap().len();
-    announced
+    announced.lock().unwrap().len()
 }
 
 /// Many positions are crossed at once. Those whose closing has begun are closed, and the others are left.

@@ -58,7 +58,8 @@ impl Member {
         };
         let rules = Rules { default: rule, ..Rules::default() };
         let door = Door::start(By::WebSocket, clock.clone(), rules, Some(joined)).await;
-        peers.begin(door.connections.clone(), || ("up_to_date", 0));
+        let status = || NodeStatus { word: "up_to_date", lag_entries: 0, makes_prices: false };
+        peers.begin(door.connections.clone(), status);
         let mut standing = door.delivery.standing().unwrap();
         standing.wait_for(|standing| *standing == Standing::UpToDate).await.unwrap();
         Self { door, peers, steps }

@@ -287,8 +287,8 @@ impl Positions for MemoryBank {
         }
         // All or none, as above.
         let mut all = tables.clone();
-        let closed = closings.iter().map(|closing| all.close(&closing.position, closing.entry));
-        let closes = closed.collect::<Result<_, _>>()?;
+        let mut close = |closing: &Closing| all.close(&closing.position, closing.entry);
+        let closes = closings.iter().map(&mut close).collect::<Result<_, _>>()?;
         *tables = all;
         Ok(closes)
     }
