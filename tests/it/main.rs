@@ -17,6 +17,7 @@ mod http;
 mod https;
 mod identity;
 mod inbox;
+mod interface;
 mod javascript;
 mod kill;
 mod layers;
