@@ -10,6 +10,7 @@ mod cluster;
 mod crashes;
 mod dependencies;
 mod doors;
+mod guides;
 mod handover;
 mod heads;
 mod hostile;
