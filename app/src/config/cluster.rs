@@ -11,7 +11,7 @@ pub(crate) struct ClusterConfig {
     /// The name of the cluster: nodes of one name share their notifications.
     pub(crate) name: OptionalText,
     pub(crate) storage: StorageChoice,
-    pub(crate) replicas: ReplicasChoice,
+    pub(crate) replicas: Replicas,
     /// A file with a token and a seed.
     pub(crate) credentials: OptionalText,
     pub(crate) user: OptionalText,
@@ -55,12 +55,21 @@ words! {
     }
 }
 
-words! {
-    /// On how many servers of NATS the log is kept.
-    ReplicasChoice, "1, 3 or 5", {
-        One = "1",
-        Three = "3",
-        Five = "5",
+/// On how many servers of NATS the log is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Replicas(pub(crate) usize);
+
+impl SettingValue for Replicas {
+    const EXPECTED: &'static str = "1, 3 or 5";
+    const SHAPE: Shape = Shape::Numbers(&[1, 3, 5]);
+    const BARE: bool = true;
+
+    fn from_text(text: &str) -> Option<Self> {
+        text.parse().ok().filter(|replicas| matches!(replicas, 1 | 3 | 5)).map(Self)
+    }
+
+    fn to_text(&self) -> String {
+        self.0.to_string()
     }
 }
 
@@ -71,7 +80,7 @@ impl ClusterConfig {
             nats: reader.read(&key("nats"), NatsServers::default()),
             name: reader.read(&key("name"), OptionalText("doorstep".to_owned())),
             storage: reader.read(&key("storage"), StorageChoice::File),
-            replicas: reader.read(&key("replicas"), ReplicasChoice::One),
+            replicas: reader.read(&key("replicas"), Replicas(1)),
             credentials: reader.read(&key("credentials"), OptionalText::default()),
             user: reader.read(&key("user"), OptionalText::default()),
             password: reader.read(&key("password"), SecretText::default()),

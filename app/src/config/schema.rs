@@ -69,6 +69,7 @@ fn of(shape: Shape) -> Value {
         Shape::Text => json!({"type": "string"}),
         Shape::Pattern(pattern) => json!({"type": "string", "pattern": pattern}),
         Shape::Whole(least, most) => json!({"type": "integer", "minimum": least, "maximum": most}),
+        Shape::Numbers(numbers) => json!({"enum": numbers}),
         Shape::Truth => json!({"type": "boolean"}),
         Shape::List => {
             json!({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]})

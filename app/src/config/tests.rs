@@ -155,6 +155,15 @@ fn a_refusal_names_key_value_source_and_what_is_allowed() {
 }
 
 #[test]
+fn the_log_of_a_cluster_has_one_three_or_five_replicas() {
+    let replicas = |number| load(&format!("[cluster]\nreplicas = {number}"), &[], &[]);
+    for number in [1, 3, 5] {
+        assert_eq!(replicas(number).unwrap().config.cluster.replicas.0, number);
+    }
+    check_refused("[cluster]\nreplicas = 2", &[], &["cluster.replicas = 2", "1, 3 or 5"]);
+}
+
+#[test]
 fn unknown_keys_are_refused_wherever_they_stand() {
     check_refused(
         "[delivery]\ntll = \"5s\"\n[delivery.kinds.welcome]\nmax_waiting = 1\n[deliverance]\nx = 1",

@@ -38,6 +38,8 @@ pub(crate) enum Shape {
     Words(&'static [&'static str]),
     /// A whole number in this range.
     Whole(u64, u64),
+    /// One of these numbers.
+    Numbers(&'static [u64]),
     /// A truth value.
     Truth,
     /// An array of texts, or one text with commas, which means the same.
@@ -54,7 +56,7 @@ impl Shape {
                 Self::Text | Self::Pattern(_) | Self::Words(_) | Self::List,
                 SettingText::Quoted(_),
             )
-            | (Self::Whole(..), SettingText::Number(_))
+            | (Self::Whole(..) | Self::Numbers(_), SettingText::Number(_))
             | (Self::Truth, SettingText::Truth(_))
             | (Self::List, SettingText::List(_)) => true,
             (Self::Words(words), SettingText::Truth(truth)) => words.contains(&truth.as_str()),

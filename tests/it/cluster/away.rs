@@ -11,7 +11,7 @@ async fn while_nats_is_away_what_is_known_is_pushed_and_nothing_new_is_accepted(
     nodes.publish(0, draft("bob", 1)).await;
     let shown = bob.notification().await;
     bob.acknowledge(&shown).await;
-    nodes.nats.kill();
+    nodes.nats[0].kill();
     for node in 0..2 {
         nodes.says(node, (200, "degraded")).await;
     }
@@ -36,7 +36,7 @@ async fn while_nats_is_away_what_is_known_is_pushed_and_nothing_new_is_accepted(
     let shown = ada.notification().await;
     assert_eq!(shown["id"], *waits);
     ada.acknowledge(&shown).await;
-    nodes.nats.start_again();
+    nodes.nats[0].start_again();
     for node in 0..2 {
         nodes.is_ready(node).await;
         nodes.becomes(node, &waits, "delivered").await;

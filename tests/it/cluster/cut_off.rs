@@ -13,7 +13,7 @@ async fn a_node_that_is_cut_off_serves_what_it_knows_and_comes_back_by_itself() 
     let nats = NatsServer::start();
     let direct = nats.url();
     let proxy = FreezingProxy::before_nats(&direct).await;
-    let mut nodes = Nodes::through(nats, proxy.url(), 1, BARE).await;
+    let mut nodes = Nodes::through(vec![nats], proxy.url(), 1, BARE).await;
     let call = Doorstep::new(&["--listen", "127.0.0.1:0"]);
     nodes.add_with(call.env("DOORSTEP_CLUSTER__NATS", &direct)).await;
     nodes.is_ready(1).await;

@@ -19,7 +19,7 @@ async fn a_restart_of_postgresql_loses_nothing_that_was_accepted() {
     let receiver = Receiver::new().await;
     let settings =
         format!("database = \"{database}\"\n[trading]\nenabled = false\n{}", receiver.settings());
-    let nodes = Nodes::through(nats, &url, 2, &settings).await;
+    let nodes = Nodes::through(vec![nats], &url, 2, &settings).await;
     let users = [("ada", "inbox"), ("bob", "inbox"), ("cy", "deferred")];
     let load = Load::start(&nodes, receiver, &users).await;
     postgres.stop();

@@ -15,7 +15,7 @@ async fn two_nodes() -> (Nodes, FreezingProxy, String) {
     let proxy = FreezingProxy::before_nats(&direct).await;
     let database = Postgres::shared().await.database().await;
     let settings = format!("database = \"{database}\"\n[trading]\nenabled = false\n");
-    let mut nodes = Nodes::through(nats, proxy.url(), 1, &settings).await;
+    let mut nodes = Nodes::through(vec![nats], proxy.url(), 1, &settings).await;
     let call = Doorstep::new(&["--listen", "127.0.0.1:0"]);
     nodes.add_with(call.env("DOORSTEP_CLUSTER__NATS", &direct)).await;
     nodes.is_ready(1).await;

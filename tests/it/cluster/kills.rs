@@ -15,7 +15,7 @@ async fn kill_9_of_each_node_in_turn_loses_nothing_that_was_accepted() {
     let receiver = Receiver::new().await;
     let settings =
         format!("database = \"{database}\"\n[trading]\nenabled = false\n{}", receiver.settings());
-    let mut nodes = Nodes::through(nats, &url, 3, &settings).await;
+    let mut nodes = Nodes::through(vec![nats], &url, 3, &settings).await;
     let users = [("ada", "deferred"), ("bob", "deferred"), ("cy", "deferred"), ("dan", "inbox")];
     let load = Load::start(&nodes, receiver, &users).await;
     for victim in 0..3 {

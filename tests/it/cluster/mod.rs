@@ -13,6 +13,7 @@ mod outcomes;
 mod paused;
 mod peers;
 mod refusals;
+mod replicas;
 mod restarts;
 mod rolling;
 mod slow;
@@ -27,7 +28,7 @@ use crate::node::eventually;
 
 /// Nodes that share a log. They keep nothing.
 pub(crate) struct Nodes {
-    nats: NatsServer,
+    nats: Vec<NatsServer>,
     doors: Vec<Door>,
     config: String,
 }
@@ -42,12 +43,14 @@ impl Nodes {
     pub(crate) async fn with(count: usize, more: &str) -> Self {
         let nats = NatsServer::start();
         let url = nats.url();
-        Self::through(nats, &url, count, &format!("{BARE}\n{more}")).await
+        Self::through(vec![nats], &url, count, &format!("{BARE}\n{more}")).await
     }
 
-    /// Starts this many with these settings, each ready. They reach NATS at this address.
-    async fn through(nats: NatsServer, url: &str, count: usize, settings: &str) -> Self {
-        let config = format!("{settings}\n[cluster]\nnats = \"{url}\"\n");
+    /// Starts this many with these settings, each ready. They reach NATS, of which each server has a
+    /// replica, at these addresses.
+    async fn through(nats: Vec<NatsServer>, url: &str, count: usize, settings: &str) -> Self {
+        let replicas = nats.len();
+        let config = format!("{settings}\n[cluster]\nnats = \"{url}\"\nreplicas = {replicas}\n");
         let first = Door::with(&config).await;
         let mut nodes = Self { nats, doors: vec![first], config };
         while nodes.doors.len() < count {

@@ -10,12 +10,12 @@ async fn nats_may_be_stopped_or_killed_and_started_again() {
     let users = [("ada", "deferred"), ("bob", "deferred"), ("cy", "deferred")];
     let load = Load::start(&nodes, receiver, &users).await;
     for end in [doorstep_tests::nats::NatsServer::stop, doorstep_tests::nats::NatsServer::kill] {
-        end(&mut nodes.nats);
+        end(&mut nodes.nats[0]);
         for node in 0..3 {
             nodes.says(node, (200, "degraded")).await;
         }
         load.is_refused(100).await;
-        nodes.nats.start_again();
+        nodes.nats[0].start_again();
         for node in 0..3 {
             nodes.is_ready(node).await;
         }

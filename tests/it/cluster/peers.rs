@@ -106,7 +106,7 @@ async fn a_node_that_leaves_or_dies_is_known_to_be_gone() {
 async fn what_nodes_do_not_understand_of_each_other_is_ignored() {
     let nodes = Nodes::start(2).await;
     nodes.know_each_other(&[0, 1]).await;
-    let client = async_nats::connect(nodes.nats.url()).await.unwrap();
+    let client = async_nats::connect(nodes.nats[0].url()).await.unwrap();
     let long = format!("{{\"id\":\"{}\"}}", "x".repeat(5000));
     for bad in ["", "nonsense", "[]", "{\"id\":7}", &long] {
         for subject in ["doorstep-nodes.doorstep.beat", "doorstep-nodes.doorstep.ask"] {

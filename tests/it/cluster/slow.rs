@@ -13,7 +13,7 @@ async fn nodes_work_with_a_slow_nats() {
     let proxy = FreezingProxy::before_nats(&nats.url()).await;
     let receiver = Receiver::new().await;
     let settings = format!("{BARE}\n{}", receiver.settings());
-    let nodes = Nodes::through(nats, proxy.url(), 2, &settings).await;
+    let nodes = Nodes::through(vec![nats], proxy.url(), 2, &settings).await;
     proxy.slow_down(100..200);
     let users: Vec<String> = (0..8).map(|n| format!("user-{n}")).collect();
     let users: Vec<_> = users.iter().map(|user| (&**user, "deferred")).collect();

@@ -1,19 +1,21 @@
 //! A node that has joined a cluster.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use doorstep_adapters::metrics::MetricsError;
 use doorstep_adapters::nats::{
-    LogStorage, NatsCredentials, NatsLog, NatsPeers, NatsSettings, NatsTls,
+    LogStorage, NatsCredentials, NatsError, NatsLog, NatsPeers, NatsSettings, NatsTls,
 };
 use doorstep_adapters::publish::{ClusterNodes, ClusterOverview, NodeOverview};
 use doorstep_application::cluster::NodeId;
 use doorstep_application::delivery::{SharedLog, Standing};
 use doorstep_domain::ports::{Clock, Presence};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::super::Core;
-use crate::config::cluster::{ReplicasChoice, StorageChoice};
+use crate::config::cluster::StorageChoice;
 use crate::config::{Config, ConfigError};
 
 /// The log that the nodes share, and the other nodes.
@@ -22,6 +24,9 @@ pub(in super::super) struct ClusterNode {
     peers: Arc<NatsPeers>,
     node: NodeId,
 }
+
+/// Several servers of NATS that have just started need some seconds until one of them leads.
+const LEADER_WITHIN: Duration = Duration::from_secs(30);
 
 /// Connects to the log of the cluster, if there is one. `address` is where this node serves.
 pub(in super::super) async fn join(
@@ -52,14 +57,8 @@ pub(in super::super) async fn join(
         StorageChoice::File => LogStorage::File,
         StorageChoice::Memory => LogStorage::Memory,
     };
-    settings.replicas = match cluster.replicas {
-        ReplicasChoice::One => 1,
-        ReplicasChoice::Three => 3,
-        ReplicasChoice::Five => 5,
-    };
-    let log = NatsLog::open(settings, clock.clone()).await;
-    let log = log.map_err(|error| ConfigError::Wrong(vec![format!("cluster.nats: {error}")]))?;
-    let log = Arc::new(log);
+    settings.replicas = cluster.replicas.0;
+    let log = Arc::new(open(&settings, clock).await?);
     let mut node = [0; 16];
     getrandom::fill(&mut node)?;
     let id = Uuid::from_bytes(node).simple().to_string();
@@ -67,6 +66,27 @@ pub(in super::super) async fn join(
     tracing::info!(cluster = name, servers, node = id, "joining the cluster");
     let peers = Arc::new(NatsPeers::of(&log, id, address.to_owned()));
     Ok(Some(ClusterNode { log, peers, node: NodeId(node) }))
+}
+
+/// Opens the log. What can pass by itself is no fault of the configuration, so that whoever restarts the node goes on
+/// to try.
+async fn open(settings: &NatsSettings, clock: &Arc<dyn Clock>) -> anyhow::Result<NatsLog> {
+    let begun = Instant::now();
+    loop {
+        match NatsLog::open(settings.clone(), clock.clone()).await {
+            Ok(log) => return Ok(log),
+            Err(error @ NatsError::Unavailable(_)) if begun.elapsed() < LEADER_WITHIN => {
+                tracing::warn!(%error, "the log of the cluster is not there yet: tries again");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            Err(error @ (NatsError::Unavailable(_) | NatsError::Unreachable(_))) => {
+                anyhow::bail!("cluster.nats: {error}")
+            }
+            Err(error) => {
+                return Err(ConfigError::Wrong(vec![format!("cluster.nats: {error}")]).into());
+            }
+        }
+    }
 }
 
 impl ClusterNode {
