@@ -33,8 +33,8 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// Lets rustdoc write JSON for `LIBRARIES`, and returns the folder. Our own crates are compiled with the flag of
-/// unstable options, and nothing else is: a flag for all would make cargo build every dependency again.
+/// Lets rustdoc write JSON for [`LIBRARIES`], and returns the folder. Only rustdoc is allowed its unstable options, by a
+/// script: with that variable in cargo's own environment, every dependency would be built again.
 fn described_by_rustdoc() -> PathBuf {
     let mut metadata = MetadataCommand::new();
     metadata.manifest_path(root().join("Cargo.toml")).no_deps();
