@@ -12,7 +12,7 @@ fn files() -> BTreeMap<String, String> {
 
 /// Lines without indentation: a page shows the code of a nested block at its left edge.
 fn flat(text: &str) -> String {
-    text.lines().map(|line| format!("{}\n", line.trim())).collect()
+    text.lines().map(str::trim).collect::<Vec<_>>().join("\n") + "\n"
 }
 
 /// The code of a page that follows `<!-- from FILE -->`, with the file.

@@ -1,5 +1,6 @@
 //! The public interface of the libraries, compared with the reviewed text in `tests/api`.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
@@ -94,12 +95,14 @@ fn is_of_known_trait(line: &str) -> bool {
 
 /// The lines that only one of two texts has: `-` the reviewed one, `+` the present one.
 fn difference(reviewed: &str, present: &str) -> String {
-    let only = |sign: char, of: &str, other: &str| {
-        let other: Vec<&str> = other.lines().collect();
-        let missing = of.lines().filter(|line| !other.contains(line));
-        missing.map(|line| format!("{sign} {line}\n")).collect::<String>()
-    };
-    only('-', reviewed, present) + &only('+', present, reviewed)
+    let mut text = String::new();
+    for (sign, of, other) in [('-', reviewed, present), ('+', present, reviewed)] {
+        let other: BTreeSet<&str> = other.lines().collect();
+        for line in of.lines().filter(|line| !other.contains(line)) {
+            writeln!(text, "{sign} {line}").unwrap();
+        }
+    }
+    text
 }
 
 /// Why a description cannot be read, if it cannot.
