@@ -62,7 +62,10 @@ impl HandoverFile {
         }
         // On the disk before it replaces the old file: a crash leaves the one or the other.
         file.sync_all()?;
-        fs::rename(new, &self.path)
+        fs::rename(new, &self.path)?;
+        // The new name, too.
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
     }
 
     /// Takes at most `limit` notifications that `wanted` chooses, in their order.

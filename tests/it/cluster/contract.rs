@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use doorstep_adapters::nats::{NatsLog, NatsPeers, NatsSettings};
+use doorstep_adapters::nats::{NatsLog, NatsPeers, NatsSettings, NodeStatus};
 use doorstep_application::cluster::NodeId;
 use doorstep_application::delivery::{Delivery, Rule, Rules, SharedLog, Standing};
 use doorstep_domain::ports::{
