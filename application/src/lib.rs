@@ -77,7 +77,7 @@
 //!
 //! Everything has a limit. A mailbox that is full drops its oldest or refuses the newest, as the rule of the kind
 //! says ([`Overflow`]); a node that is full refuses ([`Limits`]). A refused notification is not delivered later: you get
-//! it back with the reason ([`NotAccepted`]), and may try again or keep it.
+//! it back with the reason ([`NotAccepted`](delivery::NotAccepted)), and may try again or keep it.
 //!
 //! ```
 //! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/sockets.rs"));
