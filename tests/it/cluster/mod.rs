@@ -128,14 +128,7 @@ impl Nodes {
 
     /// Waits until the readiness of the node is this.
     async fn says(&self, node: usize, expected: (u16, &str)) {
-        let url = format!("{}/health/ready", self.server(node).url());
-        eventually(&format!("node {node} is {expected:?}"), async || {
-            let answer = reqwest::get(&url).await.unwrap();
-            let status = answer.status().as_u16();
-            let body: Value = answer.json().await.unwrap();
-            (status, body["status"].as_str().unwrap_or_default()) == expected
-        })
-        .await;
+        becomes_ready(self.server(node), expected).await;
     }
 
     /// Waits until the state of a notification, asked of this node, is this.
@@ -145,6 +138,18 @@ impl Nodes {
         })
         .await;
     }
+}
+
+/// Waits until the readiness of a node is this.
+async fn becomes_ready(server: &Server, expected: (u16, &str)) {
+    let url = format!("{}/health/ready", server.url());
+    eventually(&format!("{url} is {expected:?}"), async || {
+        let answer = reqwest::get(&url).await.unwrap();
+        let status = answer.status().as_u16();
+        let body: Value = answer.json().await.unwrap();
+        (status, body["status"].as_str().unwrap_or_default()) == expected
+    })
+    .await;
 }
 
 fn draft(user: &str, n: usize) -> Value {

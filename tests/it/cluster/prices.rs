@@ -10,6 +10,7 @@ use doorstep_tests::postgres::Postgres;
 use doorstep_tests::server::{Doorstep, Server};
 use serde_json::{Value, json};
 
+use super::becomes_ready;
 use crate::backends::Door;
 use crate::node::eventually;
 
@@ -53,6 +54,7 @@ impl Traders {
         }
         let this = Self { nats, doors, database };
         for node in 0..count {
+            becomes_ready(this.server(node), (200, "ready")).await;
             eventually("there is a maker", async || this.makers(node).await.len() == 1).await;
             eventually("all are there", async || this.cluster(node).await.len() == count).await;
         }
