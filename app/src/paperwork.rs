@@ -1,5 +1,5 @@
-//! `doorstep completions` and `doorstep man`: the files that packages install beside the binary, made from the definition of
-//! the command line.
+//! `doorstep completions` and `doorstep man` write the files that packages install with the binary. They are made from the
+//! definition of the command line.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-// 'Did it arrive?': the stories of a user's notifications or of one, with recall and disconnect beside them.
+// Answers 'did it arrive?': shows the stories of a user's notifications, or of one, with buttons to recall and to disconnect.
 
 import { $, element, words } from "./dom.js";
 
@@ -150,7 +150,7 @@ export class Stories {
       element("span", { class: "after number" }, after(us)), element("span", { class: "knot", "aria-hidden": "true" }),
       element("span", { class: "what" }, text));
     const id = what.id ? element("span", { class: "mono" }, story.id) : element("a", { class: "mono", href: `#${story.id}` }, story.id);
-    // The outcome is beside it already.
+    // The outcome is shown next to it already.
     const gist = story.summary.split(", ").slice(1).join(", ");
     const details = element("details", { open: this.#open.get(story.id) ?? newest },
       element("summary", {}, element("span", { class: "kind" }, story.kind ?? "Unknown kind"),

@@ -74,7 +74,7 @@ impl StepRing {
 
 /// The bytes of a step, at most: a name that several steps share counts for each of them.
 fn weight(noted: &Noted) -> usize {
-    /// Two counters beside the text of a shared string.
+    /// A shared string also has two counters.
     const SHARED: usize = 16;
     let names = match &noted.step {
         Step::Received { sent_by, kind, .. } => {

@@ -140,7 +140,7 @@ impl SharedPrices {
                     None => break,
                 }
             }
-            // Whoever was held up for long is not the maker any more, and has no price to give.
+            // A node that was held up for long is not the maker any more, and must not give a price.
             if self.tenure.fence() != Some(fence) {
                 break;
             }

@@ -68,9 +68,9 @@ impl Watcher {
         }
     }
 
-    /// Leaves the positions open whose closing has not begun; the next start takes them up, or in a cluster another node. [`run`](Self::run) returns once
-    /// those that have begun are done. **A closing whose popup nobody takes any more must not begin**, and so a stop
-    /// calls this before it stops the handlers of events.
+    /// Leaves the positions open whose closing has not begun: the next start takes them up, or in a cluster another node.
+    /// [`run`](Self::run) returns once those that have begun are done. **A closing whose popup nobody takes any more must
+    /// not begin**, and so a stop calls this before it stops the handlers of events.
     pub fn leave_the_rest(&self) {
         self.enough.give();
     }
@@ -147,7 +147,7 @@ impl Watcher {
             return;
         }
         if let Err(left) = self.crossed.send(ToSettle { crossed, fence }) {
-            // Stopping: the position is still open, and the next start takes it up.
+            // Stopping: the position is still open, and the next start takes it up, or another node.
             let id = left.0.crossed.position.id;
             tracing::debug!(position = %id, "crossed during the stop; not settled");
         }

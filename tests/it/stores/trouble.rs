@@ -1,8 +1,15 @@
 //! Stores whose data is changed by others, or whose server goes away.
 
-use doorstep_domain::RewardRules;
-use doorstep_domain::ports::{Accounts, Audit, Grant, Handover, Readiness, RegisterError};
+use std::num::NonZeroUsize;
+
+use doorstep_domain::ports::{
+    Accounts, Audit, Close, Closing, Grant, Handover, Opening, Positions, Readiness, RegisterError,
+};
+use doorstep_domain::{
+    CloseReason, EntryId, LedgerEntry, Order, Position, PositionId, RewardRules, Side, Timestamp,
+};
 use sqlx::{AnyConnection, Connection, Row};
+use uuid::Uuid;
 
 use super::{Fresh, connect, entry, notifications, user_with_session};
 
@@ -157,5 +164,45 @@ async fn ten_thousand_are_handed_over() {
             taken.extend(fresh.store.take(1_000).await.unwrap());
         }
         assert_eq!(taken, left);
+    }
+}
+
+/// Rewards and closings of several users are each one transaction, at the same time, and their users stand in any order.
+#[tokio::test(flavor = "multi_thread")]
+async fn transactions_of_several_users_never_wait_for_each_other_in_a_circle() {
+    let fresh = Fresh::postgres().await;
+    let mut users = Vec::new();
+    for _ in 0..20 {
+        let (user, session) = user_with_session();
+        fresh.store.register(&user, &session).await.unwrap();
+        fresh.store.grant(&entry(&user.user.id)).await.unwrap();
+        users.push(user.user.id);
+    }
+    let order = Order {
+        symbol: "BTC-USD".parse().unwrap(),
+        side: Side::Long,
+        quantity: "0.1".parse().unwrap(),
+        stop_loss: None,
+        take_profit: None,
+    };
+    let (now, price) = (Timestamp::from_micros(9), "100".parse().unwrap());
+    for round in 0..10 {
+        let (mut closings, mut rewards) = (Vec::new(), Vec::new());
+        for user in &users {
+            let id = PositionId::new(Uuid::now_v7());
+            let position = Position::open(id, user.clone(), order.clone(), price, now).unwrap();
+            let new = || EntryId::new(Uuid::now_v7());
+            let (key, max_open) = (None, NonZeroUsize::MAX);
+            let opening = Opening { position: position.clone(), entry: new(), key, max_open };
+            Positions::open(&*fresh.store, &opening).await.unwrap();
+            let position = position.closed_at(price, CloseReason::TakeProfit, now);
+            closings.push(Closing { position, entry: new() });
+            rewards.push(LedgerEntry { reference: format!("{round}"), ..entry(user) });
+        }
+        rewards.reverse();
+        let (closed, granted) =
+            tokio::join!(fresh.store.close_all(&closings, None), fresh.store.grant_all(&rewards));
+        assert!(closed.unwrap().iter().all(|close| matches!(close, Close::Closed(_))));
+        assert_eq!(granted.unwrap(), [Grant::Granted; 20]);
     }
 }

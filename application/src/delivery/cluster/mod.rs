@@ -145,10 +145,10 @@ pub(super) struct Cluster {
     elsewhere: Option<Arc<dyn Presence>>,
     me: NodeId,
     decisions: Arc<Decisions>,
-    /// Who waits for an entry of this key to come by.
+    /// The channels of callers that wait until an entry of this key has been read.
     watched: Mutex<HashMap<LogKey, Vec<oneshot::Sender<()>>>>,
     standing: watch::Sender<Standing>,
-    /// What was in the log when it was begun to be read has been read, and nothing was forgotten since.
+    /// Whether everything has been read that was in the log when reading began, and nothing was forgotten since.
     has_read: AtomicBool,
     /// Numbers the passing entries of this node.
     passed: AtomicU64,
@@ -236,7 +236,7 @@ impl Cluster {
     fn seen(&self, key: LogKey) {
         let waiting = self.watched.lock().remove(&key);
         for one in waiting.into_iter().flatten() {
-            // Whoever waited may have given up.
+            // A caller that waited may have given up.
             let _ = one.send(());
         }
     }

@@ -170,7 +170,7 @@ impl Cluster {
                     control.end_session(&user, &token);
                 }
             }
-            // Whoever waits for a barrier is told by its key.
+            // Callers that wait for a barrier are told by its key.
             ClusterEntry::Barrier { .. }
             | ClusterEntry::Look { .. }
             | ClusterEntry::Retract { .. }
